@@ -1,0 +1,1 @@
+# threadcast. `make help` lists what there is.

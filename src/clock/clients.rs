@@ -1,0 +1,45 @@
+//! [`Clients`]: who gets the pushes. The tutorial's `clients = dict()`, with a lock.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+
+use crate::Connection;
+
+/// Sessions by Id. Written by `client-N` in `open` and `on_close`, read by `send`. The lock is held for
+/// a look-up or a copy, never while something is sent.
+#[derive(Default)]
+pub struct Clients {
+    sessions: Mutex<HashMap<String, Connection>>,
+}
+
+impl Clients {
+    /// Nobody.
+    pub fn new() -> Clients {
+        Clients::default()
+    }
+
+    /// Takes `id` for `connection`, and gives the connection that had it.
+    pub fn register(&self, id: &str, connection: &Connection) -> Option<Connection> {
+        self.sessions().insert(id.to_owned(), connection.clone())
+    }
+
+    /// Gives `id` up, if `connection` still has it: a session only ever removes itself.
+    pub fn remove(&self, id: &str, connection: &Connection) {
+        let mut sessions = self.sessions();
+        if sessions.get(id) == Some(connection) {
+            sessions.remove(id);
+        }
+    }
+
+    /// A copy of them all, to push to without the lock.
+    pub fn snapshot(&self) -> Vec<(String, Connection)> {
+        self.sessions().iter().map(|(id, connection)| (id.clone(), connection.clone())).collect()
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, HashMap<String, Connection>> {
+        // Nothing panics between two halves of a change, so a poisoned map is a whole one.
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

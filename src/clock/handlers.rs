@@ -1,0 +1,92 @@
+//! The tutorial's two handlers: [`IndexHandler`] and [`TimeHandler`]. They run on `client-N`.
+
+use std::sync::Arc;
+
+use crate::Application;
+use crate::Connection;
+use crate::Exchange;
+use crate::Message;
+use crate::Request;
+use crate::RequestHandler;
+use crate::Result;
+use crate::StaticFiles;
+use crate::WebSocketHandler;
+use crate::clock::clients::Clients;
+use crate::clock::logging::printable;
+
+/// Close code of a session whose Id a newer one has taken. In the range for private use (RFC 6455,
+/// section 7.4.2); the page knows it, and does not reconnect.
+const REPLACED: u16 = 4001;
+
+/// The page and what it needs, compiled in.
+pub const PAGES: StaticFiles = StaticFiles::Embedded(&[
+    ("index.html", include_bytes!("../../www/index.html")),
+    ("clock.css", include_bytes!("../../www/clock.css")),
+    ("clock.js", include_bytes!("../../www/clock.js")),
+    ("favicon.svg", include_bytes!("../../www/favicon.svg")),
+]);
+
+/// The two routes of the tutorial, and the files that its page needs. `origins`: who may connect besides
+/// the page itself; anybody if it is `None`, as in the tutorial.
+pub fn routes(clients: &Arc<Clients>, pages: &StaticFiles, origins: Option<Vec<String>>) -> Application {
+    let (index, clients, origins) = (pages.clone(), clients.clone(), origins.map(Arc::new));
+    Application::new()
+        .page("/", move || IndexHandler { pages: index.clone() })
+        .websocket("/websocket", move || TimeHandler {
+            clients: clients.clone(),
+            origins: origins.clone(),
+            id: String::new(),
+        })
+        .static_files("/static/", pages.clone())
+}
+
+/// Renders the page with the WebSocket client in it.
+pub struct IndexHandler {
+    pages: StaticFiles,
+}
+
+impl RequestHandler for IndexHandler {
+    fn get(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
+        exchange.set_header("Cache-Control", "no-cache")?;
+        // Whatever somebody sends to the page stays text, even if the page had a mistake.
+        exchange.set_header("Content-Security-Policy", "default-src 'self'; connect-src 'self' ws: wss:")?;
+        exchange.render(&self.pages, "index.html")
+    }
+}
+
+/// A session of the clock, and the tutorial's `MyWebSocketHandler`.
+pub struct TimeHandler {
+    clients: Arc<Clients>,
+    origins: Option<Arc<Vec<String>>>,
+    /// Set once, by `open`.
+    id: String,
+}
+
+impl WebSocketHandler for TimeHandler {
+    fn open(&mut self, connection: &Connection, exchange: &mut Exchange<'_>) -> Result<()> {
+        self.id = exchange.get_argument("Id")?;
+        connection.set_nodelay(true)?;
+        if let Some(older) = self.clients.register(&self.id, connection) {
+            // If it is closing already, it has nothing to learn from this.
+            let _ = older.close(Some(REPLACED), Some("replaced"));
+        }
+        Ok(())
+    }
+
+    fn on_message(&mut self, _: &Connection, message: Message) -> Result<()> {
+        log::info!("Client {} received a message:{}", printable(&self.id), printable(&message.to_string()));
+        Ok(())
+    }
+
+    fn on_close(&mut self, connection: &Connection) {
+        self.clients.remove(&self.id, connection);
+        let code = connection.close_code().map(|code| format!(" {code}")).unwrap_or_default();
+        let reason = connection.close_reason().map(|reason| format!(" {reason}")).unwrap_or_default();
+        log::info!("Client {} is closed{code}{}", printable(&self.id), printable(&reason));
+    }
+
+    fn check_origin(&self, request: &Request, origin: &str) -> bool {
+        let Some(origins) = &self.origins else { return true };
+        request.is_same_origin(origin) || origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
+    }
+}

@@ -1,0 +1,8 @@
+//! The application: the clock of the Tornado tutorial, on top of the framework.
+
+pub mod clients;
+pub mod handlers;
+pub mod logging;
+pub mod options;
+pub mod send_thread;
+pub mod time;

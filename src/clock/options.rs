@@ -1,0 +1,225 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+use clap::ValueEnum;
+use log::LevelFilter;
+
+/// A WebSocket server with one blocking thread per client, which pushes the time.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "\
+Example:
+  threadcast --port 9000 --interval 250ms --log-file clock.log
+  serves http://localhost:9000/ and pushes the time four times a second to every client of
+  ws://localhost:9000/websocket?Id=NAME"
+)]
+pub struct Options {
+    /// Port to listen on; 0 lets the system choose one
+    #[arg(long, default_value_t = 8888)]
+    pub port: u16,
+
+    /// Address to listen on [default: all, IPv4 and IPv6]
+    #[arg(long, value_name = "IP")]
+    pub address: Option<IpAddr>,
+
+    /// Time between two pushes: 250ms, 1s, 2m, 1h
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
+    pub interval: Duration,
+
+    /// Serve the pages from this directory, not the ones in the binary
+    #[arg(long, value_name = "DIR")]
+    pub www: Option<PathBuf>,
+
+    /// Let only pages of this origin, and our own, connect; may be repeated [default: any]
+    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
+    pub allow_origin: Vec<String>,
+
+    /// Largest message accepted from a client
+    #[arg(long, value_name = "SIZE", default_value = "10MiB", value_parser = size)]
+    pub max_message: usize,
+
+    /// Backlog at which a client that reads too slowly is disconnected
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = size)]
+    pub max_backlog: usize,
+
+    /// Silence after which a client is pinged, or `off`
+    #[arg(long, value_name = "TIME", default_value = "20s", value_parser = interval_or_off)]
+    pub ping_interval: OrOff,
+
+    /// Least important log lines to show
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Logging::Info)]
+    pub logging: Logging,
+
+    /// Serve what the lesson needs: an echo at /echo?Id=NAME; listens on loopback unless told otherwise
+    #[arg(long)]
+    pub lab: bool,
+
+    /// Append the log to this file as well
+    #[arg(long, value_name = "PATH")]
+    pub log_file: Option<PathBuf>,
+}
+
+/// Log levels, with Tornado's names.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Logging {
+    /// Everything, a line for each client and push.
+    Debug,
+    /// What the tutorial prints.
+    Info,
+    /// What somebody should look at.
+    Warning,
+    /// What went wrong.
+    Error,
+    /// Nothing.
+    None,
+}
+
+impl Logging {
+    /// The level for the `log` crate.
+    pub fn filter(self) -> LevelFilter {
+        match self {
+            Logging::Debug => LevelFilter::Debug,
+            Logging::Info => LevelFilter::Info,
+            Logging::Warning => LevelFilter::Warn,
+            Logging::Error => LevelFilter::Error,
+            Logging::None => LevelFilter::Off,
+        }
+    }
+}
+
+/// A time, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OrOff(pub Option<Duration>);
+
+impl Options {
+    /// The options, or what to print and the exit code: 0 for `--help`, 2 for a mistake, which is one
+    /// line.
+    ///
+    /// # Errors
+    /// As said.
+    pub fn parse_from_args(args: impl IntoIterator<Item = OsString>) -> Result<Options, (String, i32)> {
+        Options::try_parse_from(args).map_err(|error| {
+            let text = error.to_string();
+            if !error.use_stderr() {
+                return (text, 0);
+            }
+            // The first paragraph says what is wrong; a missing value's spreads over lines.
+            let first = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
+            let line = first.collect::<Vec<_>>().join(" ");
+            let line = line.strip_prefix("error: ").unwrap_or(&line);
+            (format!("threadcast: {line} (--help shows the options)\n"), 2)
+        })
+    }
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let how =
+        || format!("{text:?} is not a time: use a whole number with ms, s, m or h, such as 250ms or 1s");
+    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(how)?;
+    let number: u64 = text[..digits].parse().map_err(|_| how())?;
+    let millis: u64 = match &text[digits..] {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(how()),
+    };
+    let millis = number.checked_mul(millis).filter(|millis| (1..=31_536_000_000).contains(millis));
+    millis.map(Duration::from_millis).ok_or_else(|| "it must be from 1ms to a year (8760h)".to_owned())
+}
+
+fn interval_or_off(text: &str) -> Result<OrOff, String> {
+    if text == "off" { Ok(OrOff(None)) } else { interval(text).map(|time| OrOff(Some(time))) }
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    let how = || format!("{text:?} is not a size: use a whole number with B, KiB, MiB or GiB, such as 64KiB");
+    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(how)?;
+    let number: usize = text[..digits].parse().map_err(|_| how())?;
+    let shift = match &text[digits..] {
+        "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        _ => return Err(how()),
+    };
+    let bytes = number.checked_mul(1 << shift).filter(|bytes| (1..=1 << 30).contains(bytes));
+    bytes.ok_or_else(|| "it must be from 1B to 1GiB".to_owned())
+}
+
+fn origin(text: &str) -> Result<String, String> {
+    let host = text.split_once("://").map(|(_, host)| host).unwrap_or_default();
+    if host.is_empty() || host.contains(['/', '?', '#', '@', ' ']) {
+        return Err(format!(
+            "{text:?} is not an origin: use scheme and host, such as https://example.com:8443"
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Options, (String, i32)> {
+        Options::parse_from_args(["threadcast"].iter().chain(args).map(OsString::from))
+    }
+
+    #[test]
+    fn defaults_are_the_tutorials() {
+        let options = parse(&[]).unwrap();
+        assert_eq!((options.port, options.address, options.interval), (8888, None, Duration::from_secs(1)));
+        assert_eq!((options.max_message, options.max_backlog), (10 << 20, 1 << 20));
+        assert_eq!(options.ping_interval, OrOff(Some(Duration::from_secs(20))));
+    }
+
+    #[test]
+    fn times_and_sizes_as_tables() {
+        for (text, millis) in
+            [("250ms", Some(250)), ("1s", Some(1000)), ("2m", Some(120_000)), ("1h", Some(3_600_000))]
+        {
+            assert_eq!(interval(text).ok(), millis.map(Duration::from_millis), "{text}");
+        }
+        for text in ["", "1", "s", "0s", "1.5s", "-1s", "1 s", "9999999999999999999s", "99999h", "1d"] {
+            assert!(interval(text).is_err(), "{text}");
+        }
+        for (text, bytes) in [("1B", 1), ("64KiB", 65_536), ("10MiB", 10 << 20), ("1GiB", 1 << 30)] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "1", "1kB", "1MB", "0B", "2GiB", "99999999999999999999B", "18446744073709551615GiB"]
+        {
+            assert!(size(text).is_err(), "{text}");
+        }
+        assert_eq!(interval_or_off("off"), Ok(OrOff(None)));
+    }
+
+    #[test]
+    fn a_mistake_is_one_line_and_exit_code_2() {
+        for args in [
+            &["--port", "x"][..],
+            &["--port", "65536"],
+            &["--port"],
+            &["--interval", "0s"],
+            &["--logging", "loud"],
+            &["--allow-origin", "example.com"],
+            &["--address", "nowhere"],
+            &["--prot", "1"],
+            &["extra"],
+        ] {
+            let (text, code) = parse(args).unwrap_err();
+            assert_eq!((text.matches('\n').count(), code), (1, 2), "{args:?}: {text}");
+            assert!(
+                text.starts_with("threadcast: ") && text.ends_with("(--help shows the options)\n"),
+                "{text}"
+            );
+        }
+        let (help, code) = parse(&["--help"]).unwrap_err();
+        assert!(help.contains("Example:") && code == 0);
+    }
+}

@@ -1,0 +1,121 @@
+//! The program `threadcast`: options, logging, the server, the `send` thread, and a wait for a signal.
+#![forbid(unsafe_code)]
+
+use std::env;
+use std::io::Write;
+use std::io::stderr;
+use std::io::stdout;
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use signal_hook::consts::SIGINT;
+use signal_hook::consts::SIGTERM;
+use signal_hook::flag;
+use signal_hook::iterator::Signals;
+use threadcast::Error;
+use threadcast::Result;
+use threadcast::Server;
+use threadcast::StaticFiles;
+use threadcast::clock::clients::Clients;
+use threadcast::clock::handlers;
+use threadcast::clock::logging;
+use threadcast::clock::options::Options;
+use threadcast::clock::send_thread::SendThread;
+use threadcast::lab::echo::EchoHandler;
+
+fn main() -> ExitCode {
+    match Options::parse_from_args(env::args_os()) {
+        Ok(options) => match run(&options) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                let _ = writeln!(stderr(), "threadcast: {error}");
+                ExitCode::FAILURE
+            }
+        },
+        // A reader that has gone away is no reason to panic, here and wherever something is printed.
+        Err((text, 0)) => {
+            let _ = write!(stdout(), "{text}");
+            ExitCode::SUCCESS
+        }
+        Err((text, code)) => {
+            let _ = write!(stderr(), "{text}");
+            ExitCode::from(u8::try_from(code).unwrap_or(1))
+        }
+    }
+}
+
+/// Serves until a signal comes.
+fn run(options: &Options) -> Result<()> {
+    logging::start(options.logging.filter(), options.log_file.as_deref())?;
+    let mut signals = signals()?;
+    let clients = Arc::new(Clients::new());
+    let server = Server::bind(&addresses(options)[..], application(options, &clients)?)?;
+    let send =
+        SendThread::start(clients, options.interval).map_err(Error::io("cannot start the thread send"))?;
+    announce(&server);
+    signals.forever().next();
+    log::info!("shutting down; a second signal ends at once");
+    server.shutdown();
+    send.stop();
+    Ok(())
+}
+
+/// The second SIGINT or SIGTERM ends the process at once; the first is for [`run`] to wait for.
+fn signals() -> Result<Signals> {
+    let second = Arc::new(AtomicBool::new(false));
+    let register = || {
+        for signal in [SIGINT, SIGTERM] {
+            // In this order: the first signal sets what the second one looks at.
+            flag::register_conditional_shutdown(signal, 128 + signal, second.clone())?;
+            flag::register(signal, second.clone())?;
+        }
+        Signals::new([SIGINT, SIGTERM])
+    };
+    register().map_err(Error::io("cannot wait for signals"))
+}
+
+/// IPv6 with IPv4 in it, or IPv4 alone on a machine without IPv6.
+fn addresses(options: &Options) -> Vec<SocketAddr> {
+    let all = || match options.lab {
+        true => vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+        false => vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
+    };
+    let addresses = options.address.map_or_else(all, |address| vec![address]);
+    addresses.into_iter().map(|address| SocketAddr::new(address, options.port)).collect()
+}
+
+fn application(options: &Options, clients: &Arc<Clients>) -> Result<threadcast::Application> {
+    let pages = match &options.www {
+        Some(directory) => StaticFiles::directory(directory)?,
+        None => handlers::PAGES,
+    };
+    let origins = Some(options.allow_origin.clone()).filter(|origins| !origins.is_empty());
+    let application = handlers::routes(clients, &pages, origins)
+        .max_message(options.max_message)
+        .max_backlog(options.max_backlog)
+        .ping_interval(options.ping_interval.0);
+    Ok(if options.lab { application.websocket("/echo", || EchoHandler) } else { application })
+}
+
+/// Where it is, and how many it can serve.
+fn announce(server: &Server) {
+    let address = server.local_addr();
+    let host = match address.ip() {
+        ip if ip.is_unspecified() => "localhost".to_owned(),
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    };
+    let capacity = server.capacity();
+    let _ = writeln!(
+        stdout(),
+        "threadcast is at http://{host}:{}/ for up to {} clients ({})\nCtrl-C ends it",
+        address.port(),
+        capacity.clients,
+        capacity.limit
+    );
+}

@@ -1,0 +1,163 @@
+//! How many clients this machine can hold, and which limit says so.
+//!
+//! A failed `spawn` is no safe signal: a Rust thread takes 4 memory mappings, and past the limit of
+//! those one that has *started* can abort the process (rust-lang/rust#78497). So every limit is read
+//! beforehand, and a reserve kept.
+
+use std::fmt;
+use std::fs;
+
+use rustix::process::Resource;
+use rustix::process::Rlimit;
+use rustix::process::getrlimit;
+use rustix::process::setrlimit;
+
+/// Mappings of one thread: its stack, the stack's guard page, its signal stack, that one's guard page.
+const MAPPINGS_PER_CLIENT: u64 = 4;
+/// Mappings left to the rest of the process: its code, heap, the allocator's arenas, pumps.
+const MAPPING_RESERVE: u64 = 2048;
+/// Threads left to pumps, to the server's own threads, and to other processes under the same limit.
+const THREAD_RESERVE: u64 = 512;
+/// Descriptors left to the listener, the log, files being served, and clients being refused.
+const DESCRIPTOR_RESERVE: u64 = 64;
+/// Where no limit can be read, such as outside Linux.
+const FALLBACK: u64 = 1000;
+
+/// The most clients at a time, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capacity {
+    /// The most clients at a time.
+    pub clients: usize,
+    /// The limit that binds.
+    pub limit: Limit,
+}
+
+/// What limits the number of clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Limit {
+    /// Open descriptors of the process (`RLIMIT_NOFILE`, the hard limit).
+    Descriptors,
+    /// Memory mappings of the process (`vm.max_map_count`).
+    Mappings,
+    /// Threads of the system (`kernel.threads-max`).
+    SystemThreads,
+    /// Thread numbers of the system (`kernel.pid_max`).
+    ThreadNumbers,
+    /// Threads of the user (`RLIMIT_NPROC`).
+    UserThreads,
+    /// Threads of the control group (`pids.max`).
+    GroupThreads,
+    /// Nothing could be read.
+    Unknown,
+    /// A number that somebody chose.
+    Chosen,
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Limit::Descriptors => "RLIMIT_NOFILE; raise it with ulimit -n or LimitNOFILE=",
+            Limit::Mappings => "vm.max_map_count; raise it with sysctl -w vm.max_map_count=262144",
+            Limit::SystemThreads => "kernel.threads-max; raise it with sysctl -w kernel.threads-max=200000",
+            Limit::ThreadNumbers => "kernel.pid_max; raise it with sysctl -w kernel.pid_max=4194304",
+            Limit::UserThreads => "RLIMIT_NPROC; raise it with ulimit -u or LimitNPROC=",
+            Limit::GroupThreads => "pids.max of the control group; raise it with TasksMax= or --pids-limit",
+            Limit::Unknown => "no limit could be read; choose one with --max-clients",
+            Limit::Chosen => "as chosen",
+        })
+    }
+}
+
+/// What the system allows, as read; `None` where there is no such limit.
+#[derive(Debug, Clone, Copy, Default)]
+struct Limits {
+    descriptors: Option<u64>,
+    mappings: Option<u64>,
+    system_threads: Option<u64>,
+    thread_numbers: Option<u64>,
+    user_threads: Option<u64>,
+    group_threads: Option<u64>,
+}
+
+impl Capacity {
+    /// Raises the soft limit of descriptors to the hard one, and reads what this machine allows.
+    pub fn of_this_machine() -> Capacity {
+        let limit = getrlimit(Resource::Nofile);
+        // Refused, the old limit stays, and is the one that counts.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+        Limits::read().capacity()
+    }
+}
+
+impl Limits {
+    fn read() -> Limits {
+        Limits {
+            descriptors: getrlimit(Resource::Nofile).current,
+            mappings: number("/proc/sys/vm/max_map_count"),
+            system_threads: number("/proc/sys/kernel/threads-max"),
+            thread_numbers: number("/proc/sys/kernel/pid_max"),
+            // The superuser is exempt from this one.
+            user_threads: getrlimit(Resource::Nproc)
+                .current
+                .filter(|_| !rustix::process::geteuid().is_root()),
+            group_threads: group_threads(),
+        }
+    }
+
+    fn capacity(&self) -> Capacity {
+        let after = |limit: Option<u64>, reserve: u64, each: u64| Some(limit?.saturating_sub(reserve) / each);
+        let rows = [
+            (after(self.descriptors, DESCRIPTOR_RESERVE, 1), Limit::Descriptors),
+            (after(self.mappings, MAPPING_RESERVE, MAPPINGS_PER_CLIENT), Limit::Mappings),
+            (after(self.system_threads, THREAD_RESERVE, 1), Limit::SystemThreads),
+            (after(self.thread_numbers, THREAD_RESERVE, 1), Limit::ThreadNumbers),
+            (after(self.user_threads, THREAD_RESERVE, 1), Limit::UserThreads),
+            (after(self.group_threads, THREAD_RESERVE, 1), Limit::GroupThreads),
+        ];
+        let smallest =
+            rows.into_iter().filter_map(|(clients, limit)| Some((clients?, limit))).min_by_key(|row| row.0);
+        let (clients, limit) = smallest.unwrap_or((FALLBACK, Limit::Unknown));
+        Capacity { clients: usize::try_from(clients.max(1)).unwrap_or(usize::MAX), limit }
+    }
+}
+
+fn number(path: &str) -> Option<u64> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// The smallest `pids.max` from this process's control group (version 2) up to the root.
+fn group_threads() -> Option<u64> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let own = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let ends = own.match_indices('/').map(|(at, _)| at).chain([own.len()]);
+    ends.filter_map(|end| number(&format!("/sys/fs/cgroup/{}/pids.max", &own[..end]))).min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smallest_limit_binds_as_a_table() {
+        let linux = Limits {
+            descriptors: Some(1 << 20),
+            mappings: Some(65_530),
+            system_threads: Some(192_731),
+            thread_numbers: Some(32_768),
+            ..Limits::default()
+        };
+        for (limits, clients, limit) in [
+            (linux, 15_870, Limit::Mappings),
+            (Limits { descriptors: Some(1024), ..linux }, 960, Limit::Descriptors),
+            (Limits { descriptors: Some(10), ..linux }, 1, Limit::Descriptors),
+            (Limits { group_threads: Some(4096), ..linux }, 3584, Limit::GroupThreads),
+            (Limits { user_threads: Some(8000), ..linux }, 7488, Limit::UserThreads),
+            (Limits { mappings: Some(1 << 20), ..linux }, 32_256, Limit::ThreadNumbers),
+            (Limits { system_threads: Some(5512), ..linux }, 5000, Limit::SystemThreads),
+            (Limits::default(), 1000, Limit::Unknown),
+        ] {
+            assert_eq!(limits.capacity(), Capacity { clients, limit }, "{limits:?}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The thread `client-N`: one client's whole life. Heads are read, pages answered, and if the client
+//! asks for a WebSocket it stays one until its end.
+//!
+//! Blocks in `read`. Whatever happens here, the others do not notice, and the end is orderly: what was
+//! accepted is written, the peer's bytes are read to their end, then the socket goes.
+
+use std::io;
+use std::io::ErrorKind;
+use std::io::Read;
+use std::io::Write;
+use std::net::Shutdown;
+use std::net::TcpStream;
+use std::time::Duration;
+use std::time::Instant;
+
+use crate::web::application::Application;
+use crate::web::application::Make;
+use crate::web::application::Route;
+use crate::web::connection::CLOSE_TIMEOUT;
+use crate::web::connection::Connection;
+use crate::web::error::Error;
+use crate::web::error::Result;
+use crate::web::exchange::Exchange;
+use crate::web::handler::WebSocketHandler;
+use crate::web::outbox::Death;
+use crate::web::request::Request;
+use crate::web::response::Response;
+use crate::web::session::Session;
+use crate::web::session::guarded;
+
+/// How long a request head may take from its first byte, or from the response before it, to its end,
+/// whatever the rate of its bytes.
+const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a page may stand still on its way out.
+const PAGE_WRITE: Duration = Duration::from_secs(10);
+/// Bytes received at a time while a head is read.
+const HEAD_READ: usize = 2048;
+
+/// What follows a request.
+enum Next {
+    /// Another one, on the same connection.
+    Request,
+    /// The end.
+    End,
+}
+
+/// Serves one client until it is gone.
+pub(crate) fn run(connection: &Connection, application: &Application) {
+    let mut received = Vec::new();
+    while let Next::Request = serve(connection, application, &mut received) {}
+    end(connection);
+}
+
+/// Reads one request and answers it. `received` is what has come in and is not used yet.
+fn serve(connection: &Connection, application: &Application, received: &mut Vec<u8>) -> Next {
+    let request = match read_head(connection, received) {
+        Ok(Some(request)) => request,
+        Ok(None) => return Next::End,
+        Err(refusal) => {
+            log::debug!("{connection}: {refusal}");
+            return respond(connection, &Response::from_error(&refusal), false, true);
+        }
+    };
+    if let Some((Route::WebSocket(make), _)) = application.find(request.path()) {
+        if request.method() == "GET" {
+            return match websocket(connection, application, &request, make, std::mem::take(received)) {
+                Ok(()) => Next::End,
+                Err(refusal) => respond(connection, &refused(connection, &refusal), false, true),
+            };
+        }
+    }
+    let response = page(connection, application, &request).with_etag(&request);
+    respond(connection, &response, request.keep_alive(), request.method() != "HEAD")
+}
+
+/// Blocks until a whole head is here; `None` if the client left, or took too long.
+fn read_head(connection: &Connection, received: &mut Vec<u8>) -> Result<Option<Request>> {
+    let stream = &connection.socket().stream;
+    let deadline = Instant::now() + HEAD_DEADLINE;
+    loop {
+        if let Some((request, length)) = Request::parse(received, connection.peer_addr())? {
+            received.drain(..length);
+            return Ok(Some(request));
+        }
+        let mut bytes = [0; HEAD_READ];
+        match read_before(stream, &mut bytes, deadline) {
+            Ok(0) | Err(_) => return Ok(None),
+            Ok(length) => received.extend_from_slice(&bytes[..length]),
+        }
+    }
+}
+
+/// Answers a request that is none for a WebSocket.
+fn page(connection: &Connection, application: &Application, request: &Request) -> Response {
+    let Some((route, rest)) = application.find(request.path()) else {
+        return Response::refusal(404, "404: Not Found");
+    };
+    let allowed = match route {
+        Route::WebSocket(_) => "GET",
+        Route::Page(_) | Route::Static(_) => "GET, HEAD",
+    };
+    if !allowed.split(", ").any(|method| method == request.method()) {
+        return Response::refusal(405, "405: Method Not Allowed").with("Allow", allowed);
+    }
+    let mut exchange = Exchange::new(request, application.settings.cookie_secret.as_ref());
+    let result = match route {
+        Route::Page(make) => {
+            guarded(connection, "get", || make().get(&mut exchange)).and_then(|result| result)
+        }
+        Route::Static(files) => exchange.render(files, rest),
+        Route::WebSocket(_) => unreachable!("GET of a WebSocket route is answered by its handshake"),
+    };
+    match result {
+        Ok(()) => exchange.response,
+        Err(error) => refused(connection, &error),
+    }
+}
+
+/// The response to a handler's error, which is logged unless it is the client's own fault.
+fn refused(connection: &Connection, error: &Error) -> Response {
+    if !matches!(error, Error::Refused { .. }) {
+        log::error!("{connection}: the handler failed: {error}");
+    }
+    Response::from_error(error)
+}
+
+/// Runs a WebSocket to its end; an error is a refusal that has not been sent.
+fn websocket(
+    connection: &Connection,
+    application: &Application,
+    request: &Request,
+    make: &Make<dyn WebSocketHandler>,
+    early: Vec<u8>,
+) -> Result<()> {
+    connection.set_target(request.target());
+    let (session, head) = Session::open(make, connection, request, &application.settings)?;
+    let stream = &connection.socket().stream;
+    // A socket that refuses these is gone; then the first read says so.
+    let _ = stream.set_nodelay(true);
+    let _ = stream.set_read_timeout(application.settings.ping_interval);
+    if connection.outbox().begin(head.into()).is_ok() {
+        session.run(early);
+        connection.outbox().wait_until_written(Instant::now() + CLOSE_TIMEOUT);
+    }
+    Ok(())
+}
+
+/// Writes a response, blocking.
+fn respond(connection: &Connection, response: &Response, keep_alive: bool, body: bool) -> Next {
+    let mut stream = &connection.socket().stream;
+    let bytes = response.to_bytes(keep_alive, body).or_else(|error| {
+        log::error!("{connection}: {error}");
+        Response::refusal(500, "Internal Server Error").to_bytes(keep_alive, body)
+    });
+    let written = bytes.is_ok_and(|bytes| {
+        stream.set_write_timeout(Some(PAGE_WRITE)).and_then(|()| stream.write_all(&bytes)).is_ok()
+    });
+    if written && keep_alive { Next::Request } else { Next::End }
+}
+
+/// All is written; the peer's bytes are read to their end, since closing a socket with unread input makes
+/// the kernel send RST, and the peer would lose what is still on its way to it.
+fn end(connection: &Connection) {
+    let stream = &connection.socket().stream;
+    let deadline = Instant::now() + CLOSE_TIMEOUT;
+    let mut bytes = [0; HEAD_READ];
+    let mut finished = stream.shutdown(Shutdown::Write).is_err();
+    while !finished {
+        finished = matches!(read_before(stream, &mut bytes, deadline), Ok(0) | Err(_));
+    }
+    connection.outbox().kill(Death::Ended);
+}
+
+/// One blocking read that ends at the deadline.
+fn read_before(mut stream: &TcpStream, bytes: &mut [u8], deadline: Instant) -> io::Result<usize> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(bytes) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! The socket as tungstenite sees it, on `client-N`: reads block, and end at the end of a frame; writes
+//! go into the outbox.
+//!
+//! Ending at the end of a frame is what makes three promises cheap. tungstenite's buffer is empty
+//! between two frames, so a large one can be thrown away; a message over the limit is refused when
+//! its header is here; the peer's close code is seen before tungstenite replaces a bad one.
+//!
+//! Never here: a second thread, a read while the client's backlog is over half its limit.
+
+use std::io;
+use std::io::ErrorKind;
+use std::io::Read;
+use std::io::Write;
+use std::time::Duration;
+
+use tungstenite::Bytes;
+
+use crate::web::connection::Connection;
+use crate::web::error::Error;
+use crate::web::outbox::Frame;
+
+/// Bytes of the buffer that `client-N` has on its stack for what it receives.
+pub(crate) const RECEIVE: usize = 4096;
+/// A frame with more than this still to come is received in larger pieces than [`RECEIVE`].
+pub(crate) const LARGE: u64 = 16 * 1024;
+/// The size of those pieces.
+const LARGE_RECEIVE: usize = 64 * 1024;
+/// A frame's header (RFC 6455, section 5.2): two bytes, a length of up to eight, a mask of four.
+const MAX_HEADER: usize = 14;
+/// Opcodes.
+const CONTINUATION: u8 = 0;
+const CLOSE: u8 = 8;
+
+/// How a client keeps its connection, see [`Application::ping_interval`](crate::Application::ping_interval).
+#[derive(Clone, Copy)]
+pub(crate) struct Keepalive {
+    pub(crate) interval: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// See the [module](self).
+pub(crate) struct FrameStream<'a> {
+    connection: &'a Connection,
+    keepalive: Keepalive,
+    scanner: Scanner,
+    /// What came with the head, then, while a large frame comes in, what it needs.
+    heap: Vec<u8>,
+    stack: &'a mut [u8; RECEIVE],
+    /// `start..end` is received and not yet handed out, of `heap` if `on_heap`, else of `stack`.
+    on_heap: bool,
+    start: usize,
+    end: usize,
+}
+
+impl<'a> FrameStream<'a> {
+    /// `early` came with the head of the request, and is read first.
+    pub(crate) fn new(
+        connection: &'a Connection,
+        stack: &'a mut [u8; RECEIVE],
+        early: Vec<u8>,
+        max_message: usize,
+        keepalive: Keepalive,
+    ) -> FrameStream<'a> {
+        let scanner = Scanner { max_message: max_message as u64, ..Scanner::default() };
+        let end = early.len();
+        FrameStream { connection, keepalive, scanner, heap: early, stack, on_heap: true, start: 0, end }
+    }
+
+    /// The code in the peer's Close frame, as it was sent.
+    pub(crate) fn close_code(&self) -> Option<u16> {
+        (self.scanner.close.len() == 2)
+            .then(|| u16::from_be_bytes([self.scanner.close[0], self.scanner.close[1]]))
+    }
+
+    /// Blocks until there are bytes, or the end of them.
+    fn receive(&mut self) -> io::Result<()> {
+        // What it reads can make it write: a client that does not take its answers is not asked again.
+        if !self.connection.outbox().wait_for_room() {
+            return Err(ErrorKind::ConnectionAborted.into());
+        }
+        self.on_heap = self.scanner.left > LARGE;
+        if !self.on_heap {
+            self.heap = Vec::new();
+        } else if self.heap.len() < LARGE_RECEIVE {
+            self.heap = vec![0; LARGE_RECEIVE];
+        }
+        let mut pinged = false;
+        let received = loop {
+            let buffer: &mut [u8] = if self.on_heap { &mut self.heap } else { self.stack };
+            match (&self.connection.socket().stream).read(buffer) {
+                Ok(received) => break received,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // The read timeout is the ping interval: the client has been silent for that long.
+                Err(error) if is_timeout(&error) && !pinged => {
+                    pinged = true;
+                    self.set_timeout(self.keepalive.timeout)?;
+                    // Closing already, it needs no ping, but must still answer in time.
+                    let _ = self.connection.ping(b"");
+                }
+                Err(error) if is_timeout(&error) => return Err(ErrorKind::TimedOut.into()),
+                Err(error) => return Err(error),
+            }
+        };
+        if pinged {
+            self.set_timeout(self.keepalive.interval)?;
+        }
+        (self.start, self.end) = (0, received);
+        Ok(())
+    }
+
+    fn set_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        if self.keepalive.timeout == self.keepalive.interval {
+            return Ok(());
+        }
+        self.connection.socket().stream.set_read_timeout(timeout)
+    }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+impl Read for FrameStream<'_> {
+    /// Errors: `FileTooLarge` for a message over the limit, `TimedOut` for a peer that did not answer a
+    /// ping, anything else for a connection that is gone.
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.start == self.end {
+            self.receive()?;
+        }
+        let received =
+            if self.on_heap { &self.heap[self.start..self.end] } else { &self.stack[self.start..self.end] };
+        let offered = &received[..received.len().min(into.len())];
+        let taken = self.scanner.scan(offered).ok_or(ErrorKind::FileTooLarge)?;
+        into[..taken].copy_from_slice(&offered[..taken]);
+        self.start += taken;
+        Ok(taken)
+    }
+}
+
+impl Write for FrameStream<'_> {
+    /// tungstenite writes whole frames, one at a time: its own pongs and its reply to a Close.
+    fn write(&mut self, frame: &[u8]) -> io::Result<usize> {
+        let is_close = frame.first().is_some_and(|first| first & 0x0f == CLOSE);
+        match self.connection.push(Frame { bytes: Bytes::copy_from_slice(frame), is_close }) {
+            // After a Close of ours there is nothing more to say, a second Close least of all.
+            Ok(()) | Err(Error::Closed) => Ok(frame.len()),
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Finds the ends of frames in a stream of bytes.
+#[derive(Default)]
+pub(crate) struct Scanner {
+    max_message: u64,
+    header: [u8; MAX_HEADER],
+    /// Bytes of the header that are here; 0 between two frames.
+    have: usize,
+    /// Bytes of the payload that are still to come.
+    left: u64,
+    /// Bytes of the message in fragments before this frame.
+    message: u64,
+    /// The first two bytes of a Close frame's payload.
+    close: Vec<u8>,
+}
+
+impl Scanner {
+    /// How many of `bytes` belong to the frame at hand; `None` if its message is over the limit.
+    pub(crate) fn scan(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut taken = 0;
+        while self.left == 0 && taken < bytes.len() {
+            self.header[self.have] = bytes[taken];
+            self.have += 1;
+            taken += 1;
+            if self.have == self.header_length() {
+                self.left = self.begin()?;
+                if self.left == 0 {
+                    self.have = 0;
+                    return Some(taken);
+                }
+            }
+        }
+        let payload = (bytes.len() - taken).min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        if payload > 0 && self.header[0] & 0x0f == CLOSE {
+            self.keep_close_code(&bytes[taken..taken + payload]);
+        }
+        self.left -= payload as u64;
+        if self.left == 0 && payload > 0 {
+            self.have = 0;
+        }
+        Some(taken + payload)
+    }
+
+    /// Bytes of this header, as far as they are known.
+    fn header_length(&self) -> usize {
+        let length = match self.header[1] & 0x7f {
+            _ if self.have < 2 => return 2,
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        2 + length + if self.is_masked() { 4 } else { 0 }
+    }
+
+    fn is_masked(&self) -> bool {
+        self.header[1] & 0x80 != 0
+    }
+
+    /// The header is complete: the length of the payload, if the message stays within the limit.
+    fn begin(&mut self) -> Option<u64> {
+        let length = match self.header[1] & 0x7f {
+            126 => u64::from(u16::from_be_bytes([self.header[2], self.header[3]])),
+            127 => u64::from_be_bytes(self.header[2..10].try_into().expect("eight bytes")),
+            length => u64::from(length),
+        };
+        let (is_final, opcode) = (self.header[0] & 0x80 != 0, self.header[0] & 0x0f);
+        if opcode >= CLOSE {
+            return Some(length);
+        }
+        let before = if opcode == CONTINUATION { self.message } else { 0 };
+        let message = before.checked_add(length)?;
+        self.message = if is_final { 0 } else { message };
+        (message <= self.max_message).then_some(length)
+    }
+
+    fn keep_close_code(&mut self, payload: &[u8]) {
+        let mask: [u8; 4] = match self.is_masked() {
+            true => self.header[self.have - 4..self.have].try_into().expect("four bytes"),
+            false => [0; 4],
+        };
+        for byte in payload.iter().take(2 - self.close.len()) {
+            self.close.push(byte ^ mask[self.close.len()]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tungstenite::protocol::frame::Frame as Encoder;
+    use tungstenite::protocol::frame::FrameHeader;
+    use tungstenite::protocol::frame::coding::OpCode;
+
+    use super::*;
+
+    fn scanner(max_message: u64) -> Scanner {
+        Scanner { max_message, ..Scanner::default() }
+    }
+
+    fn frame(opcode: u8, is_final: bool, masked: bool, payload: Vec<u8>) -> Vec<u8> {
+        let mut frame = Encoder::from_payload(
+            FrameHeader {
+                is_final,
+                opcode: OpCode::from(opcode),
+                mask: masked.then_some([1, 2, 3, 4]),
+                ..FrameHeader::default()
+            },
+            payload.into(),
+        );
+        frame.header_mut().is_final = is_final;
+        let mut bytes = Vec::new();
+        frame.format(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// Feeds `bytes` in pieces of `cut`, and gives back the lengths of the frames found.
+    fn frames(scanner: &mut Scanner, bytes: &[u8], cut: usize) -> Option<Vec<usize>> {
+        let (mut lengths, mut length) = (Vec::new(), 0);
+        for mut piece in bytes.chunks(cut) {
+            while !piece.is_empty() {
+                let taken = scanner.scan(piece)?;
+                length += taken;
+                piece = &piece[taken..];
+                if scanner.have == 0 {
+                    lengths.push(std::mem::take(&mut length));
+                }
+            }
+        }
+        Some(lengths)
+    }
+
+    proptest! {
+        #[test]
+        fn frames_are_found_wherever_the_bytes_are_cut(
+            payloads in prop::collection::vec((0usize..300, any::<bool>()), 1..6),
+            cut in 1usize..200,
+            large in prop::option::of(65_530usize..65_540),
+        ) {
+            let payloads = payloads.into_iter().chain(large.map(|length| (length, true)));
+            let frames_in: Vec<_> = payloads.map(|(length, masked)| frame(2, true, masked, vec![7; length])).collect();
+            let found = frames(&mut scanner(1 << 20), &frames_in.concat(), cut);
+            prop_assert_eq!(found, Some(frames_in.iter().map(Vec::len).collect()));
+        }
+
+        #[test]
+        fn any_bytes_are_scanned_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), cut in 1usize..50) {
+            let _ = frames(&mut scanner(1000), &bytes, cut);
+        }
+    }
+
+    #[test]
+    fn the_limit_counts_the_whole_message_and_is_inclusive() {
+        let all = |frames_in: &[Vec<u8>]| frames(&mut scanner(10), &frames_in.concat(), 3).is_some();
+        assert!(all(&[frame(2, true, true, vec![0; 10])]));
+        assert!(!all(&[frame(2, true, true, vec![0; 11])]));
+        assert!(all(&[
+            frame(1, false, true, vec![0; 5]),
+            frame(9, true, true, vec![0; 9]),
+            frame(0, true, true, vec![0; 5])
+        ]));
+        assert!(!all(&[frame(1, false, true, vec![0; 5]), frame(0, true, true, vec![0; 6])]));
+        assert!(all(&[frame(1, true, true, vec![0; 9]), frame(1, true, true, vec![0; 9])]));
+        // From the header alone.
+        assert_eq!(scanner(10).scan(&frame(2, true, true, vec![0; 11])[..6]), None);
+        assert_eq!(
+            scanner(u64::MAX).scan(&[0x82, 0xff, 255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0]),
+            Some(14)
+        );
+    }
+
+    #[test]
+    fn the_close_code_is_the_one_that_was_sent() {
+        for (masked, cut) in [(true, 100), (true, 1), (false, 100)] {
+            let mut scanner = scanner(10);
+            frames(&mut scanner, &frame(8, true, masked, b"\x03\xe7bye".to_vec()), cut).unwrap();
+            assert_eq!(scanner.close, 999u16.to_be_bytes());
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The thread `listener`: accepts, admits or refuses, and starts `client-N`.
+//!
+//! Blocks in `accept`. It outlives every error: what it cannot serve now it refuses, and goes on.
+
+use std::collections::HashMap;
+use std::io;
+use std::io::ErrorKind;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::net::TcpListener;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::Condvar;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use std::time::Instant;
+
+use crate::web::application::Application;
+use crate::web::client_thread;
+use crate::web::connection::Common;
+use crate::web::connection::Connection;
+use crate::web::outbox::Death;
+use crate::web::response::Response;
+
+/// Pause after an error of `accept` that will not go away by itself, such as no free descriptor.
+const BACK_OFF: Duration = Duration::from_millis(50);
+/// One log line for each kind of trouble in this time.
+const LOG_EVERY: Duration = Duration::from_secs(60);
+/// `Retry-After` of a refusal, in seconds.
+const RETRY_AFTER: &str = "5";
+
+/// What the listener, the clients' threads and the server share.
+pub(crate) struct Shared {
+    pub(crate) application: Application,
+    pub(crate) common: Arc<Common>,
+    /// Most clients at a time.
+    pub(crate) max_clients: usize,
+    /// Set once, by the server, before it wakes the listener.
+    pub(crate) stopping: AtomicBool,
+    /// Every client, from its accept to the end of its thread.
+    clients: Mutex<Clients>,
+    /// Signalled when a client has left.
+    left: Condvar,
+}
+
+#[derive(Default)]
+struct Clients {
+    alive: HashMap<u64, Client>,
+    /// The thread that ended last. The next one to end joins it, the server joins the very last.
+    ended: Option<JoinHandle<()>>,
+}
+
+struct Client {
+    connection: Connection,
+    thread: JoinHandle<()>,
+}
+
+impl Shared {
+    pub(crate) fn new(application: Application, common: Arc<Common>, max_clients: usize) -> Shared {
+        Shared {
+            application,
+            common,
+            max_clients,
+            stopping: AtomicBool::new(false),
+            clients: Mutex::default(),
+            left: Condvar::new(),
+        }
+    }
+
+    fn clients(&self) -> MutexGuard<'_, Clients> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn connections(&self) -> Vec<Connection> {
+        self.clients().alive.values().map(|client| client.connection.clone()).collect()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.clients().alive.len()
+    }
+
+    /// Blocks until the last client's thread has ended, or the deadline; gives the number still there.
+    pub(crate) fn wait_until_empty(&self, deadline: Instant) -> usize {
+        let mut clients = self.clients();
+        while !clients.alive.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return clients.alive.len();
+            }
+            clients = self.left.wait_timeout(clients, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let ended = clients.ended.take();
+        drop(clients);
+        ended.map(JoinHandle::join);
+        0
+    }
+}
+
+/// Accepts until the server is stopping.
+pub(crate) fn run(listener: &TcpListener, shared: &Arc<Shared>) {
+    let mut trouble = Trouble::default();
+    for id in 1.. {
+        let accepted = loop {
+            match listener.accept() {
+                _ if shared.stopping.load(Ordering::Acquire) => return,
+                Ok(accepted) => break accepted,
+                // The client left while it waited in the backlog, or a signal came: no trouble at all.
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
+                Err(error) => {
+                    trouble.log("cannot accept", &error);
+                    thread::sleep(BACK_OFF);
+                }
+            }
+        };
+        admit(accepted, id, shared, &mut trouble);
+    }
+}
+
+/// Starts the client's thread, or refuses the client.
+fn admit((stream, peer): (TcpStream, SocketAddr), id: u64, shared: &Arc<Shared>, trouble: &mut Trouble) {
+    if shared.count() >= shared.max_clients {
+        trouble.log("refusing clients", &io::Error::other(format!("the limit is {}", shared.max_clients)));
+        return refuse(&stream, shared);
+    }
+    let settings = &shared.application.settings;
+    let (common, backlog) = (shared.common.clone(), settings.max_backlog as u64);
+    let connection = Connection::new(stream, id, peer, common, backlog, settings.write_deadline);
+    let (own, its_shared) = (connection.clone(), shared.clone());
+    let life = move || {
+        let ending = Ending { connection: own, shared: its_shared };
+        client_thread::run(&ending.connection, &ending.shared.application);
+    };
+    // Held while the thread starts, so that its end finds its entry.
+    let mut clients = shared.clients();
+    let thread =
+        thread::Builder::new().name(format!("client-{id}")).stack_size(settings.stack_size).spawn(life);
+    match thread {
+        Ok(thread) => {
+            clients.alive.insert(id, Client { connection, thread });
+            shared.common.counters.accepted.add(1);
+        }
+        Err(error) => {
+            drop(clients);
+            trouble.log("cannot start a thread", &error);
+            refuse(&connection.socket().stream, shared);
+        }
+    }
+}
+
+/// 503 to a client that there is no room for. Never blocks: what does not fit into the empty buffer of
+/// a new socket is not sent.
+fn refuse(mut stream: &TcpStream, shared: &Shared) {
+    shared.common.counters.refused.add(1);
+    let response = Response::refusal(503, "503: No room for another client, try again later");
+    let bytes = response.with("Retry-After", RETRY_AFTER).to_bytes(false, true).unwrap_or_default();
+    let _ = stream.set_nonblocking(true);
+    let _ = stream.write(&bytes);
+}
+
+/// The end of `client-N`, however it comes. Dropped as the last thing on that thread.
+struct Ending {
+    connection: Connection,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.connection.outbox().kill(Death::Ended);
+        self.connection.socket().join_pump();
+        let mut clients = self.shared.clients();
+        let own = clients.alive.remove(&self.connection.id());
+        let before = own.and_then(|client| clients.ended.replace(client.thread));
+        drop(clients);
+        // It has been here before us, so it is about to end. If it panicked, that has been reported.
+        before.map(JoinHandle::join);
+        self.shared.left.notify_all();
+    }
+}
+
+/// Logs each kind of trouble once a minute.
+#[derive(Default)]
+struct Trouble(HashMap<(&'static str, String), (Instant, u64)>);
+
+impl Trouble {
+    fn log(&mut self, what: &'static str, error: &io::Error) {
+        let now = Instant::now();
+        let (since, count) = self.0.entry((what, error.to_string())).or_insert((now, 0));
+        *count += 1;
+        if *count == 1 || now - *since >= LOG_EVERY {
+            log::warn!("{what}: {error} ({count} times so far)");
+            *since = now;
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! The client's channel, which empties itself. Any thread pushes; one at a time writes.
+//!
+//! ```text
+//!  push ──► count it ──► was the count 0? ── yes ──► this thread is the drainer: it writes, without
+//!              │                                     blocking, and hands over to a pump if the
+//!              └── no: into the channel, return      socket is full
+//! ```
+//!
+//! One atomic word holds how many frames are on their way, how many bytes they take, and three flags.
+//! Whoever takes the count from 0 to 1 is the drainer, and stays it until the count is 0 again. So
+//! there is one writer per socket by construction, nothing is left behind, and order is the channel's.
+//!
+//! Never here: a lock held while writing, a wait on the pushing thread, a frame that is half written
+//! and followed by another. If the drainer cannot go on (an error, a panic, no thread for a pump), its
+//! guard kills the connection.
+//!
+//! A frame is counted *before* it goes into the channel. Counting afterwards works too, but then the
+//! thread that finds a count of 0 cannot know that the channel is empty, and would have to send each
+//! frame through it. This way the drainer writes its own frame straight from its own stack.
+
+use std::io;
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+
+use tungstenite::Bytes;
+
+use crate::web::sync::AtomicU64;
+use crate::web::sync::Channel;
+use crate::web::sync::Condvar;
+use crate::web::sync::Mutex;
+use crate::web::sync::Ordering;
+
+/// Bytes that a frame is charged beside its own: its slot in the channel and its allocation. So a
+/// backlog of a million empty frames counts as what it occupies.
+const OVERHEAD: u64 = 64;
+/// Frames and bytes of others that a pushing thread writes inline before a pump takes over. Few, since
+/// the pushing thread has its own things to do (unbounded, one `send` wrote 943 frames for others).
+const INLINE_FRAMES: usize = 8;
+const INLINE_BYTES: usize = 64 * 1024;
+/// Most bytes in a frame, and the largest limit of a backlog: twice this must fit in 32 bits.
+pub(crate) const MAX_FRAME: usize = 1 << 30;
+
+/// The state word: bytes in bits 0 to 31, frames in bits 32 to 60, then the flags.
+const FRAME: u64 = 1 << 32;
+const BYTES: u64 = FRAME - 1;
+const FRAMES: u64 = ((1 << 29) - 1) << 32;
+/// Somebody waits in [`Outbox::wait`] and wants to hear of each frame written.
+const WAITING: u64 = 1 << 61;
+/// A Close frame is in: nothing is accepted after it (RFC 6455, section 5.5.1).
+const CLOSING: u64 = 1 << 62;
+/// The connection is dead: nothing is accepted, nothing is written.
+const DEAD: u64 = 1 << 63;
+
+#[derive(Clone, Copy)]
+pub(crate) struct State(u64);
+
+impl State {
+    pub(crate) fn frames(self) -> u64 {
+        (self.0 & FRAMES) / FRAME
+    }
+
+    pub(crate) fn bytes(self) -> u64 {
+        self.0 & BYTES
+    }
+
+    pub(crate) fn is_dead(self) -> bool {
+        self.has(DEAD)
+    }
+
+    pub(crate) fn is_closing(self) -> bool {
+        self.has(CLOSING)
+    }
+
+    fn has(self, flags: u64) -> bool {
+        self.0 & flags != 0
+    }
+}
+
+/// One encoded WebSocket frame; clones share its bytes.
+#[derive(Clone)]
+pub(crate) struct Frame {
+    pub(crate) bytes: Bytes,
+    /// The connection's last frame.
+    pub(crate) is_close: bool,
+}
+
+/// Why a push was refused.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Closed,
+    /// The backlog, in bytes; the connection has been killed.
+    Full(u64),
+}
+
+/// Why a connection was killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Death {
+    /// Its backlog was at the limit when one more frame came.
+    Overflow { backlog: u64 },
+    /// Its backlog did not shrink for the whole write deadline.
+    Stalled { backlog: u64 },
+    /// A write failed, the drainer panicked, or there was no thread for a pump.
+    Failed,
+    /// It had come to its end.
+    Ended,
+}
+
+/// What the outbox writes to.
+pub(crate) trait Wire: Send + Sync + Sized + 'static {
+    /// Writes what fits without blocking; `WouldBlock` if nothing does.
+    fn send_now(&self, bytes: &[u8]) -> io::Result<usize>;
+    /// Blocks until something fits, but not for long: `WouldBlock` or `TimedOut` after that.
+    fn send(&self, bytes: &[u8]) -> io::Result<usize>;
+    /// Ends the connection both ways, so that every thread that is blocked on it wakes up.
+    fn kill(&self, why: Death);
+    /// Runs `pump` on a thread of its own. If that fails, `pump` has to be dropped.
+    fn start_pump(&self, pump: Box<dyn FnOnce() + Send>) -> io::Result<()>;
+}
+
+/// See the [module](self).
+pub(crate) struct Outbox<W> {
+    pub(crate) wire: W,
+    /// Backlog in bytes at which the next push finds a slow consumer.
+    limit: u64,
+    /// A pump that gets rid of no byte for this long gives up.
+    write_deadline: Duration,
+    /// Written by pushing threads and the drainer; see the constants.
+    state: AtomicU64,
+    /// Sent to by pushing threads that found a drainer at work, received from by that drainer.
+    channel: Channel<Frame>,
+    /// Guards nothing but the sleep of the one thread in [`wait`](Outbox::wait).
+    sleep: Mutex<()>,
+    changed: Condvar,
+}
+
+impl<W: Wire> Outbox<W> {
+    /// An outbox whose drainer is the caller until it calls [`begin`](Outbox::begin): what is pushed
+    /// before that waits in the channel.
+    pub(crate) fn new(wire: W, limit: u64, write_deadline: Duration) -> Outbox<W> {
+        Outbox {
+            wire,
+            limit: limit.min(MAX_FRAME as u64),
+            write_deadline,
+            state: AtomicU64::new(FRAME),
+            channel: Channel::new(),
+            sleep: Mutex::new(()),
+            changed: Condvar::new(),
+        }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        State(self.state.load(Ordering::Acquire))
+    }
+
+    /// Writes `head`, the response that every frame has to wait for, and then what has been pushed.
+    pub(crate) fn begin(self: &Arc<Self>, head: Bytes) -> Result<(), Refused> {
+        Drain::new(self, Frame { bytes: head, is_close: false }, 0).inline()
+    }
+
+    /// Accepts a frame, whole, or refuses it. Never blocks. `Ok` means that it will be written before
+    /// the Close frame unless the connection dies.
+    pub(crate) fn push(self: &Arc<Self>, frame: Frame) -> Result<(), Refused> {
+        let cost = frame.bytes.len() as u64 + OVERHEAD;
+        let before = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
+            let state = State(word);
+            let full = state.bytes() >= self.limit;
+            match frame.is_close {
+                _ if state.has(CLOSING | DEAD) => None,
+                true => Some((word + FRAME + cost) | CLOSING),
+                false if full => None,
+                false => Some(word + FRAME + cost),
+            }
+        });
+        match before.map(State).map_err(State) {
+            Ok(before) if before.frames() == 0 => Drain::new(self, frame, cost).inline(),
+            Ok(_) => {
+                self.channel.send(frame);
+                Ok(())
+            }
+            Err(before) if before.has(CLOSING | DEAD) => Err(Refused::Closed),
+            Err(before) => {
+                self.kill(Death::Overflow { backlog: before.bytes() });
+                Err(Refused::Full(before.bytes()))
+            }
+        }
+    }
+
+    /// Blocks the client's own thread until its backlog is at most half the limit, which leaves the
+    /// other half to those who push. False if the connection died.
+    pub(crate) fn wait_for_room(&self) -> bool {
+        self.wait(None, |state| state.bytes() <= self.limit / 2);
+        !self.state().is_dead()
+    }
+
+    /// Blocks until all that was accepted is written, the connection is dead, or the deadline passes.
+    pub(crate) fn wait_until_written(&self, deadline: Instant) {
+        self.wait(Some(deadline), |state| state.frames() == 0);
+    }
+
+    /// One thread at a time, the client's own, waits here.
+    fn wait(&self, deadline: Option<Instant>, ready: impl Fn(State) -> bool) {
+        let ready = |state: State| state.is_dead() || ready(state);
+        if ready(self.state()) {
+            return;
+        }
+        let mut sleep = self.sleep.lock().expect("nothing panics under this lock");
+        // The flag is set and the state read under the lock that `wake` takes: no wake-up is lost.
+        while !ready(State(self.state.fetch_or(WAITING, Ordering::AcqRel))) {
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            sleep = match left {
+                Some(Duration::ZERO) => break,
+                Some(left) => self.changed.wait_timeout(sleep, left).expect("as above").0,
+                None => self.changed.wait(sleep).expect("as above"),
+            };
+        }
+        self.state.fetch_and(!WAITING, Ordering::AcqRel);
+    }
+
+    fn wake(&self) {
+        let _sleep = self.sleep.lock().expect("nothing panics under this lock");
+        self.changed.notify_all();
+    }
+
+    /// Ends the connection at once, from any thread; what is not written is lost. Only the first death
+    /// counts.
+    pub(crate) fn kill(&self, why: Death) {
+        let before = State(self.state.fetch_or(DEAD, Ordering::AcqRel));
+        if !before.is_dead() {
+            self.wire.kill(why);
+        }
+        if before.has(WAITING) {
+            self.wake();
+        }
+    }
+}
+
+/// The drainer's role. It ends when the count is 0; dropped before that, it kills the connection.
+struct Drain<W: Wire> {
+    outbox: Arc<Outbox<W>>,
+    /// What is left of the frame that is being written.
+    bytes: Bytes,
+    cost: u64,
+    /// The Close frame, while frames that were accepted before it are still on their way here.
+    held: Option<Frame>,
+    done: bool,
+}
+
+impl<W: Wire> Drain<W> {
+    fn new(outbox: &Arc<Outbox<W>>, frame: Frame, cost: u64) -> Drain<W> {
+        Drain { outbox: outbox.clone(), bytes: frame.bytes, cost, held: None, done: false }
+    }
+
+    /// Writes on the pushing thread. An error means that the pusher's own frame was not accepted.
+    fn inline(mut self) -> Result<(), Refused> {
+        let (mut frames, mut written) = (0, 0);
+        loop {
+            match self.outbox.wire.send_now(&self.bytes) {
+                Ok(sent) => {
+                    written += sent;
+                    if !self.advance(sent) {
+                        continue;
+                    }
+                    frames += 1;
+                    if self.done {
+                        return Ok(());
+                    }
+                    if frames > INLINE_FRAMES || written > INLINE_BYTES {
+                        return self.hand_over();
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return self.hand_over(),
+                // Its own frame went out before another one failed: to its pusher that is a success.
+                Err(_) if frames > 0 => return Ok(()),
+                Err(_) => return Err(Refused::Closed),
+            }
+        }
+    }
+
+    /// The socket is full, or this thread has done enough for others.
+    fn hand_over(self) -> Result<(), Refused> {
+        let outbox = self.outbox.clone();
+        outbox.wire.start_pump(Box::new(move || self.pump())).map_err(|_| Refused::Closed)
+    }
+
+    /// Writes on a thread of its own, blocking.
+    fn pump(mut self) {
+        let mut progress = Instant::now();
+        while !self.done {
+            match self.outbox.wire.send(&self.bytes) {
+                Ok(sent) => {
+                    progress = Instant::now();
+                    self.advance(sent);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    if progress.elapsed() >= self.outbox.write_deadline {
+                        let backlog = self.outbox.state().bytes();
+                        return self.outbox.kill(Death::Stalled { backlog });
+                    }
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// `sent` bytes are out. True if the frame was complete; then the next one is here, or `done`.
+    fn advance(&mut self, sent: usize) -> bool {
+        self.bytes = self.bytes.slice(sent..);
+        if !self.bytes.is_empty() {
+            return false;
+        }
+        let before = State(self.outbox.state.fetch_sub(FRAME + self.cost, Ordering::AcqRel));
+        if before.has(WAITING) {
+            self.outbox.wake();
+        }
+        // Of a dead connection nobody becomes the drainer any more, so it may be left uncounted.
+        self.done = before.frames() == 1 || before.is_dead();
+        if !self.done {
+            self.take_next();
+        }
+        true
+    }
+
+    /// At least one frame is counted, so it is in the channel, or about to be: a blocking receive.
+    fn take_next(&mut self) {
+        let channel = &self.outbox.channel;
+        let mut frame = self.held.take().unwrap_or_else(|| channel.recv());
+        if frame.is_close && self.outbox.state().frames() > 1 {
+            // Nothing is accepted after a Close, but what other threads had accepted before it can come
+            // out of the channel behind it. It was promised, so it is written first.
+            self.held = Some(std::mem::replace(&mut frame, channel.recv()));
+        }
+        self.cost = frame.bytes.len() as u64 + OVERHEAD;
+        self.bytes = frame.bytes;
+    }
+}
+
+impl<W: Wire> Drop for Drain<W> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.outbox.kill(Death::Failed);
+        }
+        if self.outbox.state().is_dead() {
+            self.outbox.channel.clear();
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! A [`Response`] becomes bytes, by way of `tiny_http`.
+//!
+//! Pure: no I/O, any thread.
+
+use std::io::Cursor;
+
+use data_encoding::HEXLOWER;
+use sha2::Digest;
+use sha2::Sha256;
+use tiny_http::HTTPVersion;
+use tiny_http::Header;
+use tiny_http::StatusCode;
+
+use crate::web::error::Error;
+use crate::web::error::Result;
+use crate::web::request::Request;
+
+/// The `Server` header.
+const SERVER: &str = concat!("threadcast/", env!("CARGO_PKG_VERSION"));
+/// Hex digits of SHA-256 in an ETag.
+const ETAG_DIGITS: usize = 32;
+
+/// What a client gets: status, headers, body.
+#[derive(Debug, Clone)]
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Response {
+    /// 200, with a body of HTML until its content type is set.
+    pub(crate) fn ok() -> Response {
+        Response { status: 200, headers: Vec::new(), body: Vec::new() }
+            .with("Content-Type", "text/html; charset=utf-8")
+    }
+
+    /// A refusal: one line of plain text.
+    pub(crate) fn refusal(status: u16, reason: &str) -> Response {
+        let body = format!("{reason}\n").into_bytes();
+        Response { status, headers: Vec::new(), body }.with("Content-Type", "text/plain; charset=utf-8")
+    }
+
+    /// The refusal that an error earns. Only a refusal speaks to the client; what else went wrong is
+    /// the server's own business, and goes to the log.
+    pub(crate) fn from_error(error: &Error) -> Response {
+        match error {
+            Error::Refused { status, reason } => Response::refusal(*status, reason),
+            _ => Response::refusal(500, "Internal Server Error"),
+        }
+    }
+
+    /// The same with header `name` set.
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Response {
+        self.set(name, value);
+        self
+    }
+
+    /// Sets a header in place of any of that name.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.headers.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
+        self.headers.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// A 200 to GET or HEAD gets an ETag, and becomes a 304 if the client has that one already
+    /// (RFC 9110, section 13.1.2), as in Tornado.
+    pub(crate) fn with_etag(mut self, request: &Request) -> Response {
+        if self.status != 200 {
+            return self;
+        }
+        let digest = HEXLOWER.encode(&Sha256::digest(&self.body));
+        let etag = format!("\"{}\"", &digest[..ETAG_DIGITS]);
+        self.set("ETag", &etag);
+        let known = request.header("If-None-Match").unwrap_or_default();
+        let same = |tag: &str| tag.trim().trim_start_matches("W/") == etag;
+        if known.trim() == "*" || known.split(',').any(same) {
+            self.status = 304;
+            self.body.clear();
+            self.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("Content-Type"));
+        }
+        self
+    }
+
+    /// The response on the wire. Without `keep_alive` it says `Connection: close`; without `body`, as
+    /// for HEAD, it has the length of the body but not the body.
+    pub(crate) fn to_bytes(&self, keep_alive: bool, body: bool) -> Result<Vec<u8>> {
+        let doing = || "cannot write an HTTP response";
+        let mut response = tiny_http::Response::new(
+            StatusCode(self.status),
+            vec![header("Server", SERVER)?, header("X-Content-Type-Options", "nosniff")?],
+            Cursor::new(&self.body),
+            Some(self.body.len()),
+            None,
+        )
+        .with_chunked_threshold(usize::MAX);
+        for (name, value) in &self.headers {
+            response.add_header(header(name, value)?);
+        }
+        let mut bytes = Vec::with_capacity(self.body.len() + 512);
+        response.raw_print(&mut bytes, HTTPVersion(1, 1), &[], !body, None).map_err(Error::io(doing()))?;
+        // tiny_http drops the headers of the hop itself (RFC 9110, section 7.6.1) when they are added
+        // to a response, so they go in behind its status line.
+        let mut hop = String::new();
+        if self.status == 426 {
+            hop.push_str("Upgrade: websocket\r\nConnection: Upgrade\r\n");
+        }
+        if !keep_alive {
+            hop.push_str("Connection: close\r\n");
+        }
+        let line = bytes.windows(2).position(|two| two == b"\r\n").map_or(0, |at| at + 2);
+        bytes.splice(line..line, hop.into_bytes());
+        Ok(bytes)
+    }
+}
+
+fn header(name: &str, value: &str) -> Result<Header> {
+    // tiny_http takes any ASCII here, line ends too, which would let a value begin a second header.
+    let clean = value.bytes().all(|b| b == b'\t' || (b' '..=b'~').contains(&b));
+    clean.then(|| Header::from_bytes(name, value).ok()).flatten().ok_or_else(|| {
+        Error::invalid(format!("header {name}: {value:?} has characters that a header cannot carry"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(lines: &str) -> Request {
+        let head = format!("GET / HTTP/1.1\r\nHost: h\r\n{lines}\r\n");
+        Request::parse(head.as_bytes(), ([127, 0, 0, 1], 1).into()).unwrap().unwrap().0
+    }
+
+    fn text(response: &Response, keep_alive: bool, body: bool) -> String {
+        String::from_utf8(response.to_bytes(keep_alive, body).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_response_has_a_length_a_date_and_a_body_that_head_leaves_out() {
+        let mut response = Response::ok();
+        response.body = b"hello".to_vec();
+        let full = text(&response, true, true);
+        assert!(full.starts_with("HTTP/1.1 200 OK\r\n"), "{full}");
+        for line in
+            ["\r\nContent-Length: 5\r\n", "\r\nDate: ", "\r\nServer: threadcast/", "text/html; charset=utf-8"]
+        {
+            assert!(full.contains(line), "{line} in {full}");
+        }
+        assert!(!full.contains("Connection"));
+        assert_eq!(full.strip_suffix("hello").unwrap(), text(&response, true, false));
+        assert!(text(&response, false, true).starts_with("HTTP/1.1 200 OK\r\nConnection: close\r\n"));
+    }
+
+    #[test]
+    fn a_large_body_is_not_chunked() {
+        let mut response = Response::ok();
+        response.body = vec![b'x'; 100_000];
+        assert!(text(&response, true, true).contains("\r\nContent-Length: 100000\r\n"));
+    }
+
+    #[test]
+    fn if_none_match_as_a_table() {
+        let page = || Response { body: b"page".to_vec(), ..Response::ok() };
+        let tagged = page().with_etag(&request(""));
+        let etag = &tagged.headers.iter().find(|(name, _)| name == "ETag").unwrap().1;
+        for (line, status) in [
+            (format!("If-None-Match: {etag}\r\n"), 304),
+            (format!("If-None-Match: \"x\", W/{etag}\r\n"), 304),
+            ("If-None-Match: *\r\n".to_owned(), 304),
+            ("If-None-Match: \"x\"\r\n".to_owned(), 200),
+            (String::new(), 200),
+        ] {
+            let response = page().with_etag(&request(&line));
+            assert_eq!(response.status, status, "{line}");
+            assert_eq!(response.body.is_empty(), status == 304, "{line}");
+        }
+        assert_eq!(Response::refusal(404, "x").with_etag(&request("If-None-Match: *\r\n")).status, 404);
+    }
+
+    #[test]
+    fn a_header_cannot_begin_another_one() {
+        let response = Response::ok().with("X", "a\r\nSet-Cookie: b");
+        assert!(response.to_bytes(true, true).unwrap_err().to_string().contains("cannot carry"));
+    }
+}

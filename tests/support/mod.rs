@@ -1,0 +1,382 @@
+//! What the black-box tests share: a server with a handler that reports what happens to it, the
+//! program itself, and a client that speaks bytes. Nothing waits for a time; all wait for an event,
+//! with a deadline that says what it waited for.
+#![allow(dead_code, reason = "each test file is a crate of its own, and none uses all of this")]
+
+use std::io::BufRead;
+use std::io::BufReader;
+use std::io::ErrorKind;
+use std::io::Read;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::net::TcpStream;
+use std::process::Child;
+use std::process::Command;
+use std::process::ExitStatus;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::Condvar;
+use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
+
+use crossbeam_channel::Receiver;
+use crossbeam_channel::Sender;
+use threadcast::Application;
+use threadcast::Connection;
+use threadcast::Exchange;
+use threadcast::Message;
+use threadcast::Result;
+use threadcast::Server;
+use threadcast::WebSocketHandler;
+
+/// How long any event may take before its test fails. Long, since two cores may be busy.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// What happened to a handler.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    Open(Connection),
+    Message(Message),
+    Ping(Vec<u8>),
+    Pong(Vec<u8>),
+    Close(Option<u16>, Option<String>),
+}
+
+/// Reports what happens to it. `on_message` runs what it was given, after it has reported.
+pub struct Probe {
+    events: Sender<Event>,
+    reply: Reply,
+}
+
+type Reply = Arc<dyn Fn(&Connection, Message) -> Result<()> + Send + Sync>;
+
+impl WebSocketHandler for Probe {
+    fn open(&mut self, connection: &Connection, _: &mut Exchange<'_>) -> Result<()> {
+        let _ = self.events.send(Event::Open(connection.clone()));
+        Ok(())
+    }
+    fn on_message(&mut self, connection: &Connection, message: Message) -> Result<()> {
+        let _ = self.events.send(Event::Message(message.clone()));
+        (self.reply)(connection, message)
+    }
+    fn on_close(&mut self, connection: &Connection) {
+        let reason = connection.close_reason().map(str::to_owned);
+        let _ = self.events.send(Event::Close(connection.close_code(), reason));
+    }
+    fn on_ping(&mut self, _: &Connection, payload: &[u8]) {
+        let _ = self.events.send(Event::Ping(payload.to_vec()));
+    }
+    fn on_pong(&mut self, _: &Connection, payload: &[u8]) {
+        let _ = self.events.send(Event::Pong(payload.to_vec()));
+    }
+}
+
+/// A server in this process, with a [`Probe`] at `/ws`.
+pub struct Probed {
+    pub server: Server,
+    pub addr: SocketAddr,
+    pub events: Receiver<Event>,
+}
+
+impl Probed {
+    /// Messages are only reported.
+    pub fn start() -> Probed {
+        Probed::start_with(|application| application, |_, _| Ok(()))
+    }
+
+    /// `settings` changes the application; `reply` is the handler's answer to a message.
+    pub fn start_with(
+        settings: impl FnOnce(Application) -> Application,
+        reply: impl Fn(&Connection, Message) -> Result<()> + Send + Sync + 'static,
+    ) -> Probed {
+        let (sender, events) = crossbeam_channel::unbounded();
+        let reply: Reply = Arc::new(reply);
+        let probe = move || Probe { events: sender.clone(), reply: reply.clone() };
+        let application = settings(Application::new().websocket("/ws", probe));
+        let server = Server::bind("127.0.0.1:0", application).expect("binds");
+        Probed { addr: server.local_addr(), server, events }
+    }
+
+    pub fn next(&self, what: &str) -> Event {
+        self.events.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("waited for {what}"))
+    }
+
+    /// A client that is open, and its connection.
+    pub fn open(&self) -> (Raw, Connection) {
+        let raw = Raw::websocket(self.addr, "/ws");
+        match self.next("open") {
+            Event::Open(connection) => (raw, connection),
+            other => panic!("waited for open, got {other:?}"),
+        }
+    }
+
+    pub fn expect_message(&self, message: impl Into<Message>) {
+        assert_eq!(self.next("a message"), Event::Message(message.into()));
+    }
+
+    pub fn expect_close(&self, code: Option<u16>, reason: Option<&str>) {
+        assert_eq!(self.next("on_close"), Event::Close(code, reason.map(str::to_owned)));
+    }
+}
+
+/// A frame as it was on the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wire {
+    pub first: u8,
+    pub payload: Vec<u8>,
+}
+
+/// `0x81`, `0x82` and so on: FIN and the opcode.
+pub fn frame(first: u8, payload: impl AsRef<[u8]>) -> Wire {
+    Wire { first, payload: payload.as_ref().to_vec() }
+}
+
+/// A Close frame with a code and a reason.
+pub fn close_frame(code: u16, reason: &str) -> Wire {
+    frame(0x88, [&code.to_be_bytes()[..], reason.as_bytes()].concat())
+}
+
+/// A client that speaks bytes, over one TCP connection.
+pub struct Raw {
+    pub stream: TcpStream,
+    unread: Vec<u8>,
+}
+
+impl Raw {
+    pub fn connect(addr: SocketAddr) -> Raw {
+        let stream = TcpStream::connect(addr).expect("connects");
+        stream.set_read_timeout(Some(DEADLINE)).expect("a read timeout");
+        stream.set_nodelay(true).expect("no delay");
+        Raw { stream, unread: Vec::new() }
+    }
+
+    /// Connects and completes the handshake.
+    pub fn websocket(addr: SocketAddr, target: &str) -> Raw {
+        let mut raw = Raw::connect(addr);
+        raw.send(upgrade(target, ""));
+        let head = raw.head();
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        raw
+    }
+
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).expect("sends");
+    }
+
+    /// Sends a frame, masked as a client must.
+    pub fn send_frame(&mut self, first: u8, payload: impl AsRef<[u8]>) {
+        self.send(masked(first, payload.as_ref()));
+    }
+
+    fn fill(&mut self, what: &str) {
+        let mut bytes = [0; 65536];
+        match self.stream.read(&mut bytes) {
+            Ok(0) => panic!("the connection ended while waiting for {what}; before that: {:?}", self.unread),
+            Ok(length) => self.unread.extend_from_slice(&bytes[..length]),
+            Err(error) => panic!("waited for {what}: {error}"),
+        }
+    }
+
+    fn take(&mut self, length: usize, what: &str) -> Vec<u8> {
+        while self.unread.len() < length {
+            self.fill(what);
+        }
+        self.unread.drain(..length).collect()
+    }
+
+    /// The head of a response, with its empty line.
+    pub fn head(&mut self) -> String {
+        loop {
+            if let Some(end) = self.unread.windows(4).position(|four| four == b"\r\n\r\n") {
+                return String::from_utf8(self.take(end + 4, "")).expect("a head is ASCII");
+            }
+            self.fill("the head of a response");
+        }
+    }
+
+    /// A response with a `Content-Length`: its head and its body.
+    pub fn response(&mut self) -> (String, Vec<u8>) {
+        let head = self.head();
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+        let length = length.unwrap_or("0").parse().expect("a length");
+        (head, self.take(length, "the body of a response"))
+    }
+
+    /// The next frame.
+    pub fn frame(&mut self) -> Wire {
+        let head = self.take(2, "a frame");
+        let length = match head[1] {
+            126 => usize::from(u16::from_be_bytes(self.take(2, "a length").try_into().unwrap())),
+            127 => u64::from_be_bytes(self.take(8, "a length").try_into().unwrap()) as usize,
+            short => usize::from(short),
+        };
+        Wire { first: head[0], payload: self.take(length, "a payload") }
+    }
+
+    /// Everything up to the end of the stream.
+    pub fn rest(&mut self) -> Vec<u8> {
+        self.stream.read_to_end(&mut self.unread).expect("ends in order");
+        std::mem::take(&mut self.unread)
+    }
+
+    /// True when the stream ended, with FIN or RST, and nothing came before that.
+    pub fn is_at_end(&mut self) -> bool {
+        let mut byte = [0];
+        match self.stream.read(&mut byte) {
+            Ok(0) => self.unread.is_empty(),
+            Ok(_) => false,
+            Err(error) => error.kind() == ErrorKind::ConnectionReset,
+        }
+    }
+
+    /// Ends the connection with RST, as a machine does that has crashed and come back.
+    pub fn reset(self) {
+        rustix::net::sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO)).expect("sets SO_LINGER");
+    }
+}
+
+/// A request for a WebSocket; `more` are header lines with their line ends.
+pub fn upgrade(target: &str, more: &str) -> String {
+    format!(
+        "GET {target} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
+    )
+}
+
+/// A frame with a mask, which every frame of a client has (RFC 6455, section 5.3).
+pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mask = [0x12, 0x34, 0x56, 0x78];
+    let mut bytes = vec![first];
+    match payload.len() {
+        short @ 0..=125 => bytes.push(0x80 | short as u8),
+        medium @ 126..=65535 => {
+            bytes.push(0x80 | 126);
+            bytes.extend_from_slice(&(medium as u16).to_be_bytes());
+        }
+        long => {
+            bytes.push(0x80 | 127);
+            bytes.extend_from_slice(&(long as u64).to_be_bytes());
+        }
+    }
+    bytes.extend_from_slice(&mask);
+    bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    bytes
+}
+
+/// The program, in a process of its own.
+pub struct Program {
+    child: Child,
+    output: Arc<Output>,
+}
+
+#[derive(Default)]
+struct Output {
+    lines: Mutex<Vec<String>>,
+    changed: Condvar,
+}
+
+impl Program {
+    /// Starts it on a free port of the loopback, and waits until it says where it is.
+    pub fn start(args: &[&str]) -> Program {
+        let program = Program::spawn(Program::command().args(["--port", "0", "--address", "127.0.0.1"]).args(args));
+        program.wait_for_line("threadcast is at http://");
+        program
+    }
+
+    pub fn command() -> Command {
+        Command::new(env!("CARGO_BIN_EXE_threadcast"))
+    }
+
+    pub fn spawn(command: &mut Command) -> Program {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+        let output = Arc::new(Output::default());
+        collect(child.stdout.take().expect("piped"), output.clone());
+        collect(child.stderr.take().expect("piped"), output.clone());
+        Program { child, output }
+    }
+
+    /// Where it listens, from its first line.
+    pub fn addr(&self) -> SocketAddr {
+        let line = self.wait_for_line("threadcast is at http://");
+        let url = line.split_whitespace().find(|word| word.starts_with("http://")).expect("a URL");
+        let host = url.trim_start_matches("http://").trim_end_matches('/').replace("localhost", "127.0.0.1");
+        host.parse().expect("an address")
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Every line so far, of both streams.
+    pub fn lines(&self) -> Vec<String> {
+        self.output.lines.lock().unwrap().clone()
+    }
+
+    /// The first line that contains `text`; blocks until there is one.
+    pub fn wait_for_line(&self, text: &str) -> String {
+        let deadline = Instant::now() + DEADLINE;
+        let mut lines = self.output.lines.lock().unwrap();
+        loop {
+            if let Some(line) = lines.iter().find(|line| line.contains(text)) {
+                return line.clone();
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "waited for {text:?} in {lines:#?}");
+            lines = self.output.changed.wait_timeout(lines, left).unwrap().0;
+        }
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("signals");
+    }
+
+    /// Its exit status, once it has one.
+    pub fn wait(&mut self) -> ExitStatus {
+        let mut status = None;
+        eventually("the program ends", || {
+            status = self.child.try_wait().expect("waits");
+            status.is_some()
+        });
+        status.expect("has ended")
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn collect(stream: impl Read + Send + 'static, output: Arc<Output>) {
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(std::result::Result::ok) {
+            output.lines.lock().unwrap().push(line);
+            output.changed.notify_all();
+        }
+    });
+}
+
+/// Blocks until `done`, which nobody signals, such as a count in `/proc`.
+pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !done() {
+        assert!(Instant::now() < deadline, "waited for: {what}");
+        thread::park_timeout(Duration::from_millis(2));
+    }
+}
+
+/// The names of a process's threads.
+pub fn threads(pid: u32) -> Vec<String> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("lists threads");
+    let names = tasks.flatten().map(|task| std::fs::read_to_string(task.path().join("comm")).unwrap_or_default());
+    names.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
+}
+
+/// How many descriptors a process has open.
+pub fn descriptors(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).expect("lists descriptors").count()
+}
