@@ -11,10 +11,10 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::frame::coding::Data;
 use tungstenite::protocol::frame::coding::OpCode;
 
+use crate::web::backlog::MAX_FRAME;
 use crate::web::error::Error;
 use crate::web::error::Result;
 use crate::web::outbox::Frame;
-use crate::web::outbox::MAX_FRAME;
 
 /// Most bytes in a control frame's payload (RFC 6455, section 5.5); a close code takes two of them.
 const MAX_CONTROL: usize = 125;

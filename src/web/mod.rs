@@ -8,6 +8,8 @@ pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod static_files;
 
+pub(crate) mod backlog;
+
 pub(crate) mod outbox;
 
 pub(crate) mod message;

@@ -6,8 +6,7 @@
 //!              └── no: into the channel, return      socket is full
 //! ```
 //!
-//! One atomic word holds how many frames are on their way, how many bytes they take, and three flags.
-//! Whoever takes the count from 0 to 1 is the drainer, and stays it until the count is 0 again. So
+//! One atomic word, the [backlog](crate::web::backlog), counts what is on its way. Whoever takes the count from 0 to 1 is the drainer, and stays it until the count is 0 again. So
 //! there is one writer per socket by construction, nothing is left behind, and order is the channel's.
 //!
 //! Never here: a lock held while writing, a wait on the pushing thread, a frame that is half written
@@ -26,57 +25,17 @@ use std::time::Instant;
 
 use tungstenite::Bytes;
 
-use crate::web::sync::AtomicU64;
+use crate::web::backlog::Backlog;
+use crate::web::backlog::OVERHEAD;
+use crate::web::backlog::State;
 use crate::web::sync::Channel;
 use crate::web::sync::Condvar;
 use crate::web::sync::Mutex;
-use crate::web::sync::Ordering;
 
-/// Bytes that a frame is charged beside its own: its slot in the channel and its allocation. So a
-/// backlog of a million empty frames counts as what it occupies.
-const OVERHEAD: u64 = 64;
 /// Frames and bytes of others that a pushing thread writes inline before a pump takes over. Few, since
 /// the pushing thread has its own things to do (unbounded, one `send` wrote 943 frames for others).
 const INLINE_FRAMES: usize = 8;
 const INLINE_BYTES: usize = 64 * 1024;
-/// Most bytes in a frame, and the largest limit of a backlog: twice this must fit in 32 bits.
-pub(crate) const MAX_FRAME: usize = 1 << 30;
-
-/// The state word: bytes in bits 0 to 31, frames in bits 32 to 60, then the flags.
-const FRAME: u64 = 1 << 32;
-const BYTES: u64 = FRAME - 1;
-const FRAMES: u64 = ((1 << 29) - 1) << 32;
-/// Somebody waits in [`Outbox::wait`] and wants to hear of each frame written.
-const WAITING: u64 = 1 << 61;
-/// A Close frame is in: nothing is accepted after it (RFC 6455, section 5.5.1).
-const CLOSING: u64 = 1 << 62;
-/// The connection is dead: nothing is accepted, nothing is written.
-const DEAD: u64 = 1 << 63;
-
-#[derive(Clone, Copy)]
-pub(crate) struct State(u64);
-
-impl State {
-    pub(crate) fn frames(self) -> u64 {
-        (self.0 & FRAMES) / FRAME
-    }
-
-    pub(crate) fn bytes(self) -> u64 {
-        self.0 & BYTES
-    }
-
-    pub(crate) fn is_dead(self) -> bool {
-        self.has(DEAD)
-    }
-
-    pub(crate) fn is_closing(self) -> bool {
-        self.has(CLOSING)
-    }
-
-    fn has(self, flags: u64) -> bool {
-        self.0 & flags != 0
-    }
-}
 
 /// One encoded WebSocket frame; clones share its bytes.
 #[derive(Clone)]
@@ -122,12 +81,10 @@ pub(crate) trait Wire: Send + Sync + Sized + 'static {
 /// See the [module](self).
 pub(crate) struct Outbox<W> {
     pub(crate) wire: W,
-    /// Backlog in bytes at which the next push finds a slow consumer.
-    limit: u64,
     /// A pump that gets rid of no byte for this long gives up.
     write_deadline: Duration,
-    /// Written by pushing threads and the drainer; see the constants.
-    state: AtomicU64,
+    /// Written by pushing threads and the drainer.
+    backlog: Backlog,
     /// Sent to by pushing threads that found a drainer at work, received from by that drainer.
     channel: Channel<Frame>,
     /// Guards nothing but the sleep of the one thread in [`wait`](Outbox::wait).
@@ -137,13 +94,12 @@ pub(crate) struct Outbox<W> {
 
 impl<W: Wire> Outbox<W> {
     /// An outbox whose drainer is the caller until it calls [`begin`](Outbox::begin): what is pushed
-    /// before that waits in the channel.
+    /// before that waits in the channel. `limit` is the backlog, in bytes, of a slow consumer.
     pub(crate) fn new(wire: W, limit: u64, write_deadline: Duration) -> Outbox<W> {
         Outbox {
             wire,
-            limit: limit.min(MAX_FRAME as u64),
             write_deadline,
-            state: AtomicU64::new(FRAME),
+            backlog: Backlog::new(limit),
             channel: Channel::new(),
             sleep: Mutex::new(()),
             changed: Condvar::new(),
@@ -151,35 +107,25 @@ impl<W: Wire> Outbox<W> {
     }
 
     pub(crate) fn state(&self) -> State {
-        State(self.state.load(Ordering::Acquire))
+        self.backlog.state()
     }
 
     /// Writes `head`, the response that every frame has to wait for, and then what has been pushed.
     pub(crate) fn begin(self: &Arc<Self>, head: Bytes) -> Result<(), Refused> {
-        Drain::new(self, Frame { bytes: head, is_close: false }, 0).inline()
+        Drain::new(self, head, 0).inline()
     }
 
     /// Accepts a frame, whole, or refuses it. Never blocks. `Ok` means that it will be written before
     /// the Close frame unless the connection dies.
     pub(crate) fn push(self: &Arc<Self>, frame: Frame) -> Result<(), Refused> {
         let cost = frame.bytes.len() as u64 + OVERHEAD;
-        let before = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
-            let state = State(word);
-            let full = state.bytes() >= self.limit;
-            match frame.is_close {
-                _ if state.has(CLOSING | DEAD) => None,
-                true => Some((word + FRAME + cost) | CLOSING),
-                false if full => None,
-                false => Some(word + FRAME + cost),
-            }
-        });
-        match before.map(State).map_err(State) {
-            Ok(before) if before.frames() == 0 => Drain::new(self, frame, cost).inline(),
+        match self.backlog.admit(cost, frame.is_close) {
+            Ok(before) if before.frames() == 0 => Drain::new(self, frame.bytes, cost).inline(),
             Ok(_) => {
                 self.channel.send(frame);
                 Ok(())
             }
-            Err(before) if before.has(CLOSING | DEAD) => Err(Refused::Closed),
+            Err(before) if before.is_closing() || before.is_dead() => Err(Refused::Closed),
             Err(before) => {
                 self.kill(Death::Overflow { backlog: before.bytes() });
                 Err(Refused::Full(before.bytes()))
@@ -187,10 +133,9 @@ impl<W: Wire> Outbox<W> {
         }
     }
 
-    /// Blocks the client's own thread until its backlog is at most half the limit, which leaves the
-    /// other half to those who push. False if the connection died.
+    /// Blocks the client's own thread until half of its backlog is free. False if the connection died.
     pub(crate) fn wait_for_room(&self) -> bool {
-        self.wait(None, |state| state.bytes() <= self.limit / 2);
+        self.wait(None, |state| self.backlog.is_half_empty(state));
         !self.state().is_dead()
     }
 
@@ -207,7 +152,7 @@ impl<W: Wire> Outbox<W> {
         }
         let mut sleep = self.sleep.lock().expect("nothing panics under this lock");
         // The flag is set and the state read under the lock that `wake` takes: no wake-up is lost.
-        while !ready(State(self.state.fetch_or(WAITING, Ordering::AcqRel))) {
+        while !ready(self.backlog.begin_to_wait()) {
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             sleep = match left {
                 Some(Duration::ZERO) => break,
@@ -215,7 +160,7 @@ impl<W: Wire> Outbox<W> {
                 None => self.changed.wait(sleep).expect("as above"),
             };
         }
-        self.state.fetch_and(!WAITING, Ordering::AcqRel);
+        self.backlog.end_to_wait();
     }
 
     fn wake(&self) {
@@ -226,11 +171,11 @@ impl<W: Wire> Outbox<W> {
     /// Ends the connection at once, from any thread; what is not written is lost. Only the first death
     /// counts.
     pub(crate) fn kill(&self, why: Death) {
-        let before = State(self.state.fetch_or(DEAD, Ordering::AcqRel));
+        let before = self.backlog.die();
         if !before.is_dead() {
             self.wire.kill(why);
         }
-        if before.has(WAITING) {
+        if before.is_waited_for() {
             self.wake();
         }
     }
@@ -248,8 +193,8 @@ struct Drain<W: Wire> {
 }
 
 impl<W: Wire> Drain<W> {
-    fn new(outbox: &Arc<Outbox<W>>, frame: Frame, cost: u64) -> Drain<W> {
-        Drain { outbox: outbox.clone(), bytes: frame.bytes, cost, held: None, done: false }
+    fn new(outbox: &Arc<Outbox<W>>, bytes: Bytes, cost: u64) -> Drain<W> {
+        Drain { outbox: outbox.clone(), bytes, cost, held: None, done: false }
     }
 
     /// Writes on the pushing thread. An error means that the pusher's own frame was not accepted.
@@ -312,8 +257,8 @@ impl<W: Wire> Drain<W> {
         if !self.bytes.is_empty() {
             return false;
         }
-        let before = State(self.outbox.state.fetch_sub(FRAME + self.cost, Ordering::AcqRel));
-        if before.has(WAITING) {
+        let before = self.outbox.backlog.written(self.cost);
+        if before.is_waited_for() {
             self.outbox.wake();
         }
         // Of a dead connection nobody becomes the drainer any more, so it may be left uncounted.
@@ -348,3 +293,9 @@ impl<W: Wire> Drop for Drain<W> {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+#[cfg(all(test, loom))]
+mod model;

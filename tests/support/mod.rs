@@ -237,6 +237,17 @@ impl Raw {
     }
 }
 
+/// A request for a page; `more` are header lines with their line ends.
+pub fn get(target: &str, more: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{more}\r\n")
+}
+
+/// The values of a header in a head, by name in any case.
+pub fn header_values<'a>(head: &'a str, name: &str) -> Vec<&'a str> {
+    let lines = head.lines().skip(1).filter_map(|line| line.split_once(": "));
+    lines.filter(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect()
+}
+
 /// A request for a WebSocket; `more` are header lines with their line ends.
 pub fn upgrade(target: &str, more: &str) -> String {
     format!(
@@ -280,7 +291,8 @@ struct Output {
 impl Program {
     /// Starts it on a free port of the loopback, and waits until it says where it is.
     pub fn start(args: &[&str]) -> Program {
-        let program = Program::spawn(Program::command().args(["--port", "0", "--address", "127.0.0.1"]).args(args));
+        let program =
+            Program::spawn(Program::command().args(["--port", "0", "--address", "127.0.0.1"]).args(args));
         program.wait_for_line("threadcast is at http://");
         program
     }
@@ -372,7 +384,8 @@ pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
 /// The names of a process's threads.
 pub fn threads(pid: u32) -> Vec<String> {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("lists threads");
-    let names = tasks.flatten().map(|task| std::fs::read_to_string(task.path().join("comm")).unwrap_or_default());
+    let names =
+        tasks.flatten().map(|task| std::fs::read_to_string(task.path().join("comm")).unwrap_or_default());
     names.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
 }
 

@@ -1,0 +1,205 @@
+//! The outbox under loom, which tries every order in which two or three threads can go through it
+//! (`make loom`).
+
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+
+use loom::sync::atomic::Ordering::Acquire;
+use loom::sync::atomic::Ordering::Relaxed;
+use loom::sync::atomic::Ordering::Release;
+use loom::thread;
+use loom::thread::JoinHandle;
+
+use super::*;
+use crate::web::sync::AtomicU64;
+
+/// A socket with room for so many writes; then it is full, to those who will not wait. It is as weak as
+/// memory can be: relaxed loads and stores, which lose a frame if the drainer before is not known to
+/// have finished. So the outbox itself has to provide the order.
+struct Fake {
+    room: AtomicU64,
+    /// One byte for each frame, the last one lowest.
+    written: AtomicU64,
+    dead: AtomicU64,
+    pumps: Mutex<Vec<JoinHandle<()>>>,
+    no_pumps: bool,
+    panics: bool,
+}
+
+impl Fake {
+    fn with_room(room: u64) -> Fake {
+        Fake {
+            room: AtomicU64::new(room),
+            written: AtomicU64::new(0),
+            dead: AtomicU64::new(0),
+            pumps: Mutex::new(Vec::new()),
+            no_pumps: false,
+            panics: false,
+        }
+    }
+}
+
+impl Wire for Fake {
+    fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        assert!(!(self.panics && bytes == b"a"), "as planned");
+        let room = self.room.load(Relaxed).checked_sub(1).ok_or(ErrorKind::WouldBlock)?;
+        self.room.store(room, Relaxed);
+        self.send(bytes)
+    }
+    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        if self.dead.load(Acquire) != 0 {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        self.written.store(self.written.load(Relaxed) << 8 | u64::from(bytes[0]), Relaxed);
+        Ok(bytes.len())
+    }
+    fn kill(&self, _: Death) {
+        self.dead.store(1, Release);
+    }
+    fn start_pump(&self, pump: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        if self.no_pumps {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let pump = thread::spawn(pump);
+        self.pumps.lock().unwrap().push(pump);
+        Ok(())
+    }
+}
+
+fn model(run: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = builder.preemption_bound.or(Some(3));
+    builder.check(run);
+}
+
+fn begun(fake: Fake) -> Arc<Outbox<Fake>> {
+    let outbox = Arc::new(Outbox::new(fake, 1000, Duration::ZERO));
+    outbox.begin(Bytes::from_static(b"|")).unwrap();
+    outbox
+}
+
+fn push(outbox: &Arc<Outbox<Fake>>, text: &'static str) -> bool {
+    outbox.push(Frame { bytes: Bytes::from_static(text.as_bytes()), is_close: text == "C" }).is_ok()
+}
+
+fn pushing(outbox: &Arc<Outbox<Fake>>, texts: &'static [&'static str]) -> JoinHandle<Vec<&'static str>> {
+    let outbox = outbox.clone();
+    thread::spawn(move || texts.iter().copied().filter(|text| push(&outbox, text)).collect())
+}
+
+fn written(outbox: &Outbox<Fake>) -> String {
+    let pumps: Vec<_> = outbox.wire.pumps.lock().unwrap().drain(..).collect();
+    for pump in pumps {
+        pump.join().unwrap();
+    }
+    let bytes = outbox.wire.written.load(Relaxed).to_be_bytes();
+    bytes.iter().filter(|&&byte| byte != 0).map(|&byte| char::from(byte)).collect()
+}
+
+#[test]
+fn every_frame_is_written_once_and_each_threads_in_order() {
+    model(|| {
+        let outbox = begun(Fake::with_room(9));
+        let other = pushing(&outbox, &["a", "b"]);
+        assert!(push(&outbox, "x") && push(&outbox, "y"));
+        other.join().unwrap();
+        let written = written(&outbox);
+        let only = |set: &str| written.chars().filter(|c| set.contains(*c)).collect::<String>();
+        assert_eq!((only("ab").as_str(), only("xy").as_str(), written.len()), ("ab", "xy", 5), "{written}");
+        assert_eq!(outbox.state().frames(), 0);
+    });
+}
+
+#[test]
+fn three_pushers_leave_nothing_behind() {
+    model(|| {
+        let outbox = begun(Fake::with_room(9));
+        let others = [pushing(&outbox, &["a"]), pushing(&outbox, &["b"])];
+        assert!(push(&outbox, "x"));
+        let _ = others.map(|other| other.join().unwrap());
+        assert_eq!((written(&outbox).len(), outbox.state().frames()), (4, 0));
+    });
+}
+
+#[test]
+fn the_role_passes_to_the_pump_and_back() {
+    model(|| {
+        let outbox = begun(Fake::with_room(2));
+        let other = pushing(&outbox, &["a", "b"]);
+        assert!(push(&outbox, "x"));
+        other.join().unwrap();
+        let written = written(&outbox);
+        assert!(written.len() == 4 && written.find('a') < written.find('b'), "{written}");
+        assert_eq!(outbox.state().frames(), 0);
+    });
+}
+
+#[test]
+fn a_close_is_last_and_loses_nothing() {
+    model(|| {
+        let outbox = begun(Fake::with_room(9));
+        let others = [pushing(&outbox, &["a", "b"]), pushing(&outbox, &["C"])];
+        let [accepted, close] = others.map(|other| other.join().unwrap());
+        assert_eq!(close, ["C"]);
+        assert_eq!(written(&outbox), format!("|{}C", accepted.concat()));
+    });
+}
+
+#[test]
+fn a_close_is_last_with_a_pump_too() {
+    model(|| {
+        let outbox = begun(Fake::with_room(1));
+        let other = pushing(&outbox, &["a", "b"]);
+        assert!(push(&outbox, "C"));
+        let accepted = other.join().unwrap();
+        assert_eq!(written(&outbox), format!("|{}C", accepted.concat()));
+    });
+}
+
+#[test]
+fn without_a_pump_the_connection_dies_and_nobody_hangs() {
+    model(|| {
+        let outbox = begun(Fake { no_pumps: true, ..Fake::with_room(1) });
+        let other = pushing(&outbox, &["a", "b"]);
+        push(&outbox, "x");
+        other.join().unwrap();
+        assert!(outbox.state().is_dead());
+        assert!(!push(&outbox, "y"));
+        assert_eq!(written(&outbox), "|");
+    });
+}
+
+#[test]
+fn a_panic_of_the_drainer_kills_and_nobody_hangs() {
+    model(|| {
+        let outbox = begun(Fake { panics: true, ..Fake::with_room(9) });
+        let other = outbox.clone();
+        let other = thread::spawn(move || catch_unwind(AssertUnwindSafe(|| push(&other, "a"))).is_err());
+        let mine = catch_unwind(AssertUnwindSafe(|| push(&outbox, "x"))).is_err();
+        let others = other.join().unwrap();
+        assert!((mine || others) && outbox.state().is_dead());
+        assert!(!push(&outbox, "y"));
+    });
+}
+
+#[test]
+fn who_waits_for_the_end_is_woken() {
+    model(|| {
+        let outbox = begun(Fake::with_room(1));
+        assert!(push(&outbox, "a"));
+        outbox.wait_until_written(Instant::now() + Duration::from_secs(3600));
+        assert_eq!(written(&outbox), "|a");
+    });
+}
+
+#[test]
+fn who_waits_is_woken_by_a_death() {
+    model(|| {
+        let outbox = Arc::new(Outbox::new(Fake::with_room(9), 1000, Duration::ZERO));
+        let killer = outbox.clone();
+        let killer = thread::spawn(move || killer.kill(Death::Ended));
+        outbox.wait_until_written(Instant::now() + Duration::from_secs(3600));
+        killer.join().unwrap();
+        assert!(outbox.state().is_dead());
+    });
+}

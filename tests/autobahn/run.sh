@@ -1,0 +1,143 @@
+#!/usr/bin/env bash
+# The Autobahn testsuite, cases 1 to 10, against threadcast's own echo at /echo.
+#
+#   tests/autobahn/run.sh             runs them and judges
+#   tests/autobahn/run.sh --update    and writes RESULTS.md beside this script
+#
+# PY27               the CPython 2.7 to use; otherwise one of pyenv's, or the one on the PATH. Without
+#                    one this says so in one line, and exits with 0.
+# THREADCAST         the program; otherwise it is built.
+# AUTOBAHN_TIMEOUT   seconds for all cases together, 300 by default.
+#
+# The first run installs the suite into target/autobahn, which takes a minute or two, the network, and a
+# C compiler. What the last run left is there too: report/index.html, suite.log, server.log.
+# Exit: 0 if no case failed and none is missing, 1 otherwise.
+set -euo pipefail
+
+# Seconds until the server has said where it is, and until it has ended after SIGTERM.
+SERVER_STARTS=20
+SERVER_ENDS=10
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+work=${CARGO_TARGET_DIR:-$root/target}/autobahn
+venv=$work/venv
+seconds=${AUTOBAHN_TIMEOUT:-300}
+server=
+suite=
+
+die() {
+    echo "autobahn: $*" >&2
+    exit 1
+}
+
+# Prints the first candidate that is a Python 2.7.
+find_python() {
+    local candidate
+    local -a candidates=("$HOME"/.pyenv/versions/2.7*/bin/python2.7 python2.7 python2)
+    [ -z "${PY27-}" ] || candidates=("$PY27")
+    for candidate in "${candidates[@]}"; do
+        if "$candidate" -c 'import sys, ssl, zlib; sys.exit(sys.version_info[:2] != (2, 7))' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+# Makes the virtualenv at "$venv" with Python $1.
+install() {
+    local tools=$work/tools
+    export PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONWARNINGS=ignore VIRTUALENV_OVERRIDE_APP_DATA=$work/virtualenv
+    rm -rf "$venv" "$tools"
+    # The pip of Python 2.7 cannot resolve what is still to be had for it, so all is pinned.
+    "$1" -m pip install --no-deps --target "$tools" --requirement "$here/pins-virtualenv.txt" &&
+        PYTHONPATH=$tools "$1" -m virtualenv --no-download --python "$1" "$venv" &&
+        # In an isolated build pip would fetch today's setuptools, which have no Python 2.
+        "$venv/bin/python" -m pip install --no-deps --no-build-isolation --requirement "$here/pins.txt" &&
+        is_installed &&
+        cp "$here/pins.txt" "$venv/pins.txt"
+}
+
+is_installed() {
+    "$venv/bin/python" -c 'from autobahntestsuite import wstest' >/dev/null 2>&1
+}
+
+# Ends what runs, whatever has happened.
+# shellcheck disable=SC2317 # called by the trap
+stop() {
+    local status=$?
+    trap - EXIT
+    trap '' INT TERM HUP
+    [ -z "$suite" ] || kill "$suite" 2>/dev/null || true
+    [ -z "$server" ] || stop_server || status=1
+    exit "$status"
+}
+
+# SIGTERM; `timeout` adds SIGKILL if that is not enough. False if it did not end in order.
+stop_server() {
+    local status=0
+    kill "$server" 2>/dev/null || true
+    wait "$server" || status=$?
+    server=
+    [ "$status" -eq 0 ] || echo "autobahn: the server ended with status $status, see $work/server.log" >&2
+    return "$status"
+}
+
+case "${1-}" in
+    '' | --update) ;;
+    *) die "unknown option $1; the only one is --update" ;;
+esac
+if ! python=$(find_python); then
+    echo 'autobahn: NOT RUN: no Python 2.7 found (set PY27=...)'
+    exit 0
+fi
+if [ -z "${THREADCAST-}" ]; then
+    (cd "$root" && cargo build --release --quiet --bin threadcast) || die 'threadcast does not build'
+    THREADCAST=${CARGO_TARGET_DIR:-$root/target}/release/threadcast
+fi
+
+# One run at a time in this directory. What is started below does not inherit the lock.
+mkdir -p "$work"
+exec 9>"$work/lock"
+flock 9
+if ! cmp -s "$here/pins.txt" "$venv/pins.txt" || ! is_installed; then
+    echo "autobahn: installing the suite into $venv"
+    if ! install "$python" >"$work/install.log" 2>&1 9>&-; then
+        tail -n 20 "$work/install.log" >&2
+        die "the suite could not be installed, see $work/install.log"
+    fi
+fi
+
+trap stop EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+# In a session of its own Ctrl-C reaches it by way of `stop` only: a second signal would end it at once. So
+# would `timeout` without --foreground, which sends each signal twice. Should this script be killed, then
+# `timeout` ends the server.
+exec 8< <(exec setsid timeout --foreground -k "$SERVER_ENDS" "$((seconds + 60))" \
+    "$THREADCAST" --lab --port 0 --logging none --max-message 64MiB 2>"$work/server.log" 9>&-)
+server=$!
+read -r -t "$SERVER_STARTS" line <&8 || die "the server did not start: $(cat "$work/server.log")"
+[[ $line =~ http://([0-9.]+:[0-9]+)/ ]] || die "the server says: $line"
+url="ws://${BASH_REMATCH[1]}/echo?Id=autobahn"
+
+# In the background, since bash looks at its traps only between two commands of the foreground.
+timeout -k 5 "$seconds" "$venv/bin/python" -u "$here/suite.py" run "$url" "$work" \
+    >"$work/suite.log" 2>&1 8<&- 9>&- &
+suite=$!
+ran=0
+wait "$suite" || ran=$?
+suite=
+stop_server || exit 1
+if grep -q panicked "$work/server.log"; then
+    die "the server panicked, see $work/server.log"
+fi
+if [ "$ran" -ne 0 ]; then
+    "$venv/bin/python" "$here/suite.py" judge "$work" || true
+    die "the suite did not come to its end (status $ran), see $work/suite.log"
+elif [ "${1-}" = --update ]; then
+    "$venv/bin/python" "$here/suite.py" judge "$work" "$here/RESULTS.md" "$("$THREADCAST" --version)"
+else
+    "$venv/bin/python" "$here/suite.py" judge "$work"
+fi

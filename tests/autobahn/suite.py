@@ -1,0 +1,154 @@
+# -*- coding: utf-8 -*-
+"""What run.sh does inside the virtualenv, so this is Python 2.7.
+
+    suite.py run URL DIRECTORY                       runs the cases; a line of JSON for each goes into results
+    suite.py judge DIRECTORY [RESULTS.md VERSION]    counts them, and writes the table
+"""
+from __future__ import print_function, unicode_literals
+
+import datetime
+import io
+import json
+import os
+import sys
+
+# Title and number of the cases of each group, as the suite has them. There is no group 8; 11 is none of
+# the protocol's; 12 and 13 are compression, which threadcast does not have.
+GROUPS = [
+    ('1', 'Framing', 16),
+    ('2', 'Pings and pongs', 11),
+    ('3', 'Reserved bits', 7),
+    ('4', 'Opcodes', 10),
+    ('5', 'Fragmentation', 20),
+    ('6', 'UTF-8', 145),
+    ('7', 'Closing', 37),
+    ('9', 'Limits and performance', 54),
+    ('10', 'Miscellaneous', 1),
+]
+# What is known of the cases that are not plainly ok.
+KNOWN = {
+    '6.4.3': 'Text that is invalid in the middle of a frame is refused at the end of the frame, not before '
+             '(tungstenite looks at whole frames)',
+    '6.4.4': 'As 6.4.3',
+    '7.1.6': 'No rule to judge by: 256 KiB of text, a text, a Close and a Ping in one go; both texts came back',
+    '7.13.1': 'RFC 6455 says nothing of close code 5000',
+    '7.13.2': 'RFC 6455 says nothing of close code 65535',
+}
+KINDS = ['ok', 'non-strict', 'informational', 'failed']
+
+
+def run(url, directory):
+    from autobahntestsuite import wstest  # first, since it chooses Twisted's reactor
+
+    report = os.path.join(directory, 'report')
+    results = os.path.join(directory, 'results')
+    spec = os.path.join(directory, 'spec')
+    for old in (results, os.path.join(report, 'index.html')):
+        if os.path.exists(old):
+            os.remove(old)
+    with open(spec, 'wb') as file:
+        json.dump({
+            'outdir': report,
+            'servers': [{'agent': 'threadcast', 'url': url}],
+            'cases': [group + '.*' for group, _, _ in GROUPS],
+            'exclude-cases': [],
+            'exclude-agent-cases': {},
+        }, file)
+
+    # The suite writes its report when it is through. A run that is cut short should leave what it had.
+    factory = wstest.fuzzing.FuzzingFactory
+    log_case = factory.logCase
+
+    def log_and_keep(self, result):
+        log_case(self, result)
+        with open(results, 'ab') as file:
+            print(json.dumps(dict((name, result[name]) for name in
+                                  ('id', 'behavior', 'behaviorClose', 'remoteCloseCode', 'result', 'resultClose'))
+                             ).encode(), file=file)
+
+    factory.logCase = log_and_keep
+    sys.argv = ['wstest', '--mode', 'fuzzingclient', '--spec', spec]
+    wstest.run()
+
+
+def kind(result):
+    """One of KINDS. A close is as good as the behaviour before it."""
+    behavior, close = result['behavior'], result['behaviorClose']
+    if behavior not in ('OK', 'NON-STRICT', 'INFORMATIONAL'):
+        return 'failed'
+    if close not in ('OK', 'INFORMATIONAL', 'FAILED BY CLIENT'):
+        return 'failed'
+    # FAILED BY CLIENT: the server left it to the client to end the TCP connection.
+    if behavior == 'NON-STRICT' or close == 'FAILED BY CLIENT':
+        return 'non-strict'
+    return 'informational' if 'INFORMATIONAL' in (behavior, close) else 'ok'
+
+
+def order(case):
+    return [int(number) for number in case.split('.')]
+
+
+def judge(directory, table=None, version=None):
+    results = {}
+    try:
+        with io.open(os.path.join(directory, 'results'), encoding='utf-8') as file:
+            for line in file:
+                result = json.loads(line)
+                results[result['id']] = result
+    except IOError:
+        print('autobahn: there are no results')
+    rows, notes = [], []
+    for group, title, cases in GROUPS:
+        found = dict((case, kind(results[case])) for case in results if case.split('.')[0] == group)
+        counts = [list(found.values()).count(each) for each in KINDS]
+        missing = cases - len(found)
+        rows.append([group, title, cases] + counts)
+        if missing:
+            rows[-1][-1] += abs(missing)
+            print('failed         %s: %d cases of %d have a result' % (title, len(found), cases))
+        for case in sorted(found, key=order):
+            if found[case] != 'ok':
+                result = results[case]
+                why = result['result'] if result['behavior'] != 'OK' else result['resultClose']
+                notes.append((case, found[case], result['remoteCloseCode'], KNOWN.get(case, why)))
+                print('%-14s %-8s %s, close %s: %s' % (
+                    found[case], case, result['behavior'], result['behaviorClose'], why))
+    total = [sum(column) for column in zip(*rows)[2:]]
+    if table:
+        with io.open(table, 'w', encoding='utf-8') as file:
+            file.write(markdown(rows, total, notes, version))
+    print('autobahn: %d cases, %d ok, %d non-strict, %d informational, %d failed' % tuple(total))
+    return 0 if total[-1] == 0 else 1
+
+
+def markdown(rows, total, notes, version):
+    lines = [
+        '# Autobahn',
+        '',
+        'The [Autobahn testsuite](https://github.com/crossbario/autobahn-testsuite) %s against the echo of %s,'
+        % (pinned('autobahntestsuite'), version),
+        'on %s. `tests/autobahn/run.sh --update` wrote this page.' % datetime.date.today().isoformat(),
+        '',
+        '| | cases | | ' + ' | '.join(KINDS) + ' |',
+        '|---|---|---:|' + '---:|' * len(KINDS),
+    ]
+    for row in rows:
+        lines.append('| %s |' % ' | '.join('%s' % cell for cell in row))
+    lines.append('| | **all** | %s |' % ' | '.join('**%d**' % count for count in total))
+    lines += ['', 'There is no group 8. Groups 12 and 13 test compression, which threadcast does not have.', '']
+    if notes:
+        lines += ['| case | | closed with | |', '|---|---|---:|---|']
+        lines += ['| %s |' % ' | '.join('%s' % cell for cell in note) for note in notes]
+    else:
+        lines.append('Every case is `ok`.')
+    return '\n'.join(lines) + '\n'
+
+
+def pinned(package):
+    with io.open(os.path.join(os.path.dirname(os.path.abspath(__file__)), 'pins.txt'), encoding='utf-8') as file:
+        return dict(line.strip().split('==') for line in file if '==' in line)[package]
+
+
+if __name__ == '__main__':
+    commands = {'run': run, 'judge': judge}
+    sys.exit(commands[sys.argv[1]](*[argument.decode('utf-8') for argument in sys.argv[2:]]))
