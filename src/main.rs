@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -91,7 +92,7 @@ fn addresses(options: &Options) -> Vec<SocketAddr> {
 
 fn application(options: &Options, clients: &Arc<Clients>) -> Result<threadcast::Application> {
     let pages = match &options.www {
-        Some(directory) => StaticFiles::directory(directory)?,
+        Some(directory) => directory_with_index(directory)?,
         None => handlers::PAGES,
     };
     let origins = Some(options.allow_origin.clone()).filter(|origins| !origins.is_empty());
@@ -100,6 +101,17 @@ fn application(options: &Options, clients: &Arc<Clients>) -> Result<threadcast::
         .max_backlog(options.max_backlog)
         .ping_interval(options.ping_interval.0);
     Ok(if options.lab { application.websocket("/echo", || EchoHandler) } else { application })
+}
+
+fn directory_with_index(directory: &Path) -> Result<StaticFiles> {
+    let files = StaticFiles::directory(directory)?;
+    match files.read("index.html") {
+        Ok(_) => Ok(files),
+        Err(_) => Err(Error::invalid(format!(
+            "cannot serve the directory {}: it has no index.html",
+            directory.display()
+        ))),
+    }
 }
 
 /// Where it is, and how many it can serve.

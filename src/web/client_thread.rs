@@ -61,13 +61,13 @@ fn serve(connection: &Connection, application: &Application, received: &mut Vec<
             return respond(connection, &Response::from_error(&refusal), false, true);
         }
     };
-    if let Some((Route::WebSocket(make), _)) = application.find(request.path()) {
-        if request.method() == "GET" {
-            return match websocket(connection, application, &request, make, std::mem::take(received)) {
-                Ok(()) => Next::End,
-                Err(refusal) => respond(connection, &refused(connection, &refusal), false, true),
-            };
-        }
+    if let Some((Route::WebSocket(make), _)) = application.find(request.path())
+        && request.method() == "GET"
+    {
+        return match websocket(connection, application, &request, make, std::mem::take(received)) {
+            Ok(()) => Next::End,
+            Err(refusal) => respond(connection, &refused(connection, &refusal), false, true),
+        };
     }
     let response = page(connection, application, &request).with_etag(&request);
     respond(connection, &response, request.keep_alive(), request.method() != "HEAD")

@@ -177,7 +177,7 @@ fn unquote(value: &str) -> String {
                 rest = &escaped[3..];
             }
             None => {
-                out.extend(chars.next());
+                out.push(chars.next().unwrap_or('\\'));
                 rest = chars.as_str();
             }
         }
@@ -284,6 +284,7 @@ mod tests {
             ("a = 1 ;b=2", "a", Some("1")),
             (r#"a="x\054y\"z""#, "a", Some("x,y\"z")),
             (r#"a="é\q""#, "a", Some("éq")),
+            (r#"a="b\""#, "a", Some("b\\")),
             ("a=1", "A", None),
             ("a=b=c", "a", Some("b=c")),
             ("a=", "a", Some("")),

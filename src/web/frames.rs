@@ -17,6 +17,7 @@ use tungstenite::Bytes;
 
 use crate::web::connection::Connection;
 use crate::web::error::Error;
+use crate::web::message::MAX_CONTROL;
 use crate::web::outbox::Frame;
 
 /// Bytes of the buffer that `client-N` has on its stack for what it receives.
@@ -27,7 +28,7 @@ pub(crate) const LARGE: u64 = 16 * 1024;
 const LARGE_RECEIVE: usize = 64 * 1024;
 /// A frame's header (RFC 6455, section 5.2): two bytes, a length of up to eight, a mask of four.
 const MAX_HEADER: usize = 14;
-/// Opcodes.
+/// Opcodes; those of control frames begin with Close.
 const CONTINUATION: u8 = 0;
 const CLOSE: u8 = 8;
 
@@ -121,8 +122,8 @@ fn is_timeout(error: &io::Error) -> bool {
 }
 
 impl Read for FrameStream<'_> {
-    /// Errors: `FileTooLarge` for a message over the limit, `TimedOut` for a peer that did not answer a
-    /// ping, anything else for a connection that is gone.
+    /// Errors: `FileTooLarge` for a message over the limit, `InvalidData` for a control frame over its
+    /// own, `TimedOut` for a peer that did not answer a ping, anything else for a connection that is gone.
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if self.start == self.end {
             self.receive()?;
@@ -130,7 +131,7 @@ impl Read for FrameStream<'_> {
         let received =
             if self.on_heap { &self.heap[self.start..self.end] } else { &self.stack[self.start..self.end] };
         let offered = &received[..received.len().min(into.len())];
-        let taken = self.scanner.scan(offered).ok_or(ErrorKind::FileTooLarge)?;
+        let taken = self.scanner.scan(offered)?;
         into[..taken].copy_from_slice(&offered[..taken]);
         self.start += taken;
         Ok(taken)
@@ -141,7 +142,12 @@ impl Write for FrameStream<'_> {
     /// tungstenite writes whole frames, one at a time: its own pongs and its reply to a Close.
     fn write(&mut self, frame: &[u8]) -> io::Result<usize> {
         let is_close = frame.first().is_some_and(|first| first & 0x0f == CLOSE);
-        match self.connection.push(Frame { bytes: Bytes::copy_from_slice(frame), is_close }) {
+        // Tornado answers a Close with its code, tungstenite with its reason too.
+        let bytes = match frame {
+            [first, 3..=125, code @ .., _] if is_close => [&[*first, 2], &code[..2]].concat().into(),
+            _ => Bytes::copy_from_slice(frame),
+        };
+        match self.connection.push(Frame { bytes, is_close }) {
             // After a Close of ours there is nothing more to say, a second Close least of all.
             Ok(()) | Err(Error::Closed) => Ok(frame.len()),
             Err(error) => Err(io::Error::other(error)),
@@ -169,8 +175,9 @@ pub(crate) struct Scanner {
 }
 
 impl Scanner {
-    /// How many of `bytes` belong to the frame at hand; `None` if its message is over the limit.
-    pub(crate) fn scan(&mut self, bytes: &[u8]) -> Option<usize> {
+    /// How many of `bytes` belong to the frame at hand. The error is for its header, see
+    /// [`FrameStream::read`].
+    pub(crate) fn scan(&mut self, bytes: &[u8]) -> Result<usize, ErrorKind> {
         let mut taken = 0;
         while self.left == 0 && taken < bytes.len() {
             self.header[self.have] = bytes[taken];
@@ -180,7 +187,7 @@ impl Scanner {
                 self.left = self.begin()?;
                 if self.left == 0 {
                     self.have = 0;
-                    return Some(taken);
+                    return Ok(taken);
                 }
             }
         }
@@ -192,7 +199,7 @@ impl Scanner {
         if self.left == 0 && payload > 0 {
             self.have = 0;
         }
-        Some(taken + payload)
+        Ok(taken + payload)
     }
 
     /// Bytes of this header, as far as they are known.
@@ -210,8 +217,8 @@ impl Scanner {
         self.header[1] & 0x80 != 0
     }
 
-    /// The header is complete: the length of the payload, if the message stays within the limit.
-    fn begin(&mut self) -> Option<u64> {
+    /// The header is complete: the length of the payload, if that stays within the limits.
+    fn begin(&mut self) -> Result<u64, ErrorKind> {
         let length = match self.header[1] & 0x7f {
             126 => u64::from(u16::from_be_bytes([self.header[2], self.header[3]])),
             127 => u64::from_be_bytes(self.header[2..10].try_into().expect("eight bytes")),
@@ -219,12 +226,12 @@ impl Scanner {
         };
         let (is_final, opcode) = (self.header[0] & 0x80 != 0, self.header[0] & 0x0f);
         if opcode >= CLOSE {
-            return Some(length);
+            return if length <= MAX_CONTROL as u64 { Ok(length) } else { Err(ErrorKind::InvalidData) };
         }
         let before = if opcode == CONTINUATION { self.message } else { 0 };
-        let message = before.checked_add(length)?;
+        let message = before.saturating_add(length);
         self.message = if is_final { 0 } else { message };
-        (message <= self.max_message).then_some(length)
+        if message <= self.max_message { Ok(length) } else { Err(ErrorKind::FileTooLarge) }
     }
 
     fn keep_close_code(&mut self, payload: &[u8]) {
@@ -272,7 +279,7 @@ mod tests {
         let (mut lengths, mut length) = (Vec::new(), 0);
         for mut piece in bytes.chunks(cut) {
             while !piece.is_empty() {
-                let taken = scanner.scan(piece)?;
+                let taken = scanner.scan(piece).ok()?;
                 length += taken;
                 piece = &piece[taken..];
                 if scanner.have == 0 {
@@ -315,10 +322,10 @@ mod tests {
         assert!(!all(&[frame(1, false, true, vec![0; 5]), frame(0, true, true, vec![0; 6])]));
         assert!(all(&[frame(1, true, true, vec![0; 9]), frame(1, true, true, vec![0; 9])]));
         // From the header alone.
-        assert_eq!(scanner(10).scan(&frame(2, true, true, vec![0; 11])[..6]), None);
+        assert_eq!(scanner(10).scan(&frame(2, true, true, vec![0; 11])[..6]), Err(ErrorKind::FileTooLarge));
         assert_eq!(
             scanner(u64::MAX).scan(&[0x82, 0xff, 255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0]),
-            Some(14)
+            Ok(14)
         );
     }
 

@@ -17,7 +17,7 @@ use crate::web::error::Result;
 use crate::web::outbox::Frame;
 
 /// Most bytes in a control frame's payload (RFC 6455, section 5.5); a close code takes two of them.
-const MAX_CONTROL: usize = 125;
+pub(crate) const MAX_CONTROL: usize = 125;
 
 /// A WebSocket message. `&str` and `String` become text, `&[u8]` and `Vec<u8>` become binary, so
 /// Tornado's `write_message(m, binary=True)` is `write_message(bytes)`.

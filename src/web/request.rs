@@ -34,8 +34,9 @@ impl Request {
     pub(crate) fn parse(bytes: &[u8], peer: SocketAddr) -> Result<Option<(Request, usize)>> {
         let mut lines = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut head = httparse::Request::new(&mut lines);
-        let length = match head.parse(bytes) {
-            Ok(httparse::Status::Complete(length)) if length <= MAX_HEAD => length,
+        // No further than the limit, so that what came with the same read behind it changes nothing.
+        let length = match head.parse(&bytes[..bytes.len().min(MAX_HEAD)]) {
+            Ok(httparse::Status::Complete(length)) => length,
             Ok(httparse::Status::Partial) if bytes.len() < MAX_HEAD => return Ok(None),
             Ok(_) | Err(httparse::Error::TooManyHeaders) => {
                 return Err(Error::refused(
@@ -159,7 +160,8 @@ impl Request {
     /// The value of a cookie, or `None`; the last one wins, and quotes are undone, as in Tornado.
     pub fn get_cookie(&self, name: &str) -> Option<String> {
         // RFC 6265 has one Cookie line, HTTP/2 gateways may leave several.
-        let lines: Vec<_> = self.headers.get_all("Cookie").iter().filter_map(|h| h.to_str().ok()).collect();
+        let lines = self.headers.get_all("Cookie").iter();
+        let lines: Vec<_> = lines.map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
         cookies::find(&lines.join("; "), name)
     }
 

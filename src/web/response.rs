@@ -74,8 +74,8 @@ impl Response {
         let known = request.header("If-None-Match").unwrap_or_default();
         let same = |tag: &str| tag.trim().trim_start_matches("W/") == etag;
         if known.trim() == "*" || known.split(',').any(same) {
+            // The body stays, for its length, and is not sent.
             self.status = 304;
-            self.body.clear();
             self.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("Content-Type"));
         }
         self
@@ -102,7 +102,8 @@ impl Response {
         // to a response, so they go in behind its status line.
         let mut hop = String::new();
         if self.status == 426 {
-            hop.push_str("Upgrade: websocket\r\nConnection: Upgrade\r\n");
+            // RFC 9110, section 15.5.22, and RFC 6455, section 4.4: what to upgrade to.
+            hop.push_str("Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n");
         }
         if !keep_alive {
             hop.push_str("Connection: close\r\n");
@@ -171,7 +172,11 @@ mod tests {
         ] {
             let response = page().with_etag(&request(&line));
             assert_eq!(response.status, status, "{line}");
-            assert_eq!(response.body.is_empty(), status == 304, "{line}");
+            let bytes = text(&response, true, true);
+            assert!(
+                bytes.contains("Content-Length: 4\r\n") && bytes.ends_with("page") == (status == 200),
+                "{bytes}"
+            );
         }
         assert_eq!(Response::refusal(404, "x").with_etag(&request("If-None-Match: *\r\n")).status, 404);
     }

@@ -27,6 +27,7 @@ use crate::web::frames::LARGE;
 use crate::web::frames::RECEIVE;
 use crate::web::handler::WebSocketHandler;
 use crate::web::handshake;
+use crate::web::message::MAX_CONTROL;
 use crate::web::message::Message;
 use crate::web::request::Request;
 
@@ -93,7 +94,8 @@ impl<'a> Session<'a> {
             .read_buffer_size(TUNGSTENITE_READ)
             .write_buffer_size(0)
             .max_message_size(max)
-            .max_frame_size(max);
+            // A control frame is within its own limit already, whatever the one for messages.
+            .max_frame_size(max.map(|max| max.max(MAX_CONTROL)));
         let new_context = || WebSocketContext::new(Role::Server, Some(config));
         let mut context = new_context();
         loop {
@@ -182,6 +184,7 @@ fn end_of(error: WsError) -> End {
         WsError::Capacity(CapacityError::MessageTooLong { .. }) => End::Fail(1009, "message too big"),
         WsError::Io(error) if error.kind() == ErrorKind::FileTooLarge => End::Fail(1009, "message too big"),
         WsError::Io(error) if error.kind() == ErrorKind::TimedOut => End::Fail(1011, "ping timed out"),
+        WsError::Io(error) if error.kind() == ErrorKind::InvalidData => End::Fail(1002, "protocol error"),
         WsError::Io(_) => End::Over,
         _ => End::Fail(1002, "protocol error"),
     }

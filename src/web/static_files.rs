@@ -114,11 +114,7 @@ mod tests {
                 Error::Refused { status, .. } => status,
                 other => panic!("{path}: {other}"),
             });
-            assert_eq!(
-                read.as_deref(),
-                expected.map(str::as_bytes).as_ref().map(|b| *b).map_err(|e| e),
-                "{path}"
-            );
+            assert_eq!(read.as_deref(), expected.map(str::as_bytes).as_deref(), "{path}");
         }
         fs::remove_dir_all(&top).unwrap();
         let gone = StaticFiles::directory(&root).unwrap_err().to_string();

@@ -215,6 +215,20 @@ impl Raw {
         Wire { first: head[0], payload: self.take(length, "a payload") }
     }
 
+    /// The next frame; `None` if the connection ends before it.
+    pub fn frame_or_end(&mut self) -> Option<Wire> {
+        if self.unread.is_empty() {
+            let mut bytes = [0; 65536];
+            match self.stream.read(&mut bytes) {
+                Ok(0) => return None,
+                Ok(length) => self.unread.extend_from_slice(&bytes[..length]),
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+                Err(error) => panic!("waited for a frame: {error}"),
+            }
+        }
+        Some(self.frame())
+    }
+
     /// Everything up to the end of the stream.
     pub fn rest(&mut self) -> Vec<u8> {
         self.stream.read_to_end(&mut self.unread).expect("ends in order");

@@ -1,0 +1,352 @@
+//! BEHAVIOUR, *The original program*: the binary, seen from outside.
+
+mod support;
+
+use std::fs;
+use std::net::TcpListener;
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::Duration;
+use std::time::Instant;
+
+use rustix::process::Signal;
+use support::DEADLINE;
+use support::Program;
+use support::Raw;
+use support::close_frame;
+use support::descriptors;
+use support::eventually;
+use support::frame;
+use support::threads;
+
+/// `2026-11-22 18:14:05.561472`, or without its fraction.
+fn is_payload(text: &[u8]) -> bool {
+    let form = b"dddd-dd-dd dd:dd:dd.dddddd";
+    (text.len() == 26 || text.len() == 19)
+        && text
+            .iter()
+            .zip(form)
+            .all(|(byte, form)| if *form == b'd' { byte.is_ascii_digit() } else { byte == form })
+}
+
+fn client(program: &Program, id: &str) -> Raw {
+    Raw::websocket(program.addr(), &format!("/websocket?Id={id}"))
+}
+
+#[test]
+fn every_client_gets_the_time_as_python_prints_it_one_payload_a_round() {
+    let program = Program::start(&["--interval", "100ms"]);
+    let mut clients = [client(&program, "A"), client(&program, "B"), client(&program, "C")];
+    for client in &mut clients {
+        for _ in 0..3 {
+            let push = client.frame();
+            assert!(push.first == 0x81 && is_payload(&push.payload), "{push:?}");
+        }
+    }
+    // From some round on they are all in it, and get the same.
+    let mut latest = clients.each_mut().map(|client| client.frame().payload);
+    eventually("a common round", || {
+        let newest = latest.iter().max().unwrap().clone();
+        for (client, payload) in clients.iter_mut().zip(&mut latest) {
+            if *payload < newest {
+                *payload = client.frame().payload;
+            }
+        }
+        latest.iter().all(|payload| *payload == latest[0])
+    });
+    assert_eq!(
+        clients
+            .each_mut()
+            .map(|client| client.frame())
+            .map(|push| push.payload)
+            .iter()
+            .collect::<std::collections::HashSet<_>>()
+            .len(),
+        1
+    );
+}
+
+#[test]
+fn ten_pushes_are_a_second_apart() {
+    let program = Program::start(&[]);
+    let mut client = client(&program, "A");
+    client.frame();
+    let times: Vec<_> = (0..10).map(|_| (client.frame(), Instant::now()).1).collect();
+    let total = times[9] - times[0];
+    // The mean is what the server answers for; one arrival alone is also the test machine's doing.
+    assert!(
+        total.abs_diff(Duration::from_secs(9)) < Duration::from_millis(50),
+        "nine intervals took {total:?}"
+    );
+    let gaps: Vec<_> = times.windows(2).map(|two| two[1] - two[0]).collect();
+    let on_time =
+        gaps.iter().filter(|gap| gap.abs_diff(Duration::from_secs(1)) < Duration::from_millis(50)).count();
+    assert!(on_time >= 7, "{gaps:?}");
+}
+
+#[test]
+fn the_log_has_the_original_lines_with_the_name_of_the_thread() {
+    let program = Program::start(&["--interval", "100ms"]);
+    let mut client = client(&program, "A");
+    client.send_frame(0x81, "hi");
+    assert!(program.wait_for_line("Client A received a message:hi").contains("(client-"));
+    client.send_frame(0x82, [0, 255]);
+    program.wait_for_line(r"Client A received a message:b'\x00\xff'");
+    let line = program.wait_for_line("write to client A:");
+    let (before, payload) = line.split_once("write to client A:").unwrap();
+    assert!(before.contains("(send)") && is_payload(payload.as_bytes()), "{line}");
+    client.send_frame(0x88, [&1001u16.to_be_bytes()[..], b"bye"].concat());
+    assert!(program.wait_for_line("Client A is closed 1001 bye").contains("(client-"));
+}
+
+#[test]
+fn above_twenty_clients_a_round_has_one_line_unless_everything_is_shown() {
+    for (level, each) in [("info", false), ("debug", true)] {
+        let program = Program::start(&["--interval", "100ms", "--logging", level]);
+        let clients: Vec<_> = (0..21).map(|n| client(&program, &format!("c{n}"))).collect();
+        if each {
+            (0..21).for_each(|n| drop(program.wait_for_line(&format!("write to client c{n}:"))));
+        } else {
+            program.wait_for_line("write to 21 clients:");
+        }
+        drop(clients);
+    }
+}
+
+#[test]
+fn what_a_client_sends_cannot_forge_a_log_line() {
+    let program = Program::start(&["--log-file", "/dev/null"]);
+    let mut client = client(&program, "a%0Ab%1B[31m%E2%80%AE");
+    client.send_frame(0x81, "x\r\nClient root is closed");
+    program.wait_for_line(r"Client a\nb [31m\u{202e} received a message:x\r\nClient root is closed");
+    assert!(!program.lines().iter().any(|line| line.starts_with("Client root")));
+}
+
+#[test]
+fn the_newer_client_takes_the_id_and_the_older_is_closed_with_4001() {
+    let program = Program::start(&["--interval", "100ms"]);
+    let (mut older, mut newer) = (client(&program, "A"), client(&program, "A"));
+    while older.frame() != close_frame(4001, "replaced") {}
+    older.send_frame(0x88, 4001u16.to_be_bytes());
+    program.wait_for_line("Client A is closed 4001");
+    assert_eq!(older.rest(), b"");
+    // The end of the older one has not removed the newer one.
+    (0..3).for_each(|_| assert!(is_payload(&newer.frame().payload)));
+}
+
+#[test]
+fn a_missing_id_is_a_400_that_names_it() {
+    let program = Program::start(&[]);
+    let mut client = Raw::connect(program.addr());
+    client.send(support::upgrade("/websocket", ""));
+    let (head, body) = client.response();
+    assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
+    assert_eq!(body, b"Missing argument Id\n");
+}
+
+#[test]
+fn a_thousand_clients_come_and_go_while_pushes_never_stop() {
+    let program = Program::start(&["--interval", "50ms", "--logging", "warning"]);
+    let mut witness = client(&program, "witness");
+    witness.frame();
+    let (threads_before, descriptors_before) = (threads(program.pid()).len(), descriptors(program.pid()));
+    let addr = program.addr();
+    let come_and_go = |from: usize| {
+        for n in from..from + 250 {
+            let mut client = Raw::websocket(addr, &format!("/websocket?Id=c{n}"));
+            match n % 4 {
+                0 => drop(client),
+                1 => client.reset(),
+                2 => client.send_frame(0x88, ""),
+                _ => assert!(is_payload(&client.frame().payload)),
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let others = [0, 250, 500, 750].map(|from| scope.spawn(move || come_and_go(from)));
+        while !others.iter().all(|other| other.is_finished()) {
+            assert!(is_payload(&witness.frame().payload));
+        }
+    });
+    (0..3).for_each(|_| assert!(is_payload(&witness.frame().payload)));
+    eventually("threads and descriptors are back where they were", || {
+        (threads(program.pid()).len(), descriptors(program.pid())) == (threads_before, descriptors_before)
+    });
+    assert_eq!(program.lines().iter().filter(|line| line.contains("panic")).count(), 0);
+}
+
+#[test]
+fn every_thread_has_its_name() {
+    let program = Program::start(&["--logging", "none"]);
+    let _clients = [client(&program, "A"), client(&program, "B")];
+    let mut names = threads(program.pid());
+    names.sort();
+    assert_eq!(names, ["client-1", "client-2", "closer", "listener", "send", "threadcast"]);
+}
+
+#[test]
+fn sigint_and_sigterm_close_everybody_with_1001_and_exit_0() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut program = Program::start(&["--interval", "1h"]);
+        let addr = program.addr();
+        let (mut a, mut b) = (client(&program, "A"), client(&program, "B"));
+        let _idle = TcpStream::connect(addr).unwrap();
+        program.signal(signal);
+        for client in [&mut a, &mut b] {
+            assert_eq!(client.frame(), close_frame(1001, "server shutting down"));
+            client.send_frame(0x88, 1001u16.to_be_bytes());
+        }
+        assert_eq!(program.wait().code(), Some(0));
+        assert_eq!(a.rest(), b"");
+        drop(TcpListener::bind(addr).expect("the port is free at once"));
+    }
+}
+
+#[test]
+fn a_client_that_does_not_answer_delays_the_exit_to_the_drain_deadline() {
+    let mut program = Program::start(&["--interval", "1h"]);
+    let mut silent = client(&program, "A");
+    let begun = Instant::now();
+    program.signal(Signal::TERM);
+    assert_eq!(program.wait().code(), Some(0));
+    assert!((Duration::from_secs(2)..DEADLINE / 2).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    assert_eq!(silent.frame(), close_frame(1001, "server shutting down"));
+}
+
+#[test]
+fn a_second_signal_exits_at_once() {
+    let mut program = Program::start(&["--interval", "1h"]);
+    let _silent = client(&program, "A");
+    program.signal(Signal::INT);
+    program.wait_for_line("shutting down; a second signal ends at once");
+    program.signal(Signal::INT);
+    assert_eq!(program.wait().code(), Some(130));
+}
+
+/// Runs to its end: exit code, and all that it printed.
+fn run(args: &[&str]) -> (Option<i32>, Vec<String>) {
+    let mut program = Program::spawn(Program::command().args(args));
+    let code = program.wait().code();
+    let mut lines = program.lines();
+    eventually("its output", || {
+        lines = program.lines();
+        !lines.is_empty()
+    });
+    (code, lines)
+}
+
+#[test]
+fn bad_input_is_one_line_and_the_exit_code() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let in_use = format!("threadcast: cannot listen on 127.0.0.1:{port}: Address already in use");
+    let table: &[(&[&str], i32, &str)] = &[
+        (&["--port", &port, "--address", "127.0.0.1"], 1, &in_use),
+        (
+            &["--www", "no/such/place"],
+            1,
+            "threadcast: cannot serve the directory no/such/place: No such file or directory",
+        ),
+        (&["--www", "src"], 1, "threadcast: cannot serve the directory src: it has no index.html"),
+        (
+            &["--log-file", "no/such/place"],
+            1,
+            "threadcast: cannot write the log file no/such/place: No such file or directory",
+        ),
+        (
+            &["--address", "192.0.2.1"],
+            1,
+            "threadcast: cannot listen on 192.0.2.1:8888: Cannot assign requested address",
+        ),
+        (
+            &["--port", "x"],
+            2,
+            "threadcast: invalid value 'x' for '--port <PORT>': invalid digit found in string (--help shows the options)",
+        ),
+    ];
+    for (args, code, line) in table {
+        let (exit, lines) = run(args);
+        assert_eq!((exit, lines), (Some(*code), vec![(*line).to_owned()]), "{args:?}");
+    }
+}
+
+#[test]
+fn help_and_version_are_printed_and_exit_0() {
+    let (code, help) = run(&["--help"]);
+    assert_eq!(code, Some(0));
+    for word in ["--interval", "--www", "--allow-origin", "--max-backlog", "--ping-interval", "Example:"] {
+        assert!(help.iter().any(|line| line.contains(word)), "{word}");
+    }
+    assert_eq!(run(&["--version"]), (Some(0), vec![format!("threadcast {}", env!("CARGO_PKG_VERSION"))]));
+}
+
+#[test]
+fn it_listens_on_ipv4_and_ipv6_and_prints_where() {
+    let program = Program::spawn(Program::command().args(["--port", "0"]));
+    let line = program.wait_for_line("threadcast is at http://localhost:");
+    let port = program.addr().port();
+    assert!(line.contains(" for up to ") && line.contains(" clients ("), "{line}");
+    for host in ["127.0.0.1", "[::1]"] {
+        let addr = format!("{host}:{port}").parse().unwrap();
+        assert!(Raw::websocket(addr, "/websocket?Id=A").frame().first == 0x81);
+    }
+}
+
+#[test]
+fn the_log_goes_to_a_file_as_well() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clock.log");
+    let _ = fs::remove_file(&path);
+    let program = Program::start(&["--log-file", path.to_str().unwrap()]);
+    let mut client = client(&program, "A");
+    client.send_frame(0x81, "hi");
+    program.wait_for_line("Client A received a message:hi");
+    eventually("the line in the file", || {
+        fs::read_to_string(&path).is_ok_and(|text| text.contains("Client A received a message:hi"))
+    });
+    let file = fs::read_to_string(&path).unwrap();
+    assert!(!file.contains('\x1b') && !program.lines().concat().contains('\x1b'), "colour is for terminals");
+}
+
+#[test]
+fn www_serves_pages_from_the_disk() {
+    let www = Path::new(env!("CARGO_TARGET_TMPDIR")).join("www");
+    fs::create_dir_all(&www).unwrap();
+    fs::write(www.join("index.html"), "<h1>mine</h1>").unwrap();
+    let program = Program::start(&["--www", www.to_str().unwrap()]);
+    let mut client = Raw::connect(program.addr());
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.response().1, b"<h1>mine</h1>");
+    fs::write(www.join("index.html"), "<h1>changed</h1>").unwrap();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.response().1, b"<h1>changed</h1>");
+}
+
+#[test]
+fn the_echo_is_there_in_the_lab_only() {
+    let lab = Program::start(&["--lab"]);
+    let mut client = Raw::websocket(lab.addr(), "/echo?Id=A");
+    client.send_frame(0x82, "x");
+    assert_eq!(client.frame(), frame(0x82, "x"));
+    let plain = Program::start(&[]);
+    let mut client = Raw::connect(plain.addr());
+    client.send(support::upgrade("/echo?Id=A", ""));
+    assert!(client.head().starts_with("HTTP/1.1 404 "));
+}
+
+#[test]
+fn an_idle_server_with_a_hundred_clients_sleeps() {
+    let program = Program::start(&["--interval", "1h", "--logging", "none"]);
+    let _clients: Vec<_> = (0..100).map(|n| client(&program, &format!("c{n}"))).collect();
+    let switches = || {
+        let tasks = fs::read_dir(format!("/proc/{}/task", program.pid())).unwrap().flatten();
+        let status = tasks.map(|task| fs::read_to_string(task.path().join("status")).unwrap_or_default());
+        let lines = status.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>());
+        let counts = lines.filter(|line| line.starts_with("voluntary_ctxt_switches"));
+        counts.map(|line| line.split_whitespace().last().unwrap().parse::<u64>().unwrap()).sum::<u64>()
+    };
+    let mut before = switches();
+    eventually("all threads are asleep", || std::mem::replace(&mut before, switches()) == before);
+    let until = Instant::now() + Duration::from_secs(3);
+    eventually("three seconds", || Instant::now() > until);
+    assert_eq!(switches(), before, "no thread has woken in three seconds");
+}

@@ -1,0 +1,529 @@
+//! What a client sends: requests and frames, valid ones and broken ones, from a seed.
+
+use std::fmt::Write as _;
+
+use crate::MAX_MESSAGE;
+use crate::answers::Answer;
+use crate::support;
+use crate::support::Wire;
+use crate::support::close_frame;
+use crate::support::frame;
+use crate::support::upgrade;
+
+/// Most bytes in an input that is not [`Ending::Greedy`]. The kernel takes as many both ways with nobody
+/// reading, so that writing all of it before reading cannot block.
+const MAX_INPUT: usize = 250_000;
+/// Most bytes of an input that is sent byte by byte.
+const MAX_BYTEWISE: usize = 600;
+
+/// SplitMix64: small, and a case's seed is all there is to its state.
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// 0 to `end - 1`; 0 if that is nothing.
+    fn below(&mut self, end: usize) -> usize {
+        (self.next() % end.max(1) as u64) as usize
+    }
+
+    fn one_in(&mut self, many: usize) -> bool {
+        self.below(many) == 0
+    }
+
+    fn pick<'a, T: ?Sized>(&mut self, all: &[&'a T]) -> &'a T {
+        all[self.below(all.len())]
+    }
+
+    fn bytes(&mut self, length: usize) -> Vec<u8> {
+        (0..length).map(|_| self.next() as u8).collect()
+    }
+}
+
+/// What a client sends, and how it leaves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Case {
+    pub pieces: Vec<Vec<u8>>,
+    pub ending: Ending,
+    /// What has to come back, of an input that is not broken.
+    pub answers: Option<Vec<Answer>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Ends its own direction, and reads to the end of the server's.
+    HalfClose,
+    /// Ends nothing, if the server is going to: then that has to come by itself.
+    Patient,
+    /// Leaves with RST.
+    Reset,
+    /// Leaves with its answers unread.
+    Leave,
+    /// Sends the last piece again and again, reads nothing, and has to be disconnected.
+    Greedy,
+}
+
+impl Ending {
+    pub fn name(self) -> &'static str {
+        ENDINGS.iter().find(|(_, ending)| *ending == self).expect("all are there").0
+    }
+}
+
+const ENDINGS: [(&str, Ending); 5] = [
+    ("half-close", Ending::HalfClose),
+    ("patient", Ending::Patient),
+    ("reset", Ending::Reset),
+    ("leave", Ending::Leave),
+    ("greedy", Ending::Greedy),
+];
+
+impl Case {
+    pub fn generate(seed: u64) -> Case {
+        let mut rng = Rng(seed);
+        if rng.one_in(5000) {
+            let frame = match rng.one_in(2) {
+                true => client_frame(&mut rng, 0x82, &[7; 60_000]),
+                false => client_frame(&mut rng, 0x89, &[7; 125]).repeat(400),
+            };
+            return Case {
+                pieces: vec![upgrade("/ws", "").into(), frame],
+                ending: Ending::Greedy,
+                answers: None,
+            };
+        }
+        let (mut input, answers) = conversation(&mut rng);
+        let broken = rng.one_in(2);
+        if broken {
+            mutate(&mut rng, &mut input);
+        }
+        let ending = match rng.below(16) {
+            0 => Ending::Reset,
+            1 => Ending::Leave,
+            2..=8 => Ending::Patient,
+            _ => Ending::HalfClose,
+        };
+        // An end in the middle: a prefix of the answers, which the sameness of the two runs checks.
+        let cut = rng.one_in(8);
+        if cut {
+            let length = rng.below(input.len());
+            input.truncate(length);
+        }
+        let answers = if broken || cut { None } else { Some(answers) };
+        Case { pieces: pieces(&mut rng, &input), ending, answers }
+    }
+
+    /// As a file: `send "…"` for each piece, how it ends, then, if they are known, the answers: `answer 200`,
+    /// `last answer 400`, `frame 0x81 "…"`. A file may have comments, and `send 9 "…"` for a piece that is
+    /// something nine times.
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        for piece in &self.pieces {
+            let _ = writeln!(text, "send \"{}\"", piece.escape_ascii());
+        }
+        text.push_str(self.ending.name());
+        text.push('\n');
+        for answer in self.answers.iter().flatten() {
+            let _ = match answer {
+                Answer::Response(status, false) => writeln!(text, "answer {status}"),
+                Answer::Response(status, true) => writeln!(text, "last answer {status}"),
+                Answer::Frame(Wire { first, payload }) => {
+                    writeln!(text, "frame {first:#x} \"{}\"", payload.escape_ascii())
+                }
+            };
+        }
+        text
+    }
+
+    pub fn from_text(text: &str) -> Case {
+        let mut case = Case { pieces: Vec::new(), ending: Ending::HalfClose, answers: None };
+        for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            let (words, bytes) = match line.split_once('"') {
+                Some((words, rest)) => (words, unescape(rest.strip_suffix('"').expect("a quote at the end"))),
+                None => (line, Vec::new()),
+            };
+            let words: Vec<_> = words.split_whitespace().collect();
+            let status = |digits: &str| digits.parse().expect("a status");
+            let answer = match words[..] {
+                ["send"] => {
+                    case.pieces.push(bytes);
+                    continue;
+                }
+                ["send", count] => {
+                    case.pieces.push(bytes.repeat(count.parse().expect("a count")));
+                    continue;
+                }
+                ["answer", digits] => Answer::Response(status(digits), false),
+                ["last", "answer", digits] => Answer::Response(status(digits), true),
+                ["frame", first] => {
+                    let first = u8::from_str_radix(first.trim_start_matches("0x"), 16).expect("a byte");
+                    Answer::Frame(frame(first, bytes))
+                }
+                _ => {
+                    let known = ENDINGS.iter().find(|(name, _)| *name == line);
+                    case.ending = known.unwrap_or_else(|| panic!("not a line of a case: {line:?}")).1;
+                    continue;
+                }
+            };
+            case.answers.get_or_insert_default().push(answer);
+        }
+        case
+    }
+}
+
+/// What `escape_ascii` has done, undone.
+fn unescape(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'\\' {
+            bytes.push(byte);
+            continue;
+        }
+        bytes.push(match rest.next().expect("something after a backslash") {
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'x' => {
+                let digits: Vec<u8> = rest.by_ref().take(2).collect();
+                let digits = String::from_utf8(digits).expect("hex digits");
+                u8::from_str_radix(&digits, 16).expect("hex digits")
+            }
+            plain => plain,
+        });
+    }
+    bytes
+}
+
+/// Requests, and most of the time a WebSocket, with what has to come back.
+fn conversation(rng: &mut Rng) -> (Vec<u8>, Vec<Answer>) {
+    let (mut input, mut answers) = (Vec::new(), Vec::new());
+    for _ in 0..rng.below(6).saturating_sub(2) {
+        let (head, status, last) = request(rng);
+        input.extend(head);
+        answers.push(Answer::Response(status, last));
+        if last {
+            // What comes behind it must not be taken for a request.
+            for _ in 0..rng.below(3) {
+                input.extend(request(rng).0);
+            }
+            return (input, answers);
+        }
+    }
+    if !rng.one_in(8) {
+        let target = rng.pick(&["/ws", "/ws?Id=A", "/ws?a=%00&b=%e2%82%ac", "http://h:1/ws?x"]);
+        let lines = lines(rng);
+        input.extend(upgrade(target, &lines).bytes());
+        answers.push(Answer::Response(101, false));
+        frames(rng, &mut input, &mut answers);
+    }
+    (input, answers)
+}
+
+/// A request, the status that it gets, and whether the connection ends with that.
+fn request(rng: &mut Rng) -> (Vec<u8>, u16, bool) {
+    const HOST: &str = "Host: h\r\n";
+    let long = format!("{HOST}X: {}\r\n", "y".repeat(17_000));
+    let many = format!("{HOST}{}", "X: y\r\n".repeat(120));
+    let handshake =
+        |more: &str| format!("{HOST}Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n{more}");
+    let (no_key, old, elsewhere) = (
+        handshake("Sec-WebSocket-Version: 13\r\n"),
+        handshake("Sec-WebSocket-Version: 8\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"),
+        handshake("Origin: http://elsewhere\r\n"),
+    );
+    let rows = [
+        ("GET", "/page", "1.1", HOST, 200, false),
+        ("HEAD", "/page?a=b", "1.1", HOST, 200, false),
+        ("GET", "/page?a=1&a=%C3%A9+x&&b", "1.1", HOST, 200, false),
+        ("GET", "http://h/page", "1.1", HOST, 200, false),
+        ("GET", "/page?a=%ff", "1.1", HOST, 400, false),
+        ("GET", "/nothing", "1.1", HOST, 404, false),
+        ("POST", "/page", "1.1", HOST, 405, false),
+        ("POST", "/page", "1.1", "Host: h\r\nContent-Length: 0\r\n", 405, false),
+        ("GET", "/files/clock.js", "1.1", HOST, 200, false),
+        ("GET", "/files/nothing.js", "1.1", HOST, 404, false),
+        ("GET", "/files/../Cargo.toml", "1.1", HOST, 403, false),
+        ("GET", "/files/%2e%2e/Cargo.toml", "1.1", HOST, 403, false),
+        ("GET", "/page", "1.1", "Host: h\r\nConnection: close\r\n", 200, true),
+        ("GET", "/page", "1.0", "", 200, true),
+        ("GET", "/page", "1.1", "", 400, true),
+        ("GET", "/page", "1.1", "Host: h\r\nHost: h\r\n", 400, true),
+        ("GET", "/page", "1.1", "Host: h\r\nbad name: x\r\n", 400, true),
+        ("GET", "/page", "1.1", "Host: h\r\nTransfer-Encoding: chunked\r\n", 400, true),
+        ("POST", "/page", "1.1", "Host: h\r\nContent-Length: 7\r\n", 400, true),
+        ("GET", "/page", "1.1", &long, 431, true),
+        ("GET", "/page", "1.1", &many, 431, true),
+        ("GET", "/ws", "1.1", HOST, 426, true),
+        ("GET", "/ws", "1.1", &no_key, 400, true),
+        ("GET", "/ws", "1.1", &old, 426, true),
+        ("GET", "/ws", "1.1", &elsewhere, 403, true),
+    ];
+    let (method, target, version, head, status, last) = rows[rng.below(rows.len())];
+    let lines = lines(rng);
+    (format!("{method} {target} HTTP/{version}\r\n{head}{lines}\r\n").into(), status, last)
+}
+
+/// Header lines that change nothing.
+fn lines(rng: &mut Rng) -> String {
+    let all = [
+        "Cookie: c=d; e=\"f\\073\"; s=2|1:0|10:1300000000|1:s|4:YWJj|00; =;;\r\n",
+        "cookie: c\r\n",
+        "Accept-Language:de,en;q=0.5 \r\n",
+        "X-Umlaut: \u{e4}\u{f6}\u{20ac}\r\n",
+        "If-None-Match: \"x\", W/\"y\"\r\n",
+        "X-Empty:\r\n",
+    ];
+    (0..rng.below(4)).map(|_| rng.pick(&all)).collect()
+}
+
+/// Frames of a client, and those that they are answered with.
+fn frames(rng: &mut Rng, input: &mut Vec<u8>, answers: &mut Vec<Answer>) {
+    // After a Close of the server's nothing comes any more.
+    let mut closing = false;
+    let mut answer = |frame: Wire, closing: bool| {
+        if !closing {
+            answers.push(Answer::Frame(frame));
+        }
+    };
+    for _ in 0..rng.below(10) {
+        match rng.below(24) {
+            0..=15 => {
+                let text = rng.one_in(2);
+                let length = length(rng).min(MAX_INPUT.saturating_sub(input.len() + 20_000));
+                let payload = if text { text_of(rng, length).into() } else { rng.bytes(length) };
+                for ping in message(rng, if text { 1 } else { 2 }, &payload, input) {
+                    answer(frame(0x8a, ping), closing);
+                }
+                answer(frame(if text { 0x81 } else { 0x82 }, payload), closing);
+            }
+            16..=19 => {
+                let payload = control(rng);
+                input.extend(client_frame(rng, 0x89, &payload));
+                answer(frame(0x8a, payload), closing);
+            }
+            20 | 21 => {
+                let payload = control(rng);
+                input.extend(client_frame(rng, 0x8a, &payload));
+            }
+            22 => {
+                input.extend(client_frame(rng, 0x81, b"close"));
+                answer(close_frame(4000, "asked to"), closing);
+                closing = true;
+            }
+            _ => {
+                let which = rng.below(2);
+                input.extend(client_frame(rng, 0x81, [&b"fail"[..], b"panic"][which]));
+                answer(close_frame(1011, "internal error"), closing);
+                input.extend(client_frame(rng, 0x81, b"too late"));
+                return;
+            }
+        }
+    }
+    match rng.below(8) {
+        0 | 1 => return,
+        2 | 3 => {
+            let codes = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 4999];
+            let code: u16 = codes[rng.below(codes.len())];
+            let reason = rng.below(124);
+            let payload = [&code.to_be_bytes()[..], text_of(rng, reason).as_bytes()].concat();
+            let payload = if rng.one_in(4) { Vec::new() } else { payload };
+            input.extend(client_frame(rng, 0x88, &payload));
+            answer(frame(0x88, payload), closing);
+        }
+        4 => {
+            let over = MAX_MESSAGE + 1 + rng.below(2) * rng.below(usize::MAX / 4);
+            input.push(0x82);
+            input.push(0xff);
+            input.extend((over as u64).to_be_bytes());
+            input.extend([0; 4]);
+            answer(close_frame(1009, "message too big"), closing);
+        }
+        _ => {
+            let (bytes, code) = violation(rng);
+            input.extend(bytes);
+            answer(code, closing);
+        }
+    }
+    let length = rng.below(200);
+    input.extend(rng.bytes(length));
+}
+
+/// A message in one or more frames, with Pings between them, whose payloads it gives.
+fn message(rng: &mut Rng, opcode: u8, payload: &[u8], input: &mut Vec<u8>) -> Vec<Vec<u8>> {
+    let mut pings = Vec::new();
+    let mut cuts: Vec<_> = (0..rng.below(4)).map(|_| rng.below(payload.len() + 1)).collect();
+    cuts.extend([0, payload.len()]);
+    cuts.sort_unstable();
+    for (index, ends) in cuts.windows(2).enumerate() {
+        let fin = if index + 2 == cuts.len() { 0x80 } else { 0 };
+        let opcode = if index == 0 { opcode } else { 0 };
+        input.extend(client_frame(rng, fin | opcode, &payload[ends[0]..ends[1]]));
+        if fin == 0 && rng.one_in(2) {
+            let ping = control(rng);
+            input.extend(client_frame(rng, 0x89, &ping));
+            pings.push(ping);
+        }
+    }
+    pings
+}
+
+/// What breaks the protocol, and how the server has to close.
+fn violation(rng: &mut Rng) -> (Vec<u8>, Wire) {
+    let protocol = || close_frame(1002, "protocol error");
+    let invalid = || close_frame(1007, "invalid UTF-8");
+    let peers = || close_frame(1002, "Protocol violation");
+    let mut masked = |first, payload: &[u8]| client_frame(rng, first, payload);
+    let mut all = vec![
+        (vec![0x81, 2, b'h', b'i'], protocol()),
+        (vec![0x89, 0], protocol()),
+        (masked(0xc1, b"reserved bit"), protocol()),
+        (masked(0x93, b"reserved bit and opcode"), protocol()),
+        (masked(0x83, b"reserved opcode"), protocol()),
+        (masked(0x8b, b""), protocol()),
+        (masked(0x80, b"nothing to continue"), protocol()),
+        (masked(0x09, b"a Ping in fragments"), protocol()),
+        (masked(0x89, &[7; 126]), protocol()),
+        ([masked(0x01, b"begun"), masked(0x81, b"begun again")].concat(), protocol()),
+        (masked(0x81, b"\xff"), invalid()),
+        (masked(0x81, b"\xed\xa0\x80"), invalid()),
+        (masked(0x81, b"cut off \xe2\x82"), invalid()),
+        ([masked(0x01, b"\xe2\x82"), masked(0x80, b"")].concat(), invalid()),
+        (masked(0x88, b"x"), protocol()),
+        (masked(0x88, b"\x03\xe8\xff"), invalid()),
+    ];
+    for code in [0u16, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535] {
+        all.push((masked(0x88, &code.to_be_bytes()), peers()));
+    }
+    let which = rng.below(all.len());
+    all.swap_remove(which)
+}
+
+/// A frame with a mask of its own, which may be zero.
+fn client_frame(rng: &mut Rng, first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = support::masked(first, &[]);
+    bytes.truncate(1);
+    match payload.len() {
+        short @ 0..=125 => bytes.push(0x80 | short as u8),
+        medium @ 126..=65535 => {
+            bytes.push(0xfe);
+            bytes.extend((medium as u16).to_be_bytes());
+        }
+        long => {
+            bytes.push(0xff);
+            bytes.extend((long as u64).to_be_bytes());
+        }
+    }
+    let mask = if rng.one_in(8) { [0; 4] } else { (rng.next() as u32).to_be_bytes() };
+    bytes.extend(mask);
+    bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    bytes
+}
+
+/// The payload of a control frame.
+fn control(rng: &mut Rng) -> Vec<u8> {
+    let length = [0, 1, rng.below(126), 125][rng.below(4)];
+    rng.bytes(length)
+}
+
+/// The length of a message; most are short.
+fn length(rng: &mut Rng) -> usize {
+    let near = |rng: &mut Rng, size: usize| size - 1 + rng.below(3);
+    match rng.below(40) {
+        0 => near(rng, 4096),
+        1 => near(rng, 16 * 1024),
+        2 => near(rng, 65536),
+        3 => MAX_MESSAGE - rng.below(2),
+        4 => rng.below(MAX_MESSAGE),
+        5..=9 => near(rng, 126),
+        10..=19 => rng.below(1000),
+        _ => rng.below(30),
+    }
+}
+
+/// Text of exactly so many bytes.
+fn text_of(rng: &mut Rng, length: usize) -> String {
+    let mut text = String::with_capacity(length);
+    while text.len() < length {
+        let next = rng.pick(&["a", "\n", "\0", "\u{e9}", "\u{20ac}", "\u{1f642}"]);
+        text.push_str(if text.len() + next.len() > length { "z" } else { next });
+    }
+    text
+}
+
+/// Breaks it in one to four places, and leaves it at most as long as inputs may be.
+fn mutate(rng: &mut Rng, input: &mut Vec<u8>) {
+    const TOKENS: [&[u8]; 20] = [
+        b"\r\n",
+        b"\r\n\r\n",
+        b"\n",
+        b"\0",
+        b" ",
+        b"%",
+        b"%zz",
+        b"?a=%ff",
+        b"/..",
+        b"HTTP/1.1",
+        b"HTTP/9.9",
+        b"Host: h\r\n",
+        b"Content-Length: 18446744073709551616\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Connection: upgrade\r\n",
+        b"\xff\xff\xff\xff\xff\xff\xff\xff",
+        b"\x7f\xff\xff\xff\xff\xff\xff\xff",
+        b"\x88\x82\0\0\0\0\x03\xe8",
+        b"\x89\x80\0\0\0\0",
+        b"\x81\xfe\x00\x01\0\0\0\0a",
+    ];
+    for _ in 0..1 + rng.below(4) {
+        // Most of an input is payload; what matters is at its beginning, and at that of each frame.
+        let end = if rng.one_in(2) { input.len().min(400) } else { input.len() };
+        let at = rng.below(end);
+        let to = (at + 1 + rng.below(40)).min(input.len());
+        match rng.below(9) {
+            _ if input.is_empty() => *input = rng.bytes(40),
+            0 => input[at] ^= 1 << rng.below(8),
+            1 => input[at] = [0, 1, 0x7e, 0x7f, 0x80, 0xfe, 0xff, b'\r', b'\n'][rng.below(9)],
+            2 => drop(input.drain(at..to)),
+            3 => drop(input.splice(at..at, rng.pick(&TOKENS).iter().copied())),
+            4 => {
+                let (length, noise) = (rng.below(20), rng.next());
+                drop(input.splice(at..at, Rng(noise).bytes(length)));
+            }
+            5 => {
+                let copy = input[at..to].repeat(1 + rng.below(4));
+                drop(input.splice(at..at, copy));
+            }
+            6 => {
+                let copy = input[at..to].repeat(1 + rng.below(1000));
+                drop(input.splice(at..at, copy));
+            }
+            7 => input[at..].rotate_left(to - at),
+            _ => input[at..to].reverse(),
+        }
+    }
+    input.truncate(MAX_INPUT);
+}
+
+/// The input cut up.
+fn pieces(rng: &mut Rng, input: &[u8]) -> Vec<Vec<u8>> {
+    let mut ends: Vec<_> = match rng.below(4) {
+        0 if input.len() <= MAX_BYTEWISE => (1..input.len()).collect(),
+        0 | 1 => (0..1 + rng.below(3)).map(|_| rng.below(input.len() + 1)).collect(),
+        2 => (0..1 + rng.below(30)).map(|_| rng.below(input.len().min(600) + 1)).collect(),
+        _ => {
+            let size = 1 + input.len() / 100 + rng.below(3000);
+            (0..input.len()).step_by(size).collect()
+        }
+    };
+    ends.push(input.len());
+    ends.sort_unstable();
+    let mut start = 0;
+    let pieces = ends.into_iter().map(|end| input[std::mem::replace(&mut start, end)..end].to_vec());
+    pieces.filter(|piece| !piece.is_empty()).collect()
+}

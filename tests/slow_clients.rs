@@ -1,0 +1,324 @@
+//! Clients that do not read, read slowly, or leave without a word: nobody else notices, memory stays
+//! bounded, and no thread or descriptor is left behind.
+
+mod support;
+
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::sync::Barrier;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::time::Instant;
+
+use support::DEADLINE;
+use support::Event;
+use support::Probed;
+use support::Program;
+use support::Raw;
+use support::close_frame;
+use support::descriptors;
+use support::eventually;
+use support::frame;
+use support::masked;
+use support::threads;
+use threadcast::Application;
+use threadcast::Connection;
+use threadcast::Error;
+use threadcast::Message;
+use threadcast::broadcast;
+
+/// One test at a time: they look at the threads of this process, and load the machine.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Pushes so much that the kernel, whose buffers grow to tens of megabytes, cannot take it, and a pump has
+/// to wait.
+fn fill(connection: &Connection) {
+    let message = Message::from(vec![0; 1 << 20]);
+    eventually("a full socket", || {
+        connection.write_message(message.clone()).expect("below the limit");
+        connection.backlog() > 48 << 20
+    });
+}
+
+fn pumps() -> usize {
+    threads(std::process::id()).iter().filter(|name| name.starts_with("pump-")).count()
+}
+
+/// Bytes of memory that a process has in use.
+fn resident(pid: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
+}
+
+#[test]
+fn a_full_socket_gets_a_pump_which_ends_with_the_backlog() {
+    let _alone = alone();
+    let probed = Probed::start_with(|application| application.max_backlog(64 << 20), |_, _| Ok(()));
+    let (mut client, connection) = probed.open();
+    fill(&connection);
+    let name = format!("pump-{}", connection.id());
+    assert!(threads(std::process::id()).contains(&name));
+    connection.write_message("last").unwrap();
+    while client.frame() != frame(0x81, "last") {}
+    eventually("the pump has ended", || !threads(std::process::id()).contains(&name));
+    assert_eq!(connection.backlog(), 0);
+    connection.write_message("and inline again").unwrap();
+    assert_eq!(client.frame(), frame(0x81, "and inline again"));
+    assert!(!threads(std::process::id()).contains(&name));
+}
+
+#[test]
+fn a_client_that_never_reads_is_disconnected_at_its_limit_and_counted() {
+    let _alone = alone();
+    let probed = Probed::start();
+    let (_client, connection) = probed.open();
+    let (mut other, other_connection) = probed.open();
+    let message = vec![0; 64 * 1024];
+    let mut accepted = 0;
+    let error = loop {
+        match connection.write_message(message.clone()) {
+            Ok(()) => accepted += message.len(),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, Error::SlowConsumer { backlog } if backlog >= 1 << 20), "{error}");
+    assert!(accepted < 64 << 20, "{accepted}");
+    assert!(matches!(connection.write_message("late"), Err(Error::Closed)));
+    probed.expect_close(None, None);
+    assert_eq!(probed.server.stats().slow_consumers, 1);
+    other_connection.write_message("undisturbed").unwrap();
+    assert_eq!(other.frame(), frame(0x81, "undisturbed"));
+}
+
+#[test]
+fn a_backlog_that_stands_still_has_a_deadline() {
+    let _alone = alone();
+    let deadline = Duration::from_secs(1);
+    let settings = move |application: Application| application.max_backlog(64 << 20).write_deadline(deadline);
+    let probed = Probed::start_with(settings, |_, _| Ok(()));
+    let (_client, connection) = probed.open();
+    fill(&connection);
+    let begun = Instant::now();
+    probed.expect_close(None, None);
+    assert!(begun.elapsed() < DEADLINE / 2, "{:?}", begun.elapsed());
+    assert_eq!(probed.server.stats().slow_consumers, 1);
+}
+
+#[test]
+fn a_ping_flood_from_a_client_that_does_not_read_ends_in_back_pressure_and_not_in_memory() {
+    let _alone = alone();
+    let program = Program::start(&["--interval", "50ms", "--logging", "warning", "--ping-interval", "off"]);
+    let mut witness = Raw::websocket(program.addr(), "/websocket?Id=witness");
+    witness.frame();
+    let before = resident(program.pid());
+    let flooder = Raw::websocket(program.addr(), "/websocket?Id=flooder");
+    // Or the flooder's own kernel takes in megabytes of pongs before its socket is full.
+    rustix::net::sockopt::set_socket_recv_buffer_size(&flooder.stream, 4096).unwrap();
+    let mut writer = flooder.stream.try_clone().unwrap();
+    let flood = std::thread::spawn(move || {
+        let pings = masked(0x89, &[0; 125]).repeat(1000);
+        let mut sent = 0;
+        while std::io::Write::write_all(&mut writer, &pings).is_ok() {
+            sent += pings.len();
+        }
+        sent
+    });
+    // The flood runs until the server stops reading, and then until the write deadline ends it.
+    let mut peak = 0;
+    while !flood.is_finished() {
+        witness.frame();
+        peak = peak.max(resident(program.pid()));
+    }
+    assert!(flood.join().unwrap() > 1 << 20);
+    program.wait_for_line("is a slow consumer: disconnected");
+    assert!(peak - before < 16 << 20, "{} bytes more", peak - before);
+    (0..3).for_each(|_| drop(witness.frame()));
+}
+
+#[test]
+fn an_echo_to_a_client_that_does_not_read_stops_reading_and_loses_nothing() {
+    let _alone = alone();
+    let probed = Probed::start_with(
+        |application| application.max_backlog(256 << 10).write_deadline(DEADLINE),
+        |connection, message| connection.write_message(message),
+    );
+    let (mut client, connection) = probed.open();
+    let mut writer = client.stream.try_clone().unwrap();
+    let messages = 400;
+    let sender = std::thread::spawn(move || {
+        for n in 0..messages {
+            std::io::Write::write_all(&mut writer, &masked(0x82, &vec![n as u8; 64 * 1024])).unwrap();
+        }
+    });
+    eventually("the server does not read any more", || connection.backlog() > 128 << 10);
+    for n in 0..messages {
+        assert!(client.frame() == frame(0x82, vec![n as u8; 64 * 1024]), "{n}");
+    }
+    sender.join().unwrap();
+}
+
+#[test]
+fn a_half_closed_peer_with_a_full_socket_leaves_no_thread_and_no_descriptor() {
+    let _alone = alone();
+    let program = Program::start(&["--lab", "--logging", "none", "--max-backlog", "64MiB"]);
+    let (threads_before, descriptors_before) = (threads(program.pid()).len(), descriptors(program.pid()));
+    for _ in 0..5 {
+        let client = Raw::websocket(program.addr(), "/echo?Id=A");
+        let mut writer = client.stream.try_clone().unwrap();
+        let sender = std::thread::spawn(move || {
+            // As much as goes in; the server stops reading when its answers do not get out.
+            writer.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+            let message = masked(0x82, &vec![0; 1 << 20]);
+            while std::io::Write::write_all(&mut writer, &message).is_ok() {}
+        });
+        sender.join().unwrap();
+        client.stream.shutdown(Shutdown::Write).unwrap();
+        eventually("its threads and its descriptor are gone", || {
+            threads(program.pid()).len() == threads_before && descriptors(program.pid()) == descriptors_before
+        });
+        drop(client);
+    }
+}
+
+#[test]
+fn an_idle_client_does_not_keep_the_buffer_of_its_largest_message() {
+    let _alone = alone();
+    // Left to itself, glibc keeps freed memory for the next one who asks, and learns to keep more.
+    let command = &mut Program::command();
+    command.env("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=131072");
+    let program =
+        Program::spawn(command.args(["--lab", "--port", "0", "--interval", "1h", "--logging", "none"]));
+    let mut clients: Vec<_> =
+        (0..8).map(|n| Raw::websocket(program.addr(), &format!("/echo?Id={n}"))).collect();
+    let before = resident(program.pid());
+    let size = 8 << 20;
+    for client in &mut clients {
+        let mut writer = client.stream.try_clone().unwrap();
+        let sender = std::thread::spawn(move || {
+            std::io::Write::write_all(&mut writer, &masked(0x82, &vec![1; 8 << 20])).unwrap()
+        });
+        assert_eq!(client.frame().payload.len(), size);
+        sender.join().unwrap();
+    }
+    eventually("the buffers are given back", || resident(program.pid()) < before + size);
+}
+
+#[test]
+fn resets_in_the_middle_of_a_round_disturb_nobody() {
+    let _alone = alone();
+    let program = Program::start(&["--interval", "20ms", "--logging", "none"]);
+    let mut witness = Raw::websocket(program.addr(), "/websocket?Id=witness");
+    let doomed: Vec<_> =
+        (0..250).map(|n| Raw::websocket(program.addr(), &format!("/websocket?Id=c{n}"))).collect();
+    for client in doomed {
+        client.reset();
+    }
+    (0..20).for_each(|_| assert_eq!(witness.frame().first, 0x81));
+    eventually("they are gone", || {
+        threads(program.pid()).iter().filter(|name| name.starts_with("client-")).count() == 1
+    });
+}
+
+/// 500 clients that read at random speeds, 8 threads that write to each of them at once, messages of
+/// 0 to 300 KiB: frames whole, each sender's in order, none lost but of who was disconnected.
+#[test]
+fn a_chat_under_load_keeps_frames_whole_and_each_senders_in_order() {
+    let _alone = alone();
+    const CLIENTS: usize = 500;
+    const SENDERS: usize = 8;
+    const ROUNDS: usize = 5;
+    let settings = |application: Application| application.max_backlog(2 << 20).ping_interval(None);
+    let probed = Probed::start_with(settings, |_, _| Ok(()));
+    let (clients, connections): (Vec<_>, Vec<_>) = (0..CLIENTS).map(|_| probed.open()).unzip();
+    let connections = Arc::new(connections);
+    let start = Arc::new(Barrier::new(SENDERS));
+    let expected: Arc<Vec<_>> = Arc::new((0..SENDERS).map(|sender| vec![sender as u8; 300 << 10]).collect());
+    let readers: Vec<_> = clients
+        .into_iter()
+        .enumerate()
+        .map(|(n, mut client)| {
+            let expected = expected.clone();
+            std::thread::Builder::new()
+                .stack_size(256 << 10)
+                .spawn(move || {
+                    let mut next = [0; SENDERS];
+                    loop {
+                        // Some look at their socket in small bites, and are slow for it.
+                        if n % 3 == 0 {
+                            let mut bite = [0; 1];
+                            let _ = client.stream.peek(&mut bite);
+                            std::thread::yield_now();
+                        }
+                        let Some(message) = client.frame_or_end() else { return (next, false) };
+                        if message.first == 0x88 {
+                            return (next, true);
+                        }
+                        let (sender, round) =
+                            (usize::from(message.payload[0]), usize::from(message.payload[1]));
+                        assert_eq!(round, next[sender], "of sender {sender}");
+                        assert!(message.payload[2..] == expected[sender][..message.payload.len() - 2]);
+                        next[sender] += 1;
+                    }
+                })
+                .unwrap()
+        })
+        .collect();
+    let refused = Arc::new(AtomicUsize::new(0));
+    let senders: Vec<_> = (0..SENDERS)
+        .map(|sender| {
+            let (connections, start, refused) = (connections.clone(), start.clone(), refused.clone());
+            std::thread::spawn(move || {
+                start.wait();
+                for round in 0..ROUNDS {
+                    let length = [0, 10, 1000, 20_000, 300 << 10][(sender + round) % 5];
+                    let mut message = vec![sender as u8; length + 2];
+                    message[1] = round as u8;
+                    let accepted = broadcast(connections.iter(), message).unwrap();
+                    refused.fetch_add(CLIENTS - accepted, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    for sender in senders {
+        sender.join().unwrap();
+    }
+    for connection in connections.iter() {
+        let _ = connection.close(Some(1000), None);
+    }
+    let ends: Vec<_> = readers.into_iter().map(|reader| reader.join().unwrap()).collect();
+    let complete = ends.iter().filter(|(next, closed)| *closed && *next == [ROUNDS; SENDERS]).count();
+    let disconnected = probed.server.stats().slow_consumers as usize;
+    assert_eq!(complete + disconnected, CLIENTS, "each one got everything, or was disconnected and counted");
+    assert_eq!(disconnected == 0, refused.load(Ordering::Relaxed) == 0);
+    assert!(complete > 0);
+    eventually("no pump is left", || pumps() == 0);
+}
+
+#[test]
+fn shutdown_joins_every_thread_even_of_clients_that_do_not_read() {
+    let _alone = alone();
+    let before = threads(std::process::id()).len();
+    let probed = Probed::start_with(|application| application.max_backlog(64 << 20), |_, _| Ok(()));
+    let stuck: Vec<_> = (0..3).map(|_| probed.open()).collect();
+    stuck.iter().for_each(|(_, connection)| fill(connection));
+    let (mut client, _) = probed.open();
+    let answer = std::thread::spawn(move || {
+        assert_eq!(client.frame(), close_frame(1001, "server shutting down"));
+        client.send_frame(0x88, 1001u16.to_be_bytes());
+        client.rest()
+    });
+    probed.server.shutdown();
+    assert_eq!(answer.join().unwrap(), b"");
+    assert_eq!(probed.server.stats().clients, 0);
+    // The kernel takes a moment to forget a thread that has been joined.
+    eventually("every thread is gone", || threads(std::process::id()).len() == before);
+    assert_eq!(probed.events.try_iter().filter(|event| matches!(event, Event::Close(..))).count(), 4);
+}
