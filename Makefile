@@ -1,1 +1,78 @@
-# threadcast. `make help` lists what there is.
+# threadcast. `make` alone lists what there is.
+#
+# `run` and `test` install what they need and do not find, with apt-get on Debian and Ubuntu. `test` is
+# all that counts as checked, and what CI runs.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+CARGO := cargo
+ARGS :=
+DURATION := 600
+# What a browser is called.
+BROWSERS := chromium chromium-browser google-chrome
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+.PHONY: help
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "make %-12s %s\n", $$1, $$2 }'
+
+.PHONY: run
+run: rust ## Serve the clock on port 8888; ARGS="--port 9000" for options
+	$(CARGO) run --release --quiet --bin threadcast -- $(ARGS)
+
+.PHONY: test
+test: rust browser python ## Everything that is checked: format, lints, docs, tests, loom, the page, Autobahn
+	$(MAKE) --no-print-directory lint doc
+	$(CARGO) test
+	$(MAKE) --no-print-directory loom autobahn
+
+.PHONY: fmt
+fmt: ## Format the source
+	$(CARGO) fmt --all
+
+.PHONY: lint
+lint: ## Check the format, and clippy without a warning
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --all-targets -- -D warnings
+
+.PHONY: doc
+doc: ## Build the manual into target/doc, without a warning
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --lib
+
+.PHONY: loom
+loom: ## Try every interleaving of the outbox
+	RUSTFLAGS="--cfg loom" $(CARGO) test --lib --target-dir target/loom outbox::model
+
+.PHONY: autobahn
+autobahn: ## The WebSocket conformance suite, where Python 2.7 is found; ARGS=--update writes its table
+	tests/autobahn/run.sh $(ARGS)
+
+.PHONY: fuzz
+fuzz: ## Fuzz the head reader and the read loop for DURATION seconds (600)
+	THREADCAST_FUZZ_SECONDS=$(DURATION) $(CARGO) test --test fuzz -- --nocapture
+
+.PHONY: screenshots
+screenshots: browser ## Take the README's pictures of the page
+	THREADCAST_SCREENSHOTS=tests/screenshots $(CARGO) test --test page nothing_is_wider
+
+.PHONY: clean
+clean: ## Remove what was built
+	$(CARGO) clean
+
+.PHONY: rust
+rust:
+	@command -v $(CARGO) >/dev/null || { echo "threadcast needs Rust 1.88 or later: https://rustup.rs" >&2; exit 1; }
+	@command -v cc >/dev/null || $(call install,build-essential)
+
+.PHONY: browser
+browser:
+	@for name in $${CHROME:-} $(BROWSERS); do command -v "$$name" >/dev/null && exit; done; $(call install,chromium)
+
+.PHONY: python
+python:
+	@python3 -c 'import venv, ensurepip' 2>/dev/null || $(call install,python3 python3-venv)
+
+# $(call install,PACKAGES)
+install = { command -v apt-get >/dev/null || { echo "please install: $(1)" >&2; exit 1; }; \
+	echo "installing $(1)"; $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq $(1) >/dev/null; }

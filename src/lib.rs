@@ -1,4 +1,135 @@
 //! A WebSocket server without an async runtime: one blocking OS thread per client.
+//!
+//! It is three things. A *program* that pushes the local time to every client once a second, the
+//! well-known Tornado example done right. A *library*: Tornado's handler model for blocking Rust, and a
+//! full-duplex WebSocket, which any thread may write to while another is blocked in `read`. And a
+//! *lesson* in what threads cost, and what they do not.
+//!
+//! It refuses to become a web framework: no templates, no bodies, no TLS (a proxy does that better), no
+//! compression.
+//!
+//! # The clock, whole
+//!
+//! ```no_run
+//! use std::collections::HashMap;
+//! use std::sync::{Arc, Mutex};
+//! use std::time::Duration;
+//!
+//! use threadcast::{Application, Connection, Exchange, Message, Result, Server, WebSocketHandler, broadcast};
+//!
+//! type Clients = Arc<Mutex<HashMap<String, Connection>>>;
+//!
+//! struct TimeHandler(Clients, String);
+//!
+//! impl WebSocketHandler for TimeHandler {
+//!     fn open(&mut self, connection: &Connection, exchange: &mut Exchange<'_>) -> Result<()> {
+//!         self.1 = exchange.get_argument("Id")?; // missing: the client gets a 400
+//!         self.0.lock().unwrap().insert(self.1.clone(), connection.clone());
+//!         Ok(())
+//!     }
+//!     fn on_message(&mut self, _: &Connection, message: Message) -> Result<()> {
+//!         println!("Client {} received a message:{message}", self.1);
+//!         Ok(())
+//!     }
+//!     fn on_close(&mut self, connection: &Connection) {
+//!         let mut clients = self.0.lock().unwrap();
+//!         if clients.get(&self.1) == Some(connection) {
+//!             clients.remove(&self.1);
+//!         }
+//!     }
+//! }
+//!
+//! fn main() -> Result<()> {
+//!     let clients = Clients::default();
+//!     let handlers = clients.clone();
+//!     let application =
+//!         Application::new().websocket("/websocket", move || TimeHandler(handlers.clone(), String::new()));
+//!     let _server = Server::bind("0.0.0.0:8888", application)?;
+//!     loop {
+//!         let everybody: Vec<_> = clients.lock().unwrap().values().cloned().collect();
+//!         broadcast(&everybody, chrono::Local::now().to_string())?; // never blocks
+//!         std::thread::sleep(Duration::from_secs(1));
+//!     }
+//! }
+//! ```
+//!
+//! # A chat
+//!
+//! ```no_run
+//! use std::sync::{Arc, Mutex};
+//!
+//! use threadcast::{Application, Connection, Exchange, Message, Result, Server, WebSocketHandler, broadcast};
+//!
+//! struct Chat(Arc<Mutex<Vec<Connection>>>);
+//!
+//! impl WebSocketHandler for Chat {
+//!     fn open(&mut self, connection: &Connection, _: &mut Exchange<'_>) -> Result<()> {
+//!         self.0.lock().unwrap().push(connection.clone());
+//!         Ok(())
+//!     }
+//!     fn on_message(&mut self, _: &Connection, message: Message) -> Result<()> {
+//!         let everybody = self.0.lock().unwrap().clone(); // a snapshot: no lock while sending
+//!         broadcast(&everybody, message)?;
+//!         Ok(())
+//!     }
+//!     fn on_close(&mut self, connection: &Connection) {
+//!         self.0.lock().unwrap().retain(|other| other != connection);
+//!     }
+//! }
+//!
+//! fn main() -> Result<()> {
+//!     let everybody = Arc::default();
+//!     let application = Application::new().websocket("/chat", move || Chat(Arc::clone(&everybody)));
+//!     let server = Server::bind("127.0.0.1:8888", application)?;
+//!     server.join();
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Tornado's names
+//!
+//! | Tornado | threadcast |
+//! |---|---|
+//! | `Application([(r"/websocket", H)])` | [`Application::websocket`], [`Application::page`] |
+//! | `app.listen(8888)`, `IOLoop.start()` | [`Server::bind`], [`Server::join`] |
+//! | `WebSocketHandler.open()` | [`WebSocketHandler::open`]; it runs *before* the 101, so it can refuse and set cookies |
+//! | `on_message(message)` | [`WebSocketHandler::on_message`] |
+//! | `on_close()`, `close_code`, `close_reason` | [`WebSocketHandler::on_close`], [`Connection::close_code`], [`Connection::close_reason`] |
+//! | `on_ping(data)`, `on_pong(data)` | [`WebSocketHandler::on_ping`], [`WebSocketHandler::on_pong`] |
+//! | `write_message(m)`, `write_message(m, binary=True)` | [`Connection::write_message`] with a `&str` or `String`, with bytes |
+//! | `write_message({"a": 1})` | [`Connection::write_message`] with [`Message::json`] |
+//! | `close(code, reason)`, `ping(data)` | [`Connection::close`], [`Connection::ping`] |
+//! | `set_nodelay(True)` | [`Connection::set_nodelay`]; on from the start |
+//! | `check_origin(origin)`, `select_subprotocol(list)` | [`WebSocketHandler::check_origin`], [`WebSocketHandler::select_subprotocol`] |
+//! | `get_argument(name)`, `get_argument(name, default)` | [`Request::get_argument`], [`Request::get_argument_or`] |
+//! | `get_arguments(name)`, `get_cookie(name)` | [`Request::get_arguments`], [`Request::get_cookie`] |
+//! | `set_cookie`, `set_secure_cookie`, `get_secure_cookie` | [`Exchange::set_cookie`], [`Exchange::set_secure_cookie`], [`Exchange::get_secure_cookie`] |
+//! | `cookie_secret="..."`, `{1: "...", 2: "..."}` with `key_version` | [`CookieSecret::new`], [`CookieSecret::rotating`] |
+//! | `create_signed_value`, `decode_signed_value` | [`create_signed_value`], [`decode_signed_value`] |
+//! | `raise HTTPError(403)` | `return Err(`[`Error::refused`]`(403, "..."))` |
+//! | `WebSocketClosedError` | [`Error::Closed`] |
+//! | `websocket_max_message_size`, `websocket_ping_interval`, `websocket_ping_timeout` | [`Application::max_message`], [`Application::ping_interval`], [`Application::ping_timeout`] |
+//! | `static_path` | [`Application::static_files`] |
+//! | `RequestHandler.get()`, `self.write`, `self.render` | [`RequestHandler::get`], [`Exchange::write`], [`Exchange::render`] |
+//!
+//! # Threads
+//!
+//! | thread | blocks in | ends when |
+//! |---|---|---|
+//! | `listener` | `accept` | the server shuts down |
+//! | `client-N` | `read` | the peer leaves, or its socket is shut down |
+//! | `pump-N` | `write` | that client's backlog is written, or stands still; it exists only while a socket is full |
+//! | `closer` | a channel | the server shuts down; it disconnects who does not answer a Close frame in time |
+//!
+//! A handler runs on its client's thread and may block. A push runs on the thread that pushes: it writes
+//! to the socket there and then, without blocking, and wakes nobody. Only where a socket is full does a
+//! pump take over, so a slow client delays no one.
+//!
+//! # Layers
+//!
+//! `web` is the framework, in files that import only what stands above them in `src/web/mod.rs`: parsers
+//! and formats, the outbox, the connection, handlers and routes, the client's thread, the listener, the
+//! server. [`clock`] is the application, and [`lab`] is what only the lesson needs.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -20,7 +151,13 @@ pub use web::exchange::Exchange;
 pub use web::handler::RequestHandler;
 pub use web::handler::WebSocketHandler;
 pub use web::message::Message;
+pub use web::outbox::Delivery;
 pub use web::request::Request;
 pub use web::server::Server;
 pub use web::static_files::StaticFiles;
 pub use web::stats::Stats;
+
+/// The README's examples are run too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

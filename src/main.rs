@@ -27,6 +27,7 @@ use threadcast::clock::handlers;
 use threadcast::clock::logging;
 use threadcast::clock::options::Options;
 use threadcast::clock::send_thread::SendThread;
+use threadcast::lab::commands;
 use threadcast::lab::echo::EchoHandler;
 
 fn main() -> ExitCode {
@@ -56,8 +57,8 @@ fn run(options: &Options) -> Result<()> {
     let mut signals = signals()?;
     let clients = Arc::new(Clients::new());
     let server = Server::bind(&addresses(options)[..], application(options, &clients)?)?;
-    let send =
-        SendThread::start(clients, options.interval).map_err(Error::io("cannot start the thread send"))?;
+    let send = SendThread::start(clients, options.interval, options.pad)
+        .map_err(Error::io("cannot start the thread send"))?;
     announce(&server);
     signals.forever().next();
     log::info!("shutting down; a second signal ends at once");
@@ -96,7 +97,9 @@ fn application(options: &Options, clients: &Arc<Clients>) -> Result<threadcast::
         None => handlers::PAGES,
     };
     let origins = Some(options.allow_origin.clone()).filter(|origins| !origins.is_empty());
-    let application = handlers::routes(clients, &pages, origins)
+    let also = if options.lab { commands::run } else { |_: &str| {} };
+    let application = handlers::routes(clients, &pages, origins, also)
+        .delivery(options.delivery.into())
         .max_message(options.max_message)
         .max_backlog(options.max_backlog)
         .ping_interval(options.ping_interval.0);

@@ -334,6 +334,41 @@ fn the_echo_is_there_in_the_lab_only() {
 }
 
 #[test]
+fn in_the_lab_a_handler_sleeps_or_spins_when_it_is_told_to_and_delays_nobody() {
+    let program = Program::start(&["--lab", "--interval", "20ms", "--logging", "none"]);
+    let (mut told, mut other) = (client(&program, "A"), client(&program, "B"));
+    for command in ["sleep 300", "spin 300"] {
+        let begun = Instant::now();
+        told.send_frame(0x81, command);
+        told.send_frame(0x89, "after");
+        let mut pushes = 0;
+        while told.frame() != frame(0x8a, "after") {
+            pushes += 1;
+        }
+        assert!(begun.elapsed() >= Duration::from_millis(300), "{command}");
+        assert!(pushes > 1, "its own client still gets pushes");
+        other.frame();
+    }
+}
+
+#[test]
+fn handed_off_every_client_has_a_writer_and_gets_the_same() {
+    let mut program = Program::start(&["--delivery", "handoff", "--interval", "50ms", "--logging", "none"]);
+    let mut a = client(&program, "A");
+    assert!(is_payload(&a.frame().payload) && is_payload(&a.frame().payload));
+    let mut names = threads(program.pid());
+    names.sort();
+    assert_eq!(names, ["client-1", "closer", "listener", "send", "threadcast", "writer-1"]);
+    a.send_frame(0x88, "");
+    eventually("its threads are gone", || threads(program.pid()).len() == 4);
+    let mut b = client(&program, "B");
+    program.signal(Signal::TERM);
+    while b.frame() != close_frame(1001, "server shutting down") {}
+    b.send_frame(0x88, 1001u16.to_be_bytes());
+    assert_eq!(program.wait().code(), Some(0));
+}
+
+#[test]
 fn an_idle_server_with_a_hundred_clients_sleeps() {
     let program = Program::start(&["--interval", "1h", "--logging", "none"]);
     let _clients: Vec<_> = (0..100).map(|n| client(&program, &format!("c{n}"))).collect();

@@ -121,7 +121,7 @@ fn a_ping_flood_from_a_client_that_does_not_read_ends_in_back_pressure_and_not_i
     let before = resident(program.pid());
     let flooder = Raw::websocket(program.addr(), "/websocket?Id=flooder");
     // Or the flooder's own kernel takes in megabytes of pongs before its socket is full.
-    rustix::net::sockopt::set_socket_recv_buffer_size(&flooder.stream, 4096).unwrap();
+    rustix::net::sockopt::set_socket_recv_buffer_size(&flooder.stream, 256 << 10).unwrap();
     let mut writer = flooder.stream.try_clone().unwrap();
     let flood = std::thread::spawn(move || {
         let pings = masked(0x89, &[0; 125]).repeat(1000);

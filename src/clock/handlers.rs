@@ -27,14 +27,21 @@ pub const PAGES: StaticFiles = StaticFiles::Embedded(&[
 ]);
 
 /// The two routes of the tutorial, and the files that its page needs. `origins`: who may connect besides
-/// the page itself; anybody if it is `None`, as in the tutorial.
-pub fn routes(clients: &Arc<Clients>, pages: &StaticFiles, origins: Option<Vec<String>>) -> Application {
+/// the page itself; anybody if it is `None`, as in the tutorial. `also` is called with each text message,
+/// when it has been logged.
+pub fn routes(
+    clients: &Arc<Clients>,
+    pages: &StaticFiles,
+    origins: Option<Vec<String>>,
+    also: fn(&str),
+) -> Application {
     let (index, clients, origins) = (pages.clone(), clients.clone(), origins.map(Arc::new));
     Application::new()
         .page("/", move || IndexHandler { pages: index.clone() })
         .websocket("/websocket", move || TimeHandler {
             clients: clients.clone(),
             origins: origins.clone(),
+            also,
             id: String::new(),
         })
         .static_files("/static/", pages.clone())
@@ -58,6 +65,7 @@ impl RequestHandler for IndexHandler {
 pub struct TimeHandler {
     clients: Arc<Clients>,
     origins: Option<Arc<Vec<String>>>,
+    also: fn(&str),
     /// Set once, by `open`.
     id: String,
 }
@@ -75,6 +83,7 @@ impl WebSocketHandler for TimeHandler {
 
     fn on_message(&mut self, _: &Connection, message: Message) -> Result<()> {
         log::info!("Client {} received a message:{}", printable(&self.id), printable(&message.to_string()));
+        message.as_text().into_iter().for_each(self.also);
         Ok(())
     }
 

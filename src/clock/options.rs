@@ -52,17 +52,44 @@ pub struct Options {
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = interval_or_off)]
     pub ping_interval: OrOff,
 
+    /// Who writes what is pushed
+    #[arg(long, value_name = "WAY", value_enum, default_value_t = Delivery::Inline)]
+    pub delivery: Delivery,
+
     /// Least important log lines to show
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Logging::Info)]
     pub logging: Logging,
 
-    /// Serve what the lesson needs: an echo at /echo?Id=NAME; listens on loopback unless told otherwise
+    /// For the lesson: an echo at /echo?Id=NAME, and handlers that obey `sleep 2000` and `spin 2000`
+    /// (milliseconds); listens on loopback unless told otherwise
     #[arg(long)]
     pub lab: bool,
+
+    /// In the lab, pad each push with spaces to this size
+    #[arg(long, value_name = "SIZE", default_value = "1B", value_parser = size, requires = "lab")]
+    pub pad: usize,
 
     /// Append the log to this file as well
     #[arg(long, value_name = "PATH")]
     pub log_file: Option<PathBuf>,
+}
+
+/// [`threadcast::Delivery`](crate::Delivery), as an option.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Delivery {
+    /// The pushing thread; wakes nobody.
+    Inline,
+    /// A writer thread for each client.
+    Handoff,
+}
+
+impl From<Delivery> for crate::Delivery {
+    fn from(delivery: Delivery) -> crate::Delivery {
+        match delivery {
+            Delivery::Inline => crate::Delivery::Inline,
+            Delivery::Handoff => crate::Delivery::Handoff,
+        }
+    }
 }
 
 /// Log levels, with Tornado's names.

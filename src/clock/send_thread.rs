@@ -30,15 +30,16 @@ pub struct SendThread {
 }
 
 impl SendThread {
-    /// Starts pushing the time to `clients`, at once and then every `interval`.
+    /// Starts pushing the time to `clients`, at once and then every `interval`, padded with spaces to
+    /// `width` bytes, which an ordinary clock has as 0.
     ///
     /// # Errors
     /// If the system has no thread for it.
-    pub fn start(clients: Arc<Clients>, interval: Duration) -> io::Result<SendThread> {
+    pub fn start(clients: Arc<Clients>, interval: Duration, width: usize) -> io::Result<SendThread> {
         let (stop, stopped) = crossbeam_channel::bounded(0);
         let thread = thread::Builder::new()
             .name("send".to_owned())
-            .spawn(move || run(&clients, interval, &stopped))?;
+            .spawn(move || run(&clients, interval, width, &stopped))?;
         Ok(SendThread { thread, stop })
     }
 
@@ -50,10 +51,10 @@ impl SendThread {
     }
 }
 
-fn run(clients: &Clients, interval: Duration, stopped: &Receiver<()>) {
+fn run(clients: &Clients, interval: Duration, width: usize, stopped: &Receiver<()>) {
     let mut next = Instant::now();
     loop {
-        push(clients);
+        push(clients, width);
         // A round that took longer than the interval is followed by the next one at once, and by no
         // second one to catch up.
         next = (next + interval).max(Instant::now());
@@ -64,11 +65,11 @@ fn run(clients: &Clients, interval: Duration, stopped: &Receiver<()>) {
 }
 
 /// One round: one payload, to everybody who is there when it begins.
-fn push(clients: &Clients) {
+fn push(clients: &Clients, width: usize) {
     let sessions = clients.snapshot();
     let payload = time::payload(&Local::now());
-    let sent = broadcast(sessions.iter().map(|(_, connection)| connection), payload.as_str());
-    let sent = sent.expect("26 bytes are within the limit");
+    let connections = sessions.iter().map(|(_, connection)| connection);
+    let sent = broadcast(connections, format!("{payload:width$}")).expect("within the limit");
     if sessions.len() <= LINE_EACH || log::log_enabled!(log::Level::Debug) {
         for (id, _) in &sessions {
             log::info!("write to client {}:{payload}", printable(id));

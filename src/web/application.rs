@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::web::cookies::CookieSecret;
 use crate::web::handler::RequestHandler;
 use crate::web::handler::WebSocketHandler;
+use crate::web::outbox::Delivery;
 use crate::web::static_files::StaticFiles;
 
 /// Makes a handler.
@@ -24,6 +25,7 @@ pub(crate) struct Settings {
     pub(crate) max_message: usize,
     pub(crate) max_backlog: usize,
     pub(crate) write_deadline: Duration,
+    pub(crate) delivery: Delivery,
     pub(crate) ping_interval: Option<Duration>,
     pub(crate) ping_timeout: Option<Duration>,
     pub(crate) stack_size: usize,
@@ -49,6 +51,7 @@ impl Application {
             max_message: 10 << 20,
             max_backlog: 1 << 20,
             write_deadline: Duration::from_secs(10),
+            delivery: Delivery::Inline,
             ping_interval: Some(Duration::from_secs(20)),
             ping_timeout: None,
             stack_size: 64 << 10,
@@ -103,6 +106,12 @@ impl Application {
     /// How long a client's backlog may stand still before it is disconnected, 10 s by default.
     pub fn write_deadline(mut self, deadline: Duration) -> Application {
         self.settings.write_deadline = deadline;
+        self
+    }
+
+    /// Who writes what is pushed: the pushing thread, or a writer thread for each client.
+    pub fn delivery(mut self, delivery: Delivery) -> Application {
+        self.settings.delivery = delivery;
         self
     }
 

@@ -20,6 +20,8 @@ const MAPPING_RESERVE: u64 = 2048;
 const THREAD_RESERVE: u64 = 512;
 /// Descriptors left to the listener, the log, files being served, and clients being refused.
 const DESCRIPTOR_RESERVE: u64 = 64;
+/// Of a limit so small that this part of it is less than the reserve, this part is the reserve.
+const SMALL: u64 = 4;
 /// Where no limit can be read, such as outside Linux.
 const FALLBACK: u64 = 1000;
 
@@ -106,7 +108,9 @@ impl Limits {
     }
 
     fn capacity(&self) -> Capacity {
-        let after = |limit: Option<u64>, reserve: u64, each: u64| Some(limit?.saturating_sub(reserve) / each);
+        let after = |limit: Option<u64>, reserve: u64, each: u64| {
+            limit.map(|limit| (limit - reserve.min(limit / SMALL)) / each)
+        };
         let rows = [
             (after(self.descriptors, DESCRIPTOR_RESERVE, 1), Limit::Descriptors),
             (after(self.mappings, MAPPING_RESERVE, MAPPINGS_PER_CLIENT), Limit::Mappings),
@@ -150,7 +154,8 @@ mod tests {
         for (limits, clients, limit) in [
             (linux, 15_870, Limit::Mappings),
             (Limits { descriptors: Some(1024), ..linux }, 960, Limit::Descriptors),
-            (Limits { descriptors: Some(10), ..linux }, 1, Limit::Descriptors),
+            (Limits { descriptors: Some(64), ..linux }, 48, Limit::Descriptors),
+            (Limits { descriptors: Some(0), ..linux }, 1, Limit::Descriptors),
             (Limits { group_threads: Some(4096), ..linux }, 3584, Limit::GroupThreads),
             (Limits { user_threads: Some(8000), ..linux }, 7488, Limit::UserThreads),
             (Limits { mappings: Some(1 << 20), ..linux }, 32_256, Limit::ThreadNumbers),

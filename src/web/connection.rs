@@ -24,6 +24,7 @@ use crate::web::error::Result;
 use crate::web::message;
 use crate::web::message::Message;
 use crate::web::outbox::Death;
+use crate::web::outbox::Delivery;
 use crate::web::outbox::Frame;
 use crate::web::outbox::Outbox;
 use crate::web::outbox::Refused;
@@ -45,8 +46,11 @@ pub struct Connection {
 /// What all connections of a server share.
 pub(crate) struct Common {
     pub(crate) counters: Counters,
-    /// Bytes of stack of a client's threads.
+    /// Settings, see [`Application`](crate::Application).
     pub(crate) stack_size: usize,
+    pub(crate) max_backlog: usize,
+    pub(crate) write_deadline: Duration,
+    pub(crate) delivery: Delivery,
     /// To the `closer` thread.
     pub(crate) unanswered: Sender<Unanswered>,
 }
@@ -72,17 +76,11 @@ pub(crate) struct Socket {
 }
 
 impl Connection {
-    pub(crate) fn new(
-        stream: TcpStream,
-        id: u64,
-        peer: SocketAddr,
-        common: Arc<Common>,
-        max_backlog: u64,
-        write_deadline: Duration,
-    ) -> Connection {
+    pub(crate) fn new(stream: TcpStream, id: u64, peer: SocketAddr, common: Arc<Common>) -> Connection {
+        let Common { max_backlog, write_deadline, delivery, .. } = *common;
         let (target, close, pump) = (OnceLock::new(), OnceLock::new(), Mutex::new(None));
         let socket = Socket { stream, id, peer, common, target, close, pump };
-        Connection { outbox: Arc::new(Outbox::new(socket, max_backlog, write_deadline)) }
+        Connection { outbox: Arc::new(Outbox::new(socket, max_backlog as u64, write_deadline, delivery)) }
     }
 
     /// Sends a message: text, binary, or [`Message::json`]. Never blocks: what the socket does not take
@@ -268,7 +266,8 @@ impl Wire for Socket {
         let mut slot = self.pump.lock().unwrap_or_else(PoisonError::into_inner);
         // The pump before has given up its role, so it is about to end.
         slot.take().map(JoinHandle::join);
-        let name = format!("pump-{}", self.id);
+        let role = if self.common.delivery == Delivery::Inline { "pump" } else { "writer" };
+        let name = format!("{role}-{}", self.id);
         *slot = Some(thread::Builder::new().name(name).stack_size(self.common.stack_size).spawn(pump)?);
         Ok(())
     }

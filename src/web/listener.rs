@@ -130,8 +130,7 @@ fn admit((stream, peer): (TcpStream, SocketAddr), id: u64, shared: &Arc<Shared>,
         return refuse(&stream, shared);
     }
     let settings = &shared.application.settings;
-    let (common, backlog) = (shared.common.clone(), settings.max_backlog as u64);
-    let connection = Connection::new(stream, id, peer, common, backlog, settings.write_deadline);
+    let connection = Connection::new(stream, id, peer, shared.common.clone());
     let (own, its_shared) = (connection.clone(), shared.clone());
     let life = move || {
         let ending = Ending { connection: own, shared: its_shared };

@@ -78,9 +78,21 @@ pub(crate) trait Wire: Send + Sync + Sized + 'static {
     fn start_pump(&self, pump: Box<dyn FnOnce() + Send>) -> io::Result<()>;
 }
 
+/// Who writes what is pushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Delivery {
+    /// The pushing thread, without blocking; a `pump-N` only while a socket is full. Wakes nobody.
+    #[default]
+    Inline,
+    /// A `writer-N` for each client, which blocks on the client's channel: the textbook way. A push
+    /// wakes it.
+    Handoff,
+}
+
 /// See the [module](self).
 pub(crate) struct Outbox<W> {
     pub(crate) wire: W,
+    delivery: Delivery,
     /// A pump that gets rid of no byte for this long gives up.
     write_deadline: Duration,
     /// Written by pushing threads and the drainer.
@@ -95,9 +107,10 @@ pub(crate) struct Outbox<W> {
 impl<W: Wire> Outbox<W> {
     /// An outbox whose drainer is the caller until it calls [`begin`](Outbox::begin): what is pushed
     /// before that waits in the channel. `limit` is the backlog, in bytes, of a slow consumer.
-    pub(crate) fn new(wire: W, limit: u64, write_deadline: Duration) -> Outbox<W> {
+    pub(crate) fn new(wire: W, limit: u64, write_deadline: Duration, delivery: Delivery) -> Outbox<W> {
         Outbox {
             wire,
+            delivery,
             write_deadline,
             backlog: Backlog::new(limit),
             channel: Channel::new(),
@@ -112,7 +125,11 @@ impl<W: Wire> Outbox<W> {
 
     /// Writes `head`, the response that every frame has to wait for, and then what has been pushed.
     pub(crate) fn begin(self: &Arc<Self>, head: Bytes) -> Result<(), Refused> {
-        Drain::new(self, head, 0).inline()
+        let drain = Drain::new(self, head, 0);
+        match self.delivery {
+            Delivery::Inline => drain.inline(),
+            Delivery::Handoff => drain.hand_over(),
+        }
     }
 
     /// Accepts a frame, whole, or refuses it. Never blocks. `Ok` means that it will be written before
@@ -120,7 +137,9 @@ impl<W: Wire> Outbox<W> {
     pub(crate) fn push(self: &Arc<Self>, frame: Frame) -> Result<(), Refused> {
         let cost = frame.bytes.len() as u64 + OVERHEAD;
         match self.backlog.admit(cost, frame.is_close) {
-            Ok(before) if before.frames() == 0 => Drain::new(self, frame.bytes, cost).inline(),
+            Ok(before) if before.frames() == 0 && self.delivery == Delivery::Inline => {
+                Drain::new(self, frame.bytes, cost).inline()
+            }
             Ok(_) => {
                 self.channel.send(frame);
                 Ok(())
@@ -174,6 +193,10 @@ impl<W: Wire> Outbox<W> {
         let before = self.backlog.die();
         if !before.is_dead() {
             self.wire.kill(why);
+            if self.delivery == Delivery::Handoff {
+                // Not counted, and never written: it wakes a writer that waits for the next frame.
+                self.channel.send(Frame { bytes: Bytes::new(), is_close: false });
+            }
         }
         if before.is_waited_for() {
             self.wake();
@@ -233,11 +256,11 @@ impl<W: Wire> Drain<W> {
     /// Writes on a thread of its own, blocking.
     fn pump(mut self) {
         let mut progress = Instant::now();
-        while !self.done {
+        while !self.done && !self.outbox.state().is_dead() {
             match self.outbox.wire.send(&self.bytes) {
                 Ok(sent) => {
-                    progress = Instant::now();
                     self.advance(sent);
+                    progress = Instant::now();
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
@@ -261,15 +284,18 @@ impl<W: Wire> Drain<W> {
         if before.is_waited_for() {
             self.outbox.wake();
         }
-        // Of a dead connection nobody becomes the drainer any more, so it may be left uncounted.
-        self.done = before.frames() == 1 || before.is_dead();
+        // A writer stays until it has written the Close. Of a dead connection nobody becomes the drainer
+        // any more, so what is left may stay counted.
+        let stays = self.outbox.delivery == Delivery::Handoff && !before.is_closing();
+        self.done = (before.frames() == 1 && !stays) || before.is_dead();
         if !self.done {
             self.take_next();
         }
         true
     }
 
-    /// At least one frame is counted, so it is in the channel, or about to be: a blocking receive.
+    /// At least one frame is counted, so it is in the channel, or about to be: a blocking receive. (A
+    /// writer has nothing else to do.)
     fn take_next(&mut self) {
         let channel = &self.outbox.channel;
         let mut frame = self.held.take().unwrap_or_else(|| channel.recv());

@@ -19,6 +19,7 @@ use crossbeam_channel::Receiver;
 use crossbeam_channel::Sender;
 
 use crate::web::application::Application;
+use crate::web::application::Settings;
 use crate::web::capacity::Capacity;
 use crate::web::closer;
 use crate::web::connection::Common;
@@ -82,8 +83,10 @@ impl Server {
         let local_addr = listener.local_addr().map_err(Error::io(doing()))?;
         let (unanswered, to_close) = crossbeam_channel::unbounded();
         let (running, stopped) = crossbeam_channel::bounded(0);
-        let stack_size = application.settings.stack_size;
-        let common = Arc::new(Common { counters: Counters::default(), stack_size, unanswered });
+        let Settings { stack_size, max_backlog, write_deadline, delivery, .. } = application.settings;
+        let counters = Counters::default();
+        let common = Common { counters, stack_size, max_backlog, write_deadline, delivery, unanswered };
+        let common = Arc::new(common);
         let shared = Arc::new(Shared::new(application, common, capacity.clients));
         let server = Server {
             local_addr,

@@ -161,8 +161,14 @@ impl Raw {
         raw
     }
 
+    /// Sends. If the server has gone away meanwhile, that shows when something is read.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.stream.write_all(bytes.as_ref()).expect("sends");
+        match self.stream.write_all(bytes.as_ref()) {
+            Err(error) if !matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+                panic!("cannot send: {error}");
+            }
+            _ => {}
+        }
     }
 
     /// Sends a frame, masked as a client must.
@@ -194,6 +200,14 @@ impl Raw {
             }
             self.fill("the head of a response");
         }
+    }
+
+    /// The head of a response; `None` if the connection ends, or is reset, before it.
+    pub fn response_or_end(&mut self) -> Option<String> {
+        let mut bytes = [0; 4096];
+        let length = self.stream.read(&mut bytes).ok().filter(|length| *length > 0)?;
+        self.unread.extend_from_slice(&bytes[..length]);
+        Some(self.head())
     }
 
     /// A response with a `Content-Length`: its head and its body.

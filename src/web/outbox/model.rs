@@ -73,7 +73,7 @@ fn model(run: impl Fn() + Send + Sync + 'static) {
 }
 
 fn begun(fake: Fake) -> Arc<Outbox<Fake>> {
-    let outbox = Arc::new(Outbox::new(fake, 1000, Duration::ZERO));
+    let outbox = Arc::new(Outbox::new(fake, 1000, Duration::ZERO, Delivery::Inline));
     outbox.begin(Bytes::from_static(b"|")).unwrap();
     outbox
 }
@@ -195,11 +195,36 @@ fn who_waits_for_the_end_is_woken() {
 #[test]
 fn who_waits_is_woken_by_a_death() {
     model(|| {
-        let outbox = Arc::new(Outbox::new(Fake::with_room(9), 1000, Duration::ZERO));
+        let outbox = Arc::new(Outbox::new(Fake::with_room(9), 1000, Duration::ZERO, Delivery::Inline));
         let killer = outbox.clone();
         let killer = thread::spawn(move || killer.kill(Death::Ended));
         outbox.wait_until_written(Instant::now() + Duration::from_secs(3600));
         killer.join().unwrap();
         assert!(outbox.state().is_dead());
+    });
+}
+
+#[test]
+fn handed_off_a_close_is_last_and_the_writer_ends() {
+    model(|| {
+        let outbox = Arc::new(Outbox::new(Fake::with_room(0), 1000, Duration::ZERO, Delivery::Handoff));
+        outbox.begin(Bytes::from_static(b"|")).unwrap();
+        let other = pushing(&outbox, &["a"]);
+        assert!(push(&outbox, "C"));
+        let accepted = other.join().unwrap();
+        assert_eq!(written(&outbox), format!("|{}C", accepted.concat()));
+    });
+}
+
+#[test]
+fn handed_off_a_death_ends_the_writer() {
+    model(|| {
+        let outbox = Arc::new(Outbox::new(Fake::with_room(0), 1000, Duration::ZERO, Delivery::Handoff));
+        outbox.begin(Bytes::from_static(b"|")).unwrap();
+        let other = pushing(&outbox, &["a"]);
+        outbox.kill(Death::Ended);
+        other.join().unwrap();
+        written(&outbox);
+        assert!(!push(&outbox, "b"));
     });
 }

@@ -74,7 +74,7 @@ impl Wire for Fake {
 const LIMIT: u64 = 1000;
 
 fn outbox(fake: Fake, limit: u64) -> Arc<Outbox<Fake>> {
-    let outbox = Arc::new(Outbox::new(fake, limit, Duration::ZERO));
+    let outbox = Arc::new(Outbox::new(fake, limit, Duration::ZERO, Delivery::Inline));
     outbox.wire.now.lock().unwrap().push_front(Step::Take(usize::MAX));
     outbox.begin(Bytes::from_static(b"101|")).unwrap();
     outbox
@@ -104,7 +104,7 @@ fn death(outbox: &Outbox<Fake>) -> Option<Death> {
 
 #[test]
 fn what_is_pushed_before_the_101_waits_for_it() {
-    let outbox = Arc::new(Outbox::new(Fake::default(), LIMIT, Duration::ZERO));
+    let outbox = Arc::new(Outbox::new(Fake::default(), LIMIT, Duration::ZERO, Delivery::Inline));
     outbox.push(frame("a")).unwrap();
     outbox.push(frame("CLOSE")).unwrap();
     assert_eq!(outbox.push(frame("b")), Err(Refused::Closed));
@@ -126,7 +126,7 @@ fn rule_1_a_refused_frame_is_not_written_and_an_accepted_one_is() {
 
 #[test]
 fn rule_2_frames_of_eight_threads_stay_whole_and_each_threads_in_order() {
-    let outbox = Arc::new(Outbox::new(Fake::default(), u64::MAX, Duration::ZERO));
+    let outbox = Arc::new(Outbox::new(Fake::default(), u64::MAX, Duration::ZERO, Delivery::Inline));
     outbox.begin(Bytes::from_static(b"101|")).unwrap();
     thread::scope(|scope| {
         for thread in 0..8 {
@@ -193,7 +193,12 @@ fn rule_3_an_interrupted_write_is_taken_up_again() {
             self.0.start_pump(pump)
         }
     }
-    let outbox = Arc::new(Outbox::new(Interrupted(Fake::default(), Mutex::new(true)), LIMIT, Duration::ZERO));
+    let outbox = Arc::new(Outbox::new(
+        Interrupted(Fake::default(), Mutex::new(true)),
+        LIMIT,
+        Duration::ZERO,
+        Delivery::Inline,
+    ));
     outbox.begin(Bytes::from_static(b"101|")).unwrap();
     assert_eq!(*outbox.wire.0.written.lock().unwrap(), b"101|");
 }
@@ -212,7 +217,7 @@ fn rule_4_a_pusher_writes_little_for_others() {
 
 #[test]
 fn rule_4_bytes_are_in_the_budget_too() {
-    let outbox = Arc::new(Outbox::new(Fake::default(), u64::MAX, Duration::ZERO));
+    let outbox = Arc::new(Outbox::new(Fake::default(), u64::MAX, Duration::ZERO, Delivery::Inline));
     outbox.begin(Bytes::from_static(b"101|")).unwrap();
     let others = outbox.clone();
     let push = move || (0..2).for_each(|_| others.push(frame(&"b".repeat(INLINE_BYTES))).unwrap());
@@ -328,4 +333,26 @@ fn waiting_ends_at_its_deadline() {
     outbox.wait_until_written(Instant::now());
     assert_eq!(outbox.state().frames(), 1);
     drop(open);
+}
+
+#[test]
+fn handed_off_a_writer_writes_all_and_ends_with_the_close() {
+    let outbox = Arc::new(Outbox::new(Fake::default(), u64::MAX, Duration::ZERO, Delivery::Handoff));
+    outbox.push(frame("a")).unwrap();
+    outbox.begin(Bytes::from_static(b"101|")).unwrap();
+    outbox.wait_until_written(Instant::now() + Duration::from_secs(60));
+    outbox.push(frame("b")).unwrap();
+    outbox.push(frame("CLOSE")).unwrap();
+    assert_eq!(outbox.push(frame("c")), Err(Refused::Closed));
+    assert_eq!(written(&outbox), "101|abCLOSE", "the writer has ended");
+    assert_eq!((outbox.state().frames(), death(&outbox)), (0, None));
+}
+
+#[test]
+fn handed_off_a_death_ends_the_writer() {
+    let outbox = Arc::new(Outbox::new(Fake::default(), u64::MAX, Duration::ZERO, Delivery::Handoff));
+    outbox.begin(Bytes::from_static(b"101|")).unwrap();
+    outbox.wait_until_written(Instant::now() + Duration::from_secs(60));
+    outbox.kill(Death::Ended);
+    assert_eq!(written(&outbox), "101|", "the writer has ended");
 }

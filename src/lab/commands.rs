@@ -1,0 +1,27 @@
+//! What a client can ask its own handler to do: `sleep 2000` and `spin 2000`, in milliseconds. Runs on
+//! `client-N`, as a handler's own work would, and shows who else pays for it.
+
+use std::hint;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
+
+/// The longest sleep or spin.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// Does what `text` says, and returns when it is done; anything but a command is nothing.
+pub fn run(text: &str) {
+    let Some((command, millis)) = text.split_once(' ') else { return };
+    let Ok(millis) = millis.parse() else { return };
+    let time = Duration::from_millis(millis).min(LONGEST);
+    match command {
+        "sleep" => thread::sleep(time),
+        "spin" => {
+            let begun = Instant::now();
+            while begun.elapsed() < time {
+                hint::spin_loop();
+            }
+        }
+        _ => {}
+    }
+}

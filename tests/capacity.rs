@@ -1,0 +1,96 @@
+//! What happens when there is no room for another client: refused politely, counted, and nobody inside
+//! notices.
+
+mod support;
+
+use std::process::Command;
+
+use support::Event;
+use support::Probed;
+use support::Program;
+use support::Raw;
+use support::eventually;
+use support::frame;
+use threadcast::Application;
+use threadcast::Capacity;
+use threadcast::Limit;
+use threadcast::Message;
+use threadcast::Result;
+use threadcast::Server;
+use threadcast::WebSocketHandler;
+
+struct Echo;
+
+impl WebSocketHandler for Echo {
+    fn on_message(&mut self, connection: &threadcast::Connection, message: Message) -> Result<()> {
+        connection.write_message(message)
+    }
+}
+
+#[test]
+fn beyond_the_capacity_a_client_gets_503_and_those_inside_notice_nothing() {
+    let capacity = Capacity { clients: 2, limit: Limit::Chosen };
+    let application = Application::new().websocket("/ws", || Echo);
+    let server = Server::bind_with("127.0.0.1:0", application, capacity).unwrap();
+    let mut inside = [Raw::websocket(server.local_addr(), "/ws"), Raw::websocket(server.local_addr(), "/ws")];
+    for refused in 1..=3 {
+        let mut outside = Raw::connect(server.local_addr());
+        let (head, body) = outside.response();
+        assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("\r\nRetry-After: "), "{head}");
+        assert_eq!(body, b"503: No room for another client, try again later\n");
+        assert!(outside.is_at_end());
+        eventually("it is counted", || server.stats().refused == refused);
+    }
+    for client in &mut inside {
+        client.send_frame(0x81, "hi");
+        assert_eq!(client.frame(), frame(0x81, "hi"));
+    }
+    assert_eq!((server.stats().clients, server.stats().accepted), (2, 2));
+    let [first, _second] = inside;
+    drop(first);
+    eventually("there is room again", || server.stats().clients == 1);
+    Raw::websocket(server.local_addr(), "/ws");
+}
+
+#[test]
+fn the_machines_limits_are_in_the_start_up_line() {
+    let program = Program::start(&[]);
+    let line = program.wait_for_line("threadcast is at ");
+    let capacity = Capacity::of_this_machine();
+    assert!(line.contains(&format!("for up to {} clients ({})", capacity.clients, capacity.limit)), "{line}");
+}
+
+/// A program that may open 64 descriptors. The shell lowers the limit, since only a process itself can.
+fn with_64_descriptors() -> Program {
+    let mut command = Command::new("sh");
+    let script = "ulimit -n 64 && exec \"$0\" --port 0 --address 127.0.0.1 --interval 50ms --logging warning";
+    Program::spawn(command.args(["-c", script, env!("CARGO_BIN_EXE_threadcast")]))
+}
+
+#[test]
+fn with_few_descriptors_it_refuses_and_serves_again_when_there_is_room() {
+    let program = with_64_descriptors();
+    let line = program.wait_for_line("threadcast is at ");
+    assert!(line.contains("(RLIMIT_NOFILE"), "{line}");
+    let mut witness = Raw::websocket(program.addr(), "/websocket?Id=witness");
+    let crowd: Vec<_> = (0..200).map(|_| Raw::connect(program.addr())).collect();
+    (0..3).for_each(|_| assert_eq!(witness.frame().first, 0x81));
+    drop(crowd);
+    eventually("a new client is served", || {
+        let mut client = Raw::connect(program.addr());
+        client.send(support::upgrade("/websocket?Id=late", ""));
+        client.response_or_end().is_some_and(|head| head.starts_with("HTTP/1.1 101 "))
+    });
+    (0..3).for_each(|_| assert_eq!(witness.frame().first, 0x81));
+}
+
+#[test]
+fn half_open_connections_keep_nobody_out_who_has_room() {
+    let probed = Probed::start();
+    let _silent: Vec<_> = (0..500).map(|_| Raw::connect(probed.addr)).collect();
+    let (mut client, connection) = probed.open();
+    connection.write_message("welcome").unwrap();
+    assert_eq!(client.frame(), frame(0x81, "welcome"));
+    drop(client);
+    assert!(matches!(probed.next("on_close"), Event::Close(None, None)));
+}
