@@ -151,11 +151,11 @@ pub use web::exchange::Exchange;
 pub use web::handler::RequestHandler;
 pub use web::handler::WebSocketHandler;
 pub use web::message::Message;
-pub use web::outbox::Delivery;
 pub use web::request::Request;
 pub use web::server::Server;
 pub use web::static_files::StaticFiles;
 pub use web::stats::Stats;
+pub use web::wire::Delivery;
 
 /// The README's examples are run too.
 #[cfg(doctest)]

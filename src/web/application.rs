@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::web::cookies::CookieSecret;
 use crate::web::handler::RequestHandler;
 use crate::web::handler::WebSocketHandler;
-use crate::web::outbox::Delivery;
 use crate::web::static_files::StaticFiles;
+use crate::web::wire::Delivery;
 
 /// Makes a handler.
 pub(crate) type Make<H> = Box<dyn Fn() -> Box<H> + Send + Sync>;

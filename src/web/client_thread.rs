@@ -22,11 +22,11 @@ use crate::web::error::Error;
 use crate::web::error::Result;
 use crate::web::exchange::Exchange;
 use crate::web::handler::WebSocketHandler;
-use crate::web::outbox::Death;
 use crate::web::request::Request;
 use crate::web::response::Response;
 use crate::web::session::Session;
 use crate::web::session::guarded;
+use crate::web::wire::Death;
 
 /// How long a request head may take from its first byte, or from the response before it, to its end,
 /// whatever the rate of its bytes.

@@ -7,7 +7,7 @@ use crossbeam_channel::Receiver;
 use crossbeam_channel::RecvTimeoutError;
 
 use crate::web::connection::Unanswered;
-use crate::web::outbox::Death;
+use crate::web::wire::Death;
 
 /// Runs until the server drops the other end of `stop`. Every deadline lies equally far ahead when it
 /// is sent, so they come in their order, and one sleep at a time is enough.

@@ -23,13 +23,13 @@ use crate::web::error::Error;
 use crate::web::error::Result;
 use crate::web::message;
 use crate::web::message::Message;
-use crate::web::outbox::Death;
-use crate::web::outbox::Delivery;
-use crate::web::outbox::Frame;
 use crate::web::outbox::Outbox;
 use crate::web::outbox::Refused;
-use crate::web::outbox::Wire;
 use crate::web::stats::Counters;
+use crate::web::wire::Death;
+use crate::web::wire::Delivery;
+use crate::web::wire::Frame;
+use crate::web::wire::Wire;
 
 /// How long the peer has to answer our Close frame (RFC 6455, section 7.1.1, wants "a reasonable time").
 pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

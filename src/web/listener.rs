@@ -25,8 +25,8 @@ use crate::web::application::Application;
 use crate::web::client_thread;
 use crate::web::connection::Common;
 use crate::web::connection::Connection;
-use crate::web::outbox::Death;
 use crate::web::response::Response;
+use crate::web::wire::Death;
 
 /// Pause after an error of `accept` that will not go away by itself, such as no free descriptor.
 const BACK_OFF: Duration = Duration::from_millis(50);

@@ -14,7 +14,7 @@ use tungstenite::protocol::frame::coding::OpCode;
 use crate::web::backlog::MAX_FRAME;
 use crate::web::error::Error;
 use crate::web::error::Result;
-use crate::web::outbox::Frame;
+use crate::web::wire::Frame;
 
 /// Most bytes in a control frame's payload (RFC 6455, section 5.5); a close code takes two of them.
 pub(crate) const MAX_CONTROL: usize = 125;

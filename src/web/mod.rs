@@ -9,6 +9,7 @@ pub(crate) mod response;
 pub(crate) mod static_files;
 
 pub(crate) mod backlog;
+pub(crate) mod wire;
 
 pub(crate) mod outbox;
 

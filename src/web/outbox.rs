@@ -17,7 +17,6 @@
 //! thread that finds a count of 0 cannot know that the channel is empty, and would have to send each
 //! frame through it. This way the drainer writes its own frame straight from its own stack.
 
-use std::io;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,19 +30,15 @@ use crate::web::backlog::State;
 use crate::web::sync::Channel;
 use crate::web::sync::Condvar;
 use crate::web::sync::Mutex;
+use crate::web::wire::Death;
+use crate::web::wire::Delivery;
+use crate::web::wire::Frame;
+use crate::web::wire::Wire;
 
 /// Frames and bytes of others that a pushing thread writes inline before a pump takes over. Few, since
 /// the pushing thread has its own things to do (unbounded, one `send` wrote 943 frames for others).
 const INLINE_FRAMES: usize = 8;
 const INLINE_BYTES: usize = 64 * 1024;
-
-/// One encoded WebSocket frame; clones share its bytes.
-#[derive(Clone)]
-pub(crate) struct Frame {
-    pub(crate) bytes: Bytes,
-    /// The connection's last frame.
-    pub(crate) is_close: bool,
-}
 
 /// Why a push was refused.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,42 +46,6 @@ pub(crate) enum Refused {
     Closed,
     /// The backlog, in bytes; the connection has been killed.
     Full(u64),
-}
-
-/// Why a connection was killed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Death {
-    /// Its backlog was at the limit when one more frame came.
-    Overflow { backlog: u64 },
-    /// Its backlog did not shrink for the whole write deadline.
-    Stalled { backlog: u64 },
-    /// A write failed, the drainer panicked, or there was no thread for a pump.
-    Failed,
-    /// It had come to its end.
-    Ended,
-}
-
-/// What the outbox writes to.
-pub(crate) trait Wire: Send + Sync + Sized + 'static {
-    /// Writes what fits without blocking; `WouldBlock` if nothing does.
-    fn send_now(&self, bytes: &[u8]) -> io::Result<usize>;
-    /// Blocks until something fits, but not for long: `WouldBlock` or `TimedOut` after that.
-    fn send(&self, bytes: &[u8]) -> io::Result<usize>;
-    /// Ends the connection both ways, so that every thread that is blocked on it wakes up.
-    fn kill(&self, why: Death);
-    /// Runs `pump` on a thread of its own. If that fails, `pump` has to be dropped.
-    fn start_pump(&self, pump: Box<dyn FnOnce() + Send>) -> io::Result<()>;
-}
-
-/// Who writes what is pushed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Delivery {
-    /// The pushing thread, without blocking; a `pump-N` only while a socket is full. Wakes nobody.
-    #[default]
-    Inline,
-    /// A `writer-N` for each client, which blocks on the client's channel: the textbook way. A push
-    /// wakes it.
-    Handoff,
 }
 
 /// See the [module](self).

@@ -27,9 +27,9 @@ use crate::web::error::Error;
 use crate::web::error::Result;
 use crate::web::listener;
 use crate::web::listener::Shared;
-use crate::web::outbox::Death;
 use crate::web::stats::Counters;
 use crate::web::stats::Stats;
+use crate::web::wire::Death;
 
 /// How long a shutdown waits for the clients to answer its Close frames.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(3);

@@ -1,6 +1,7 @@
 //! The outbox against a socket that does what a test wants.
 
 use std::collections::VecDeque;
+use std::io;
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
 use std::sync::Condvar;
@@ -264,7 +265,12 @@ fn rule_5_a_push_over_the_limit_disconnects_and_counts() {
     assert_eq!(death(&outbox), Some(Death::Overflow { backlog: LIMIT }));
     assert_eq!(outbox.push(frame("y")), Err(Refused::Closed));
     drop(open);
-    assert_eq!(written(&outbox), format!("101|{text}"), "after the death nothing more is written");
+    let written = written(&outbox);
+    let begun = format!("101|{text}");
+    assert!(
+        ["101|", &begun].contains(&written.as_str()),
+        "after the death no other frame is begun: {written}"
+    );
 }
 
 #[test]
