@@ -24,7 +24,7 @@ run: rust ## Serve the clock on port 8888; ARGS="--port 9000" for options
 .PHONY: test
 test: rust browser python ## Everything that is checked: format, lints, docs, tests, loom, the page, Autobahn
 	$(MAKE) --no-print-directory lint doc
-	$(CARGO) test
+	$(CARGO) test --workspace
 	$(MAKE) --no-print-directory loom autobahn
 
 .PHONY: fmt
@@ -34,7 +34,7 @@ fmt: ## Format the source
 .PHONY: lint
 lint: ## Check the format, and clippy without a warning
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
 .PHONY: doc
 doc: ## Build the manual into target/doc, without a warning
@@ -42,7 +42,7 @@ doc: ## Build the manual into target/doc, without a warning
 
 .PHONY: loom
 loom: ## Try every interleaving of the outbox
-	RUSTFLAGS="--cfg loom" $(CARGO) test --lib --target-dir target/loom outbox::model
+	RUSTFLAGS="--cfg loom" $(CARGO) test --package threadcast --lib --target-dir target/loom outbox::model
 
 .PHONY: autobahn
 autobahn: ## The WebSocket conformance suite, where Python 2.7 is found; ARGS=--update writes its table
@@ -51,6 +51,19 @@ autobahn: ## The WebSocket conformance suite, where Python 2.7 is found; ARGS=--
 .PHONY: fuzz
 fuzz: ## Fuzz the head reader and the read loop for DURATION seconds (600)
 	THREADCAST_FUZZ_SECONDS=$(DURATION) $(CARGO) test --test fuzz -- --nocapture
+
+COMPARE := target/release/threadcast-compare
+
+.PHONY: compare
+compare: rust python ## Measure it beside other servers, two hours, and write it up below "Compare it"; QUICK=1 takes three minutes
+	-$(MAKE) --no-print-directory -C tests/compare deps
+	$(CARGO) build --release --workspace
+	$(COMPARE) run $(if $(QUICK),--quick) --out tests/compare/results --readme README.md $(ARGS)
+
+.PHONY: bench
+bench: rust ## The ratios that it is held to, one line each
+	$(CARGO) build --release --workspace
+	$(COMPARE) bench $(ARGS)
 
 .PHONY: screenshots
 screenshots: browser ## Take the README's pictures of the page

@@ -1,0 +1,205 @@
+//! The ratios that threadcast is held to: to the floor, and to tokio. One line each.
+
+use crate::experiment::Experiment;
+use crate::experiment::Kind;
+use crate::figures;
+use crate::report::claims::SUBJECT;
+use crate::report::numbers::number;
+use crate::report::numbers::thousands;
+use crate::results::Range;
+use crate::results::Results;
+use crate::runner::Trial;
+
+/// The bare send loop.
+const FLOOR: &str = "floor";
+/// tokio-tungstenite with a channel for each client and two workers.
+const TOKIO: &str = "tokio-2";
+
+/// What a figure of threadcast is set against.
+enum Against {
+    /// The same figure of another variant.
+    Variant(&'static str),
+    /// Nothing: the figure itself counts.
+    Nothing(&'static str),
+}
+
+/// Which side of its target a value must be on.
+enum Target {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+/// A line of the bench.
+struct Goal {
+    what: &'static str,
+    experiment: Experiment,
+    figure: &'static str,
+    against: Against,
+    target: Target,
+}
+
+const fn goal(
+    what: &'static str,
+    (kind, size): (Kind, usize),
+    figure: &'static str,
+    against: Against,
+    target: Target,
+) -> Goal {
+    let experiment = Experiment { kind, size };
+    Goal { what, experiment, figure, against, target }
+}
+
+/// Connections that are tried where it is measured how many are held.
+pub const ATTEMPTS: usize = 20_000;
+
+const GOALS: [Goal; 14] = {
+    use Against::Nothing;
+    use Against::Variant;
+    use Target::AtLeast;
+    use Target::AtMost;
+    [
+        goal("round CPU", (Kind::Push, 1000), figures::CPU_MS, Variant(FLOOR), AtMost(1.15)),
+        goal("round CPU", (Kind::Push, 5000), figures::CPU_MS, Variant(FLOOR), AtMost(1.15)),
+        goal("round CPU", (Kind::Push, 5000), figures::CPU_MS, Variant(TOKIO), AtMost(0.75)),
+        goal("spread", (Kind::Push, 5000), figures::SPREAD_MS, Variant(TOKIO), AtMost(1.0)),
+        goal("spread", (Kind::Push, 15_000), figures::SPREAD_MS, Variant(TOKIO), AtMost(1.0)),
+        goal(
+            "resident memory of a client",
+            (Kind::Push, 5000),
+            figures::RESIDENT_KIB,
+            Nothing("KiB"),
+            AtMost(16.0),
+        ),
+        goal("clients held", (Kind::Hold, ATTEMPTS), figures::HELD, Nothing("clients"), AtLeast(15_500.0)),
+        goal(
+            "late ticks of those held",
+            (Kind::Hold, ATTEMPTS),
+            figures::LATE,
+            Nothing("ticks"),
+            AtMost(0.0),
+        ),
+        goal(
+            "missed ticks of those held",
+            (Kind::Hold, ATTEMPTS),
+            figures::MISSED,
+            Nothing("ticks"),
+            AtMost(0.0),
+        ),
+        goal(
+            "neither accepted nor refused",
+            (Kind::Hold, ATTEMPTS),
+            figures::UNCLEAN,
+            Nothing("connections"),
+            AtMost(0.0),
+        ),
+        goal("lost of those inside", (Kind::Hold, ATTEMPTS), figures::LOST, Nothing("clients"), AtMost(0.0)),
+        goal("echo p50", (Kind::Echo, 1), figures::P50_US, Variant(TOKIO), AtMost(0.6)),
+        goal("echo rate", (Kind::Echo, 50), figures::RATE, Variant(TOKIO), AtLeast(1.0)),
+        goal(
+            "CPU while idle",
+            (Kind::Idle, 10_000),
+            figures::CPU_PERCENT,
+            Nothing("% of a core"),
+            AtMost(3.0),
+        ),
+    ]
+};
+
+/// The experiments that the goals need, each with those who take part.
+pub fn trials() -> Vec<Trial> {
+    let mut trials: Vec<Trial> = Vec::new();
+    for goal in &GOALS {
+        let mut names = vec![SUBJECT];
+        if let Against::Variant(name) = goal.against {
+            names.push(name);
+        }
+        let known = trials.iter().position(|trial| trial.experiment == goal.experiment);
+        let place = known.unwrap_or_else(|| {
+            trials.push(Trial { experiment: goal.experiment, only: Vec::new() });
+            trials.len() - 1
+        });
+        for name in names {
+            let only = &mut trials[place].only;
+            if !only.iter().any(|known| known == name) {
+                only.push(name.into());
+            }
+        }
+    }
+    trials
+}
+
+/// The lines.
+pub fn lines(results: &Results) -> Vec<String> {
+    GOALS.iter().map(|goal| goal.line(results)).collect()
+}
+
+impl Goal {
+    fn line(&self, results: &Results) -> String {
+        let (what, size) = (self.what, thousands(self.experiment.size as i64));
+        let (sign, target) = match self.target {
+            Target::AtMost(target) => ("<=", target),
+            Target::AtLeast(target) => (">=", target),
+        };
+        let (title, unit) = match self.against {
+            Against::Variant(other) => (format!("{what} at {size}, {SUBJECT} / {other}"), "x"),
+            Against::Nothing(unit) => (format!("{what} at {size}, {SUBJECT}"), unit),
+        };
+        let target = format!("target {sign} {}", number(target));
+        let Some(range) = self.value(results) else {
+            return format!("{title}: not measured ({target})");
+        };
+        let verdict = if self.is_met(range.median) { "met" } else { "MISSED" };
+        let (median, min, max) = (number(range.median), number(range.min), number(range.max));
+        format!("{title}: {median} {unit} ({min} to {max}), {target}: {verdict}")
+    }
+
+    fn is_met(&self, value: f64) -> bool {
+        match self.target {
+            Target::AtMost(target) => value <= target,
+            Target::AtLeast(target) => value >= target,
+        }
+    }
+
+    /// The figure itself, or the ratio of two medians. Its range is that of the ratios round by
+    /// round, since a noisy round makes both sides slow.
+    fn value(&self, results: &Results) -> Option<Range> {
+        let own = results.range(SUBJECT, self.experiment, self.figure)?;
+        let Against::Variant(other) = self.against else {
+            return Some(own);
+        };
+        let median = own.median / results.median(other, self.experiment, self.figure)?;
+        let in_round = |name, round| {
+            let found = results.samples.iter().find(|sample| {
+                (sample.variant.as_str(), sample.round, sample.experiment) == (name, round, self.experiment)
+            });
+            found.and_then(|sample| sample.figures.get(self.figure))
+        };
+        let ratios: Vec<f64> = (1..=results.rounds)
+            .filter_map(|round| Some(in_round(SUBJECT, round)? / in_round(other, round)?))
+            .collect();
+        Some(Range {
+            median,
+            min: ratios.iter().copied().fold(median, f64::min),
+            max: ratios.iter().copied().fold(median, f64::max),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_trials_cover_each_goal_once() {
+        let trials = trials();
+        assert_eq!(trials.len(), 7);
+        for (experiment, only) in [
+            (Experiment::new(Kind::Push, 1000), vec![SUBJECT, FLOOR]),
+            (Experiment::new(Kind::Push, 5000), vec![SUBJECT, FLOOR, TOKIO]),
+            (Experiment::new(Kind::Idle, 10_000), vec![SUBJECT]),
+        ] {
+            let trial = trials.iter().find(|trial| trial.experiment == experiment);
+            assert_eq!(trial.unwrap().only, only, "{experiment}");
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! The clocks on tokio and tokio-tungstenite as a program.
+
+#![forbid(unsafe_code)]
+
+use clap::Parser;
+use threadcast_compare::clocks::options::ClockOptions;
+use threadcast_compare::clocks::tokio_server;
+use threadcast_compare::clocks::tokio_server::Delivery;
+
+/// A clock on tokio-tungstenite
+#[derive(Parser)]
+struct Options {
+    #[command(flatten)]
+    clock: ClockOptions,
+    /// Worker threads; 1 means tokio's current-thread runtime
+    #[arg(long, default_value_t = 1)]
+    workers: usize,
+    /// How a push reaches a client
+    #[arg(long, value_enum, default_value_t = Delivery::Channel)]
+    delivery: Delivery,
+}
+
+fn main() {
+    let options = Options::parse();
+    if let Err(failure) = tokio_server::run(options.clock, options.workers, options.delivery) {
+        eprintln!("compare-tokio: {failure}");
+        std::process::exit(1);
+    }
+}

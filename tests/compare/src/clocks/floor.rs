@@ -1,0 +1,101 @@
+//! The floor: what the kernel alone charges for a round of pushes.
+//!
+//! One thread accepts and answers handshakes, one thread sends the same bytes to one socket after
+//! the other. Nothing is read, queued or retried, so nothing that serves WebSocket clients over
+//! this system's sockets can be much cheaper. It pushes, and does nothing else.
+
+use std::io::ErrorKind;
+use std::io::Read;
+use std::io::Write;
+use std::net::TcpListener;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
+
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::clocks::frame::text_frame;
+use crate::clocks::options::ClockOptions;
+use crate::clocks::payload::payload;
+use crate::failure::Failure;
+use crate::failure::While;
+
+/// Longest request head that is read, in bytes.
+const HEAD_LIMIT: usize = 4096;
+/// Time that a client has for its request head.
+const HEAD_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Written by the accepting thread, read and thinned out by the sending one.
+type Sockets = Arc<Mutex<Vec<TcpStream>>>;
+
+/// Serves until the process is ended.
+pub fn serve(options: &ClockOptions) -> Result<(), Failure> {
+    let listener = TcpListener::bind(options.address()).doing(format!("listen on port {}", options.port))?;
+    let sockets = Sockets::default();
+    let pushed = Arc::clone(&sockets);
+    let (interval, pad) = (options.interval, options.pad);
+    thread::Builder::new()
+        .name("send".into())
+        .spawn(move || push_for_ever(&pushed, interval, pad))
+        .doing("start the sending thread")?;
+    for client in listener.incoming().flatten() {
+        if let Ok(client) = shake_hands(client) {
+            lock(&sockets).push(client);
+        }
+    }
+    Ok(())
+}
+
+/// Pushes at multiples of the interval, however long a push takes.
+fn push_for_ever(sockets: &Sockets, interval: Duration, pad: usize) {
+    let mut next = Instant::now() + interval;
+    loop {
+        thread::park_timeout(next.saturating_duration_since(Instant::now()));
+        if Instant::now() < next {
+            continue;
+        }
+        next += interval;
+        let frame = text_frame(&payload(pad));
+        lock(sockets).retain(|mut socket| socket.write(&frame).is_ok_and(|written| written == frame.len()));
+    }
+}
+
+/// Answers the request of a client, and gives its socket back ready for the loop.
+fn shake_hands(mut client: TcpStream) -> std::io::Result<TcpStream> {
+    client.set_read_timeout(Some(HEAD_DEADLINE))?;
+    client.set_nodelay(true)?;
+    let mut head = [0; HEAD_LIMIT];
+    let mut length = 0;
+    while !head[..length].ends_with(b"\r\n\r\n") {
+        match client.read(&mut head[length..])? {
+            0 => return Err(ErrorKind::UnexpectedEof.into()),
+            read => length += read,
+        }
+    }
+    let head = String::from_utf8_lossy(&head[..length]);
+    let key = head
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-key"))
+        .map(|(_, key)| key.trim())
+        .ok_or(ErrorKind::InvalidData)?;
+    let accept = derive_accept_key(key.as_bytes());
+    client.write_all(
+        format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {accept}\r\n\r\n"
+        )
+        .as_bytes(),
+    )?;
+    client.set_nonblocking(true)?;
+    Ok(client)
+}
+
+/// The sockets, whatever became of the thread that held them last.
+fn lock(sockets: &Sockets) -> std::sync::MutexGuard<'_, Vec<TcpStream>> {
+    sockets.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,117 @@
+//! The clock as tokio-tungstenite's users write it: a task and a bounded channel for each client.
+//!
+//! The broadcasting task puts the message, whose text is shared, into every channel; that wakes
+//! every client's task, which encodes and writes it. A client whose channel is full is dropped.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+
+use futures_util::SinkExt;
+use futures_util::StreamExt;
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio::time::MissedTickBehavior;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::clocks::commands::obey;
+use crate::clocks::options::ClockOptions;
+use crate::clocks::payload::payload;
+use crate::clocks::tokio_server::Route;
+use crate::clocks::tokio_server::accept;
+use crate::clocks::tokio_server::echo;
+use crate::clocks::tokio_server::upgrade;
+
+/// Messages that may wait for a client before it counts as too slow.
+const BACKLOG: usize = 16;
+
+/// A registered client: where its messages go, and how to end its task when it does not take them.
+struct Client {
+    messages: mpsc::Sender<Message>,
+    task: AbortHandle,
+}
+
+/// Written by the clients' tasks as they come and go, read by the broadcasting one.
+type Clients = Arc<Mutex<HashMap<String, Client>>>;
+
+/// Accepts for ever, and broadcasts from a task of its own.
+pub(crate) async fn serve(listener: TcpListener, options: ClockOptions) {
+    let clients = Clients::default();
+    tokio::spawn(broadcast(Arc::clone(&clients), options));
+    loop {
+        let stream = accept(&listener).await;
+        tokio::spawn(welcome(stream, Arc::clone(&clients)));
+    }
+}
+
+/// Puts the time into every channel, once each interval.
+async fn broadcast(clients: Clients, options: ClockOptions) {
+    let mut ticks = tokio::time::interval(options.interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        ticks.tick().await;
+        let message = Message::text(payload(options.pad));
+        lock(&clients).retain(|_, client| {
+            let taken = client.messages.try_send(message.clone()).is_ok();
+            if !taken {
+                client.task.abort();
+            }
+            taken
+        });
+    }
+}
+
+/// Upgrades a client, registers it, and leaves it to a task that is as small as its job.
+async fn welcome(stream: TcpStream, clients: Clients) {
+    match upgrade(stream).await {
+        Some((socket, Route::Clock(id))) => {
+            let (sender, receiver) = mpsc::channel(BACKLOG);
+            let registered = Arc::clone(&clients);
+            let mut clients = lock(&clients);
+            let task = tokio::spawn(tell_time(socket, receiver, id.clone(), registered));
+            let client = Client { messages: sender, task: task.abort_handle() };
+            clients.insert(id, client);
+        }
+        Some((socket, Route::Echo)) => {
+            tokio::spawn(echo(socket));
+        }
+        None => {}
+    }
+}
+
+/// A client's life: writes what comes through its channel, obeys what comes from its peer.
+async fn tell_time(
+    mut socket: WebSocketStream<TcpStream>,
+    mut messages: mpsc::Receiver<Message>,
+    id: String,
+    clients: Clients,
+) {
+    loop {
+        tokio::select! {
+            message = messages.recv() => match message {
+                Some(message) => if socket.send(message).await.is_err() { break },
+                None => return, // replaced by a newer client, or dropped as too slow
+            },
+            received = socket.next() => match received {
+                Some(Ok(Message::Text(text))) => obey(&text),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => break,
+            },
+        }
+    }
+    messages.close();
+    let mut clients = lock(&clients);
+    if clients.get(&id).is_some_and(|client| client.messages.is_closed()) {
+        clients.remove(&id);
+    }
+}
+
+/// The clients, whatever became of the task that held them last.
+fn lock(clients: &Clients) -> MutexGuard<'_, HashMap<String, Client>> {
+    clients.lock().unwrap_or_else(PoisonError::into_inner)
+}

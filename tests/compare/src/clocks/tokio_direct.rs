@@ -1,0 +1,117 @@
+//! The clock as fast as tokio makes it: the broadcasting task writes to the sockets itself.
+//!
+//! A frame is encoded once. `try_write` puts it into the socket of each client without waking that
+//! client's task; what does not fit waits in the client's outbox, and only then is its task woken.
+//! With several workers a large crowd is split among as many tasks.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+
+use futures_util::StreamExt;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::clocks::commands::obey;
+use crate::clocks::frame::text_frame;
+use crate::clocks::options::ClockOptions;
+use crate::clocks::payload::payload;
+use crate::clocks::tokio_outbox::Duplex;
+use crate::clocks::tokio_outbox::Outbox;
+use crate::clocks::tokio_server::Route;
+use crate::clocks::tokio_server::accept;
+use crate::clocks::tokio_server::echo;
+use crate::clocks::tokio_server::upgrade;
+
+/// Fewest clients for which another task is worth its start.
+const CLIENTS_PER_TASK: usize = 256;
+
+/// Written by the clients' tasks as they come and go, read by the broadcasting one.
+type Clients = Arc<Mutex<HashMap<String, Arc<Outbox>>>>;
+
+/// Accepts for ever, and broadcasts from a task of its own.
+pub(crate) async fn serve(listener: TcpListener, options: ClockOptions, workers: usize) {
+    let clients = Clients::default();
+    tokio::spawn(broadcast(Arc::clone(&clients), options, workers));
+    loop {
+        let outbox = Arc::new(Outbox::new(accept(&listener).await));
+        tokio::spawn(welcome(outbox, Arc::clone(&clients)));
+    }
+}
+
+/// Writes the time to every client, once each interval.
+async fn broadcast(clients: Clients, options: ClockOptions, workers: usize) {
+    let mut ticks = tokio::time::interval(options.interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        ticks.tick().await;
+        let frame: Arc<[u8]> = text_frame(&payload(options.pad)).into();
+        let crowd: Vec<_> = lock(&clients).values().map(Arc::clone).collect();
+        let share = crowd.len().div_ceil(workers).max(CLIENTS_PER_TASK);
+        if crowd.len() <= share {
+            push(&crowd, &frame);
+            continue;
+        }
+        let mut tasks = JoinSet::new();
+        for share in crowd.chunks(share) {
+            let (share, frame) = (share.to_vec(), Arc::clone(&frame));
+            tasks.spawn(async move { push(&share, &frame) });
+        }
+        tasks.join_all().await;
+    }
+}
+
+/// Writes a frame to each of these clients. One that cannot take it has killed itself.
+fn push(clients: &[Arc<Outbox>], frame: &[u8]) {
+    for client in clients {
+        let _ = client.push(frame);
+    }
+}
+
+/// Upgrades a client, registers it, and leaves it to a task that is as small as its job.
+async fn welcome(outbox: Arc<Outbox>, clients: Clients) {
+    match upgrade(Duplex(Arc::clone(&outbox))).await {
+        Some((socket, Route::Clock(id))) => {
+            lock(&clients).insert(id.clone(), Arc::clone(&outbox));
+            tokio::spawn(tell_time(socket, outbox, id, clients));
+        }
+        Some((socket, Route::Echo)) => {
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = echo(socket) => {}
+                    () = outbox.finish_writes() => {}
+                }
+            });
+        }
+        None => {}
+    }
+}
+
+/// A client's life: obeys what comes from its peer, finishes writes that did not fit.
+async fn tell_time(mut socket: WebSocketStream<Duplex>, outbox: Arc<Outbox>, id: String, clients: Clients) {
+    let read = async {
+        while let Some(Ok(message)) = socket.next().await {
+            if let Message::Text(text) = message {
+                obey(&text);
+            }
+        }
+    };
+    tokio::select! {
+        () = read => {}
+        () = outbox.finish_writes() => {}
+    }
+    let mut clients = lock(&clients);
+    if clients.get(&id).is_some_and(|registered| Arc::ptr_eq(registered, &outbox)) {
+        clients.remove(&id);
+    }
+}
+
+/// The clients, whatever became of the task that held them last.
+fn lock(clients: &Clients) -> MutexGuard<'_, HashMap<String, Arc<Outbox>>> {
+    clients.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,34 @@
+//! The one error of this crate: a line that says what was being done and what went wrong.
+
+use std::fmt;
+
+/// An error as one line for a person to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure(String);
+
+impl Failure {
+    /// A failure that is described by `line`.
+    pub fn new(line: impl Into<String>) -> Self {
+        Self(line.into())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Says what was being done when an error came up.
+pub trait While<T> {
+    /// Turns the error into `what: error`.
+    fn doing(self, what: impl fmt::Display) -> Result<T, Failure>;
+}
+
+impl<T, E: fmt::Display> While<T> for Result<T, E> {
+    fn doing(self, what: impl fmt::Display) -> Result<T, Failure> {
+        self.map_err(|error| Failure(format!("{what}: {error}")))
+    }
+}

@@ -1,0 +1,84 @@
+//! What an experiment yields: named numbers. This file is the list of the names.
+
+use std::collections::BTreeMap;
+
+/// Numbers by name.
+pub type Figures = BTreeMap<String, f64>;
+
+/// Seconds until all clients were connected.
+pub const CONNECT_S: &str = "connect_s";
+/// Server CPU for one round of pushes, in milliseconds.
+pub const CPU_MS: &str = "cpu_ms";
+/// First to last arrival of a round, in milliseconds: the median of the rounds.
+pub const SPREAD_MS: &str = "spread_ms";
+/// Time after the first arrival by which half of the clients had the push, in milliseconds.
+pub const SPREAD_P50_MS: &str = "spread_p50_ms";
+/// The same for 99 % of the clients.
+pub const SPREAD_P99_MS: &str = "spread_p99_ms";
+/// Ticks that clients should have got.
+pub const EXPECTED: &str = "expected";
+/// Of those, the ones that never came.
+pub const MISSED: &str = "missed";
+/// Ticks that came more than half an interval after the time that they carry.
+pub const LATE: &str = "late";
+/// Resident memory for each client, in KiB.
+pub const RESIDENT_KIB: &str = "resident_kib";
+/// Page tables for each client, in KiB.
+pub const PAGE_TABLES_KIB: &str = "page_tables_kib";
+/// Kernel stacks for each client, in KiB.
+pub const KERNEL_STACK_KIB: &str = "kernel_stack_kib";
+/// The three above in sum.
+pub const MEMORY_KIB: &str = "memory_kib";
+/// Threads of the server.
+pub const THREADS: &str = "threads";
+/// Times that a thread of the server was put on a core, for each round.
+pub const SWITCHES: &str = "switches";
+/// Echoes a second.
+pub const RATE: &str = "rate";
+/// Round trip of an echo, in microseconds: the median.
+pub const P50_US: &str = "p50_us";
+/// The same, 99th percentile.
+pub const P99_US: &str = "p99_us";
+/// The same, 99.9th percentile.
+pub const P999_US: &str = "p999_us";
+/// Server CPU for one echo, in microseconds.
+pub const CPU_US: &str = "cpu_us";
+/// Longest time without a tick that another client saw while a handler slept, in milliseconds.
+pub const SLEEP_GAP_MS: &str = "sleep_gap_ms";
+/// The same while a handler burned CPU.
+pub const SPIN_GAP_MS: &str = "spin_gap_ms";
+/// Growth of the server's resident memory, in MiB.
+pub const GROWTH_MIB: &str = "growth_mib";
+/// Clients that never read and are still connected.
+pub const KEPT: &str = "kept";
+/// Longest time without a tick that a healthy client saw, in milliseconds.
+pub const GAP_MS: &str = "gap_ms";
+/// Clients that were connected together, and got their ticks.
+pub const HELD: &str = "held";
+/// Clients that were refused with an HTTP status.
+pub const REFUSED: &str = "refused";
+/// Connections that were neither accepted nor refused: reset, or never answered.
+pub const UNCLEAN: &str = "unclean";
+/// Clients that had been accepted and lost their connection.
+pub const LOST: &str = "lost";
+/// 1 if it was the load generator that could not open more clients.
+pub const LOAD_LIMITED: &str = "load_limited";
+/// CPU of the server in percent of a core.
+pub const CPU_PERCENT: &str = "cpu_percent";
+/// Share of a core that the load generator used itself: of the time of the echoes, or of the interval in
+/// which a round must be read.
+pub const LOAD_BUSY: &str = "load_busy";
+/// The same, with the time in which it waited for its core.
+pub const LOAD_WANTED: &str = "load_wanted";
+/// 1 if that was so much that the load generator was the bottleneck.
+pub const LOAD_BOUND: &str = "load_bound";
+
+/// Share of a core from which on the load generator counts as the bottleneck.
+const WANTED_LIMIT: f64 = 0.9;
+
+/// Adds what the load generator used itself.
+pub fn add_load(figures: &mut Figures, (busy, wanted): (f64, f64)) {
+    figures.insert(LOAD_BUSY.into(), busy);
+    figures.insert(LOAD_WANTED.into(), wanted);
+    figures.insert(LOAD_BOUND.into(), f64::from(wanted >= WANTED_LIMIT));
+}

@@ -1,0 +1,28 @@
+//! threadcast beside other WebSocket servers that do the same job.
+//!
+//! Every server is a *variant*: a row of `variants.toml`, and nothing else. All are the same clock
+//! (see [`clocks`]). For each *experiment* ([`experiment`]) the runner ([`runner`]) starts a variant
+//! as a process of its own ([`server`]), and the load generator ([`load`]) as another one, which
+//! connects the clients, takes the times, and reads what the kernel tells about the server
+//! ([`process`]). The variants take turns, round after round, so that a noisy minute hits all of
+//! them. [`results`] holds what came out, [`report`] makes tables, charts and sentences of it, and
+//! [`bench`] the few ratios that threadcast is held to.
+//!
+//! Nothing here is part of the product: this crate may use what threadcast itself refuses.
+
+pub mod agree;
+pub mod bench;
+pub mod clocks;
+pub mod experiment;
+pub mod failure;
+pub mod figures;
+pub mod interval;
+pub mod load;
+pub mod machine;
+pub mod manifest;
+pub mod process;
+pub mod report;
+pub mod results;
+pub mod runner;
+pub mod server;
+pub mod stats;

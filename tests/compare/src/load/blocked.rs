@@ -1,0 +1,48 @@
+//! Lets one client's handler block, first asleep and then busy, and sees what the others notice.
+
+use std::time::Duration;
+use std::time::Instant;
+
+use crate::failure::Failure;
+use crate::figures;
+use crate::figures::Figures;
+use crate::load::CLOCK;
+use crate::load::Target;
+use crate::load::crowd::Crowd;
+use crate::load::event::Action;
+use crate::load::event::Event;
+use crate::load::frame::text_frame;
+use crate::load::gaps::Gaps;
+
+/// Intervals after the blocking time, in which the others can still be made to wait.
+const AFTERMATH: u32 = 3;
+
+/// Plays the scenario.
+pub fn run(target: &Target, clients: usize, time: Duration) -> Result<Figures, Failure> {
+    let mut crowd = Crowd::new(target.address)?;
+    let mut blocker = None;
+    let deadline = target.connect_deadline(clients + 1);
+    // The first client is the one that blocks. It is connected with the others, and not watched.
+    crowd.connect_all((CLOCK, clients + 1), target.pace(), deadline, &mut |place, event, _| {
+        if matches!(event, Event::Opened) {
+            blocker.get_or_insert(place);
+        }
+        Action::None
+    })?;
+    let blocker = blocker.ok_or_else(|| Failure::new("no client was connected"))?;
+    let watched = |place| place != blocker;
+
+    let mut gaps = Gaps::default();
+    let mut figures = Figures::new();
+    for (name, verb) in [(figures::SLEEP_GAP_MS, "sleep"), (figures::SPIN_GAP_MS, "spin")] {
+        gaps.settle(clients, &mut crowd, watched)?;
+        crowd.send(blocker, &text_frame(&format!("{verb} {}", time.as_millis())))?;
+        let end = Instant::now() + time + target.interval * AFTERMATH;
+        while Instant::now() < end {
+            gaps.watch(&mut crowd, end, watched)?;
+        }
+        let longest = gaps.take_longest(Instant::now());
+        figures.insert(name.into(), longest.as_secs_f64() * 1000.0);
+    }
+    Ok(figures)
+}

@@ -1,0 +1,263 @@
+//! One client of the load generator: connects, shakes hands, reads frames. Never blocks.
+
+use std::io;
+use std::io::ErrorKind;
+use std::io::IoSliceMut;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+use std::time::Instant;
+use std::time::SystemTime;
+
+use mio::net::TcpStream;
+use nix::cmsg_space;
+use nix::sys::socket::ControlMessageOwned;
+use nix::sys::socket::MsgFlags;
+use nix::sys::socket::recvmsg;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::ReceiveTimestampns;
+use nix::sys::time::TimeSpec;
+use socket2::Domain;
+use socket2::Protocol;
+use socket2::Socket;
+use socket2::Type;
+
+use crate::load::event::Action;
+use crate::load::event::Ended;
+use crate::load::event::Event;
+use crate::load::event::Listener;
+use crate::load::frame;
+use crate::load::frame::Kind;
+use crate::load::handshake;
+
+/// How far a client has come.
+#[derive(Debug, PartialEq, Eq)]
+enum Stage {
+    Connecting,
+    /// The request is sent; the server must answer with this Sec-WebSocket-Accept.
+    AwaitingHead(String),
+    Open,
+}
+
+/// How a client is connected.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Manner {
+    /// What the kernel may buffer for it, if that is to be limited.
+    pub receive_buffer: Option<usize>,
+    /// The time of an event is the time at which it is read. Otherwise it is that of its arrival as the
+    /// kernel tells it, which does not depend on how busy the load generator is.
+    pub own_times: bool,
+}
+
+/// One client.
+pub struct Client {
+    /// The socket, for the crowd's poll.
+    pub stream: TcpStream,
+    /// Tells this client from others that had its place before.
+    pub serial: u64,
+    /// No longer in the crowd's poll: nothing will ever be read.
+    pub stalled: bool,
+    id: usize,
+    target: String,
+    stage: Stage,
+    /// Bytes of a head or frame that is not whole yet.
+    partial: Vec<u8>,
+    /// Bytes that the socket did not take yet.
+    unsent: Vec<u8>,
+}
+
+impl Client {
+    /// Starts to connect, from `source` to `server`, for `target` (path and query).
+    pub fn connect(
+        (id, serial): (usize, u64),
+        (source, server): (SocketAddr, SocketAddr),
+        target: String,
+        manner: Manner,
+    ) -> io::Result<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        socket.set_tcp_nodelay(true)?;
+        // Leaves without TIME_WAIT, so that tens of thousands of ports are free again at once.
+        socket.set_linger(Some(Duration::ZERO))?;
+        if let Some(bytes) = manner.receive_buffer {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        setsockopt(&socket, ReceiveTimestampns, &!manner.own_times)?;
+        socket.bind(&source.into())?;
+        match socket.connect(&server.into()) {
+            Err(error) if error.raw_os_error() != Some(nix::libc::EINPROGRESS) => {
+                return Err(error);
+            }
+            _ => {}
+        }
+        Ok(Self {
+            stream: TcpStream::from_std(socket.into()),
+            serial,
+            stalled: false,
+            id,
+            target,
+            stage: Stage::Connecting,
+            partial: Vec::new(),
+            unsent: Vec::new(),
+        })
+    }
+
+    /// Whether the handshake is done.
+    pub fn is_open(&self) -> bool {
+        self.stage == Stage::Open
+    }
+
+    /// Does what an event of the poll made possible.
+    pub fn advance(
+        &mut self,
+        event: &mio::event::Event,
+        buffer: &mut [u8],
+        message: &[u8],
+        listener: &mut Listener<'_>,
+    ) -> Result<(), Ended> {
+        if event.is_writable() {
+            if self.stage == Stage::Connecting {
+                self.request()?;
+            } else if !self.unsent.is_empty() {
+                self.flush()?;
+            }
+        }
+        if !event.is_readable() || self.stage == Stage::Connecting {
+            return Ok(());
+        }
+        loop {
+            let (read, now) = match self.read(buffer) {
+                Ok((0, _)) => return Err(Ended::Closed),
+                Ok(read) => read,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(Ended::Failed(error.kind())),
+            };
+            self.receive(&buffer[..read], now, message, listener)?;
+            // A short read has emptied the socket: what comes later makes an event of its own.
+            if self.stalled || (read < buffer.len() && !event.is_read_closed()) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads what there is, and tells the time of the last of it.
+    fn read(&self, buffer: &mut [u8]) -> io::Result<(usize, Instant)> {
+        let mut space = cmsg_space!(TimeSpec);
+        let mut parts = [IoSliceMut::new(buffer)];
+        let fd = self.stream.as_raw_fd();
+        let received = recvmsg::<()>(fd, &mut parts, Some(&mut space), MsgFlags::MSG_DONTWAIT)?;
+        let (now, clock) = (Instant::now(), SystemTime::now());
+        let stamp = received.cmsgs()?.find_map(|message| match message {
+            ControlMessageOwned::ScmTimestampns(time) => Some(Duration::from(time)),
+            _ => None,
+        });
+        let arrived = stamp.map(|stamp| SystemTime::UNIX_EPOCH + stamp);
+        let age = arrived.and_then(|arrived| clock.duration_since(arrived).ok());
+        let arrived = age.and_then(|age| now.checked_sub(age)).unwrap_or(now);
+        Ok((received.bytes, arrived))
+    }
+
+    /// Sends bytes, or keeps those that the socket does not take now.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<(), Ended> {
+        self.unsent.extend_from_slice(bytes);
+        self.flush()
+    }
+
+    /// Sends the request, once connected.
+    fn request(&mut self) -> Result<(), Ended> {
+        if let Ok(Some(error)) | Err(error) = self.stream.take_error() {
+            return Err(Ended::Failed(error.kind()));
+        }
+        let (request, accept) = handshake::request(&self.target);
+        self.target = String::new();
+        self.stage = Stage::AwaitingHead(accept);
+        self.send(request.as_bytes())
+    }
+
+    /// Takes bytes that came: whole heads and frames of them at once, the rest later.
+    fn receive(
+        &mut self,
+        bytes: &[u8],
+        now: Instant,
+        message: &[u8],
+        listener: &mut Listener<'_>,
+    ) -> Result<(), Ended> {
+        if self.partial.is_empty() {
+            let taken = self.take(bytes, now, message, listener)?;
+            self.partial.extend_from_slice(&bytes[taken..]);
+            return Ok(());
+        }
+        let mut whole = std::mem::take(&mut self.partial);
+        whole.extend_from_slice(bytes);
+        let taken = self.take(&whole, now, message, listener)?;
+        if taken < whole.len() {
+            whole.drain(..taken);
+            self.partial = whole;
+        }
+        Ok(())
+    }
+
+    /// Handles what is whole, and tells how many bytes that was.
+    fn take(
+        &mut self,
+        bytes: &[u8],
+        now: Instant,
+        message: &[u8],
+        listener: &mut Listener<'_>,
+    ) -> Result<usize, Ended> {
+        let mut taken = 0;
+        if let Stage::AwaitingHead(accept) = &self.stage {
+            match handshake::head_length(bytes, accept)? {
+                Some(length) => taken = length,
+                None => return Ok(0),
+            }
+            self.stage = Stage::Open;
+            let action = listener(self.id, Event::Opened, now);
+            self.act(action, message)?;
+        }
+        while !self.stalled {
+            let rest = &bytes[taken..];
+            let Some(found) = frame::first_frame(rest).map_err(Ended::Protocol)? else {
+                break;
+            };
+            taken += found.payload.end;
+            let payload = &rest[found.payload];
+            match found.kind {
+                Kind::Message => {
+                    let action = listener(self.id, Event::Message(payload), now);
+                    self.act(action, message)?;
+                }
+                Kind::Ping => self.send(&frame::pong_frame(payload))?,
+                Kind::Pong => {}
+                Kind::Close => return Err(Ended::Closed),
+            }
+        }
+        Ok(taken)
+    }
+
+    fn act(&mut self, action: Action, message: &[u8]) -> Result<(), Ended> {
+        match action {
+            Action::None => Ok(()),
+            Action::Send => self.send(message),
+            Action::HangUp => Err(Ended::HungUp),
+            Action::StopReading => {
+                self.stalled = true;
+                Ok(())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), Ended> {
+        while !self.unsent.is_empty() {
+            match self.stream.write(&self.unsent) {
+                Ok(written) => drop(self.unsent.drain(..written)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(Ended::Failed(error.kind())),
+            }
+        }
+        Ok(())
+    }
+}

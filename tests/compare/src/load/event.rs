@@ -1,0 +1,62 @@
+//! What passes between the clients and a scenario.
+
+use std::fmt;
+use std::io::ErrorKind;
+use std::time::Instant;
+
+/// What a client tells the scenario.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The handshake is done.
+    Opened,
+    /// A whole message came.
+    Message(&'a [u8]),
+    /// The connection is gone.
+    Ended(&'a Ended),
+}
+
+/// What the scenario wants a client to do after an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Nothing.
+    None,
+    /// Send the crowd's prepared message.
+    Send,
+    /// Drop the connection.
+    HangUp,
+    /// Never read again, and stay.
+    StopReading,
+}
+
+/// Why a connection is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// The server answered the handshake with this HTTP status.
+    Refused(u16),
+    /// The server closed, in an orderly way.
+    Closed,
+    /// The connection failed.
+    Failed(ErrorKind),
+    /// The handshake took too long.
+    TimedOut,
+    /// The server broke the protocol.
+    Protocol(&'static str),
+    /// The scenario hung up.
+    HungUp,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(status) => write!(out, "refused with status {status}"),
+            Self::Closed => out.write_str("closed by the server"),
+            Self::Failed(kind) => write!(out, "{kind}"),
+            Self::TimedOut => out.write_str("no answer to the handshake"),
+            Self::Protocol(what) => write!(out, "not the protocol: {what}"),
+            Self::HungUp => out.write_str("hung up"),
+        }
+    }
+}
+
+/// Who hears of a client's events, and answers each with an action.
+pub type Listener<'a> = dyn FnMut(usize, Event<'_>, Instant) -> Action + 'a;

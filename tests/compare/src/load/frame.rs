@@ -1,0 +1,123 @@
+//! WebSocket frames as a client sees them: reads those of a server, writes its own.
+
+use std::ops::Range;
+
+/// Mask of all frames that are sent. Its value matters to no server; that it is not 0 does, since
+/// a server could skip the work of unmasking.
+const MASK: [u8; 4] = [0x5a, 0x3c, 0x96, 0xe1];
+/// Longest payload that a server of this comparison may send, in bytes.
+const PAYLOAD_LIMIT: usize = 16 << 20;
+
+/// What a frame is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A whole text or binary message.
+    Message,
+    /// The peer closes.
+    Close,
+    /// The peer wants its payload back.
+    Ping,
+    /// An answer nobody waits for.
+    Pong,
+}
+
+/// A frame at the start of some bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Found {
+    /// What it is for.
+    pub kind: Kind,
+    /// Where its payload lies; the frame ends where the payload ends.
+    pub payload: Range<usize>,
+}
+
+/// The first frame in `bytes`; None if more bytes are needed, an error if a server must not send it.
+pub fn first_frame(bytes: &[u8]) -> Result<Option<Found>, &'static str> {
+    let &[first, second, ..] = bytes else {
+        return Ok(None);
+    };
+    let kind = match first {
+        0x81 | 0x82 => Kind::Message,
+        0x88 => Kind::Close,
+        0x89 => Kind::Ping,
+        0x8a => Kind::Pong,
+        _ => return Err("a fragment, a reserved bit or an unknown opcode"),
+    };
+    let (header, length) = match second {
+        126 => match bytes.get(2..4) {
+            Some(length) => (4, usize::from(u16::from_be_bytes([length[0], length[1]]))),
+            None => return Ok(None),
+        },
+        127 => match bytes.get(2..10) {
+            Some(length) => (10, length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte))),
+            None => return Ok(None),
+        },
+        length if length < 126 => (2, usize::from(length)),
+        _ => return Err("a masked frame"),
+    };
+    if length > PAYLOAD_LIMIT {
+        return Err("a message of more than 16 MiB");
+    }
+    if bytes.len() < header + length {
+        return Ok(None);
+    }
+    let payload = header..header + length;
+    Ok(Some(Found { kind, payload }))
+}
+
+/// A masked text frame.
+pub fn text_frame(text: &str) -> Vec<u8> {
+    masked_frame(0x81, text.as_bytes())
+}
+
+/// The answer to a ping.
+pub fn pong_frame(payload: &[u8]) -> Vec<u8> {
+    masked_frame(0x8a, &payload[..payload.len().min(125)])
+}
+
+/// A masked frame with a payload of at most 65,535 bytes.
+fn masked_frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match u8::try_from(payload.len()) {
+        Ok(length) if length < 126 => frame.push(0x80 | length),
+        _ => {
+            frame.push(0x80 | 126);
+            frame.extend((payload.len() as u16).to_be_bytes());
+        }
+    }
+    frame.extend(MASK);
+    let masked = payload.iter().zip(MASK.iter().cycle());
+    frame.extend(masked.map(|(byte, mask)| byte ^ mask));
+    frame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clocks::frame::text_frame as server_frame;
+
+    #[test]
+    fn frames_of_every_length_are_found_once_they_are_whole() {
+        for length in [0, 1, 125, 126, 127, 65_535, 65_536] {
+            let frame = server_frame(&"x".repeat(length));
+            let found = first_frame(&frame).unwrap().unwrap();
+            assert_eq!((found.kind, found.payload.len()), (Kind::Message, length));
+            for cut in [0, 1, frame.len() - 1] {
+                assert_eq!(first_frame(&frame[..cut]), Ok(None), "{cut} of {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_server_must_not_send_is_an_error() {
+        for bytes in [[0x01, 0x00], [0xc1, 0x00], [0x83, 0x00], [0x81, 0x80]] {
+            assert!(first_frame(&bytes).is_err(), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn own_frames_are_masked() {
+        let frame = text_frame("hi");
+        assert_eq!(frame, [0x81, 0x82, 0x5a, 0x3c, 0x96, 0xe1, b'h' ^ 0x5a, b'i' ^ 0x3c]);
+        assert_eq!(text_frame(&"x".repeat(126)).len(), 8 + 126);
+    }
+}

@@ -1,0 +1,46 @@
+//! Connects clients that say nothing (but answer pings), and sees what they cost.
+
+use std::time::Duration;
+use std::time::Instant;
+
+use crate::failure::Failure;
+use crate::figures;
+use crate::figures::Figures;
+use crate::load::CLOCK;
+use crate::load::Target;
+use crate::load::crowd::Crowd;
+use crate::load::event::Action;
+use crate::load::event::Event;
+
+/// Time for the server to finish what it does for new clients.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// Plays the scenario.
+pub fn run(target: &Target, clients: usize, time: Duration) -> Result<Figures, Failure> {
+    let server = target.process();
+    let mut crowd = Crowd::new(target.address)?;
+    let deadline = target.connect_deadline(clients);
+    let none = &mut |_, _: Event<'_>, _| Action::None;
+    crowd.connect_all((CLOCK, clients), target.pace(), deadline, none)?;
+    let mut lost = 0;
+    pass(&mut crowd, SETTLE, &mut lost)?;
+    let cpu = server.cpu()?;
+    pass(&mut crowd, time, &mut lost)?;
+    let cpu = server.cpu()? - cpu;
+    Ok(Figures::from([
+        (figures::CPU_PERCENT.into(), cpu.as_secs_f64() / time.as_secs_f64() * 100.0),
+        (figures::LOST.into(), f64::from(lost)),
+    ]))
+}
+
+/// Lets time pass, and counts those who lose their connection.
+fn pass(crowd: &mut Crowd, time: Duration, lost: &mut u32) -> Result<(), Failure> {
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        crowd.turn(end, &mut |_, event, _| {
+            *lost += u32::from(matches!(event, Event::Ended(_)));
+            Action::None
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! Connects clients that never read and one that does, and sees what the server keeps for them.
+
+use std::time::Duration;
+use std::time::Instant;
+
+use crate::failure::Failure;
+use crate::figures;
+use crate::figures::Figures;
+use crate::load::CLOCK;
+use crate::load::Target;
+use crate::load::crowd::Crowd;
+use crate::load::event::Action;
+use crate::load::event::Event;
+use crate::load::gaps::Gaps;
+
+/// What the kernel may buffer on the side of a client that never reads, so that it is the server's
+/// memory that fills. The kernel rounds it up to its own minimum.
+const RECEIVE_BUFFER: usize = 4096;
+
+/// Plays the scenario.
+pub fn run(target: &Target, clients: usize, time: Duration) -> Result<Figures, Failure> {
+    let server = target.process();
+    let before = (server.memory()?, server.descriptors()?);
+    let mut crowd = Crowd::new(target.address)?;
+    let mut gaps = Gaps::default();
+    let deadline = target.connect_deadline(clients + 1);
+    let mut healthy = None;
+    crowd.connect_all((CLOCK, 1), target.pace(), deadline, &mut |place, _, _| {
+        healthy = Some(place);
+        Action::None
+    })?;
+    let watched = |place| Some(place) == healthy;
+    crowd.limit_receive_buffer(RECEIVE_BUFFER);
+    crowd.connect_all((CLOCK, clients), target.pace(), deadline, &mut |place, event, now| match event {
+        Event::Opened => Action::StopReading,
+        event if watched(place) => gaps.hear(place, &event, now),
+        _ => Action::None,
+    })?;
+
+    gaps.settle(1, &mut crowd, watched)?;
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        gaps.watch(&mut crowd, end, watched)?;
+    }
+    let gap = gaps.take_longest(Instant::now());
+    let after = (server.memory()?, server.descriptors()?);
+    let kept = (after.1 - before.1 - 1.0).clamp(0.0, clients as f64);
+    Ok(Figures::from([
+        (figures::GROWTH_MIB.into(), (after.0.resident - before.0.resident) / 1024.0),
+        (figures::KEPT.into(), kept),
+        (figures::GAP_MS.into(), gap.as_secs_f64() * 1000.0),
+    ]))
+}

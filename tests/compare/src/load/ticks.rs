@@ -1,0 +1,95 @@
+//! Connects clients, and times every push at every client. What the server used is read between
+//! rounds, when nothing is on its way.
+
+use std::time::Duration;
+use std::time::Instant;
+
+use crate::failure::Failure;
+use crate::figures;
+use crate::figures::Figures;
+use crate::load::CLOCK;
+use crate::load::Target;
+use crate::load::crowd::Crowd;
+use crate::load::tally::Tally;
+use crate::process::KERNEL_STACK_KIB;
+use crate::process::Memory;
+
+/// Longest wait before it is looked again whether a round has ended without all its clients.
+const GLANCE: Duration = Duration::from_millis(20);
+/// Intervals that a push may take to come, before it counts as never.
+const PATIENCE: u32 = 3;
+/// Time added to that, for servers that are busy with something else.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Plays the scenario.
+pub fn run(target: &Target, clients: usize, rounds: usize) -> Result<Figures, Failure> {
+    let server = target.process();
+    let before = server.memory()?;
+    let mut crowd = Crowd::new(target.address)?;
+    let mut tally = Tally::new(clients, target.interval);
+    let deadline = target.connect_deadline(clients);
+    let connect = crowd.connect_all((CLOCK, clients), target.pace(), deadline, &mut |_, event, now| {
+        tally.hear(&event, now)
+    })?;
+
+    await_end_of(tally.begun(), &mut crowd, &mut tally, target.interval)?;
+    let first = tally.begun();
+    let (switches, cpu) = (server.switches()?, server.cpu()?);
+    await_end_of(first + rounds - 1, &mut crowd, &mut tally, target.interval)?;
+    let (cpu, switches) = (server.cpu()? - cpu, server.switches()? - switches);
+    let seen = (tally.begun() - first) as f64;
+
+    let mut figures = tally.figures(first..first + rounds)?;
+    figures.extend(memory_of_each(clients, before, server.memory()?));
+    for (name, value) in [
+        (figures::CONNECT_S, connect.as_secs_f64()),
+        (figures::CPU_MS, cpu.as_secs_f64() * 1000.0 / seen),
+        (figures::SWITCHES, switches.max(0.0) / seen),
+        (figures::LOST, tally.lost as f64),
+    ] {
+        figures.insert(name.into(), value);
+    }
+    Ok(figures)
+}
+
+/// Waits until a round has ended. The rounds before it may take as long as it takes.
+pub fn await_end_of(
+    round: usize,
+    crowd: &mut Crowd,
+    tally: &mut Tally,
+    interval: Duration,
+) -> Result<(), Failure> {
+    let patience = interval * PATIENCE + GRACE;
+    let (mut begun, mut heard) = (tally.begun(), Instant::now());
+    while !tally.has_ended(round, Instant::now()) {
+        let until = Instant::now() + GLANCE;
+        crowd.turn(until, &mut |_, event, now| tally.hear(&event, now))?;
+        if crowd.opened() == 0 {
+            return Err(Failure::new("the server closed every connection"));
+        }
+        if tally.begun() > begun {
+            (begun, heard) = (tally.begun(), Instant::now());
+        }
+        if heard.elapsed() > patience {
+            tally.figures(0..0)?;
+            let seconds = patience.as_secs();
+            return Err(Failure::new(format!("no new push in {seconds} s")));
+        }
+    }
+    Ok(())
+}
+
+/// What each client takes of the server's memory.
+fn memory_of_each(clients: usize, before: Memory, after: Memory) -> Figures {
+    let share = |before: f64, after: f64| (after - before) / clients as f64;
+    let resident = share(before.resident, after.resident);
+    let page_tables = share(before.page_tables, after.page_tables);
+    let kernel_stack = share(before.threads, after.threads) * KERNEL_STACK_KIB;
+    Figures::from([
+        (figures::RESIDENT_KIB.into(), resident),
+        (figures::PAGE_TABLES_KIB.into(), page_tables),
+        (figures::KERNEL_STACK_KIB.into(), kernel_stack),
+        (figures::MEMORY_KIB.into(), resident + page_tables + kernel_stack),
+        (figures::THREADS.into(), after.threads),
+    ])
+}

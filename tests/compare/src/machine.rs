@@ -1,0 +1,92 @@
+//! The machine that the figures are from: what a reader needs to compare them with their own.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde::Deserialize;
+use serde::Serialize;
+
+/// Limits of the kernel that decide how many clients fit.
+const LIMITS: [(&str, &str); 5] = [
+    ("vm.max_map_count", "/proc/sys/vm/max_map_count"),
+    ("kernel.threads-max", "/proc/sys/kernel/threads-max"),
+    ("kernel.pid_max", "/proc/sys/kernel/pid_max"),
+    ("net.core.somaxconn", "/proc/sys/net/core/somaxconn"),
+    ("ports", "/proc/sys/net/ipv4/ip_local_port_range"),
+];
+/// Crates whose versions matter to a variant.
+const CRATES: [&str; 3] = ["tokio", "tokio-tungstenite", "tungstenite"];
+
+/// A machine.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Machine {
+    /// Model of the processor.
+    pub processor: String,
+    /// Cores that may be used.
+    pub cores: usize,
+    /// Memory in MiB.
+    pub memory_mib: u64,
+    /// Name and release of the kernel.
+    pub kernel: String,
+    /// Limits by name, that of descriptors included.
+    pub limits: BTreeMap<String, String>,
+    /// The compiler, and crates by name.
+    pub versions: BTreeMap<String, String>,
+}
+
+impl Machine {
+    /// This machine. `here` is where the search for Cargo.lock starts.
+    pub fn look(here: &Path, descriptors: u64) -> Self {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+        let mut limits: BTreeMap<_, _> =
+            LIMITS.iter().map(|(name, path)| ((*name).to_owned(), read(path).replace('\t', "-"))).collect();
+        limits.insert("descriptors".into(), descriptors.to_string());
+        let mut versions = locked_versions(here).unwrap_or_default();
+        versions.insert("rustc".into(), rustc_version());
+        let memory = field(&read("/proc/meminfo"), "MemTotal");
+        let kilobytes: u64 = memory.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(0);
+        Self {
+            processor: field(&read("/proc/cpuinfo"), "model name"),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            memory_mib: kilobytes / 1024,
+            kernel: format!("Linux {}", read("/proc/sys/kernel/osrelease")),
+            limits,
+            versions,
+        }
+    }
+
+    /// The machine in one sentence.
+    pub fn sentence(&self) -> String {
+        format!("{} cores ({}), {} MiB, {}", self.cores, self.processor, self.memory_mib, self.kernel)
+    }
+}
+
+/// What stands behind `name` and a colon.
+fn field(text: &str, name: &str) -> String {
+    let lines = text.lines().filter_map(|line| line.split_once(':'));
+    let found = lines.into_iter().find(|(key, _)| key.trim() == name);
+    found.map_or_else(String::new, |(_, value)| value.trim().to_owned())
+}
+
+fn rustc_version() -> String {
+    let output = Command::new("rustc").arg("--version").output();
+    let text = output.map(|output| output.stdout).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    text.split(' ').nth(1).unwrap_or("unknown").to_owned()
+}
+
+/// Versions in the nearest Cargo.lock, upwards from `here`.
+fn locked_versions(here: &Path) -> Option<BTreeMap<String, String>> {
+    let lock = here.ancestors().map(|directory| directory.join("Cargo.lock"));
+    let text = lock.into_iter().find_map(|path| fs::read_to_string(path).ok())?;
+    let lock: toml::Table = text.parse().ok()?;
+    let packages = lock.get("package")?.as_array()?;
+    let pairs = packages.iter().filter_map(|package| {
+        let name = package.get("name")?.as_str()?;
+        let version = package.get("version")?.as_str()?;
+        CRATES.contains(&name).then(|| (name.to_owned(), version.to_owned()))
+    });
+    Some(pairs.collect())
+}

@@ -1,0 +1,233 @@
+//! The comparison's command line.
+
+#![forbid(unsafe_code)]
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use clap::Parser;
+use clap::Subcommand;
+use threadcast_compare::agree;
+use threadcast_compare::bench;
+use threadcast_compare::experiment::Experiment;
+use threadcast_compare::experiment::Kind;
+use threadcast_compare::experiment::Times;
+use threadcast_compare::failure::Failure;
+use threadcast_compare::interval::parse_interval;
+use threadcast_compare::load;
+use threadcast_compare::load::Scenario;
+use threadcast_compare::load::Target;
+use threadcast_compare::manifest::Manifest;
+use threadcast_compare::report::charts;
+use threadcast_compare::report::readme;
+use threadcast_compare::results::Results;
+use threadcast_compare::runner;
+use threadcast_compare::runner::Trial;
+
+/// The manifest beside this crate's sources.
+const MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/variants.toml");
+/// Connections on which echoes go to and fro.
+const ECHO_SIZES: [usize; 3] = [1, 50, 500];
+/// Clients that watch while another one's handler blocks.
+const WATCHERS: usize = 50;
+/// Clients that do not read.
+const STALLED: usize = 10;
+/// Clients of a push, and rounds: in full, and in a hurry.
+const SIZES: [usize; 4] = [100, 1000, 5000, 15_000];
+const ROUNDS: usize = 5;
+const QUICK_SIZES: [usize; 2] = [100, 1000];
+const QUICK_ROUNDS: usize = 1;
+
+/// Measures threadcast beside other WebSocket servers that do the same job
+#[derive(Parser)]
+#[command(version)]
+struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measure all variants, and write results.json, charts and the README's section
+    Run(RunOptions),
+    /// Print the ratios that threadcast is held to, a line each
+    Bench {
+        #[command(flatten)]
+        which: Which,
+        /// Rounds in which the variants take turns
+        #[arg(long, default_value_t = ROUNDS)]
+        rounds: usize,
+    },
+    /// Write charts and the README's section again, from an earlier results.json
+    Report(Output),
+    /// Compare the ratios of two runs
+    Agree { first: PathBuf, second: PathBuf },
+    /// Load one server that runs already, and print the figures as JSON
+    Load {
+        #[command(flatten)]
+        target: Target,
+        #[command(subcommand)]
+        scenario: Scenario,
+    },
+}
+
+/// Which variants there are.
+#[derive(Args)]
+struct Which {
+    /// The manifest
+    #[arg(long, default_value = MANIFEST)]
+    manifest: PathBuf,
+    /// Directory of the built programs, instead of this program's own
+    #[arg(long)]
+    bin: Option<PathBuf>,
+}
+
+/// Where results go.
+#[derive(Args)]
+struct Output {
+    /// Directory for results.json and the charts
+    #[arg(long, default_value = "results")]
+    out: PathBuf,
+    /// README whose section between the markers is replaced
+    #[arg(long)]
+    readme: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct RunOptions {
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    output: Output,
+    /// A first impression, in less than three minutes
+    #[arg(long)]
+    quick: bool,
+    /// Numbers of clients to push to
+    #[arg(long, value_delimiter = ',')]
+    sizes: Vec<usize>,
+    /// Rounds in which the variants take turns
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Variants to measure, instead of all
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Experiments to make, instead of all but idle
+    #[arg(long, value_delimiter = ',', value_enum)]
+    experiments: Vec<Kind>,
+    /// Interval of the clocks where pushes are measured
+    #[arg(long, value_parser = parse_interval)]
+    interval: Option<std::time::Duration>,
+    /// Pushes to measure each time
+    #[arg(long)]
+    pushes: Option<usize>,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Options::parse().command {
+        Command::Run(options) => run(&options),
+        Command::Bench { which, rounds } => run_bench(&which, rounds),
+        Command::Report(output) => {
+            Results::read(&output.out.join("results.json")).and_then(|results| report(&results, &output))
+        }
+        Command::Agree { first, second } => run_agree(&first, &second),
+        Command::Load { target, scenario } => run_load(&target, &scenario),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &RunOptions) -> Result<(), Failure> {
+    let mut manifest = options.which.read()?;
+    manifest.keep(&options.only)?;
+    let (mut times, sizes, rounds) = if options.quick {
+        (Times::QUICK, QUICK_SIZES.as_slice(), QUICK_ROUNDS)
+    } else {
+        (Times::FULL, SIZES.as_slice(), ROUNDS)
+    };
+    times.interval = options.interval.unwrap_or(times.interval);
+    times.pushes = options.pushes.unwrap_or(times.pushes).max(1);
+    let sizes = if options.sizes.is_empty() { sizes } else { &options.sizes };
+    let rounds = options.rounds.unwrap_or(rounds).max(1);
+    let trials = options.trials(sizes);
+    runner::create_directory(&options.output.out)?;
+    let mut results = runner::run(&manifest, &trials, rounds, &times)?;
+    results.write(&options.output.out.join("results.json"))?;
+    report(&results, &options.output)
+}
+
+fn report(results: &Results, output: &Output) -> Result<(), Failure> {
+    charts::write(results, &output.out)?;
+    let Some(path) = &output.readme else {
+        return Ok(());
+    };
+    let charts = match path.parent() {
+        Some(parent) => output.out.strip_prefix(parent).unwrap_or(&output.out),
+        None => &output.out,
+    };
+    let section = readme::section(results, &charts.to_string_lossy());
+    readme::update(path, &section)
+}
+
+fn run_bench(which: &Which, rounds: usize) -> Result<(), Failure> {
+    let manifest = which.read()?;
+    let results = runner::run(&manifest, &bench::trials(), rounds.max(1), &Times::FULL)?;
+    for line in bench::lines(&results) {
+        println!("{line}");
+    }
+    Ok(())
+}
+
+fn run_agree(first: &Path, second: &Path) -> Result<(), Failure> {
+    let (lines, apart) = agree::compare(&Results::read(first)?, &Results::read(second)?);
+    for line in &lines {
+        println!("{line}");
+    }
+    match apart {
+        0 => Ok(()),
+        apart => Err(Failure::new(format!("{apart} of {} ratios are apart", lines.len()))),
+    }
+}
+
+fn run_load(target: &Target, scenario: &Scenario) -> Result<(), Failure> {
+    let figures = load::run(target, scenario)?;
+    println!("{}", serde_json::json!(figures));
+    Ok(())
+}
+
+impl Which {
+    fn read(&self) -> Result<Manifest, Failure> {
+        let bin = match &self.bin {
+            Some(bin) => bin.clone(),
+            None => runner::own_directory()?,
+        };
+        Manifest::read(&self.manifest, &bin)
+    }
+}
+
+impl RunOptions {
+    /// The experiments of this run, the small ones first.
+    fn trials(&self, sizes: &[usize]) -> Vec<Trial> {
+        let wanted = |kind| match self.experiments.as_slice() {
+            // How many are held takes too long for a first impression.
+            [] => !(self.quick && kind == Kind::Hold),
+            kinds => kinds.contains(&kind),
+        };
+        let mut experiments: Vec<_> = sizes.iter().map(|size| Experiment::new(Kind::Push, *size)).collect();
+        experiments.extend(ECHO_SIZES.map(|size| Experiment::new(Kind::Echo, size)));
+        experiments.push(Experiment::new(Kind::Blocked, WATCHERS));
+        experiments.push(Experiment::new(Kind::Stalled, STALLED));
+        experiments.push(Experiment::new(Kind::Hold, bench::ATTEMPTS));
+        if self.experiments.contains(&Kind::Idle) {
+            experiments.extend(sizes.iter().map(|size| Experiment::new(Kind::Idle, *size)));
+        }
+        let wanted = experiments.into_iter().filter(|experiment| wanted(experiment.kind));
+        wanted.map(|experiment| Trial { experiment, only: Vec::new() }).collect()
+    }
+}

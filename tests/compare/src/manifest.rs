@@ -1,0 +1,155 @@
+//! `variants.toml`: the servers that are compared. Whoever wants another one adds a row.
+
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+use std::process::Stdio;
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::experiment::Kind;
+use crate::failure::Failure;
+use crate::failure::While;
+
+/// How a server gives its clients their turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Model {
+    /// Blocking threads.
+    Threads,
+    /// An event loop, or several.
+    Loop,
+}
+
+/// A row of the manifest.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Variant {
+    /// Name in tables and charts.
+    pub name: String,
+    /// Threads or loop.
+    pub kind: Model,
+    /// Program and arguments. `{bin}` is where this program's binary is, `{here}` where the manifest is.
+    pub command: Vec<String>,
+    /// The argument that the port follows.
+    pub port: String,
+    /// A command that succeeds where the variant is installed, and prints its version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<String>,
+    /// How to install what is missing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub install: String,
+    /// The experiments that it takes part in; all of them if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub measures: Vec<Kind>,
+}
+
+/// The rows, and the directories that their commands speak of.
+#[derive(Debug, Clone)]
+pub struct Manifest {
+    /// The rows in order.
+    pub variants: Vec<Variant>,
+    bin: PathBuf,
+    here: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    variant: Vec<Variant>,
+}
+
+impl Manifest {
+    /// Reads the manifest at `path`; `bin` is the directory of the built programs.
+    pub fn read(path: &Path, bin: &Path) -> Result<Self, Failure> {
+        let what = format!("read {}", path.display());
+        let text = fs::read_to_string(path).doing(&what)?;
+        let file: File = toml::from_str(&text).doing(&what)?;
+        let path = path.canonicalize().doing(&what)?;
+        let manifest = Self {
+            variants: file.variant,
+            bin: bin.to_owned(),
+            here: path.parent().unwrap_or(&path).to_owned(),
+        };
+        for (index, variant) in manifest.variants.iter().enumerate() {
+            let earlier = &manifest.variants[..index];
+            if earlier.iter().any(|other| other.name == variant.name) {
+                let line = format!("{what}: two variants are named `{}`", variant.name);
+                return Err(Failure::new(line));
+            }
+            if variant.command.is_empty() {
+                let line = format!("{what}: `{}` has no command", variant.name);
+                return Err(Failure::new(line));
+            }
+        }
+        Ok(manifest)
+    }
+
+    /// Keeps the variants of these names, all of them if there are none.
+    pub fn keep(&mut self, names: &[String]) -> Result<(), Failure> {
+        for name in names {
+            if !self.variants.iter().any(|variant| variant.name == *name) {
+                let line = format!("there is no variant `{name}` in the manifest");
+                return Err(Failure::new(line));
+            }
+        }
+        self.variants.retain(|variant| names.is_empty() || names.contains(&variant.name));
+        Ok(())
+    }
+
+    /// The directory of the manifest.
+    pub fn here(&self) -> &Path {
+        &self.here
+    }
+
+    /// A command of the manifest, ready to be started.
+    pub fn command(&self, words: &[String]) -> Command {
+        let words: Vec<_> = words.iter().map(|word| self.fill(word)).collect();
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).stdin(Stdio::null());
+        command
+    }
+
+    /// The version of an installed variant; otherwise how to install it.
+    pub fn installed(&self, variant: &Variant) -> Result<String, String> {
+        let hint = || match variant.install.as_str() {
+            "" => format!("cannot run `{}`", variant.command[0]),
+            hint => hint.to_owned(),
+        };
+        let check = match variant.needs.as_slice() {
+            [] => {
+                return self.program_exists(variant).then(String::new).ok_or_else(hint);
+            }
+            check => check,
+        };
+        match self.command(check).output() {
+            Ok(output) if output.status.success() => {
+                let text = String::from_utf8_lossy(&output.stdout);
+                Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+            }
+            _ => Err(hint()),
+        }
+    }
+
+    fn program_exists(&self, variant: &Variant) -> bool {
+        let program = self.fill(&variant.command[0]);
+        if program.contains('/') {
+            return Path::new(&program).exists();
+        }
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).any(|directory| directory.join(&program).exists())
+    }
+
+    fn fill(&self, word: &str) -> String {
+        word.replace("{bin}", &self.bin.to_string_lossy()).replace("{here}", &self.here.to_string_lossy())
+    }
+}
+
+impl Variant {
+    /// Whether it takes part in this kind of experiment.
+    pub fn takes_part_in(&self, kind: Kind) -> bool {
+        self.measures.is_empty() || self.measures.contains(&kind)
+    }
+}

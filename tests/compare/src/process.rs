@@ -1,0 +1,141 @@
+//! What the kernel tells about a process: CPU time, memory, threads, context switches.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::time::ClockId;
+use nix::time::clock_getcpuclockid;
+use nix::unistd::Pid;
+
+use crate::failure::Failure;
+use crate::failure::While;
+
+/// Kernel memory that each thread's stack takes, on x86-64 and on 64-bit ARM.
+pub const KERNEL_STACK_KIB: f64 = 16.0;
+
+/// Memory of a process at one moment, in KiB.
+#[derive(Debug, Clone, Copy)]
+pub struct Memory {
+    /// Pages that are in memory.
+    pub resident: f64,
+    /// The tables that map them.
+    pub page_tables: f64,
+    /// Threads, of which each has a stack in the kernel.
+    pub threads: f64,
+}
+
+/// A running process.
+#[derive(Debug, Clone, Copy)]
+pub struct Process(u32);
+
+impl Process {
+    /// The process with this id.
+    pub fn new(id: u32) -> Self {
+        Self(id)
+    }
+
+    /// CPU time that all its threads used so far, those that have ended included.
+    pub fn cpu(self) -> Result<Duration, Failure> {
+        let what = format!("read the CPU clock of process {}", self.0);
+        let clock = clock_getcpuclockid(Pid::from_raw(self.0 as i32)).doing(&what)?;
+        read_clock(clock).doing(&what)
+    }
+
+    /// Its memory now.
+    pub fn memory(self) -> Result<Memory, Failure> {
+        let path = self.directory().join("status");
+        let status = fs::read_to_string(&path).doing(format!("read {}", path.display()))?;
+        let field = |name| {
+            number_of(&status, name)
+                .ok_or_else(|| Failure::new(format!("process {} has ended, or has no {name}", self.0)))
+        };
+        Ok(Memory { resident: field("VmRSS:")?, page_tables: field("VmPTE:")?, threads: field("Threads:")? })
+    }
+
+    /// Times that a thread of it was put on a core so far. Threads that have ended are left out.
+    pub fn switches(self) -> Result<f64, Failure> {
+        let path = self.directory().join("task");
+        let threads = fs::read_dir(&path).doing(format!("read {}", path.display()))?;
+        let mut switches = 0.0;
+        for thread in threads.flatten() {
+            switches += switches_of(&thread.path()).unwrap_or(0.0);
+        }
+        Ok(switches)
+    }
+
+    /// Files and sockets that it has open.
+    pub fn descriptors(self) -> Result<f64, Failure> {
+        let path = self.directory().join("fd");
+        let open = fs::read_dir(&path).doing(format!("read {}", path.display()))?;
+        Ok(open.count() as f64)
+    }
+
+    fn directory(self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}", self.0))
+    }
+}
+
+/// What the calling process, which has a single thread, had of its core so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OwnUse {
+    /// Time on a core.
+    pub cpu: Duration,
+    /// The same, with the time that it waited for one.
+    pub wanted: Duration,
+}
+
+impl OwnUse {
+    /// The use until now.
+    pub fn now() -> Self {
+        let cpu = read_clock(ClockId::CLOCK_PROCESS_CPUTIME_ID).unwrap_or_default();
+        let line = fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
+        let waited = line.split_whitespace().nth(1);
+        let waited = waited.and_then(|text| text.parse().ok()).unwrap_or(0);
+        let wanted = cpu + Duration::from_nanos(waited);
+        Self { cpu, wanted }
+    }
+
+    /// What was used from `earlier` on, as shares of `time`.
+    pub fn since(self, earlier: Self, time: Duration) -> (f64, f64) {
+        let cpu = self.cpu.saturating_sub(earlier.cpu);
+        let wanted = self.wanted.saturating_sub(earlier.wanted);
+        (cpu.div_duration_f64(time), wanted.div_duration_f64(time))
+    }
+}
+
+fn read_clock(clock: ClockId) -> nix::Result<Duration> {
+    Ok(Duration::from(clock.now()?))
+}
+
+/// A thread's switches: the third number of `schedstat`, or the two counts in `status` on kernels
+/// without it. None if the thread has ended in between.
+fn switches_of(thread: &std::path::Path) -> Option<f64> {
+    if let Ok(line) = fs::read_to_string(thread.join("schedstat")) {
+        return line.split_whitespace().nth(2)?.parse().ok();
+    }
+    let status = fs::read_to_string(thread.join("status")).ok()?;
+    let voluntary = number_of(&status, "voluntary_ctxt_switches:")?;
+    Some(voluntary + number_of(&status, "nonvoluntary_ctxt_switches:")?)
+}
+
+/// The number behind `name` at the start of a line.
+fn number_of(status: &str, name: &str) -> Option<f64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_sees_itself() {
+        let process = Process::new(std::process::id());
+        let memory = process.memory().unwrap();
+        assert!(memory.resident > 100.0 && memory.page_tables > 0.0 && memory.threads >= 1.0);
+        assert!(process.switches().unwrap() >= 1.0);
+        assert!(process.descriptors().unwrap() >= 3.0);
+        assert!(process.cpu().unwrap() <= OwnUse::now().wanted);
+    }
+}

@@ -1,0 +1,127 @@
+//! Charts of bars: beside one another, or stacked.
+
+use plotters::prelude::*;
+use plotters::style::text_anchor::HPos;
+
+use crate::experiment::Experiment;
+use crate::failure::Failure;
+use crate::failure::While;
+use crate::report::numbers::number;
+use crate::report::palette::COLOURS;
+use crate::report::palette::INK;
+use crate::report::palette::NAMES;
+use crate::report::palette::TITLE;
+use crate::report::palette::WIDTH;
+use crate::report::palette::ink;
+use crate::results::Results;
+
+/// Height of a bar, in pixels.
+const BAR: i32 = 14;
+/// Room between the bars of two variants.
+const GAP: i32 = 10;
+/// Room for the number behind the longest bar.
+const NUMBER: i32 = 90;
+/// Room for the name of a part.
+const PART: i32 = 180;
+/// Colours of the parts: orange, blue, grey.
+const PARTS: [RGBColor; 3] = [COLOURS[0], COLOURS[3], COLOURS[2]];
+
+/// What a chart shows.
+pub struct Bars<'a> {
+    /// The experiment.
+    pub experiment: Experiment,
+    /// The heading.
+    pub title: &'a str,
+    /// Names and figures of the bars of each variant, three at most.
+    pub parts: &'a [(&'a str, &'a str)],
+    /// Whether they are parts of a sum.
+    pub stacked: bool,
+}
+
+/// A variant, and its values.
+type Row<'a> = (&'a str, Vec<f64>);
+/// What is drawn on.
+type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+
+impl Bars<'_> {
+    /// The chart as SVG; None if there are no figures.
+    pub fn draw(&self, results: &Results) -> Result<Option<String>, Failure> {
+        let rows = self.rows(results);
+        let most = rows.iter().map(|(_, values)| self.length(values)).fold(0.0, f64::max);
+        if most == 0.0 {
+            return Ok(None);
+        }
+        let bars = if self.stacked { 1 } else { self.parts.len() as i32 };
+        let step = bars * BAR + GAP;
+        let height = TITLE + rows.len() as i32 * step + GAP;
+        let scale = f64::from(WIDTH as i32 - NAMES - NUMBER) / most;
+        let mut svg = String::new();
+        let area = SVGBackend::with_string(&mut svg, (WIDTH, height as u32)).into_drawing_area();
+        self.draw_head(&area)?;
+        for (place, (name, values)) in rows.iter().enumerate() {
+            let top = TITLE + place as i32 * step;
+            let middle = top + bars * BAR / 2;
+            let name = Text::new((*name).to_owned(), (NAMES - 10, middle), ink(HPos::Right));
+            area.draw(&name).doing(self.title)?;
+            self.draw_row(&area, top, values, scale)?;
+        }
+        drop(area);
+        Ok(Some(svg))
+    }
+
+    fn draw_head(&self, area: &Area<'_>) -> Result<(), Failure> {
+        let heading = ("sans-serif", 17).into_font().color(&INK);
+        let title = Text::new(self.title.to_owned(), (12, 10), heading);
+        area.draw(&title).doing(self.title)?;
+        for ((name, _), (place, colour)) in self.parts.iter().zip(PARTS.iter().enumerate()) {
+            let x = NAMES + place as i32 * PART;
+            let mark = Rectangle::new([(x, 40), (x + 14, 52)], colour.filled());
+            area.draw(&mark).doing(self.title)?;
+            let text = Text::new((*name).to_owned(), (x + 22, 46), ink(HPos::Left));
+            area.draw(&text).doing(self.title)?;
+        }
+        Ok(())
+    }
+
+    fn draw_row(&self, area: &Area<'_>, top: i32, values: &[f64], scale: f64) -> Result<(), Failure> {
+        let (mut x, mut y) = (NAMES, top);
+        for (value, colour) in values.iter().zip(PARTS) {
+            let end = x + (value * scale).round() as i32;
+            let bar = Rectangle::new([(x, y), (end, y + BAR - 2)], colour.filled());
+            area.draw(&bar).doing(self.title)?;
+            if self.stacked {
+                x = end;
+            } else {
+                self.draw_number(area, (end, y), *value)?;
+                y += BAR;
+            }
+        }
+        if self.stacked {
+            self.draw_number(area, (x, y), self.length(values))?;
+        }
+        Ok(())
+    }
+
+    /// Writes a number behind the end of a bar.
+    fn draw_number(&self, area: &Area<'_>, (x, y): (i32, i32), value: f64) -> Result<(), Failure> {
+        let text = Text::new(number(value), (x + 6, y + BAR / 2), ink(HPos::Left));
+        area.draw(&text).doing(self.title)
+    }
+
+    /// The variants that serve clients, which the floor does not, and that have figures.
+    fn rows<'a>(&self, results: &'a Results) -> Vec<Row<'a>> {
+        let entries = results.variants_with(self.experiment, self.parts[0].1);
+        let served = entries.into_iter().filter(|entry| entry.name != "floor");
+        let rows = served.map(|entry| {
+            let value = |figure| results.median(&entry.name, self.experiment, figure);
+            let values = self.parts.iter().map(|(_, figure)| value(figure).unwrap_or(0.0).max(0.0));
+            (entry.name.as_str(), values.collect())
+        });
+        rows.collect()
+    }
+
+    /// How long a variant's longest bar is.
+    fn length(&self, values: &[f64]) -> f64 {
+        if self.stacked { values.iter().sum() } else { values.iter().copied().fold(0.0, f64::max) }
+    }
+}

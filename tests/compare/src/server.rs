@@ -1,0 +1,124 @@
+//! A variant as a running process.
+
+use std::io::BufRead;
+use std::io::BufReader;
+use std::net::Ipv4Addr;
+use std::net::SocketAddr;
+use std::net::TcpListener;
+use std::net::TcpStream;
+use std::process::Child;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
+
+use crate::experiment::Setup;
+use crate::failure::Failure;
+use crate::failure::While;
+use crate::interval::show_interval;
+use crate::manifest::Manifest;
+use crate::manifest::Variant;
+
+/// Time that a server has until its port accepts connections.
+const READY_DEADLINE: Duration = Duration::from_secs(20);
+/// Pause between two looks at a port that does not accept yet.
+const READY_PAUSE: Duration = Duration::from_millis(10);
+/// Time that a crashing server has to end after its connections did.
+const LAST_BREATH: Duration = Duration::from_secs(1);
+
+/// A server; ends when this is dropped.
+pub struct Server {
+    child: Child,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The last line that it wrote to stderr: written by the thread that reads them.
+    last_words: Arc<Mutex<String>>,
+    /// Disconnected when stderr has ended, which is when the process has.
+    stderr_open: mpsc::Receiver<()>,
+}
+
+impl Server {
+    /// Starts a variant, and waits until its port accepts connections.
+    pub fn start(manifest: &Manifest, variant: &Variant, setup: &Setup) -> Result<Self, Failure> {
+        let address = free_address()?;
+        let mut command = manifest.command(&variant.command);
+        command.arg(&variant.port).arg(address.port().to_string());
+        command.arg("--interval").arg(show_interval(setup.interval));
+        if setup.pad > 0 {
+            command.arg("--pad").arg(setup.pad.to_string());
+        }
+        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        let mut child = child.doing(format!("start {}", variant.name))?;
+        let last_words = Arc::default();
+        let (sender, stderr_open) = mpsc::channel();
+        if let Some(stderr) = child.stderr.take() {
+            let last_words = Arc::clone(&last_words);
+            thread::spawn(move || keep_last_line(BufReader::new(stderr), &last_words, sender));
+        }
+        let mut server = Self { child, address, last_words, stderr_open };
+        server.await_readiness()?;
+        Ok(server)
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How it ended, if it did: now, or within a second if it `seems` so.
+    pub fn crash(&mut self, seems: bool) -> Option<String> {
+        if seems {
+            let _ = self.stderr_open.recv_timeout(LAST_BREATH);
+        }
+        let status = self.child.try_wait().ok()??;
+        // What it said last may still be on its way.
+        let _ = self.stderr_open.recv_timeout(LAST_BREATH);
+        let words = self.last_words.lock().unwrap_or_else(PoisonError::into_inner);
+        match words.as_str() {
+            "" => Some(format!("crashed: {status}")),
+            words => Some(format!("crashed: {status}: {words}")),
+        }
+    }
+
+    fn await_readiness(&mut self) -> Result<(), Failure> {
+        let deadline = Instant::now() + READY_DEADLINE;
+        while TcpStream::connect(self.address).is_err() {
+            if let Some(crash) = self.crash(false) {
+                return Err(Failure::new(crash));
+            }
+            if Instant::now() > deadline {
+                let seconds = READY_DEADLINE.as_secs();
+                return Err(Failure::new(format!("its port was not open after {seconds} s")));
+            }
+            let _ = self.stderr_open.recv_timeout(READY_PAUSE);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A local address whose port nobody uses at the moment.
+fn free_address() -> Result<SocketAddr, Failure> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).doing("find a free port")?;
+    listener.local_addr().doing("find a free port")
+}
+
+/// Reads lines until the end, and keeps the last that is not empty. `_open` tells when that is.
+fn keep_last_line(lines: impl BufRead, last: &Mutex<String>, _open: mpsc::Sender<()>) {
+    for line in lines.split(b'\n').map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line).trim().to_owned();
+        if !line.is_empty() {
+            *last.lock().unwrap_or_else(PoisonError::into_inner) = line;
+        }
+    }
+}

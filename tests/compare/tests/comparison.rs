@@ -1,0 +1,115 @@
+//! What the comparison must notice: servers that are slow, that drop ticks, that crash, that are not
+//! there. All of them are one small Python file, known by their manifest only.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::process::Output;
+
+use threadcast_compare::experiment::Experiment;
+use threadcast_compare::experiment::Kind;
+use threadcast_compare::figures;
+use threadcast_compare::results::Results;
+
+const CLIENTS: usize = 20;
+const PUSHES: usize = 20;
+
+/// Runs the comparison's program in a directory of its own, which it gives back with the output.
+fn compare(name: &str, arguments: &[&str]) -> (PathBuf, Output) {
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&directory).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_threadcast-compare"))
+        .args(["run", "--manifest"])
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/variants.toml"))
+        .arg("--out")
+        .arg(&directory)
+        .args(["--rounds", "1", "--interval", "200ms"])
+        .args(["--sizes", &CLIENTS.to_string()])
+        .args(["--pushes", &PUSHES.to_string()])
+        .args(arguments)
+        .output()
+        .expect("the comparison starts");
+    (directory, output)
+}
+
+/// Pushes to these variants, and gives back the results.
+fn push(name: &str, variants: &str) -> Results {
+    let (directory, output) = compare(name, &["--experiments", "push", "--only", variants]);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaint}");
+    Results::read(&directory.join("results.json")).unwrap()
+}
+
+fn figure(results: &Results, variant: &str, figure: &str) -> f64 {
+    let experiment = Experiment::new(Kind::Push, CLIENTS);
+    let found = results.median(variant, experiment, figure);
+    found.unwrap_or_else(|| panic!("{variant} has no {figure}: {:?}", results.samples))
+}
+
+#[test]
+fn a_slowed_variant_comes_out_slower() {
+    let results = push("slowed", "one-file,slowed");
+    for (name, least) in [(figures::CPU_MS, 8.0), (figures::SPREAD_MS, 8.0)] {
+        // 500 microseconds more for each of 20 clients are 10 ms more for each round.
+        let (plain, slowed) = (figure(&results, "one-file", name), figure(&results, "slowed", name));
+        assert!(slowed > plain + least, "{name}: {plain}, slowed {slowed}");
+    }
+}
+
+#[test]
+fn dropped_ticks_are_missed_ticks() {
+    let results = push("dropping", "one-file,dropping,skipping");
+    let expected = (CLIENTS * PUSHES) as f64;
+    assert_eq!(figure(&results, "one-file", figures::EXPECTED), expected);
+    assert_eq!(figure(&results, "one-file", figures::MISSED), 0.0);
+    let dropped = figure(&results, "dropping", figures::MISSED);
+    assert_eq!(dropped, expected / 10.0, "every tenth tick");
+    // Whole rounds: of 20 that come, at least 2 are after one that did not.
+    let skipped = figure(&results, "skipping", figures::MISSED);
+    assert!(skipped >= 2.0 * CLIENTS as f64, "{skipped}");
+}
+
+#[test]
+fn a_crash_is_reported_as_a_crash() {
+    let results = push("crashing", "crashing,one-file");
+    let sample = |name| results.samples.iter().find(|sample| sample.variant == name);
+    let failed = sample("crashing").unwrap().failed.clone().unwrap();
+    assert!(failed.starts_with("crashed: signal: 6"), "{failed}");
+    assert!(failed.ends_with("told to crash"), "{failed}");
+    assert_eq!(sample("one-file").unwrap().failed, None);
+}
+
+#[test]
+fn a_foreign_server_takes_part_by_its_manifest_alone() {
+    let experiments = ["--experiments", "push,echo,blocked,stalled", "--quick", "--only", "one-file,absent"];
+    let readme = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("README.md");
+    std::fs::write(&readme, "# A\n<!-- compare:begin -->\n<!-- compare:end -->\n").unwrap();
+    let mut arguments = experiments.to_vec();
+    arguments.extend(["--readme", readme.to_str().unwrap()]);
+    let (directory, output) = compare("foreign", &arguments);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaint}");
+
+    let results = Results::read(&directory.join("results.json")).unwrap();
+    for sample in &results.samples {
+        assert_eq!(sample.failed, None, "{}", sample.experiment);
+    }
+    let gap = results.median("one-file", Experiment::new(Kind::Blocked, 50), figures::SLEEP_GAP_MS);
+    assert!(gap.unwrap() < 450.0, "others wait for a sleeping thread");
+    assert!(results.median("one-file", Experiment::new(Kind::Echo, 50), figures::RATE) > Some(0.0));
+    for chart in ["cpu.svg", "spread.svg", "echo.svg", "memory.svg", "blocked.svg"] {
+        let svg = std::fs::read_to_string(directory.join(chart)).unwrap();
+        assert!(svg.contains("one-file"), "{chart}");
+    }
+    let readme = std::fs::read_to_string(readme).unwrap();
+    for wanted in ["foreign/cpu.svg", "| one-file |", "not measured: `fetch it"] {
+        assert!(readme.contains(wanted), "{wanted} in:\n{readme}");
+    }
+}
+
+#[test]
+fn wrong_names_are_one_clear_line() {
+    let (_, output) = compare("wrong", &["--only", "nobody"]);
+    assert!(!output.status.success());
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(complaint, "there is no variant `nobody` in the manifest\n");
+}
