@@ -223,16 +223,8 @@ fn a_second_signal_exits_at_once() {
     assert_eq!(program.wait().code(), Some(130));
 }
 
-/// Runs to its end: exit code, and all that it printed.
 fn run(args: &[&str]) -> (Option<i32>, Vec<String>) {
-    let mut program = Program::spawn(Program::command().args(args));
-    let code = program.wait().code();
-    let mut lines = program.lines();
-    eventually("its output", || {
-        lines = program.lines();
-        !lines.is_empty()
-    });
-    (code, lines)
+    Program::spawn(Program::command().args(args)).run_to_its_end()
 }
 
 #[test]

@@ -20,8 +20,8 @@ use crate::web::error::Error;
 use crate::web::message::MAX_CONTROL;
 use crate::web::wire::Frame;
 
-/// Bytes of the buffer that `client-N` has on its stack for what it receives.
-pub(crate) const RECEIVE: usize = 4096;
+/// Bytes that `client-N` receives at a time.
+const RECEIVE: usize = 1024;
 /// A frame with more than this still to come is received in larger pieces than [`RECEIVE`].
 pub(crate) const LARGE: u64 = 16 * 1024;
 /// The size of those pieces.
@@ -44,11 +44,10 @@ pub(crate) struct FrameStream<'a> {
     connection: &'a Connection,
     keepalive: Keepalive,
     scanner: Scanner,
-    /// What came with the head, then, while a large frame comes in, what it needs.
-    heap: Vec<u8>,
-    stack: &'a mut [u8; RECEIVE],
-    /// `start..end` is received and not yet handed out, of `heap` if `on_heap`, else of `stack`.
-    on_heap: bool,
+    /// `start..end` is received and not yet handed out. As long as what came with the head, then
+    /// [`RECEIVE`], or [`LARGE_RECEIVE`] while a large frame comes in. On the heap, where it costs what
+    /// it is; on the stack it would cost whole pages.
+    buffer: Vec<u8>,
     start: usize,
     end: usize,
 }
@@ -57,14 +56,13 @@ impl<'a> FrameStream<'a> {
     /// `early` came with the head of the request, and is read first.
     pub(crate) fn new(
         connection: &'a Connection,
-        stack: &'a mut [u8; RECEIVE],
         early: Vec<u8>,
         max_message: usize,
         keepalive: Keepalive,
     ) -> FrameStream<'a> {
         let scanner = Scanner { max_message: max_message as u64, ..Scanner::default() };
         let end = early.len();
-        FrameStream { connection, keepalive, scanner, heap: early, stack, on_heap: true, start: 0, end }
+        FrameStream { connection, keepalive, scanner, buffer: early, start: 0, end }
     }
 
     /// The code in the peer's Close frame, as it was sent.
@@ -79,16 +77,13 @@ impl<'a> FrameStream<'a> {
         if !self.connection.outbox().wait_for_room() {
             return Err(ErrorKind::ConnectionAborted.into());
         }
-        self.on_heap = self.scanner.left > LARGE;
-        if !self.on_heap {
-            self.heap = Vec::new();
-        } else if self.heap.len() < LARGE_RECEIVE {
-            self.heap = vec![0; LARGE_RECEIVE];
+        let length = if self.scanner.left > LARGE { LARGE_RECEIVE } else { RECEIVE };
+        if self.buffer.len() != length {
+            self.buffer = vec![0; length];
         }
         let mut pinged = false;
         let received = loop {
-            let buffer: &mut [u8] = if self.on_heap { &mut self.heap } else { self.stack };
-            match (&self.connection.socket().stream).read(buffer) {
+            match (&self.connection.socket().stream).read(&mut self.buffer) {
                 Ok(received) => break received,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // The read timeout is the ping interval: the client has been silent for that long.
@@ -128,8 +123,7 @@ impl Read for FrameStream<'_> {
         if self.start == self.end {
             self.receive()?;
         }
-        let received =
-            if self.on_heap { &self.heap[self.start..self.end] } else { &self.stack[self.start..self.end] };
+        let received = &self.buffer[self.start..self.end];
         let offered = &received[..received.len().min(into.len())];
         let taken = self.scanner.scan(offered)?;
         into[..taken].copy_from_slice(&offered[..taken]);

@@ -35,11 +35,15 @@ pub(crate) fn accept(request: &Request, handler: &mut dyn WebSocketHandler) -> R
     if origin.is_some_and(|origin| !handler.check_origin(request, &origin)) {
         return Err(Error::refused(403, "Cross origin websockets not allowed"));
     }
+    // tungstenite looks at the first line of each header only; these two are checked, and may be lists.
     let mut plain = http::Request::new(());
-    *plain.headers_mut() = request.headers().clone();
-    // Checked above, and lists are fine there; tungstenite looks at the first line only.
     plain.headers_mut().insert("Connection", HeaderValue::from_static("Upgrade"));
     plain.headers_mut().insert("Upgrade", HeaderValue::from_static("websocket"));
+    for name in ["Sec-WebSocket-Version", "Sec-WebSocket-Key"] {
+        if let Some(value) = request.headers().get(name) {
+            plain.headers_mut().insert(name, value.clone());
+        }
+    }
     let mut switching = create_response(&plain).map_err(refusal)?;
     let offered = request.header("Sec-WebSocket-Protocol").unwrap_or_default();
     let offered: Vec<_> = offered.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();

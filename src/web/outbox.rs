@@ -235,8 +235,8 @@ impl<W: Wire> Drain<W> {
 
     /// `sent` bytes are out. True if the frame was complete; then the next one is here, or `done`.
     fn advance(&mut self, sent: usize) -> bool {
-        self.bytes = self.bytes.slice(sent..);
-        if !self.bytes.is_empty() {
+        if sent < self.bytes.len() {
+            self.bytes = self.bytes.slice(sent..);
             return false;
         }
         let before = self.outbox.backlog.written(self.cost);

@@ -32,7 +32,7 @@ impl Request {
     /// Reads a head from the front of `bytes`, and says how many bytes it took; `None` while the end
     /// of it has not arrived. The error is the refusal that the client earned (400 or 431).
     pub(crate) fn parse(bytes: &[u8], peer: SocketAddr) -> Result<Option<(Request, usize)>> {
-        let mut lines = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut lines = vec![httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut head = httparse::Request::new(&mut lines);
         // No further than the limit, so that what came with the same read behind it changes nothing.
         let length = match head.parse(&bytes[..bytes.len().min(MAX_HEAD)]) {

@@ -24,7 +24,6 @@ use crate::web::exchange::Exchange;
 use crate::web::frames::FrameStream;
 use crate::web::frames::Keepalive;
 use crate::web::frames::LARGE;
-use crate::web::frames::RECEIVE;
 use crate::web::handler::WebSocketHandler;
 use crate::web::handshake;
 use crate::web::message::MAX_CONTROL;
@@ -32,7 +31,7 @@ use crate::web::message::Message;
 use crate::web::request::Request;
 
 /// Bytes that tungstenite reads at a time, from our buffer; it allocates as many for each client.
-const TUNGSTENITE_READ: usize = 1024;
+const TUNGSTENITE_READ: usize = 256;
 
 /// A handler from `open` to `on_close`, which runs when this is dropped, so it always does.
 pub(crate) struct Session<'a> {
@@ -76,11 +75,10 @@ impl<'a> Session<'a> {
 
     /// The read loop, and the Close frame that its end calls for. `early` came in with the head.
     pub(crate) fn run(mut self, early: Vec<u8>) {
-        let mut buffer = [0; RECEIVE];
         let timeout = self.settings.ping_timeout.or(self.settings.ping_interval);
         let keepalive = Keepalive { interval: self.settings.ping_interval, timeout };
         let max = self.settings.max_message;
-        let mut stream = FrameStream::new(self.connection, &mut buffer, early, max, keepalive);
+        let mut stream = FrameStream::new(self.connection, early, max, keepalive);
         if let End::Fail(code, reason) = self.read_loop(&mut stream) {
             log::debug!("{}: closing with {code} {reason}", self.connection);
             // Refused if a Close is out already: then there is nothing to add.

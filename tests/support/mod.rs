@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::sync::Condvar;
 use std::sync::Mutex;
 use std::thread;
+use std::thread::JoinHandle;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -308,6 +309,7 @@ pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
 pub struct Program {
     child: Child,
     output: Arc<Output>,
+    collectors: Vec<JoinHandle<()>>,
 }
 
 #[derive(Default)]
@@ -332,9 +334,11 @@ impl Program {
     pub fn spawn(command: &mut Command) -> Program {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
         let output = Arc::new(Output::default());
-        collect(child.stdout.take().expect("piped"), output.clone());
-        collect(child.stderr.take().expect("piped"), output.clone());
-        Program { child, output }
+        let collectors = vec![
+            collect(child.stdout.take().expect("piped"), output.clone()),
+            collect(child.stderr.take().expect("piped"), output.clone()),
+        ];
+        Program { child, output, collectors }
     }
 
     /// Where it listens, from its first line.
@@ -373,6 +377,15 @@ impl Program {
         rustix::process::kill_process(pid, signal).expect("signals");
     }
 
+    /// Its exit code, and all that it printed, once it has ended.
+    pub fn run_to_its_end(mut self) -> (Option<i32>, Vec<String>) {
+        let code = self.wait().code();
+        for collector in self.collectors.drain(..) {
+            collector.join().expect("reads to the end");
+        }
+        (code, self.lines())
+    }
+
     /// Its exit status, once it has one.
     pub fn wait(&mut self) -> ExitStatus {
         let mut status = None;
@@ -391,13 +404,13 @@ impl Drop for Program {
     }
 }
 
-fn collect(stream: impl Read + Send + 'static, output: Arc<Output>) {
+fn collect(stream: impl Read + Send + 'static, output: Arc<Output>) -> JoinHandle<()> {
     thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(std::result::Result::ok) {
             output.lines.lock().unwrap().push(line);
             output.changed.notify_all();
         }
-    });
+    })
 }
 
 /// Blocks until `done`, which nobody signals, such as a count in `/proc`.
