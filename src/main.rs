@@ -26,6 +26,7 @@ use threadcast::clock::clients::Clients;
 use threadcast::clock::handlers;
 use threadcast::clock::logging;
 use threadcast::clock::options::Options;
+use threadcast::clock::send_thread::Rounds;
 use threadcast::clock::send_thread::SendThread;
 use threadcast::lab::commands;
 use threadcast::lab::echo::EchoHandler;
@@ -57,8 +58,8 @@ fn run(options: &Options) -> Result<()> {
     let mut signals = signals()?;
     let clients = Arc::new(Clients::new());
     let server = Server::bind(&addresses(options)[..], application(options, &clients)?)?;
-    let send = SendThread::start(clients, options.interval, options.pad)
-        .map_err(Error::io("cannot start the thread send"))?;
+    let rounds = Rounds { interval: options.interval, width: options.pad, threads: options.push_threads };
+    let send = SendThread::start(clients, rounds).map_err(Error::io("cannot start the thread send"))?;
     announce(&server);
     signals.forever().next();
     log::info!("shutting down; a second signal ends at once");

@@ -67,21 +67,17 @@ fn every_client_gets_the_time_as_python_prints_it_one_payload_a_round() {
 }
 
 #[test]
-fn ten_pushes_are_a_second_apart() {
+fn ten_pushes_are_a_second_apart_and_do_not_drift() {
     let program = Program::start(&[]);
     let mut client = client(&program, "A");
     client.frame();
     let times: Vec<_> = (0..10).map(|_| (client.frame(), Instant::now()).1).collect();
-    let total = times[9] - times[0];
-    // The mean is what the server answers for; one arrival alone is also the test machine's doing.
-    assert!(
-        total.abs_diff(Duration::from_secs(9)) < Duration::from_millis(50),
-        "nine intervals took {total:?}"
-    );
-    let gaps: Vec<_> = times.windows(2).map(|two| two[1] - two[0]).collect();
-    let on_time =
-        gaps.iter().filter(|gap| gap.abs_diff(Duration::from_secs(1)) < Duration::from_millis(50)).count();
-    assert!(on_time >= 7, "{gaps:?}");
+    // How far each one is from its second, seen from the first. On a machine that is busy with other tests
+    // some are late; a server that drifts, or sleeps too long, is late with all.
+    let off = (0..10u32).map(|n| (times[n as usize] - times[0]).abs_diff(Duration::from_secs(n.into())));
+    let mut off: Vec<_> = off.collect();
+    off.sort();
+    assert!(off[5] < Duration::from_millis(50), "{off:?}");
 }
 
 #[test]
@@ -340,6 +336,49 @@ fn in_the_lab_a_handler_sleeps_or_spins_when_it_is_told_to_and_delays_nobody() {
         assert!(begun.elapsed() >= Duration::from_millis(300), "{command}");
         assert!(pushes > 1, "its own client still gets pushes");
         other.frame();
+    }
+}
+
+#[test]
+fn a_handler_that_panics_is_named_in_the_log_and_takes_nobody_with_it() {
+    let program = Program::start(&["--lab", "--interval", "50ms"]);
+    let (mut doomed, mut other) = (client(&program, "A"), client(&program, "B"));
+    doomed.send_frame(0x81, "panic");
+    while doomed.frame() != close_frame(1011, "internal error") {}
+    let line = program.wait_for_line("the handler panicked in on_message: told to panic");
+    assert!(line.contains("(client-") && line.contains("/websocket?Id=A"), "{line}");
+    program.wait_for_line("Client A is closed");
+    (0..3).for_each(|_| assert!(is_payload(&other.frame().payload)));
+    let lines = program.lines();
+    assert!(
+        !lines.iter().any(|line| line.contains("backtrace") || line.starts_with("thread '")),
+        "{lines:#?}"
+    );
+}
+
+#[test]
+fn a_large_round_is_shared_and_everybody_gets_its_one_payload() {
+    for (threads_wanted, names) in [("1", vec!["send"]), ("3", vec!["send", "send-2", "send-3"])] {
+        let args = ["--push-threads", threads_wanted, "--interval", "100ms", "--logging", "info"];
+        let mut program = Program::start(&args);
+        let clients: Vec<_> = (0..501).map(|n| client(&program, &format!("c{n}"))).collect();
+        program.wait_for_line("write to 501 clients:");
+        let line = program.lines().into_iter().rfind(|line| line.contains("write to 501 clients:")).unwrap();
+        let payload = line.split_once("clients:").unwrap().1.as_bytes().to_vec();
+        for mut client in clients {
+            while client.frame().payload != payload {}
+        }
+        let senders = threads(program.pid()).into_iter().filter(|name| name.starts_with("send"));
+        assert_eq!(
+            {
+                let mut senders: Vec<_> = senders.collect();
+                senders.sort();
+                senders
+            },
+            names
+        );
+        program.signal(Signal::TERM);
+        assert_eq!(program.wait().code(), Some(0));
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::ArgAction;
 use clap::Parser;
 use clap::ValueEnum;
 use log::LevelFilter;
@@ -13,6 +14,7 @@ use log::LevelFilter;
 #[derive(Debug, Parser)]
 #[command(
     version,
+    disable_help_flag = true,
     after_help = "\
 Example:
   threadcast --port 9000 --interval 250ms --log-file clock.log
@@ -56,22 +58,29 @@ pub struct Options {
     #[arg(long, value_name = "WAY", value_enum, default_value_t = Delivery::Inline)]
     pub delivery: Delivery,
 
+    /// Threads that share a round of 500 pushes or more [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub push_threads: Option<usize>,
+
     /// Least important log lines to show
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Logging::Info)]
     pub logging: Logging,
 
-    /// For the lesson: an echo at /echo?Id=NAME, and handlers that obey `sleep 2000` and `spin 2000`
-    /// (milliseconds); listens on loopback unless told otherwise
+    /// Serve an echo at /echo?Id=NAME, obey `sleep 2000`, `spin 2000` (ms) and `panic`, on loopback
     #[arg(long)]
     pub lab: bool,
 
     /// In the lab, pad each push with spaces to this size
-    #[arg(long, value_name = "SIZE", default_value = "1B", value_parser = size, requires = "lab")]
+    #[arg(long, value_name = "SIZE", default_value = "1B", hide_default_value = true, value_parser = size, requires = "lab")]
     pub pad: usize,
 
     /// Append the log to this file as well
     #[arg(long, value_name = "PATH")]
     pub log_file: Option<PathBuf>,
+
+    /// Print this
+    #[arg(long, short, action = ArgAction::HelpShort)]
+    help: Option<bool>,
 }
 
 /// [`threadcast::Delivery`](crate::Delivery), as an option.
@@ -180,6 +189,11 @@ fn size(text: &str) -> Result<usize, String> {
     bytes.ok_or_else(|| "it must be from 1B to 1GiB".to_owned())
 }
 
+fn threads(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=64).contains(number));
+    number.ok_or_else(|| format!("{text:?} is not a number of threads from 1 to 64"))
+}
+
 fn origin(text: &str) -> Result<String, String> {
     let host = text.split_once("://").map(|(_, host)| host).unwrap_or_default();
     if host.is_empty() || host.contains(['/', '?', '#', '@', ' ']) {
@@ -237,6 +251,8 @@ mod tests {
             &["--allow-origin", "example.com"],
             &["--address", "nowhere"],
             &["--prot", "1"],
+            &["--push-threads", "0"],
+            &["--pad", "1KiB"],
             &["extra"],
         ] {
             let (text, code) = parse(args).unwrap_err();

@@ -1,8 +1,12 @@
 //! The thread `send`: the tutorial's `SendThread`. Sleeps one interval between rounds of pushes.
 //!
+//! Above a few hundred clients it shares a round with `send-2` and so on, one for each core. They block in
+//! a channel between rounds.
+//!
 //! Never here: a push that blocks, a lock held while pushing, a log line that a push waits for.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::thread;
 use std::thread::JoinHandle;
@@ -14,6 +18,7 @@ use crossbeam_channel::Receiver;
 use crossbeam_channel::RecvTimeoutError;
 use crossbeam_channel::Sender;
 
+use crate::Connection;
 use crate::broadcast;
 use crate::clock::clients::Clients;
 use crate::clock::logging::printable;
@@ -21,6 +26,19 @@ use crate::clock::time;
 
 /// Up to this many clients each one has a line in the log, as in the tutorial; above it a round has one.
 const LINE_EACH: usize = 20;
+/// A round of fewer clients is not shared: waking another thread costs more than it would push.
+const SHARED_FROM: usize = 500;
+
+/// How it pushes.
+#[derive(Debug, Clone, Copy)]
+pub struct Rounds {
+    /// From the beginning of one round to the beginning of the next.
+    pub interval: Duration,
+    /// The payload is padded with spaces to so many bytes; 0 in an ordinary clock.
+    pub width: usize,
+    /// Threads that share a large round; `None` for one on each core.
+    pub threads: Option<usize>,
+}
 
 /// A running `send` thread.
 pub struct SendThread {
@@ -30,20 +48,18 @@ pub struct SendThread {
 }
 
 impl SendThread {
-    /// Starts pushing the time to `clients`, at once and then every `interval`, padded with spaces to
-    /// `width` bytes, which an ordinary clock has as 0.
+    /// Starts pushing the time to `clients`, at once and then every interval.
     ///
     /// # Errors
     /// If the system has no thread for it.
-    pub fn start(clients: Arc<Clients>, interval: Duration, width: usize) -> io::Result<SendThread> {
+    pub fn start(clients: Arc<Clients>, rounds: Rounds) -> io::Result<SendThread> {
         let (stop, stopped) = crossbeam_channel::bounded(0);
-        let thread = thread::Builder::new()
-            .name("send".to_owned())
-            .spawn(move || run(&clients, interval, width, &stopped))?;
+        let thread =
+            thread::Builder::new().name("send".to_owned()).spawn(move || run(&clients, rounds, &stopped))?;
         Ok(SendThread { thread, stop })
     }
 
-    /// Stops pushing, and joins the thread.
+    /// Stops pushing, and joins the threads.
     pub fn stop(self) {
         drop(self.stop);
         // If it panicked, that has been reported.
@@ -51,13 +67,22 @@ impl SendThread {
     }
 }
 
-fn run(clients: &Clients, interval: Duration, width: usize, stopped: &Receiver<()>) {
-    let mut next = Instant::now();
+fn run(clients: &Clients, rounds: Rounds, stopped: &Receiver<()>) {
+    let cores = || thread::available_parallelism().map_or(1, usize::from);
+    let mut helpers = Helpers::new(rounds.threads.unwrap_or_else(cores).max(1) - 1);
+    let (mut next, mut late) = (Instant::now(), 0u64);
     loop {
-        push(clients, width);
-        // A round that took longer than the interval is followed by the next one at once, and by no
-        // second one to catch up.
-        next = (next + interval).max(Instant::now());
+        push(clients, rounds.width, &mut helpers);
+        next += rounds.interval;
+        let now = Instant::now();
+        if next < now {
+            // The next round follows at once, and none to catch up.
+            next = now;
+            late += 1;
+            if late.is_power_of_two() {
+                log::warn!("a round of pushes takes longer than the interval ({late} so far)");
+            }
+        }
         if stopped.recv_deadline(next) != Err(RecvTimeoutError::Timeout) {
             return;
         }
@@ -65,16 +90,102 @@ fn run(clients: &Clients, interval: Duration, width: usize, stopped: &Receiver<(
 }
 
 /// One round: one payload, to everybody who is there when it begins.
-fn push(clients: &Clients, width: usize) {
-    let sessions = clients.snapshot();
+fn push(clients: &Clients, width: usize, helpers: &mut Helpers) {
+    let sessions = Arc::new(clients.snapshot());
     let payload = time::payload(&Local::now());
-    let connections = sessions.iter().map(|(_, connection)| connection);
-    let sent = broadcast(connections, format!("{payload:width$}")).expect("within the limit");
+    let sent = helpers.share(&sessions, &format!("{payload:width$}"));
     if sessions.len() <= LINE_EACH || log::log_enabled!(log::Level::Debug) {
-        for (id, _) in &sessions {
+        for (id, _) in sessions.iter() {
             log::info!("write to client {}:{payload}", printable(id));
         }
     } else {
         log::info!("write to {sent} clients:{payload}");
+    }
+}
+
+type Sessions = Arc<Vec<(String, Connection)>>;
+
+/// A part of a round.
+struct Share {
+    sessions: Sessions,
+    range: Range<usize>,
+    payload: String,
+}
+
+impl Share {
+    /// The number of clients that it reached.
+    fn push(self) -> usize {
+        let connections = self.sessions[self.range].iter().map(|(_, connection)| connection);
+        broadcast(connections, self.payload).expect("a payload is within the limit of a frame")
+    }
+}
+
+/// The threads `send-2` and so on, from the first round that is large enough for them. They end when this
+/// is dropped.
+struct Helpers {
+    wanted: usize,
+    threads: Vec<JoinHandle<()>>,
+    shares: Option<Sender<Share>>,
+    pushed: Receiver<usize>,
+    /// For the helpers to be, and so that `pushed` always has a sender.
+    ends: (Receiver<Share>, Sender<usize>),
+}
+
+impl Helpers {
+    fn new(wanted: usize) -> Helpers {
+        let (shares, for_helpers) = crossbeam_channel::unbounded();
+        let (from_helpers, pushed) = crossbeam_channel::unbounded();
+        Helpers {
+            wanted,
+            threads: Vec::new(),
+            shares: Some(shares),
+            pushed,
+            ends: (for_helpers, from_helpers),
+        }
+    }
+
+    /// Pushes to all, together; the number of clients reached.
+    fn share(&mut self, sessions: &Sessions, payload: &str) -> usize {
+        if sessions.len() >= SHARED_FROM && self.threads.len() < self.wanted {
+            self.start();
+        }
+        let threads = if sessions.len() >= SHARED_FROM { self.threads.len() + 1 } else { 1 };
+        let size = sessions.len().div_ceil(threads).max(1);
+        let share = |start: usize| Share {
+            sessions: sessions.clone(),
+            range: start.min(sessions.len())..(start + size).min(sessions.len()),
+            payload: payload.to_owned(),
+        };
+        for helper in 1..threads {
+            self.shares.iter().for_each(|shares| drop(shares.send(share(helper * size))));
+        }
+        let own = share(0).push();
+        own + (1..threads).filter_map(|_| self.pushed.recv().ok()).sum::<usize>()
+    }
+
+    fn start(&mut self) {
+        for number in self.threads.len()..self.wanted {
+            let (shares, pushed) = self.ends.clone();
+            let help = move || {
+                for share in shares {
+                    // Without a receiver the round has been given up, with its thread.
+                    let _ = pushed.send(Share::push(share));
+                }
+            };
+            match thread::Builder::new().name(format!("send-{}", number + 2)).spawn(help) {
+                Ok(thread) => self.threads.push(thread),
+                Err(error) => {
+                    log::warn!("cannot start the thread send-{}: {error}", number + 2);
+                    self.wanted = number;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Helpers {
+    fn drop(&mut self) {
+        self.shares = None;
+        self.threads.drain(..).for_each(|thread| drop(thread.join()));
     }
 }

@@ -1,5 +1,5 @@
-//! What a client can ask its own handler to do: `sleep 2000` and `spin 2000`, in milliseconds. Runs on
-//! `client-N`, as a handler's own work would, and shows who else pays for it.
+//! What a client can ask its own handler to do: `sleep 2000` and `spin 2000`, in milliseconds, and `panic`.
+//! Runs on `client-N`, as a handler's own work would, and shows who else pays for it.
 
 use std::hint;
 use std::thread;
@@ -10,7 +10,11 @@ use std::time::Instant;
 const LONGEST: Duration = Duration::from_secs(10);
 
 /// Does what `text` says, and returns when it is done; anything but a command is nothing.
+///
+/// # Panics
+/// If it is told to.
 pub fn run(text: &str) {
+    assert!(text != "panic", "told to panic");
     let Some((command, millis)) = text.split_once(' ') else { return };
     let Ok(millis) = millis.parse() else { return };
     let time = Duration::from_millis(millis).min(LONGEST);

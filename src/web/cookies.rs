@@ -21,7 +21,7 @@ use crate::web::error::Result;
 
 /// Seconds in a day.
 const DAY: f64 = 86_400.0;
-/// Days that a cookie lives unless told otherwise (Tornado: `expires_days=30`).
+/// Days that a secure cookie lives (Tornado: `expires_days=30`).
 const EXPIRES_DAYS: i64 = 30;
 /// Days that a signed value is accepted after it was signed (Tornado: `max_age_days=31`), and also
 /// how far ahead of our clock its time may lie. More than [`EXPIRES_DAYS`], as in Tornado.
@@ -185,9 +185,9 @@ fn unquote(value: &str) -> String {
     out + rest
 }
 
-/// A `Set-Cookie` value as Tornado writes it (30 days, `Path=/`), with `HttpOnly; SameSite=Lax`.
-/// `now` is in seconds since 1970.
-pub(crate) fn set_cookie(name: &str, value: &str, now: u64) -> Result<String> {
+/// A `Set-Cookie` value as Tornado writes it, with `HttpOnly; SameSite=Lax`. With `expires_from`, seconds
+/// since 1970, it lives for 30 days after that, otherwise until the browser is closed.
+pub(crate) fn set_cookie(name: &str, value: &str, expires_from: Option<u64>) -> Result<String> {
     // RFC 6265, section 4.1.1: the name is a token, the value is made of cookie-octets.
     let token = |b: u8| b.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&b);
     let octet = |b: u8| b.is_ascii_graphic() && !b"\",;\\".contains(&b);
@@ -202,12 +202,11 @@ pub(crate) fn set_cookie(name: &str, value: &str, now: u64) -> Result<String> {
              semicolons, backslashes, non-ASCII): encode it, or use set_secure_cookie"
         )));
     }
-    let now = OffsetDateTime::from_unix_timestamp(now as i64).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    let cookie = Cookie::build((name, value))
-        .path("/")
-        .expires(now + Duration::days(EXPIRES_DAYS))
-        .http_only(true)
-        .same_site(SameSite::Lax);
+    let mut cookie = Cookie::build((name, value)).path("/").http_only(true).same_site(SameSite::Lax);
+    if let Some(now) = expires_from {
+        let now = OffsetDateTime::from_unix_timestamp(now as i64).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        cookie = cookie.expires(now + Duration::days(EXPIRES_DAYS));
+    }
     Ok(cookie.to_string())
 }
 

@@ -71,27 +71,33 @@ impl<'a> Exchange<'a> {
         Ok(())
     }
 
-    /// Sets a cookie for 30 days: `Path=/; HttpOnly; SameSite=Lax`. It is in the client's next request.
+    /// Sets a cookie: `Path=/; HttpOnly; SameSite=Lax`, until the browser is closed. It is in the client's
+    /// next request.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a name or value that a cookie cannot carry.
     pub fn set_cookie(&mut self, name: &str, value: &str) -> Result<()> {
-        let line = cookies::set_cookie(name, value, now())?;
-        let same = |other: &str| other.split_once('=').is_some_and(|(other, _)| other == name);
-        self.response.headers.retain(|(header, value)| !(header == "Set-Cookie" && same(value)));
-        self.response.headers.push(("Set-Cookie".to_owned(), line));
+        self.add_cookie(name, cookies::set_cookie(name, value, None)?);
         Ok(())
     }
 
+    fn add_cookie(&mut self, name: &str, line: String) {
+        let same = |other: &str| other.split_once('=').is_some_and(|(other, _)| other == name);
+        self.response.headers.retain(|(header, value)| !(header == "Set-Cookie" && same(value)));
+        self.response.headers.push(("Set-Cookie".to_owned(), line));
+    }
+
     /// Sets a cookie that nobody can change unnoticed, signed with the application's
-    /// [`cookie_secret`](crate::Application::cookie_secret) in Tornado's format. It can be read by
-    /// whoever has it.
+    /// [`cookie_secret`](crate::Application::cookie_secret) in Tornado's format, for 30 days. It can be
+    /// read by whoever has it.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a name that a cookie cannot have, or if there is no secret.
     pub fn set_secure_cookie(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<()> {
-        let signed = cookies::create_signed_value(self.secret()?, name, value.as_ref(), now());
-        self.set_cookie(name, &signed)
+        let now = now();
+        let signed = cookies::create_signed_value(self.secret()?, name, value.as_ref(), now);
+        self.add_cookie(name, cookies::set_cookie(name, &signed, Some(now))?);
+        Ok(())
     }
 
     /// The value of a cookie set with [`set_secure_cookie`](Exchange::set_secure_cookie) (or by a

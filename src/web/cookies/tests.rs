@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 const SECRET: &str = "It's a secret to everybody";
@@ -83,11 +85,42 @@ fn reading_cookies_as_a_table() {
 
 #[test]
 fn set_cookie_is_what_tornado_writes_and_two_attributes_more() {
-    let text = set_cookie("k", "v", NOW).unwrap();
+    let text = set_cookie("k", "v", Some(NOW)).unwrap();
     assert_eq!(text, "k=v; HttpOnly; SameSite=Lax; Path=/; Expires=Tue, 12 Apr 2011 07:06:40 GMT");
     for (name, value) in
         [("", "v"), ("a b", "v"), ("a;b", "v"), ("k", "a b"), ("k", "a;b"), ("k", "é"), ("k", "\n")]
     {
-        assert!(set_cookie(name, value, NOW).is_err(), "{name:?}={value:?}");
+        assert!(set_cookie(name, value, None).is_err(), "{name:?}={value:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_value_comes_back_and_any_change_is_noticed(
+        name in "[a-z]{1,9}",
+        value in prop::collection::vec(any::<u8>(), 0..60),
+        at in any::<prop::sample::Index>(),
+        byte in b' '..=b'~',
+    ) {
+        let signed = create_signed_value(&secret(), &name, &value, NOW);
+        let decode = |text: &str| decode_signed_value(&secret(), &name, text, MAX_AGE_DAYS, NOW);
+        prop_assert_eq!(decode(&signed), Some(value));
+        let mut changed = signed.clone().into_bytes();
+        let at = at.index(changed.len());
+        if changed[at] != byte {
+            changed[at] = byte;
+            prop_assert_eq!(decode(std::str::from_utf8(&changed).unwrap()), None);
+        }
+    }
+
+    #[test]
+    fn any_text_is_a_signed_value_or_none(text in "2\\|\\PC{0,60}") {
+        prop_assert_eq!(decode_signed_value(&secret(), "key", &text, MAX_AGE_DAYS, NOW), None);
+    }
+
+    #[test]
+    fn any_cookie_header_can_be_read(header in "\\PC{0,80}", value in "[!#-+\\--:<-\\[\\]-~]{0,20}") {
+        let _ = find(&header, "key");
+        prop_assert_eq!(find(&format!("{header}; key={value}"), "key"), Some(value));
     }
 }
