@@ -154,6 +154,7 @@ pub use web::message::Message;
 pub use web::request::Request;
 pub use web::server::Server;
 pub use web::static_files::StaticFiles;
+pub use web::stats::Meter;
 pub use web::stats::Stats;
 pub use web::wire::Delivery;
 

@@ -16,18 +16,25 @@ use std::sync::atomic::AtomicBool;
 
 use signal_hook::consts::SIGINT;
 use signal_hook::consts::SIGTERM;
+use signal_hook::consts::SIGUSR1;
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
+use threadcast::Application;
+use threadcast::Capacity;
 use threadcast::Error;
+use threadcast::Limit;
 use threadcast::Result;
 use threadcast::Server;
 use threadcast::StaticFiles;
 use threadcast::clock::clients::Clients;
 use threadcast::clock::handlers;
 use threadcast::clock::logging;
+use threadcast::clock::options::Audience;
 use threadcast::clock::options::Options;
 use threadcast::clock::send_thread::Rounds;
 use threadcast::clock::send_thread::SendThread;
+use threadcast::clock::stats::Readings;
+use threadcast::clock::stats::StatsHandler;
 use threadcast::lab::commands;
 use threadcast::lab::echo::EchoHandler;
 
@@ -57,11 +64,19 @@ fn run(options: &Options) -> Result<()> {
     logging::start(options.logging.filter(), options.log_file.as_deref())?;
     let mut signals = signals()?;
     let clients = Arc::new(Clients::new());
-    let server = Server::bind(&addresses(options)[..], application(options, &clients)?)?;
+    let capacity = capacity(options);
+    let (application, readings) = application(options, &clients, capacity)?;
+    let server = Server::bind_with(&addresses(options)[..], application, capacity)?;
     let rounds = Rounds { interval: options.interval, width: options.pad, threads: options.push_threads };
-    let send = SendThread::start(clients, rounds).map_err(Error::io("cannot start the thread send"))?;
+    let send = SendThread::start(clients, rounds, readings.rounds.clone())
+        .map_err(Error::io("cannot start the thread send"))?;
     announce(&server);
-    signals.forever().next();
+    for signal in signals.forever() {
+        log::info!("{}", readings.read());
+        if signal != SIGUSR1 {
+            break;
+        }
+    }
     log::info!("shutting down; a second signal ends at once");
     server.shutdown();
     send.stop();
@@ -77,7 +92,7 @@ fn signals() -> Result<Signals> {
             flag::register_conditional_shutdown(signal, 128 + signal, second.clone())?;
             flag::register(signal, second.clone())?;
         }
-        Signals::new([SIGINT, SIGTERM])
+        Signals::new([SIGINT, SIGTERM, SIGUSR1])
     };
     register().map_err(Error::io("cannot wait for signals"))
 }
@@ -92,7 +107,22 @@ fn addresses(options: &Options) -> Vec<SocketAddr> {
     addresses.into_iter().map(|address| SocketAddr::new(address, options.port)).collect()
 }
 
-fn application(options: &Options, clients: &Arc<Clients>) -> Result<threadcast::Application> {
+/// What the machine allows, or what was asked for.
+fn capacity(options: &Options) -> Capacity {
+    let machine = Capacity::of_this_machine();
+    let Some(clients) = options.max_clients else { return machine };
+    if clients > machine.clients {
+        let Capacity { clients: most, limit } = machine;
+        log::warn!("--max-clients {clients} is more than is safe here, which is {most} ({limit})");
+    }
+    Capacity { clients, limit: Limit::Chosen }
+}
+
+fn application(
+    options: &Options,
+    clients: &Arc<Clients>,
+    capacity: Capacity,
+) -> Result<(Application, Readings)> {
     let pages = match &options.www {
         Some(directory) => directory_with_index(directory)?,
         None => handlers::PAGES,
@@ -103,8 +133,14 @@ fn application(options: &Options, clients: &Arc<Clients>) -> Result<threadcast::
         .delivery(options.delivery.into())
         .max_message(options.max_message)
         .max_backlog(options.max_backlog)
-        .ping_interval(options.ping_interval.0);
-    Ok(if options.lab { application.websocket("/echo", || EchoHandler) } else { application })
+        .ping_interval(options.ping_interval.0)
+        .stack_size(options.stack_size);
+    let readings =
+        Readings { meter: application.meter(), capacity: capacity.clients, rounds: Arc::default() };
+    let (shown, public) = (readings.clone(), options.stats == Audience::Public);
+    let application = application.page("/stats", move || StatsHandler { readings: shown.clone(), public });
+    let application = if options.lab { application.websocket("/echo", || EchoHandler) } else { application };
+    Ok((application, readings))
 }
 
 fn directory_with_index(directory: &Path) -> Result<StaticFiles> {

@@ -5,4 +5,5 @@ pub mod handlers;
 pub mod logging;
 pub mod options;
 pub mod send_thread;
+pub mod stats;
 pub mod time;

@@ -62,6 +62,18 @@ pub struct Options {
     #[arg(long, value_name = "N", value_parser = threads)]
     pub push_threads: Option<usize>,
 
+    /// Most clients at a time [default: what this machine's limits allow]
+    #[arg(long, value_name = "N", value_parser = clients)]
+    pub max_clients: Option<usize>,
+
+    /// Stack of a client's thread, from 64KiB
+    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = size)]
+    pub stack_size: usize,
+
+    /// Who may look at /stats
+    #[arg(long, value_name = "WHO", value_enum, default_value_t = Audience::Local)]
+    pub stats: Audience,
+
     /// Least important log lines to show
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Logging::Info)]
     pub logging: Logging,
@@ -99,6 +111,15 @@ impl From<Delivery> for crate::Delivery {
             Delivery::Handoff => crate::Delivery::Handoff,
         }
     }
+}
+
+/// Who may look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Audience {
+    /// Who comes from this machine.
+    Local,
+    /// Everybody.
+    Public,
 }
 
 /// Log levels, with Tornado's names.
@@ -194,6 +215,11 @@ fn threads(text: &str) -> Result<usize, String> {
     number.ok_or_else(|| format!("{text:?} is not a number of threads from 1 to 64"))
 }
 
+fn clients(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| format!("{text:?} is not a number of clients from 1"))
+}
+
 fn origin(text: &str) -> Result<String, String> {
     let host = text.split_once("://").map(|(_, host)| host).unwrap_or_default();
     if host.is_empty() || host.contains(['/', '?', '#', '@', ' ']) {
@@ -252,6 +278,8 @@ mod tests {
             &["--address", "nowhere"],
             &["--prot", "1"],
             &["--push-threads", "0"],
+            &["--max-clients", "0"],
+            &["--stats", "me"],
             &["--pad", "1KiB"],
             &["extra"],
         ] {

@@ -22,6 +22,7 @@ use crate::Connection;
 use crate::broadcast;
 use crate::clock::clients::Clients;
 use crate::clock::logging::printable;
+use crate::clock::stats::RoundStats;
 use crate::clock::time;
 
 /// Up to this many clients each one has a line in the log, as in the tutorial; above it a round has one.
@@ -48,14 +49,15 @@ pub struct SendThread {
 }
 
 impl SendThread {
-    /// Starts pushing the time to `clients`, at once and then every interval.
+    /// Starts pushing the time to `clients`, at once and then every interval, and counts rounds in `stats`.
     ///
     /// # Errors
     /// If the system has no thread for it.
-    pub fn start(clients: Arc<Clients>, rounds: Rounds) -> io::Result<SendThread> {
+    pub fn start(clients: Arc<Clients>, rounds: Rounds, stats: Arc<RoundStats>) -> io::Result<SendThread> {
         let (stop, stopped) = crossbeam_channel::bounded(0);
-        let thread =
-            thread::Builder::new().name("send".to_owned()).spawn(move || run(&clients, rounds, &stopped))?;
+        let thread = thread::Builder::new()
+            .name("send".to_owned())
+            .spawn(move || run(&clients, rounds, &stats, &stopped))?;
         Ok(SendThread { thread, stop })
     }
 
@@ -67,18 +69,20 @@ impl SendThread {
     }
 }
 
-fn run(clients: &Clients, rounds: Rounds, stopped: &Receiver<()>) {
+fn run(clients: &Clients, rounds: Rounds, stats: &RoundStats, stopped: &Receiver<()>) {
     let cores = || thread::available_parallelism().map_or(1, usize::from);
     let mut helpers = Helpers::new(rounds.threads.unwrap_or_else(cores).max(1) - 1);
-    let (mut next, mut late) = (Instant::now(), 0u64);
+    let mut next = Instant::now();
     loop {
+        let begun = Instant::now();
         push(clients, rounds.width, &mut helpers);
+        stats.finished(begun.elapsed());
         next += rounds.interval;
         let now = Instant::now();
         if next < now {
             // The next round follows at once, and none to catch up.
             next = now;
-            late += 1;
+            let late = stats.late();
             if late.is_power_of_two() {
                 log::warn!("a round of pushes takes longer than the interval ({late} so far)");
             }
@@ -93,7 +97,8 @@ fn run(clients: &Clients, rounds: Rounds, stopped: &Receiver<()>) {
 fn push(clients: &Clients, width: usize, helpers: &mut Helpers) {
     let sessions = Arc::new(clients.snapshot());
     let payload = time::payload(&Local::now());
-    let sent = helpers.share(&sessions, &format!("{payload:width$}"));
+    let padding = " ".repeat(width.saturating_sub(payload.len()));
+    let sent = helpers.share(&sessions, &(payload.clone() + &padding));
     if sessions.len() <= LINE_EACH || log::log_enabled!(log::Level::Debug) {
         for (id, _) in sessions.iter() {
             log::info!("write to client {}:{payload}", printable(id));
@@ -116,7 +121,10 @@ impl Share {
     /// The number of clients that it reached.
     fn push(self) -> usize {
         let connections = self.sessions[self.range].iter().map(|(_, connection)| connection);
-        broadcast(connections, self.payload).expect("a payload is within the limit of a frame")
+        broadcast(connections, self.payload).unwrap_or_else(|error| {
+            log::error!("nobody gets this round: {error}");
+            0
+        })
     }
 }
 

@@ -6,6 +6,7 @@ use crate::web::cookies::CookieSecret;
 use crate::web::handler::RequestHandler;
 use crate::web::handler::WebSocketHandler;
 use crate::web::static_files::StaticFiles;
+use crate::web::stats::Meter;
 use crate::web::wire::Delivery;
 
 /// Makes a handler.
@@ -35,6 +36,7 @@ pub(crate) struct Settings {
 pub struct Application {
     routes: Vec<(String, Route)>,
     pub(crate) settings: Settings,
+    meter: Meter,
 }
 
 impl Default for Application {
@@ -56,7 +58,7 @@ impl Application {
             ping_timeout: None,
             stack_size: 64 << 10,
         };
-        Application { routes: Vec::new(), settings }
+        Application { routes: Vec::new(), settings, meter: Meter::default() }
     }
 
     /// A page at exactly `path`; `make` makes a handler for each request.
@@ -134,6 +136,11 @@ impl Application {
     pub fn stack_size(mut self, bytes: usize) -> Application {
         self.settings.stack_size = bytes.max(64 << 10);
         self
+    }
+
+    /// Reads what the server counts, when there is one.
+    pub fn meter(&self) -> Meter {
+        self.meter.clone()
     }
 
     fn route(mut self, path: &str, route: Route) -> Application {

@@ -45,7 +45,7 @@ pub struct Connection {
 
 /// What all connections of a server share.
 pub(crate) struct Common {
-    pub(crate) counters: Counters,
+    pub(crate) counters: Arc<Counters>,
     /// Settings, see [`Application`](crate::Application).
     pub(crate) stack_size: usize,
     pub(crate) max_backlog: usize,
@@ -162,10 +162,14 @@ impl Connection {
     }
 
     pub(crate) fn push(&self, frame: Frame) -> Result<()> {
+        let bytes = frame.bytes.len() as u64;
         self.outbox.push(frame).map_err(|refused| match refused {
             Refused::Closed => Error::Closed,
             Refused::Full(backlog) => Error::SlowConsumer { backlog },
-        })
+        })?;
+        self.common().counters.pushes.add(1);
+        self.common().counters.bytes.add(bytes);
+        Ok(())
     }
 
     pub(crate) fn outbox(&self) -> &Arc<Outbox<Socket>> {

@@ -142,8 +142,8 @@ fn admit((stream, peer): (TcpStream, SocketAddr), id: u64, shared: &Arc<Shared>,
         thread::Builder::new().name(format!("client-{id}")).stack_size(settings.stack_size).spawn(life);
     match thread {
         Ok(thread) => {
-            clients.alive.insert(id, Client { connection, thread });
             shared.common.counters.accepted.add(1);
+            clients.alive.insert(id, Client { connection, thread });
         }
         Err(error) => {
             drop(clients);
@@ -176,6 +176,7 @@ impl Drop for Ending {
         let mut clients = self.shared.clients();
         let own = clients.alive.remove(&self.connection.id());
         let before = own.and_then(|client| clients.ended.replace(client.thread));
+        self.shared.common.counters.ended.add(1);
         drop(clients);
         // It has been here before us, so it is about to end. If it panicked, that has been reported.
         before.map(JoinHandle::join);

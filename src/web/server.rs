@@ -27,7 +27,6 @@ use crate::web::error::Error;
 use crate::web::error::Result;
 use crate::web::listener;
 use crate::web::listener::Shared;
-use crate::web::stats::Counters;
 use crate::web::stats::Stats;
 use crate::web::wire::Death;
 
@@ -84,7 +83,7 @@ impl Server {
         let (unanswered, to_close) = crossbeam_channel::unbounded();
         let (running, stopped) = crossbeam_channel::bounded(0);
         let Settings { stack_size, max_backlog, write_deadline, delivery, .. } = application.settings;
-        let counters = Counters::default();
+        let counters = application.meter().0;
         let common = Common { counters, stack_size, max_backlog, write_deadline, delivery, unanswered };
         let common = Arc::new(common);
         let shared = Arc::new(Shared::new(application, common, capacity.clients));
@@ -125,13 +124,7 @@ impl Server {
 
     /// What has been counted so far.
     pub fn stats(&self) -> Stats {
-        let counters = &self.shared.common.counters;
-        Stats {
-            clients: self.shared.count(),
-            accepted: counters.accepted.get(),
-            refused: counters.refused.get(),
-            slow_consumers: counters.slow_consumers.get(),
-        }
+        self.shared.application.meter().stats()
     }
 
     /// Stops accepting, sends Close 1001 to every client, gives them 3 seconds to answer, ends those

@@ -1,7 +1,10 @@
 //! What a server counts. Written by every thread, read by whoever asks.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
+
+use serde::Serialize;
 
 /// One number that only grows. Relaxed: nothing is ordered by it.
 #[derive(Debug, Default)]
@@ -21,20 +24,49 @@ impl Counter {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) accepted: Counter,
+    pub(crate) ended: Counter,
     pub(crate) refused: Counter,
+    pub(crate) pushes: Counter,
+    pub(crate) bytes: Counter,
     pub(crate) slow_consumers: Counter,
 }
 
+/// Reads what a server counts; clones read the same. From
+/// [`Application::meter`](crate::Application::meter), before the server runs, so that a page can show it.
+#[derive(Debug, Clone, Default)]
+pub struct Meter(pub(crate) Arc<Counters>);
+
+impl Meter {
+    /// The numbers now.
+    pub fn stats(&self) -> Stats {
+        // In this order, or a client that comes and goes meanwhile would be one less than none.
+        let ended = self.0.ended.get();
+        let accepted = self.0.accepted.get();
+        Stats {
+            clients: accepted - ended,
+            accepted,
+            refused: self.0.refused.get(),
+            pushes: self.0.pushes.get(),
+            bytes: self.0.bytes.get(),
+            slow_consumers: self.0.slow_consumers.get(),
+        }
+    }
+}
+
 /// A reading of a server's counters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
     /// Connections open now, pages and WebSockets.
-    pub clients: usize,
+    pub clients: u64,
     /// Connections accepted since the start.
     pub accepted: u64,
     /// Connections turned away with 503, for want of room.
     pub refused: u64,
+    /// Frames accepted for sending.
+    pub pushes: u64,
+    /// Bytes in those.
+    pub bytes: u64,
     /// WebSockets disconnected because they read too slowly.
     pub slow_consumers: u64,
 }

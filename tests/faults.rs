@@ -1,0 +1,143 @@
+//! What may go wrong around the program, and must not be noticed by its clients.
+
+mod support;
+
+use std::io::BufRead;
+use std::io::BufReader;
+use std::net::SocketAddr;
+use std::net::TcpListener;
+use std::net::TcpStream;
+use std::process::Command;
+use std::process::Stdio;
+
+use rustix::process::Signal;
+use support::Program;
+use support::Raw;
+use support::eventually;
+use support::frame;
+use support::threads;
+
+fn client(addr: SocketAddr, id: &str) -> Raw {
+    Raw::websocket(addr, &format!("/websocket?Id={id}"))
+}
+
+/// A port of the loopback that was free a moment ago.
+fn free_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+#[test]
+fn without_anywhere_to_print_it_serves_all_the_same() {
+    let addr = free_port();
+    let script = format!("exec \"$0\" --port {} --address 127.0.0.1 --interval 20ms >&- 2>&-", addr.port());
+    let _program = Program::spawn(Command::new("sh").args(["-c", &script, env!("CARGO_BIN_EXE_threadcast")]));
+    eventually("it listens", || TcpStream::connect(addr).is_ok());
+    let mut client = client(addr, "A");
+    (0..5).for_each(|_| assert_eq!(client.frame().first, 0x81));
+}
+
+#[test]
+fn a_reader_of_its_output_that_goes_away_does_not_end_it() {
+    let addr = free_port();
+    let port = addr.port().to_string();
+    let args = ["--port", &port, "--address", "127.0.0.1", "--interval", "20ms"];
+    let mut child = Program::command().args(args).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("threadcast is at "), "{line}");
+    // The reader is gone, and every line from here on is a broken pipe.
+    let mut client = client(addr, "A");
+    (0..5).for_each(|_| assert_eq!(client.frame().first, 0x81));
+    assert!(child.try_wait().unwrap().is_none());
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_log_file_on_a_full_disk_loses_lines_and_nothing_else() {
+    let program = Program::start(&["--log-file", "/dev/full", "--interval", "20ms"]);
+    let mut client = client(program.addr(), "A");
+    (0..5).for_each(|_| assert_eq!(client.frame().first, 0x81));
+    program.wait_for_line("write to client A:");
+}
+
+#[test]
+fn stopped_and_continued_it_goes_on_and_does_not_catch_up() {
+    let program = Program::start(&["--interval", "100ms"]);
+    let mut client = client(program.addr(), "A");
+    client.frame();
+    program.signal(Signal::STOP);
+    let status = format!("/proc/{}/stat", program.pid());
+    eventually("it is stopped", || std::fs::read_to_string(&status).is_ok_and(|text| text.contains(") T ")));
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(1);
+    eventually("a second has passed", || std::time::Instant::now() > until);
+    program.signal(Signal::CONT);
+    (0..5).for_each(|_| assert_eq!(client.frame().first, 0x81));
+    assert!(stats(program.addr()).contains("\"late_rounds\": 1"), "{}", stats(program.addr()));
+}
+
+#[test]
+fn a_client_that_reads_a_byte_now_and_then_delays_nobody() {
+    let program = Program::start(&["--lab", "--interval", "20ms", "--pad", "64KiB", "--logging", "warning"]);
+    let mut witness = client(program.addr(), "witness");
+    let mut slow = client(program.addr(), "slow");
+    // Or the kernel keeps tens of megabytes for it.
+    rustix::net::sockopt::set_socket_recv_buffer_size(&slow.stream, 256 << 10).unwrap();
+    let mut pushes = 0;
+    // Until its backlog is full, and it is disconnected for it.
+    eventually("it is disconnected", || {
+        let _ = std::io::Read::read(&mut slow.stream, &mut [0]);
+        pushes += u32::from(witness.frame().first == 0x81);
+        program
+            .lines()
+            .iter()
+            .any(|line| line.contains("is a slow consumer: disconnected, its backlog is full"))
+    });
+    assert!(pushes > 10, "{pushes}");
+    eventually("its threads are gone", || {
+        !threads(program.pid()).iter().any(|name| name.starts_with("pump-"))
+    });
+    assert!(stats(program.addr()).contains("\"slow_consumers\": 1"));
+}
+
+/// The body of `/stats`.
+fn stats(addr: SocketAddr) -> String {
+    let mut client = Raw::connect(addr);
+    client.send("GET /stats HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let (head, body) = client.response();
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("application/json"), "{head}");
+    String::from_utf8(body).unwrap()
+}
+
+#[test]
+fn stats_have_every_number_and_the_log_has_them_on_sigusr1_and_at_the_end() {
+    let mut program = Program::start(&["--interval", "20ms", "--max-clients", "7"]);
+    let mut client = client(program.addr(), "A");
+    (0..3).for_each(|_| assert_eq!(client.frame().first, 0x81));
+    let json: serde_json::Value = serde_json::from_str(&stats(program.addr())).unwrap();
+    let number = |name: &str| json[name].as_u64().unwrap_or_else(|| panic!("{name} in {json}"));
+    assert_eq!((number("clients"), number("capacity"), number("accepted"), number("refused")), (2, 7, 2, 0));
+    assert!(number("pushes") >= 3 && number("bytes") >= 3 * 28 && number("rounds") >= 3, "{json}");
+    assert_eq!(number("slow_consumers"), 0);
+    assert!(number("threads") >= 6 && number("resident_kib") > 1000, "{json}");
+    assert!(number("longest_round_us") >= number("last_round_us"));
+    number("late_rounds");
+    program.signal(Signal::USR1);
+    program.wait_for_line("\"slow_consumers\":0");
+    let before = program.lines().iter().filter(|line| line.contains("\"capacity\":7")).count();
+    assert_eq!((before, client.frame().first), (1, 0x81), "and it goes on");
+    client.send_frame(0x88, "");
+    while client.frame() != frame(0x88, "") {}
+    program.signal(Signal::TERM);
+    assert_eq!(program.wait().code(), Some(0));
+    eventually("the last numbers", || {
+        program.lines().iter().filter(|line| line.contains("\"capacity\":7")).count() == 2
+    });
+}
+
+#[test]
+fn more_clients_than_is_safe_are_a_warning() {
+    let program = Program::start(&["--max-clients", "1000000"]);
+    program.wait_for_line("--max-clients 1000000 is more than is safe here, which is ");
+    assert!(program.wait_for_line("threadcast is at ").contains("for up to 1000000 clients (as chosen)"));
+}
