@@ -85,6 +85,26 @@ fn with_few_descriptors_it_refuses_and_serves_again_when_there_is_room() {
 }
 
 #[test]
+fn a_flood_of_half_open_connections_keeps_to_its_share_of_the_capacity() {
+    let capacity = Capacity { clients: 40, limit: Limit::Chosen };
+    let application = Application::new().websocket("/ws", || Echo);
+    let server = Server::bind_with("127.0.0.1:0", application, capacity).unwrap();
+    let mut flood: Vec<_> = (0..200).map(|_| Raw::connect(server.local_addr())).collect();
+    eventually("a quarter of them is left", || {
+        server.stats().accepted == 200 && server.stats().clients == 10
+    });
+    let mut real: Vec<_> = (0..30).map(|_| Raw::websocket(server.local_addr(), "/ws")).collect();
+    for client in &mut real {
+        client.send_frame(0x81, "hi");
+        assert_eq!(client.frame(), frame(0x81, "hi"));
+    }
+    // The oldest were the ones to go.
+    assert!(flood[0].is_at_end());
+    flood[199].send(support::upgrade("/ws", ""));
+    assert!(flood[199].head().starts_with("HTTP/1.1 101 "));
+}
+
+#[test]
 fn half_open_connections_keep_nobody_out_who_has_room() {
     let probed = Probed::start();
     let _silent: Vec<_> = (0..500).map(|_| Raw::connect(probed.addr)).collect();

@@ -3,6 +3,7 @@
 //! Blocks in `accept`. It outlives every error: what it cannot serve now it refuses, and goes on.
 
 use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::io;
 use std::io::ErrorKind;
 use std::io::Write;
@@ -32,6 +33,11 @@ use crate::web::wire::Death;
 const BACK_OFF: Duration = Duration::from_millis(50);
 /// One log line for each kind of trouble in this time.
 const LOG_EVERY: Duration = Duration::from_secs(60);
+/// Of the capacity, this part is the most that clients may have that are no WebSockets, or not yet: so a
+/// flood of half-open connections leaves the rest to those who mean it.
+const HEADS_SHARE: usize = 4;
+/// How long the listener waits for a client that it has disconnected to be gone.
+const LEAVING: Duration = Duration::from_millis(100);
 /// `Retry-After` of a refusal, in seconds.
 const RETRY_AFTER: &str = "5";
 
@@ -52,6 +58,8 @@ pub(crate) struct Shared {
 #[derive(Default)]
 struct Clients {
     alive: HashMap<u64, Client>,
+    /// Those that may still be without a WebSocket, the oldest first.
+    heads: VecDeque<u64>,
     /// The thread that ended last. The next one to end joins it, the server joins the very last.
     ended: Option<JoinHandle<()>>,
 }
@@ -77,12 +85,31 @@ impl Shared {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn connections(&self) -> Vec<Connection> {
-        self.clients().alive.values().map(|client| client.connection.clone()).collect()
+    /// Whether there is room for one more client. Beyond the share of those that have not asked for a
+    /// WebSocket the oldest of them, which has had the most time to, is disconnected.
+    fn has_room(&self) -> bool {
+        let mut clients = self.clients();
+        let share = (self.max_clients / HEADS_SHARE).max(1);
+        let Clients { alive, heads, .. } = &mut *clients;
+        if heads.len() >= share {
+            heads.retain(|id| alive.get(id).is_some_and(|client| !client.connection.is_websocket()));
+        }
+        let oldest = if heads.len() >= share { heads.pop_front() } else { None };
+        if let Some(client) = oldest.and_then(|id| alive.get(&id)) {
+            log::debug!("{}: disconnected for a newer client", client.connection);
+            client.connection.outbox().kill(Death::Ended);
+        }
+        let full = |clients: &mut Clients| clients.alive.len() >= self.max_clients;
+        // The one that was disconnected is about to leave its place.
+        if oldest.is_some() && full(&mut clients) {
+            let waited = self.left.wait_timeout_while(clients, LEAVING, full);
+            clients = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        clients.alive.len() < self.max_clients
     }
 
-    pub(crate) fn count(&self) -> usize {
-        self.clients().alive.len()
+    pub(crate) fn connections(&self) -> Vec<Connection> {
+        self.clients().alive.values().map(|client| client.connection.clone()).collect()
     }
 
     /// Blocks until the last client's thread has ended, or the deadline; gives the number still there.
@@ -125,7 +152,7 @@ pub(crate) fn run(listener: &TcpListener, shared: &Arc<Shared>) {
 
 /// Starts the client's thread, or refuses the client.
 fn admit((stream, peer): (TcpStream, SocketAddr), id: u64, shared: &Arc<Shared>, trouble: &mut Trouble) {
-    if shared.count() >= shared.max_clients {
+    if !shared.has_room() {
         trouble.log("refusing clients", &io::Error::other(format!("the limit is {}", shared.max_clients)));
         return refuse(&stream, shared);
     }
@@ -143,6 +170,7 @@ fn admit((stream, peer): (TcpStream, SocketAddr), id: u64, shared: &Arc<Shared>,
     match thread {
         Ok(thread) => {
             shared.common.counters.accepted.add(1);
+            clients.heads.push_back(id);
             clients.alive.insert(id, Client { connection, thread });
         }
         Err(error) => {
