@@ -196,11 +196,13 @@ fn interval_or_off(text: &str) -> Result<OrOff, String> {
 }
 
 fn size(text: &str) -> Result<usize, String> {
-    let how = || format!("{text:?} is not a size: use a whole number with B, KiB, MiB or GiB, such as 64KiB");
-    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(how)?;
+    let how = || {
+        format!("{text:?} is not a size: use a whole number of bytes, or with KiB, MiB or GiB, such as 64KiB")
+    };
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let number: usize = text[..digits].parse().map_err(|_| how())?;
     let shift = match &text[digits..] {
-        "B" => 0,
+        "" | "B" => 0,
         "KiB" => 10,
         "MiB" => 20,
         "GiB" => 30,
@@ -256,10 +258,13 @@ mod tests {
         for text in ["", "1", "s", "0s", "1.5s", "-1s", "1 s", "9999999999999999999s", "99999h", "1d"] {
             assert!(interval(text).is_err(), "{text}");
         }
-        for (text, bytes) in [("1B", 1), ("64KiB", 65_536), ("10MiB", 10 << 20), ("1GiB", 1 << 30)] {
+        for (text, bytes) in
+            [("1B", 1), ("512", 512), ("64KiB", 65_536), ("10MiB", 10 << 20), ("1GiB", 1 << 30)]
+        {
             assert_eq!(size(text), Ok(bytes), "{text}");
         }
-        for text in ["", "1", "1kB", "1MB", "0B", "2GiB", "99999999999999999999B", "18446744073709551615GiB"]
+        for text in
+            ["", "0", "KiB", "1kB", "1MB", "0B", "2GiB", "99999999999999999999B", "18446744073709551615GiB"]
         {
             assert!(size(text).is_err(), "{text}");
         }
