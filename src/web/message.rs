@@ -23,6 +23,12 @@ pub(crate) const MAX_CONTROL: usize = 125;
 /// Tornado's `write_message(m, binary=True)` is `write_message(bytes)`.
 ///
 /// Its `Display` is Python's: text as it is, binary as `b'\x00\xff'`.
+///
+/// Anything else is a mistake that the compiler finds:
+///
+/// ```compile_fail
+/// threadcast::Message::from(2026);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
     /// A text message; dereferences to `&str`.
