@@ -170,7 +170,7 @@ fn a_half_closed_peer_with_a_full_socket_leaves_no_thread_and_no_descriptor() {
     let _alone = alone();
     let program = Program::start(&["--lab", "--logging", "none", "--max-backlog", "64MiB"]);
     let (threads_before, descriptors_before) = (threads(program.pid()).len(), descriptors(program.pid()));
-    for _ in 0..5 {
+    for _ in 0..2 {
         let client = Raw::websocket(program.addr(), "/echo?Id=A");
         let mut writer = client.stream.try_clone().unwrap();
         let sender = std::thread::spawn(move || {
