@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
-use serde::Serialize;
-
 /// One number that only grows. Relaxed: nothing is ordered by it.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
@@ -54,7 +52,7 @@ impl Meter {
 }
 
 /// A reading of a server's counters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
     /// Connections open now, pages and WebSockets.
