@@ -1,0 +1,60 @@
+use super::*;
+
+fn parse(args: &[&str]) -> Result<Options, (String, i32)> {
+    Options::parse_from_args(["threadcast"].iter().chain(args).map(OsString::from))
+}
+
+#[test]
+fn defaults_are_the_tutorials() {
+    let options = parse(&[]).unwrap();
+    assert_eq!((options.port, options.address, options.interval), (8888, None, Duration::from_secs(1)));
+    assert_eq!((options.max_message, options.max_backlog), (10 << 20, 1 << 20));
+    assert_eq!(options.ping_interval, OrOff(Some(Duration::from_secs(20))));
+}
+
+#[test]
+fn times_and_sizes_as_tables() {
+    for (text, millis) in
+        [("250ms", Some(250)), ("1s", Some(1000)), ("2m", Some(120_000)), ("1h", Some(3_600_000))]
+    {
+        assert_eq!(interval(text).ok(), millis.map(Duration::from_millis), "{text}");
+    }
+    for text in ["", "1", "s", "0s", "1.5s", "-1s", "1 s", "9999999999999999999s", "99999h", "1d"] {
+        assert!(interval(text).is_err(), "{text}");
+    }
+    for (text, bytes) in [("1B", 1), ("512", 512), ("64KiB", 65_536), ("10MiB", 10 << 20), ("1GiB", 1 << 30)]
+    {
+        assert_eq!(size(text), Ok(bytes), "{text}");
+    }
+    for text in
+        ["", "0", "KiB", "1kB", "1MB", "0B", "2GiB", "99999999999999999999B", "18446744073709551615GiB"]
+    {
+        assert!(size(text).is_err(), "{text}");
+    }
+    assert_eq!(interval_or_off("off"), Ok(OrOff(None)));
+}
+
+#[test]
+fn a_mistake_is_one_line_and_exit_code_2() {
+    for args in [
+        &["--port", "x"][..],
+        &["--port", "65536"],
+        &["--port"],
+        &["--interval", "0s"],
+        &["--logging", "loud"],
+        &["--allow-origin", "example.com"],
+        &["--address", "nowhere"],
+        &["--prot", "1"],
+        &["--push-threads", "0"],
+        &["--max-clients", "0"],
+        &["--stats", "me"],
+        &["--pad", "1KiB"],
+        &["extra"],
+    ] {
+        let (text, code) = parse(args).unwrap_err();
+        assert_eq!((text.matches('\n').count(), code), (1, 2), "{args:?}: {text}");
+        assert!(text.starts_with("threadcast: ") && text.ends_with("(--help shows the options)\n"), "{text}");
+    }
+    let (help, code) = parse(&["--help"]).unwrap_err();
+    assert!(help.contains("Example:") && code == 0);
+}
