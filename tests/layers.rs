@@ -42,7 +42,7 @@ fn the_framework_knows_nothing_of_the_clock_and_the_lab() {
         assert!(!source.contains("crate::clock") && !source.contains("crate::lab"), "{}", path.display());
     }
     for (layer, other) in [("clock", "lab"), ("lab", "clock")] {
-        for path in fs::read_dir(format!("src/{layer}")).unwrap().map(|entry| entry.unwrap().path()) {
+        for path in sources(layer) {
             assert_eq!(imports(&path, other), [] as [&str; 0], "{}", path.display());
         }
     }
