@@ -28,7 +28,7 @@ const READY_DEADLINE: Duration = Duration::from_secs(20);
 /// Pause between two looks at a port that does not accept yet.
 const READY_PAUSE: Duration = Duration::from_millis(10);
 /// Time that a crashing server has to end after its connections did.
-const LAST_BREATH: Duration = Duration::from_secs(1);
+const LAST_BREATH: Duration = Duration::from_secs(2);
 
 /// A server; ends when this is dropped.
 pub struct Server {
@@ -69,10 +69,12 @@ impl Server {
         self.child.id()
     }
 
-    /// How it ended, if it did: now, or within a second if it `seems` so.
+    /// How it ended, if it did: now, or within [`LAST_BREATH`] if it `seems` so.
     pub fn crash(&mut self, seems: bool) -> Option<String> {
-        if seems {
-            let _ = self.stderr_open.recv_timeout(LAST_BREATH);
+        // Its connections and its stderr end a moment before the process does.
+        let deadline = Instant::now() + LAST_BREATH;
+        while seems && matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            thread::park_timeout(READY_PAUSE);
         }
         let status = self.child.try_wait().ok()??;
         // What it said last may still be on its way.
