@@ -29,8 +29,9 @@ impl RoundStats {
     pub fn finished(&self, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.rounds.fetch_add(1, Ordering::Relaxed);
-        self.last_micros.store(micros, Ordering::Relaxed);
+        // In this order, and read the other way round: the longest is never less than the last.
         self.longest_micros.fetch_max(micros, Ordering::Relaxed);
+        self.last_micros.store(micros, Ordering::Release);
     }
 
     /// A round took longer than the interval: how many did so far.
@@ -64,7 +65,7 @@ impl Readings {
             "slow_consumers": server.slow_consumers,
             "rounds": rounds.rounds.load(Ordering::Relaxed),
             "late_rounds": rounds.late.load(Ordering::Relaxed),
-            "last_round_us": rounds.last_micros.load(Ordering::Relaxed),
+            "last_round_us": rounds.last_micros.load(Ordering::Acquire),
             "longest_round_us": rounds.longest_micros.load(Ordering::Relaxed),
             "threads": of_this_process("Threads:"),
             "resident_kib": of_this_process("VmRSS:"),
