@@ -319,6 +319,7 @@ fn shutdown_joins_every_thread_even_of_clients_that_do_not_read() {
     assert_eq!(answer.join().unwrap(), b"");
     assert_eq!(probed.server.stats().clients, 0);
     // The kernel takes a moment to forget a thread that has been joined.
-    eventually("every thread is gone", || threads(std::process::id()).len() == before);
+    // Or fewer: threads of the test before may still have been on their way out.
+    eventually("every thread is gone", || threads(std::process::id()).len() <= before);
     assert_eq!(probed.events.try_iter().filter(|event| matches!(event, Event::Close(..))).count(), 4);
 }
