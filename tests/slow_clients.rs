@@ -172,6 +172,8 @@ fn a_half_closed_peer_with_a_full_socket_leaves_no_thread_and_no_descriptor() {
     let (threads_before, descriptors_before) = (threads(program.pid()).len(), descriptors(program.pid()));
     for _ in 0..2 {
         let client = Raw::websocket(program.addr(), "/echo?Id=A");
+        // Or the client's kernel goes on taking in a little, and each time the write deadline begins anew.
+        rustix::net::sockopt::set_socket_recv_buffer_size(&client.stream, 256 << 10).unwrap();
         let mut writer = client.stream.try_clone().unwrap();
         let sender = std::thread::spawn(move || {
             // As much as goes in; the server stops reading when its answers do not get out.

@@ -33,7 +33,7 @@ use threadcast::Server;
 use threadcast::WebSocketHandler;
 
 /// How long any event may take before its test fails. Long, since two cores may be busy.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What happened to a handler.
 #[derive(Debug, Clone, PartialEq)]
