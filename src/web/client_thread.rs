@@ -22,6 +22,7 @@ use crate::web::error::Error;
 use crate::web::error::Result;
 use crate::web::exchange::Exchange;
 use crate::web::handler::WebSocketHandler;
+use crate::web::handshake;
 use crate::web::request::Request;
 use crate::web::response::Response;
 use crate::web::session::Session;
@@ -38,9 +39,11 @@ const PAGE_WRITE: Duration = Duration::from_secs(10);
 const HEAD_READ: usize = 2048;
 
 /// What follows a request.
-enum Next {
+enum Next<'a> {
     /// Another one, on the same connection.
     Request,
+    /// A WebSocket.
+    Session(Session<'a>),
     /// The end.
     End,
 }
@@ -48,33 +51,44 @@ enum Next {
 /// Serves one client until it is gone.
 pub(crate) fn run(connection: &Connection, application: &Application) {
     let mut received = Vec::new();
-    while let Next::Request = serve(connection, application, &mut received) {}
+    loop {
+        match serve(connection, application, &mut received) {
+            Next::Request => {}
+            Next::Session(session) => {
+                session.run(received);
+                connection.outbox().wait_until_written(Instant::now() + CLOSE_TIMEOUT);
+                break;
+            }
+            Next::End => break,
+        }
+    }
     end(connection);
 }
 
 /// Reads one request and answers it. `received` is what has come in and is not used yet.
-fn serve(connection: &Connection, application: &Application, received: &mut Vec<u8>) -> Next {
+///
+/// This and what it calls is not inlined, and gone when the session begins: an idle client keeps neither
+/// its request nor the stack pages that the handshake would need on top of the read loop's.
+#[inline(never)]
+fn serve<'a>(connection: &'a Connection, application: &'a Application, received: &mut Vec<u8>) -> Next<'a> {
     let request = match read_head(connection, received) {
         Ok(Some(request)) => request,
         Ok(None) => return Next::End,
-        Err(refusal) => {
-            log::debug!("{connection}: {refusal}");
-            return respond(connection, &Response::from_error(&refusal), false, true);
-        }
+        Err(refusal) => return refuse(connection, &refusal),
     };
-    if let Some((Route::WebSocket(make), _)) = application.find(request.path())
-        && request.method() == "GET"
-    {
-        return match websocket(connection, application, &request, make, std::mem::take(received)) {
-            Ok(()) => Next::End,
-            Err(refusal) => respond(connection, &refused(connection, &refusal), false, true),
-        };
+    match application.find(request.path()) {
+        Some((Route::WebSocket(make), _)) if request.method() == "GET" => {
+            match open(connection, application, &request, make) {
+                Ok(session) => Next::Session(session),
+                Err(refusal) => refuse(connection, &refusal),
+            }
+        }
+        _ => answer(connection, application, &request),
     }
-    let response = page(connection, application, &request).with_etag(&request);
-    respond(connection, &response, request.keep_alive(), request.method() != "HEAD")
 }
 
 /// Blocks until a whole head is here; `None` if the client left, or took too long.
+#[inline(never)]
 fn read_head(connection: &Connection, received: &mut Vec<u8>) -> Result<Option<Request>> {
     let stream = &connection.socket().stream;
     let deadline = Instant::now() + HEAD_DEADLINE;
@@ -94,6 +108,12 @@ fn read_head(connection: &Connection, received: &mut Vec<u8>) -> Result<Option<R
 }
 
 /// Answers a request that is none for a WebSocket.
+#[inline(never)]
+fn answer<'a>(connection: &Connection, application: &Application, request: &Request) -> Next<'a> {
+    let response = page(connection, application, request).with_etag(request);
+    respond(connection, &response, request.keep_alive(), request.method() != "HEAD")
+}
+
 fn page(connection: &Connection, application: &Application, request: &Request) -> Response {
     let Some((route, rest)) = application.find(request.path()) else {
         return Response::refusal(404, "404: Not Found");
@@ -119,37 +139,42 @@ fn page(connection: &Connection, application: &Application, request: &Request) -
     }
 }
 
-/// The response to a handler's error, which is logged unless it is the client's own fault.
+/// Answers with an error, and ends.
+#[inline(never)]
+fn refuse<'a>(connection: &Connection, error: &Error) -> Next<'a> {
+    respond(connection, &refused(connection, error), false, true)
+}
+
+/// The response to an error, which is logged as such unless it is the client's own fault.
 fn refused(connection: &Connection, error: &Error) -> Response {
-    if !matches!(error, Error::Refused { .. }) {
-        log::error!("{connection}: the handler failed: {error}");
+    match error {
+        Error::Refused { .. } => log::debug!("{connection}: {error}"),
+        _ => log::error!("{connection}: the handler failed: {error}"),
     }
     Response::from_error(error)
 }
 
-/// Runs a WebSocket to its end; an error is a refusal that has not been sent.
-fn websocket(
-    connection: &Connection,
-    application: &Application,
+/// Opens a WebSocket; an error is a refusal that has not been sent.
+fn open<'a>(
+    connection: &'a Connection,
+    application: &'a Application,
     request: &Request,
     make: &Make<dyn WebSocketHandler>,
-    early: Vec<u8>,
-) -> Result<()> {
+) -> Result<Session<'a>> {
     connection.set_target(request.target());
-    let (session, head) = Session::open(make, connection, request, &application.settings)?;
+    let mut session = Session::new(make, connection, request, &application.settings)?;
+    let mut head = handshake::answer(request)?;
+    session.open(request, &mut head)?;
     let stream = &connection.socket().stream;
     // A socket that refuses these is gone; then the first read says so.
     let _ = stream.set_nodelay(true);
     let _ = stream.set_read_timeout(application.settings.ping_interval);
-    if connection.outbox().begin(head.into()).is_ok() {
-        session.run(early);
-        connection.outbox().wait_until_written(Instant::now() + CLOSE_TIMEOUT);
-    }
-    Ok(())
+    let _ = connection.outbox().begin(head.into());
+    Ok(session)
 }
 
 /// Writes a response, blocking.
-fn respond(connection: &Connection, response: &Response, keep_alive: bool, body: bool) -> Next {
+fn respond<'a>(connection: &Connection, response: &Response, keep_alive: bool, body: bool) -> Next<'a> {
     let mut stream = &connection.socket().stream;
     let bytes = response.to_bytes(keep_alive, body).or_else(|error| {
         log::error!("{connection}: {error}");

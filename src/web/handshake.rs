@@ -17,11 +17,11 @@ use crate::web::exchange::Exchange;
 use crate::web::handler::WebSocketHandler;
 use crate::web::request::Request;
 
-/// A 101 that has not been sent.
-pub(crate) type Switching = http::Response<()>;
+/// The empty line at the end of a head.
+const END: &[u8] = b"\r\n";
 
-/// The 101 for `request`, or the refusal. Asks the handler for `check_origin` and `select_subprotocol`.
-pub(crate) fn accept(request: &Request, handler: &mut dyn WebSocketHandler) -> Result<Switching> {
+/// Refuses what tungstenite does not look at. Asks the handler for `check_origin`.
+pub(crate) fn check(request: &Request, handler: &dyn WebSocketHandler) -> Result<()> {
     if request.is_http_1_0() {
         return Err(Error::refused(400, "A WebSocket needs HTTP/1.1."));
     }
@@ -35,8 +35,27 @@ pub(crate) fn accept(request: &Request, handler: &mut dyn WebSocketHandler) -> R
     if origin.is_some_and(|origin| !handler.check_origin(request, &origin)) {
         return Err(Error::refused(403, "Cross origin websockets not allowed"));
     }
-    // tungstenite looks at the first line of each header only; these two are checked, and may be lists.
-    let mut plain = http::Request::new(());
+    Ok(())
+}
+
+/// The 101, but for the empty line at its end; or the refusal.
+///
+/// Nothing of a handshake needs more stack. Not inlined, it stays within the two pages that a thread has
+/// touched anyway.
+#[inline(never)]
+pub(crate) fn answer(request: &Request) -> Result<Vec<u8>> {
+    let switching = create_response(&plain(request)).map_err(refusal)?;
+    let mut head = Vec::new();
+    write_response(&mut head, &switching).map_err(|error| Error::invalid(error.to_string()))?;
+    head.truncate(head.len() - END.len());
+    Ok(head)
+}
+
+/// The request as tungstenite shall see it: it looks at the first line of each header only, and these two
+/// are checked, and may be lists.
+#[inline(never)]
+fn plain(request: &Request) -> Box<http::Request<()>> {
+    let mut plain = Box::new(http::Request::new(()));
     plain.headers_mut().insert("Connection", HeaderValue::from_static("Upgrade"));
     plain.headers_mut().insert("Upgrade", HeaderValue::from_static("websocket"));
     for name in ["Sec-WebSocket-Version", "Sec-WebSocket-Key"] {
@@ -44,32 +63,48 @@ pub(crate) fn accept(request: &Request, handler: &mut dyn WebSocketHandler) -> R
             plain.headers_mut().insert(name, value.clone());
         }
     }
-    let mut switching = create_response(&plain).map_err(refusal)?;
-    let offered = request.header("Sec-WebSocket-Protocol").unwrap_or_default();
-    let offered: Vec<_> = offered.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
-    if let Some(chosen) = handler.select_subprotocol(&offered) {
-        let known = offered.contains(&chosen.as_str()).then(|| HeaderValue::from_str(&chosen).ok()).flatten();
-        let value =
-            known.ok_or_else(|| Error::invalid(format!("{chosen:?} is none of the subprotocols offered")))?;
-        switching.headers_mut().insert("Sec-WebSocket-Protocol", value);
-    }
-    Ok(switching)
+    plain
 }
 
-/// The bytes of the 101, with the headers and cookies that `open` has set.
-pub(crate) fn to_bytes(mut switching: Switching, exchange: Exchange<'_>) -> Result<Vec<u8>> {
-    for (name, value) in &exchange.response.headers {
-        if name.eq_ignore_ascii_case("Content-Type") {
-            continue; // A 101 has no content.
+/// Adds the handler's choice of the subprotocols that the client offers.
+pub(crate) fn add_subprotocol(
+    head: &mut Vec<u8>,
+    request: &Request,
+    handler: &mut dyn WebSocketHandler,
+) -> Result<()> {
+    let offered = request.header("Sec-WebSocket-Protocol").unwrap_or_default();
+    let offered: Vec<_> = offered.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    match handler.select_subprotocol(&offered) {
+        Some(chosen) if !offered.contains(&chosen.as_str()) => {
+            Err(Error::invalid(format!("{chosen:?} is none of the subprotocols offered")))
         }
-        let bad =
-            || Error::invalid(format!("header {name}: {value:?} has characters that a header cannot carry"));
-        let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?;
-        switching.headers_mut().append(header, HeaderValue::from_str(value).map_err(|_| bad())?);
+        Some(chosen) => add(head, "Sec-WebSocket-Protocol", &chosen),
+        None => Ok(()),
     }
-    let mut bytes = Vec::new();
-    write_response(&mut bytes, &switching).map_err(|error| Error::invalid(error.to_string()))?;
-    Ok(bytes)
+}
+
+/// Adds the headers and cookies that `open` has set, and the empty line.
+pub(crate) fn finish(head: &mut Vec<u8>, exchange: Exchange<'_>) -> Result<()> {
+    for (name, value) in &exchange.response.headers {
+        // A 101 has no content.
+        if !name.eq_ignore_ascii_case("Content-Type") {
+            add(head, name, value)?;
+        }
+    }
+    head.extend_from_slice(END);
+    Ok(())
+}
+
+/// Adds a header line to a head.
+fn add(head: &mut Vec<u8>, name: &str, value: &str) -> Result<()> {
+    if HeaderName::from_bytes(name.as_bytes()).is_err() || HeaderValue::from_str(value).is_err() {
+        let what = format!("header {name}: {value:?} has characters that a header cannot carry");
+        return Err(Error::invalid(what));
+    }
+    for part in [name, ": ", value, "\r\n"] {
+        head.extend_from_slice(part.as_bytes());
+    }
+    Ok(())
 }
 
 fn refusal(error: WsError) -> Error {

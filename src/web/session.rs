@@ -50,30 +50,39 @@ enum End {
 }
 
 impl<'a> Session<'a> {
-    /// Runs the handshake and `open`: a session and the bytes of its 101, or the refusal.
-    pub(crate) fn open(
+    /// A handler that agrees to the request, or the refusal.
+    #[inline(never)]
+    pub(crate) fn new(
         make: &Make<dyn WebSocketHandler>,
         connection: &'a Connection,
         request: &Request,
         settings: &'a Settings,
-    ) -> Result<(Session<'a>, Vec<u8>)> {
-        let (handler, switching) = guarded(connection, "the handshake", || {
-            let mut handler = make();
-            let switching = handshake::accept(request, handler.as_mut())?;
-            Ok((handler, switching))
+    ) -> Result<Session<'a>> {
+        let handler = guarded(connection, "the handshake", || {
+            let handler = make();
+            handshake::check(request, handler.as_ref()).map(|()| handler)
+        })??;
+        Ok(Session { handler, connection, settings, opened: false })
+    }
+
+    /// Runs `select_subprotocol` and `open`, and adds to the 101 what they say; or the refusal.
+    #[inline(never)]
+    pub(crate) fn open(&mut self, request: &Request, head: &mut Vec<u8>) -> Result<()> {
+        let Session { handler, connection, settings, .. } = self;
+        guarded(connection, "the handshake", || {
+            handshake::add_subprotocol(head, request, handler.as_mut())
         })??;
         let mut exchange = Exchange::new(request, settings.cookie_secret.as_ref());
-        let mut session = Session { handler, connection, settings, opened: false };
-        let opened = guarded(connection, "open", || session.handler.open(connection, &mut exchange));
+        let opened = guarded(connection, "open", || handler.open(connection, &mut exchange));
         // A handler that panicked may have shared the connection before, so it gets its on_close; one
         // that refused has decided, and does not.
-        session.opened = !matches!(opened, Ok(Err(_)));
+        self.opened = !matches!(opened, Ok(Err(_)));
         opened??;
-        let head = handshake::to_bytes(switching, exchange)?;
-        Ok((session, head))
+        handshake::finish(head, exchange)
     }
 
     /// The read loop, and the Close frame that its end calls for. `early` came in with the head.
+    #[inline(never)]
     pub(crate) fn run(mut self, early: Vec<u8>) {
         let timeout = self.settings.ping_timeout.or(self.settings.ping_interval);
         let keepalive = Keepalive { interval: self.settings.ping_interval, timeout };
