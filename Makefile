@@ -9,6 +9,7 @@ SHELL := /bin/bash
 CARGO := cargo
 ARGS :=
 DURATION := 600
+CLIENTS := 5000
 # What a browser is called.
 BROWSERS := chromium chromium-browser google-chrome
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
@@ -22,7 +23,7 @@ run: rust ## Serve the clock on port 8888; ARGS="--port 9000" for options
 	$(CARGO) run --release --quiet --bin threadcast -- $(ARGS)
 
 .PHONY: test
-test: rust browser python ## Everything that is checked: format, lints, docs, tests, loom, the page, Autobahn
+test: rust browser python namespaces ## Everything that is checked: format, lints, docs, tests, loom, the page, Autobahn
 	$(MAKE) --no-print-directory lint doc
 	$(CARGO) test --workspace
 	$(MAKE) --no-print-directory loom autobahn
@@ -52,10 +53,19 @@ autobahn: ## The WebSocket conformance suite, where Python 2.7 is found; ARGS=--
 fuzz: ## Fuzz the head reader and the read loop for DURATION seconds (600)
 	THREADCAST_FUZZ_SECONDS=$(DURATION) $(CARGO) test --test fuzz -- --nocapture
 
+.PHONY: soak
+soak: DURATION := 1800
+soak: rust ## Let clients of all kinds come and go for DURATION seconds (1800), and see that nothing grows
+	THREADCAST_SOAK_SECONDS=$(DURATION) $(CARGO) test --release --test soak -- --nocapture
+
+.PHONY: footprint
+footprint: rust ## Where the memory of CLIENTS idle clients (5000) is, and how deep the stacks get
+	THREADCAST_FOOTPRINT=$(CLIENTS) $(CARGO) test --release --test stack -- --nocapture --test-threads 1
+
 COMPARE := target/release/threadcast-compare
 
 .PHONY: compare
-compare: rust python ## Measure it beside other servers, two hours, and write it up below "Compare it"; QUICK=1 takes three minutes
+compare: rust python ## Measure it beside other servers, 40 minutes, and write it up below "Compare it"; QUICK=1 takes three minutes
 	-$(MAKE) --no-print-directory -C tests/compare deps
 	$(CARGO) build --release --workspace
 	$(COMPARE) run $(if $(QUICK),--quick) --out tests/compare/results --readme README.md $(ARGS)
@@ -85,6 +95,10 @@ browser:
 .PHONY: python
 python:
 	@python3 -c 'import venv, ensurepip' 2>/dev/null || $(call install,python3 python3-venv)
+
+.PHONY: namespaces
+namespaces:
+	@{ command -v ip && command -v unshare; } >/dev/null || $(call install,iproute2 util-linux)
 
 # $(call install,PACKAGES)
 install = { command -v apt-get >/dev/null || { echo "please install: $(1)" >&2; exit 1; }; \

@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use chrono::Local;
 use signal_hook::consts::SIGINT;
 use signal_hook::consts::SIGTERM;
 use signal_hook::consts::SIGUSR1;
@@ -67,7 +68,12 @@ fn run(options: &Options) -> Result<()> {
     let capacity = capacity(options);
     let (application, readings) = application(options, &clients, capacity)?;
     let server = Server::bind_with(&addresses(options)[..], application, capacity)?;
-    let rounds = Rounds { interval: options.interval, width: options.pad, threads: options.push_threads };
+    let rounds = Rounds {
+        interval: options.interval,
+        width: options.pad,
+        threads: options.push_threads,
+        wall: Local::now,
+    };
     let send = SendThread::start(clients, rounds, readings.rounds.clone())
         .map_err(Error::io("cannot start the thread send"))?;
     announce(&server);
@@ -109,7 +115,7 @@ fn addresses(options: &Options) -> Vec<SocketAddr> {
 
 /// What the machine allows, or what was asked for.
 fn capacity(options: &Options) -> Capacity {
-    let machine = Capacity::of_this_machine();
+    let machine = Capacity::of_this_machine(options.delivery.into());
     let Some(clients) = options.max_clients else { return machine };
     if clients > machine.clients {
         let Capacity { clients: most, limit } = machine;

@@ -5,14 +5,19 @@ mod support;
 
 use std::process::Command;
 
-use support::Event;
-use support::Probed;
+use rustix::process::Resource;
+use rustix::process::Rlimit;
+use rustix::process::getrlimit;
+use rustix::process::setrlimit;
 use support::Program;
 use support::Raw;
 use support::eventually;
 use support::frame;
+use support::threads;
+use support::upgrade;
 use threadcast::Application;
 use threadcast::Capacity;
+use threadcast::Delivery;
 use threadcast::Limit;
 use threadcast::Message;
 use threadcast::Result;
@@ -56,7 +61,7 @@ fn beyond_the_capacity_a_client_gets_503_and_those_inside_notice_nothing() {
 fn the_machines_limits_are_in_the_start_up_line() {
     let program = Program::start(&[]);
     let line = program.wait_for_line("threadcast is at ");
-    let capacity = Capacity::of_this_machine();
+    let capacity = Capacity::of_this_machine(Delivery::Inline);
     assert!(line.contains(&format!("for up to {} clients ({})", capacity.clients, capacity.limit)), "{line}");
 }
 
@@ -78,7 +83,7 @@ fn with_few_descriptors_it_refuses_and_serves_again_when_there_is_room() {
     drop(crowd);
     eventually("a new client is served", || {
         let mut client = Raw::connect(program.addr());
-        client.send(support::upgrade("/websocket?Id=late", ""));
+        client.send(upgrade("/websocket?Id=late", ""));
         client.response_or_end().is_some_and(|head| head.starts_with("HTTP/1.1 101 "))
     });
     (0..3).for_each(|_| assert_eq!(witness.frame().first, 0x81));
@@ -100,17 +105,38 @@ fn a_flood_of_half_open_connections_keeps_to_its_share_of_the_capacity() {
     }
     // The oldest were the ones to go.
     assert!(flood[0].is_at_end());
-    flood[199].send(support::upgrade("/ws", ""));
+    flood[199].send(upgrade("/ws", ""));
     assert!(flood[199].head().starts_with("HTTP/1.1 101 "));
 }
 
+/// The product raises its limit of descriptors too, from the 1,024 that are usual.
+fn raise_the_limit_of_descriptors() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("up to the hard limit");
+}
+
 #[test]
-fn half_open_connections_keep_nobody_out_who_has_room() {
-    let probed = Probed::start();
-    let _silent: Vec<_> = (0..500).map(|_| Raw::connect(probed.addr)).collect();
-    let (mut client, connection) = probed.open();
-    connection.write_message("welcome").unwrap();
-    assert_eq!(client.frame(), frame(0x81, "welcome"));
-    drop(client);
-    assert!(matches!(probed.next("on_close"), Event::Close(None, None)));
+fn a_thousand_half_open_connections_keep_nobody_out_and_pushes_go_on() {
+    raise_the_limit_of_descriptors();
+    let half_a_head = &upgrade("/websocket?Id=half", "")[..60];
+    // With room for all of them, and with room for ten of them, one of which makes way for a client.
+    for (room, at_first, at_last) in [("4400", 1000, 1000), ("40", 10, 9)] {
+        let args = ["--max-clients", room, "--interval", "50ms", "--logging", "none"];
+        let program = Program::start(&args);
+        let clients = || threads(program.pid()).iter().filter(|name| name.starts_with("client-")).count();
+        let mut witness = Raw::websocket(program.addr(), "/websocket?Id=witness");
+        let half_open = |n: usize| {
+            let mut raw = Raw::connect(program.addr());
+            raw.send(if n.is_multiple_of(2) { half_a_head } else { "" });
+            raw
+        };
+        let _half_open: Vec<_> = (0..1000).map(half_open).collect();
+        eventually("they have their share", || clients() == 1 + at_first);
+        let real = |n: usize| Raw::websocket(program.addr(), &format!("/websocket?Id=c{n}"));
+        let mut real: Vec<_> = (0..20).map(real).collect();
+        for client in real.iter_mut().chain([&mut witness]) {
+            (0..3).for_each(|_| assert_eq!(client.frame().first, 0x81));
+        }
+        eventually("everybody is there", || clients() == 21 + at_last);
+    }
 }

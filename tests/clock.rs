@@ -14,9 +14,9 @@ use support::DEADLINE;
 use support::Program;
 use support::Raw;
 use support::close_frame;
-use support::descriptors;
 use support::eventually;
 use support::frame;
+use support::sockets;
 use support::threads;
 
 /// `2026-11-22 18:14:05.561472`, or without its fraction.
@@ -145,7 +145,7 @@ fn a_thousand_clients_come_and_go_while_pushes_never_stop() {
     let program = Program::start(&["--interval", "50ms", "--logging", "warning"]);
     let mut witness = client(&program, "witness");
     witness.frame();
-    let (threads_before, descriptors_before) = (threads(program.pid()).len(), descriptors(program.pid()));
+    let (threads_before, sockets_before) = (threads(program.pid()).len(), sockets(program.pid()));
     let addr = program.addr();
     let come_and_go = |from: usize| {
         for n in from..from + 250 {
@@ -165,8 +165,8 @@ fn a_thousand_clients_come_and_go_while_pushes_never_stop() {
         }
     });
     (0..3).for_each(|_| assert!(is_payload(&witness.frame().payload)));
-    eventually("threads and descriptors are back where they were", || {
-        (threads(program.pid()).len(), descriptors(program.pid())) == (threads_before, descriptors_before)
+    eventually("threads and sockets are back where they were", || {
+        (threads(program.pid()).len(), sockets(program.pid())) == (threads_before, sockets_before)
     });
     assert_eq!(program.lines().iter().filter(|line| line.contains("panic")).count(), 0);
 }

@@ -2,20 +2,37 @@
 
 mod support;
 
+use std::env;
 use std::io::BufRead;
 use std::io::BufReader;
+use std::io::Write;
+use std::io::stderr;
 use std::net::SocketAddr;
 use std::net::TcpListener;
 use std::net::TcpStream;
 use std::process::Command;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::time::Instant;
 
+use chrono::DateTime;
+use chrono::Local;
+use chrono::TimeZone;
 use rustix::process::Signal;
 use support::Program;
 use support::Raw;
 use support::eventually;
 use support::frame;
 use support::threads;
+use threadcast::Server;
+use threadcast::clock::clients::Clients;
+use threadcast::clock::handlers;
+use threadcast::clock::send_thread::Rounds;
+use threadcast::clock::send_thread::SendThread;
+use threadcast::clock::time::payload;
 
 fn client(addr: SocketAddr, id: &str) -> Raw {
     Raw::websocket(addr, &format!("/websocket?Id={id}"))
@@ -69,11 +86,98 @@ fn stopped_and_continued_it_goes_on_and_does_not_catch_up() {
     program.signal(Signal::STOP);
     let status = format!("/proc/{}/stat", program.pid());
     eventually("it is stopped", || std::fs::read_to_string(&status).is_ok_and(|text| text.contains(") T ")));
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(1);
-    eventually("a second has passed", || std::time::Instant::now() > until);
+    let until = Instant::now() + Duration::from_secs(1);
+    eventually("a second has passed", || Instant::now() > until);
     program.signal(Signal::CONT);
     (0..5).for_each(|_| assert_eq!(client.frame().first, 0x81));
     assert!(stats(program.addr()).contains("\"late_rounds\": 1"), "{}", stats(program.addr()));
+}
+
+/// A second later at each reading, but for the readings 5 to 9, which are an hour earlier.
+fn jumping(reading: i64) -> DateTime<Local> {
+    let hours = i64::from((5..10).contains(&reading));
+    Local.timestamp_opt(1_795_371_245 + reading - 3600 * hours, 0).unwrap()
+}
+
+#[test]
+fn when_the_wall_clock_jumps_an_hour_back_and_forth_pushes_keep_their_interval_and_show_it() {
+    static READINGS: AtomicI64 = AtomicI64::new(0);
+    let interval = Duration::from_millis(200);
+    let clients = Arc::new(Clients::new());
+    let routes = handlers::routes(&clients, &handlers::PAGES, None, |_| {});
+    let server = Server::bind("127.0.0.1:0", routes).unwrap();
+    let mut client = client(server.local_addr(), "A");
+    let wall = || jumping(READINGS.fetch_add(1, Ordering::Relaxed));
+    let rounds = Rounds { interval, width: 0, threads: None, wall };
+    let send = SendThread::start(clients, rounds, Arc::default()).unwrap();
+    let arrivals = (0..15).map(|reading| {
+        assert_eq!(client.frame(), frame(0x81, payload(&jumping(reading))));
+        Instant::now()
+    });
+    let arrivals: Vec<_> = arrivals.collect();
+    send.stop();
+    // How far each one is from its place in time. On a busy machine some are late.
+    let mut off: Vec<_> =
+        (0..15).map(|n| (arrivals[n] - arrivals[0]).abs_diff(interval * n as u32)).collect();
+    off.sort();
+    assert!(off[8] < Duration::from_millis(50), "{off:?}");
+}
+
+const VANISHES: &str = "a_peer_that_vanishes_without_a_word_is_noticed_and_nobody_else_is_disturbed";
+
+#[test]
+fn a_peer_that_vanishes_without_a_word_is_noticed_and_nobody_else_is_disturbed() {
+    if support::is_run_again() {
+        return a_peer_vanishes();
+    }
+    // In a network of its own, which only the superuser may have, or who is one in a namespace of users.
+    let mut refusals = Vec::new();
+    for options in [&["--user", "--map-root-user", "--net"][..], &["--net"]] {
+        let unshare = |script: &str| {
+            let mut command = Command::new("unshare");
+            command.args(options).args(["sh", "-c", script]);
+            command
+        };
+        match unshare("ip link set lo up").output() {
+            Ok(output) if output.status.success() => {
+                let script = "ip link set lo up && exec \"$0\" \"$@\"";
+                support::run_again(VANISHES, unshare(script).arg(env::current_exe().unwrap()));
+                return;
+            }
+            Ok(output) => refusals.push(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+            Err(error) => refusals.push(format!("unshare: {error}")),
+        }
+    }
+    // Not with println!, which is shown only where a test fails.
+    writeln!(stderr(), "faults: NOT CHECKED: {VANISHES}: {}", refusals.join("; ")).unwrap();
+}
+
+fn a_peer_vanishes() {
+    let ip = |args: &[&str]| assert!(Command::new("ip").args(args).status().unwrap().success(), "{args:?}");
+    ip(&["address", "add", "10.0.0.1/32", "dev", "lo"]);
+    let args = ["--port", "0", "--address", "0.0.0.0", "--interval", "20ms", "--logging", "debug"];
+    let program = Program::spawn(Program::command().args(args).args(["--ping-interval", "1s"]));
+    let addr = program.addr();
+    let (mut near, mut far) = (client(addr, "near"), client(([10, 0, 0, 1], addr.port()).into(), "far"));
+    assert_eq!(far.frame().first, 0x81);
+    // From here on there is no way to it, and none back.
+    ip(&["address", "delete", "10.0.0.1/32", "dev", "lo"]);
+    let mut serve_until = |what: &str, done: &dyn Fn() -> bool| {
+        eventually(what, || {
+            match near.frame().first {
+                0x89 => near.send_frame(0x8a, ""),
+                first => assert_eq!(first, 0x81),
+            }
+            done()
+        });
+    };
+    let says = |text: &str| program.lines().iter().any(|line| line.contains(text));
+    serve_until("its ping is not answered", &|| says("?Id=far): closing with 1011 ping timed out"));
+    serve_until("on_close", &|| says("Client far is closed"));
+    serve_until("its thread is gone", &|| {
+        threads(program.pid()).iter().filter(|name| name.starts_with("client-")).count() == 1
+    });
+    assert!(!says("?Id=near): closing"));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! Every input goes in twice: in one piece, then cut up. Both times the server has to answer in
 //! well-formed HTTP and frames, the same ones, and to end the connection; an input that was not broken
 //! has its one right answer. Meanwhile nothing panics, `on_close` runs once for each `open`, and a client
-//! that has been there all the time notices nothing; afterwards all threads and descriptors are back.
+//! that has been there all the time notices nothing; afterwards all threads and sockets are back.
 //!
 //! `THREADCAST_FUZZ_SECONDS=600 cargo test --release --test fuzz` fuzzes for ten minutes, with new input
 //! each time. A failure names its seed, and `THREADCAST_FUZZ_SEED` begins with that one. Its input is kept
@@ -46,9 +46,9 @@ use support::Probed;
 use support::Raw;
 use support::Wire;
 use support::close_frame;
-use support::descriptors;
 use support::eventually;
 use support::frame;
+use support::sockets;
 use support::threads;
 use threadcast::Connection;
 use threadcast::CookieSecret;
@@ -65,7 +65,7 @@ const SECONDS: u64 = 5;
 const SEED: u64 = 1;
 /// The server's limit. Above 65535, so that all three forms of a frame's length can be within it.
 const MAX_MESSAGE: usize = 70_000;
-/// Cases between two looks at the client that stays, and at the descriptors.
+/// Cases between two looks at the client that stays, and at the sockets.
 const CHECK_EVERY: u64 = 500;
 /// Names of the server's threads begin with these.
 const SERVER_THREADS: [&str; 4] = ["client-", "pump-", "listener", "closer"];
@@ -101,7 +101,7 @@ struct Fuzzed {
     control: Raw,
     /// Connections made so far.
     connected: u64,
-    descriptors: usize,
+    sockets: usize,
     /// How often each way to end, each status and each close code was seen.
     seen: BTreeMap<String, u64>,
 }
@@ -124,9 +124,9 @@ impl Fuzzed {
             },
             reply,
         );
-        let descriptors = descriptors(process::id());
+        let sockets = sockets(process::id());
         let control = probed.open().0;
-        Fuzzed { probed, control, connected: 1, descriptors, seen: BTreeMap::new() }
+        Fuzzed { probed, control, connected: 1, sockets, seen: BTreeMap::new() }
     }
 
     /// Sends a case, in one piece and as it is, and judges what comes back.
@@ -259,8 +259,8 @@ impl Fuzzed {
         self.control.send_frame(0x81, "still here");
         assert_eq!(self.control.frame(), frame(0x81, "still here"));
         self.probed.expect_message("still here");
-        eventually("descriptors are back, the staying client's two aside", || {
-            descriptors(process::id()) == self.descriptors + 2
+        eventually("sockets are back, the staying client's two aside", || {
+            sockets(process::id()) == self.sockets + 2
         });
         eventually("threads are back, but for the staying client's", || server_threads().len() == 3);
     }
@@ -271,7 +271,7 @@ impl Fuzzed {
         drop(self.control);
         eventually("the last client is gone", || self.probed.server.stats().clients == 0);
         eventually("its thread is gone", || server_threads() == ["closer", "listener"]);
-        eventually("its descriptors are gone", || descriptors(process::id()) == self.descriptors);
+        eventually("its sockets are gone", || sockets(process::id()) == self.sockets);
         self.probed.server.shutdown();
         eventually("no thread of the server is left", || server_threads().is_empty());
         assert_eq!(panics().as_slice(), [""; 0]);
@@ -347,7 +347,7 @@ impl Drop for Culprit<'_> {
     }
 }
 
-/// The tests here count the threads and descriptors of this process, so there is one at a time.
+/// The tests here count the threads and sockets of this process, so there is one at a time.
 fn one_at_a_time() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(PoisonError::into_inner)

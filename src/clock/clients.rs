@@ -43,3 +43,26 @@ impl Clients {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::web::connection::tests::connection;
+    use crate::web::connection::tests::poison;
+
+    #[test]
+    fn behind_a_poisoned_lock_clients_come_and_go_and_are_found() {
+        let (clients, [first, second, third]) = (Clients::new(), [(); 3].map(|()| connection()));
+        clients.register("A", &first);
+        poison(&clients.sessions);
+        assert_eq!(clients.snapshot(), [("A".to_owned(), first.clone())]);
+        assert_eq!(clients.register("A", &second), Some(first.clone()));
+        assert_eq!(clients.register("B", &third), None);
+        clients.remove("A", &first);
+        clients.remove("B", &third);
+        assert_eq!(clients.snapshot(), [("A".to_owned(), second.clone())], "a session removes only itself");
+        clients.remove("A", &second);
+        assert_eq!(clients.snapshot(), []);
+        assert!(clients.sessions.is_poisoned(), "to the end");
+    }
+}

@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use std::time::Instant;
 
+use chrono::DateTime;
 use chrono::Local;
 use crossbeam_channel::Receiver;
 use crossbeam_channel::RecvTimeoutError;
@@ -39,6 +40,8 @@ pub struct Rounds {
     pub width: usize,
     /// Threads that share a large round; `None` for one on each core.
     pub threads: Option<usize>,
+    /// The time that is pushed. It may jump: when a round begins has nothing to do with it.
+    pub wall: fn() -> DateTime<Local>,
 }
 
 /// A running `send` thread.
@@ -75,7 +78,7 @@ fn run(clients: &Clients, rounds: Rounds, stats: &RoundStats, stopped: &Receiver
     let mut next = Instant::now();
     loop {
         let begun = Instant::now();
-        push(clients, rounds.width, &mut helpers);
+        push(clients, &rounds, &mut helpers);
         stats.finished(begun.elapsed());
         next += rounds.interval;
         let now = Instant::now();
@@ -94,10 +97,10 @@ fn run(clients: &Clients, rounds: Rounds, stats: &RoundStats, stopped: &Receiver
 }
 
 /// One round: one payload, to everybody who is there when it begins.
-fn push(clients: &Clients, width: usize, helpers: &mut Helpers) {
+fn push(clients: &Clients, rounds: &Rounds, helpers: &mut Helpers) {
     let sessions = Arc::new(clients.snapshot());
-    let payload = time::payload(&Local::now());
-    let padding = " ".repeat(width.saturating_sub(payload.len()));
+    let payload = time::payload(&(rounds.wall)());
+    let padding = " ".repeat(rounds.width.saturating_sub(payload.len()));
     let sent = helpers.share(&sessions, &(payload.clone() + &padding));
     if sessions.len() <= LINE_EACH || log::log_enabled!(log::Level::Debug) {
         for (id, _) in sessions.iter() {

@@ -6,14 +6,17 @@
 
 use std::fmt;
 use std::fs;
+use std::path::Path;
 
 use rustix::process::Resource;
 use rustix::process::Rlimit;
 use rustix::process::getrlimit;
 use rustix::process::setrlimit;
 
+use crate::web::wire::Delivery;
+
 /// Mappings of one thread: its stack, the stack's guard page, its signal stack, that one's guard page.
-const MAPPINGS_PER_CLIENT: u64 = 4;
+const MAPPINGS_PER_THREAD: u64 = 4;
 /// Mappings left to the rest of the process: its code, heap, the allocator's arenas, pumps.
 const MAPPING_RESERVE: u64 = 2048;
 /// Threads left to pumps, to the server's own threads, and to other processes under the same limit.
@@ -83,17 +86,20 @@ struct Limits {
 }
 
 impl Capacity {
-    /// Raises the soft limit of descriptors to the hard one, and reads what this machine allows.
-    pub fn of_this_machine() -> Capacity {
+    /// Raises the soft limit of descriptors to the hard one, and reads what this machine allows. With
+    /// [`Delivery::Handoff`] every client has two threads.
+    pub fn of_this_machine(delivery: Delivery) -> Capacity {
         let limit = getrlimit(Resource::Nofile);
         // Refused, the old limit stays, and is the one that counts.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
-        Limits::read().capacity()
+        Limits::read(|path| fs::read_to_string(path).ok()).capacity(delivery)
     }
 }
 
 impl Limits {
-    fn read() -> Limits {
+    /// `file` gives the text of a file, if there is one.
+    fn read(file: impl Fn(&Path) -> Option<String>) -> Limits {
+        let number = |path: &str| file(Path::new(path))?.trim().parse().ok();
         Limits {
             descriptors: getrlimit(Resource::Nofile).current,
             mappings: number("/proc/sys/vm/max_map_count"),
@@ -103,21 +109,22 @@ impl Limits {
             user_threads: getrlimit(Resource::Nproc)
                 .current
                 .filter(|_| !rustix::process::geteuid().is_root()),
-            group_threads: group_threads(),
+            group_threads: group_threads(&file),
         }
     }
 
-    fn capacity(&self) -> Capacity {
+    fn capacity(&self, delivery: Delivery) -> Capacity {
+        let threads = delivery.threads() as u64;
         let after = |limit: Option<u64>, reserve: u64, each: u64| {
             limit.map(|limit| (limit - reserve.min(limit / SMALL)) / each)
         };
         let rows = [
             (after(self.descriptors, DESCRIPTOR_RESERVE, 1), Limit::Descriptors),
-            (after(self.mappings, MAPPING_RESERVE, MAPPINGS_PER_CLIENT), Limit::Mappings),
-            (after(self.system_threads, THREAD_RESERVE, 1), Limit::SystemThreads),
-            (after(self.thread_numbers, THREAD_RESERVE, 1), Limit::ThreadNumbers),
-            (after(self.user_threads, THREAD_RESERVE, 1), Limit::UserThreads),
-            (after(self.group_threads, THREAD_RESERVE, 1), Limit::GroupThreads),
+            (after(self.mappings, MAPPING_RESERVE, threads * MAPPINGS_PER_THREAD), Limit::Mappings),
+            (after(self.system_threads, THREAD_RESERVE, threads), Limit::SystemThreads),
+            (after(self.thread_numbers, THREAD_RESERVE, threads), Limit::ThreadNumbers),
+            (after(self.user_threads, THREAD_RESERVE, threads), Limit::UserThreads),
+            (after(self.group_threads, THREAD_RESERVE, threads), Limit::GroupThreads),
         ];
         let smallest =
             rows.into_iter().filter_map(|(clients, limit)| Some((clients?, limit))).min_by_key(|row| row.0);
@@ -126,16 +133,16 @@ impl Limits {
     }
 }
 
-fn number(path: &str) -> Option<u64> {
-    fs::read_to_string(path).ok()?.trim().parse().ok()
-}
-
-/// The smallest `pids.max` from this process's control group (version 2) up to the root.
-fn group_threads() -> Option<u64> {
-    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+/// The smallest `pids.max` from this process's control group (version 2) up to the root that it can see,
+/// which in a container is the container's own.
+fn group_threads(file: &impl Fn(&Path) -> Option<String>) -> Option<u64> {
+    let groups = file(Path::new("/proc/self/cgroup"))?;
     let own = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    let ends = own.match_indices('/').map(|(at, _)| at).chain([own.len()]);
-    ends.filter_map(|end| number(&format!("/sys/fs/cgroup/{}/pids.max", &own[..end]))).min()
+    let most = |group: &Path| {
+        // "max" is no number, and no limit.
+        file(&Path::new("/sys/fs/cgroup").join(group).join("pids.max"))?.trim().parse().ok()
+    };
+    Path::new(own).ancestors().filter_map(most).min()
 }
 
 #[cfg(test)]
@@ -162,7 +169,70 @@ mod tests {
             (Limits { system_threads: Some(5512), ..linux }, 5000, Limit::SystemThreads),
             (Limits::default(), 1000, Limit::Unknown),
         ] {
-            assert_eq!(limits.capacity(), Capacity { clients, limit }, "{limits:?}");
+            assert_eq!(limits.capacity(Delivery::Inline), Capacity { clients, limit }, "{limits:?}");
         }
+        for (limits, clients, limit) in [
+            (linux, 7935, Limit::Mappings),
+            (Limits { descriptors: Some(1024), ..linux }, 960, Limit::Descriptors),
+            (Limits { group_threads: Some(4096), ..linux }, 1792, Limit::GroupThreads),
+        ] {
+            assert_eq!(limits.capacity(Delivery::Handoff), Capacity { clients, limit }, "{limits:?}");
+        }
+    }
+
+    /// Gives the text of the files in the table, and of no others.
+    fn files<'a>(table: &'a [(&str, &str)]) -> impl Fn(&Path) -> Option<String> + 'a {
+        |path| table.iter().find(|(name, _)| path == Path::new(name)).map(|(_, text)| (*text).to_owned())
+    }
+
+    #[test]
+    fn lowered_limits_of_the_system_are_found_where_linux_has_them() {
+        let (mappings, threads) = ("/proc/sys/vm/max_map_count", "/proc/sys/kernel/threads-max");
+        for (table, clients, limit) in [
+            (&[(mappings, "120\n"), (threads, "5512\n")][..], 22, Limit::Mappings),
+            (&[(mappings, "1048576\n"), (threads, "28\n")], 21, Limit::SystemThreads),
+            (&[("/proc/sys/kernel/pid_max", "16\n")], 12, Limit::ThreadNumbers),
+            (
+                &[("/proc/self/cgroup", "0::/a\n"), ("/sys/fs/cgroup/a/pids.max", "8\n")],
+                6,
+                Limit::GroupThreads,
+            ),
+        ] {
+            assert_eq!(
+                Limits::read(files(table)).capacity(Delivery::Inline),
+                Capacity { clients, limit },
+                "{table:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_smallest_limit_of_nested_groups_binds_as_a_table() {
+        let version_1 = "3:pids:/a/b\n1:name=systemd:/\n";
+        let version_2 = "0::/a/b\n";
+        let hybrid = "3:pids:/\n0::/a/b\n";
+        let limits = |root, outer, inner| {
+            [
+                ("/sys/fs/cgroup/pids.max", root),
+                ("/sys/fs/cgroup/a/pids.max", outer),
+                ("/sys/fs/cgroup/a/b/pids.max", inner),
+            ]
+        };
+        for (groups, [root, outer, inner], expected) in [
+            (version_2, limits("max\n", "max\n", "70\n"), Some(70)),
+            (version_2, limits("max\n", "60\n", "70\n"), Some(60)),
+            (version_2, limits("50\n", "60\n", "max\n"), Some(50)),
+            (version_2, limits("max\n", "max\n", "max\n"), None),
+            (hybrid, limits("max\n", "60\n", "70\n"), Some(60)),
+            ("0::/\n", limits("50\n", "40\n", "30\n"), Some(50)),
+            ("0::/a\n", limits("50\n", "40\n", "30\n"), Some(40)),
+            (version_1, limits("50\n", "40\n", "30\n"), None),
+            ("", limits("50\n", "40\n", "30\n"), None),
+        ] {
+            let table = [("/proc/self/cgroup", groups), root, outer, inner];
+            assert_eq!(group_threads(&files(&table)), expected, "{table:?}");
+        }
+        assert_eq!(group_threads(&files(&[])), None);
+        assert_eq!(group_threads(&files(&[("/proc/self/cgroup", version_2)])), None);
     }
 }

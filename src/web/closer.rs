@@ -6,7 +6,7 @@
 use crossbeam_channel::Receiver;
 use crossbeam_channel::RecvTimeoutError;
 
-use crate::web::connection::Unanswered;
+use crate::web::socket::Unanswered;
 use crate::web::wire::Death;
 
 /// Runs until the server drops the other end of `stop`. Every deadline lies equally far ahead when it

@@ -2,22 +2,11 @@
 //! anything on it at any time, while `client-N` is blocked in `read`.
 
 use std::fmt;
-use std::io;
-use std::net::Shutdown;
 use std::net::SocketAddr;
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::OnceLock;
-use std::sync::PoisonError;
-use std::sync::Weak;
-use std::thread;
-use std::thread::JoinHandle;
 use std::time::Duration;
 use std::time::Instant;
-
-use crossbeam_channel::Sender;
-use rustix::net::SendFlags;
 
 use crate::web::error::Error;
 use crate::web::error::Result;
@@ -25,17 +14,13 @@ use crate::web::message;
 use crate::web::message::Message;
 use crate::web::outbox::Outbox;
 use crate::web::outbox::Refused;
-use crate::web::stats::Counters;
-use crate::web::wire::Death;
-use crate::web::wire::Delivery;
+use crate::web::socket::Common;
+use crate::web::socket::Socket;
+use crate::web::socket::Unanswered;
 use crate::web::wire::Frame;
-use crate::web::wire::Wire;
 
 /// How long the peer has to answer our Close frame (RFC 6455, section 7.1.1, wants "a reasonable time").
 pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a pump blocks in one write before it looks at the clock. Several fit into the shortest
-/// write deadline, which it must not overshoot by much.
-const PUMP_WRITE: Duration = Duration::from_millis(500);
 
 /// One client's WebSocket.
 #[derive(Clone)]
@@ -43,43 +28,10 @@ pub struct Connection {
     outbox: Arc<Outbox<Socket>>,
 }
 
-/// What all connections of a server share.
-pub(crate) struct Common {
-    pub(crate) counters: Arc<Counters>,
-    /// Settings, see [`Application`](crate::Application).
-    pub(crate) stack_size: usize,
-    pub(crate) max_backlog: usize,
-    pub(crate) write_deadline: Duration,
-    pub(crate) delivery: Delivery,
-    /// To the `closer` thread.
-    pub(crate) unanswered: Sender<Unanswered>,
-}
-
-/// A Close frame of ours that the peer has to answer in time. Weak: it keeps no descriptor open.
-pub(crate) struct Unanswered {
-    pub(crate) deadline: Instant,
-    pub(crate) outbox: Weak<Outbox<Socket>>,
-}
-
-/// The client's socket: one descriptor, read by `client-N`, written by whoever drains the outbox.
-pub(crate) struct Socket {
-    pub(crate) stream: TcpStream,
-    id: u64,
-    peer: SocketAddr,
-    common: Arc<Common>,
-    /// What the client asked for. Written once by `client-N`, read for log lines.
-    target: OnceLock<String>,
-    /// The peer's close code and reason. Written once by `client-N`, before `on_close`.
-    close: OnceLock<(Option<u16>, Option<String>)>,
-    /// The pump that runs, or the last one that did. Written by the drainer, joined by `client-N`.
-    pump: Mutex<Option<JoinHandle<()>>>,
-}
-
 impl Connection {
     pub(crate) fn new(stream: TcpStream, id: u64, peer: SocketAddr, common: Arc<Common>) -> Connection {
         let Common { max_backlog, write_deadline, delivery, .. } = *common;
-        let (target, close, pump) = (OnceLock::new(), OnceLock::new(), Mutex::new(None));
-        let socket = Socket { stream, id, peer, common, target, close, pump };
+        let socket = Socket::new(stream, id, peer, common);
         Connection { outbox: Arc::new(Outbox::new(socket, max_backlog as u64, write_deadline, delivery)) }
     }
 
@@ -235,51 +187,5 @@ pub fn broadcast<'a>(
     Ok(connections.into_iter().filter(|connection| connection.push(frame.clone()).is_ok()).count())
 }
 
-impl Socket {
-    /// Waits for the thread of the pump to end; it has nothing left to write.
-    pub(crate) fn join_pump(&self) {
-        let pump = self.pump.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // A pump that panicked has killed the connection already.
-        pump.map(JoinHandle::join);
-    }
-}
-
-impl Wire for Socket {
-    fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(rustix::net::send(&self.stream, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
-    }
-
-    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(rustix::net::send(&self.stream, bytes, SendFlags::NOSIGNAL)?)
-    }
-
-    fn kill(&self, why: Death) {
-        // Not connected any more is what it shall be.
-        let _ = self.stream.shutdown(Shutdown::Both);
-        let (what, backlog) = match why {
-            Death::Overflow { backlog } => ("its backlog is full", backlog),
-            Death::Stalled { backlog } => ("it has read nothing within the write deadline", backlog),
-            Death::Failed | Death::Ended => return,
-        };
-        self.common.counters.slow_consumers.add(1);
-        log::warn!("{self} is a slow consumer: disconnected, {what}, {backlog} bytes are lost");
-    }
-
-    fn start_pump(&self, pump: Box<dyn FnOnce() + Send>) -> io::Result<()> {
-        self.stream.set_write_timeout(Some(PUMP_WRITE))?;
-        let mut slot = self.pump.lock().unwrap_or_else(PoisonError::into_inner);
-        // The pump before has given up its role, so it is about to end.
-        slot.take().map(JoinHandle::join);
-        let role = if self.common.delivery == Delivery::Inline { "pump" } else { "writer" };
-        let name = format!("{role}-{}", self.id);
-        *slot = Some(thread::Builder::new().name(name).stack_size(self.common.stack_size).spawn(pump)?);
-        Ok(())
-    }
-}
-
-impl fmt::Display for Socket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let target = self.target.get().map_or("", String::as_str);
-        write!(f, "client-{} ({} {})", self.id, self.peer, target.escape_debug())
-    }
-}
+#[cfg(all(test, not(loom)))]
+pub(crate) mod tests;

@@ -24,9 +24,10 @@ use std::time::Instant;
 
 use crate::web::application::Application;
 use crate::web::client_thread;
-use crate::web::connection::Common;
 use crate::web::connection::Connection;
 use crate::web::response::Response;
+use crate::web::socket::Common;
+use crate::web::threads::Place;
 use crate::web::wire::Death;
 
 /// Pause after an error of `accept` that will not go away by itself, such as no free descriptor.
@@ -60,8 +61,6 @@ struct Clients {
     alive: HashMap<u64, Client>,
     /// Those that may still be without a WebSocket, the oldest first.
     heads: VecDeque<u64>,
-    /// The thread that ended last. The next one to end joins it, the server joins the very last.
-    ended: Option<JoinHandle<()>>,
 }
 
 struct Client {
@@ -122,9 +121,8 @@ impl Shared {
             }
             clients = self.left.wait_timeout(clients, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        let ended = clients.ended.take();
         drop(clients);
-        ended.map(JoinHandle::join);
+        self.common.threads.ended(None).map(JoinHandle::join);
         0
     }
 }
@@ -156,11 +154,16 @@ fn admit((stream, peer): (TcpStream, SocketAddr), id: u64, shared: &Arc<Shared>,
         trouble.log("refusing clients", &io::Error::other(format!("the limit is {}", shared.max_clients)));
         return refuse(&stream, shared);
     }
+    let Some(place) = shared.common.threads.take() else {
+        trouble.log("refusing clients", &io::Error::other("pumps have taken the threads"));
+        return refuse(&stream, shared);
+    };
     let settings = &shared.application.settings;
     let connection = Connection::new(stream, id, peer, shared.common.clone());
     let (own, its_shared) = (connection.clone(), shared.clone());
     let life = move || {
-        let ending = Ending { connection: own, shared: its_shared };
+        let ending = Ending { connection: own, shared: its_shared, place: Some(place) };
+        ending.shared.common.counters.accepted.add(1);
         client_thread::run(&ending.connection, &ending.shared.application);
     };
     // Held while the thread starts, so that its end finds its entry.
@@ -169,7 +172,6 @@ fn admit((stream, peer): (TcpStream, SocketAddr), id: u64, shared: &Arc<Shared>,
         thread::Builder::new().name(format!("client-{id}")).stack_size(settings.stack_size).spawn(life);
     match thread {
         Ok(thread) => {
-            shared.common.counters.accepted.add(1);
             clients.heads.push_back(id);
             clients.alive.insert(id, Client { connection, thread });
         }
@@ -195,6 +197,7 @@ fn refuse(mut stream: &TcpStream, shared: &Shared) {
 struct Ending {
     connection: Connection,
     shared: Arc<Shared>,
+    place: Option<Place>,
 }
 
 impl Drop for Ending {
@@ -203,7 +206,8 @@ impl Drop for Ending {
         self.connection.socket().join_pump();
         let mut clients = self.shared.clients();
         let own = clients.alive.remove(&self.connection.id());
-        let before = own.and_then(|client| clients.ended.replace(client.thread));
+        let before = own.and_then(|client| self.shared.common.threads.ended(Some(client.thread)));
+        self.place = None;
         self.shared.common.counters.ended.add(1);
         drop(clients);
         // It has been here before us, so it is about to end. If it panicked, that has been reported.
@@ -225,5 +229,27 @@ impl Trouble {
             log::warn!("{what}: {error} ({count} times so far)");
             *since = now;
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::web::connection::tests::accepted;
+    use crate::web::connection::tests::common;
+    use crate::web::connection::tests::poison;
+
+    #[test]
+    fn behind_a_poisoned_lock_clients_are_admitted_disconnected_and_waited_for() {
+        let shared = Arc::new(Shared::new(Application::new(), common(), 1));
+        poison(&shared.clients);
+        let (client, _its_end) = accepted();
+        admit(client, 1, &shared, &mut Trouble::default());
+        assert_eq!(shared.connections().len(), 1);
+        assert_eq!(shared.wait_until_empty(Instant::now() + Duration::from_millis(1)), 1);
+        // Disconnects it for a newer one, and waits until there is room.
+        shared.has_room();
+        assert_eq!(shared.wait_until_empty(Instant::now() + Duration::from_secs(60)), 0);
+        assert!(shared.clients.is_poisoned(), "to the end");
     }
 }

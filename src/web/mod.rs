@@ -11,10 +11,14 @@ pub(crate) mod static_files;
 pub(crate) mod backlog;
 pub(crate) mod wire;
 
+pub(crate) mod threads;
+
 pub(crate) mod outbox;
 
 pub(crate) mod message;
 pub(crate) mod stats;
+
+pub(crate) mod socket;
 
 pub(crate) mod connection;
 

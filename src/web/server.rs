@@ -22,12 +22,13 @@ use crate::web::application::Application;
 use crate::web::application::Settings;
 use crate::web::capacity::Capacity;
 use crate::web::closer;
-use crate::web::connection::Common;
 use crate::web::error::Error;
 use crate::web::error::Result;
 use crate::web::listener;
 use crate::web::listener::Shared;
+use crate::web::socket::Common;
 use crate::web::stats::Stats;
+use crate::web::threads::Threads;
 use crate::web::wire::Death;
 
 /// How long a shutdown waits for the clients to answer its Close frames.
@@ -59,7 +60,8 @@ impl Server {
     /// # Errors
     /// [`Error::Io`] if the address cannot be bound, or a thread cannot be started.
     pub fn bind(address: impl ToSocketAddrs, application: Application) -> Result<Server> {
-        Server::bind_with(address, application, Capacity::of_this_machine())
+        let capacity = Capacity::of_this_machine(application.settings.delivery);
+        Server::bind_with(address, application, capacity)
     }
 
     /// The same with a capacity of one's own.
@@ -84,7 +86,9 @@ impl Server {
         let (running, stopped) = crossbeam_channel::bounded(0);
         let Settings { stack_size, max_backlog, write_deadline, delivery, .. } = application.settings;
         let counters = application.meter().0;
-        let common = Common { counters, stack_size, max_backlog, write_deadline, delivery, unanswered };
+        let threads = Arc::new(Threads::new(capacity.clients, delivery));
+        let common =
+            Common { counters, stack_size, max_backlog, write_deadline, delivery, threads, unanswered };
         let common = Arc::new(common);
         let shared = Arc::new(Shared::new(application, common, capacity.clients));
         let server = Server {
@@ -174,5 +178,22 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.shutdown();
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::web::connection::tests::poison;
+
+    #[test]
+    fn behind_poisoned_locks_it_shuts_down_and_is_joined() {
+        let server = Server::bind("127.0.0.1:0", Application::new()).unwrap();
+        poison(&server.threads);
+        poison(&server.running);
+        server.shutdown();
+        server.join();
+        assert!(server.threads().is_empty());
+        drop(TcpListener::bind(server.local_addr()).expect("the port is free"));
     }
 }

@@ -47,3 +47,13 @@ pub enum Delivery {
     /// wakes it.
     Handoff,
 }
+
+impl Delivery {
+    /// Threads of a client that takes what it is sent.
+    pub(crate) fn threads(self) -> usize {
+        match self {
+            Delivery::Inline => 1,
+            Delivery::Handoff => 2,
+        }
+    }
+}

@@ -25,8 +25,10 @@ use std::time::Instant;
 use crossbeam_channel::Receiver;
 use crossbeam_channel::Sender;
 use threadcast::Application;
+use threadcast::Capacity;
 use threadcast::Connection;
 use threadcast::Exchange;
+use threadcast::Limit;
 use threadcast::Message;
 use threadcast::Result;
 use threadcast::Server;
@@ -92,11 +94,20 @@ impl Probed {
         settings: impl FnOnce(Application) -> Application,
         reply: impl Fn(&Connection, Message) -> Result<()> + Send + Sync + 'static,
     ) -> Probed {
+        Probed::start_within(Capacity { clients: 1000, limit: Limit::Chosen }, settings, reply)
+    }
+
+    /// The same, for fewer clients.
+    pub fn start_within(
+        capacity: Capacity,
+        settings: impl FnOnce(Application) -> Application,
+        reply: impl Fn(&Connection, Message) -> Result<()> + Send + Sync + 'static,
+    ) -> Probed {
         let (sender, events) = crossbeam_channel::unbounded();
         let reply: Reply = Arc::new(reply);
         let probe = move || Probe { events: sender.clone(), reply: reply.clone() };
         let application = settings(Application::new().websocket("/ws", probe));
-        let server = Server::bind("127.0.0.1:0", application).expect("binds");
+        let server = Server::bind_with("127.0.0.1:0", application, capacity).expect("binds");
         Probed { addr: server.local_addr(), server, events }
     }
 
@@ -413,6 +424,23 @@ fn collect(stream: impl Read + Send + 'static, output: Arc<Output>) -> JoinHandl
     })
 }
 
+/// Set in a process that [`run_again`] has started.
+const AGAIN: &str = "THREADCAST_TEST_AGAIN";
+
+pub fn is_run_again() -> bool {
+    std::env::var_os(AGAIN).is_some()
+}
+
+/// Runs `test` of this binary once more, in the process that `command` makes of the binary and its
+/// arguments. What it printed as errors, if it passed.
+pub fn run_again(test: &str, command: &mut Command) -> String {
+    let output = command.args(["--exact", test, "--nocapture"]).env(AGAIN, "1").output().expect("starts");
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && printed.contains(" 1 passed"), "{}: {printed}{errors}", output.status);
+    errors
+}
+
 /// Blocks until `done`, which nobody signals, such as a count in `/proc`.
 pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
@@ -430,7 +458,10 @@ pub fn threads(pid: u32) -> Vec<String> {
     names.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
 }
 
-/// How many descriptors a process has open.
-pub fn descriptors(pid: u32) -> usize {
-    std::fs::read_dir(format!("/proc/{pid}/fd")).expect("lists descriptors").count()
+/// How many sockets a process has open. Other descriptors come and go: when it starts, the time zone's file
+/// and those of the control groups are open for a moment, and a count taken just then would be wrong.
+pub fn sockets(pid: u32) -> usize {
+    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("lists descriptors").flatten();
+    let targets = descriptors.filter_map(|descriptor| std::fs::read_link(descriptor.path()).ok());
+    targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
 }

@@ -1,0 +1,630 @@
+//! How deep the stacks of a client's threads get, in a debug and in a release build: the default of
+//! `--stack-size` leaves a quarter untouched on the deepest path that is known, which is what a handler
+//! may use on top of that. And where the memory of an idle client is.
+//!
+//! A page of a stack that was touched once stays, so the lowest one that is there is the high-water mark.
+//! `cargo test --release --test stack -- --nocapture` shows the tables. `make footprint` shows the second
+//! one for 5,000 clients.
+
+mod support;
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::fs::File;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+use std::process::id;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Resource;
+use rustix::process::Rlimit;
+use rustix::process::Signal;
+use rustix::process::getrlimit;
+use rustix::process::set_parent_process_death_signal;
+use rustix::process::setrlimit;
+use support::Program;
+use support::Raw;
+use support::eventually;
+use support::frame;
+use support::get;
+use support::masked;
+use support::upgrade;
+use threadcast::Application;
+use threadcast::Connection;
+use threadcast::CookieSecret;
+use threadcast::Error;
+use threadcast::Exchange;
+use threadcast::Message;
+use threadcast::RequestHandler;
+use threadcast::Result;
+use threadcast::Server;
+use threadcast::WebSocketHandler;
+
+/// One part in so many of a stack is never touched.
+const SPARE: u64 = 4;
+/// Idle clients whose memory is looked at, if nobody says how many.
+const FEW: usize = 200;
+/// `O_NONBLOCK` of Linux.
+const NON_BLOCKING: i32 = 0o4000;
+/// glibc's arenas, but for the first, begin at a multiple of this.
+const ARENA: u64 = 64 << 20;
+/// Freed memory is not kept for the thread that freed it.
+const NO_CACHE: &str = "glibc.malloc.tcache_count=0";
+/// Where to start the library's server, which is this program once more, see
+/// [`serves_what_the_program_does_not_have`].
+const SERVER: &str = "THREADCAST_STACK_SERVER";
+
+// ---- the high-water mark ----
+
+/// The stack of a thread that is blocked. glibc keeps its description of the thread, and the thread's own
+/// variables, at its top: a page or two that no function has touched, but that count all the same.
+struct Stack {
+    size: u64,
+    /// From the top to the end of the lowest page that was touched.
+    deepest: u64,
+    /// Pages.
+    touched: u64,
+    /// From the top to where it is now.
+    blocked: u64,
+}
+
+impl Stack {
+    /// Waits until the thread is there, and blocked.
+    fn of(pid: u32, thread: &str) -> Stack {
+        let mut pointer = None;
+        eventually(&format!("{thread} is blocked"), || {
+            let named = |task: &PathBuf| {
+                fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == thread)
+            };
+            let Some(task) = tasks(pid).into_iter().find(named) else { return false };
+            let before = blocked_at(&task);
+            thread::sleep(Duration::from_millis(10));
+            pointer = blocked_at(&task).filter(|_| before == blocked_at(&task));
+            pointer.is_some()
+        });
+        let pointer = pointer.expect("was found").1;
+        let mappings = mappings(pid);
+        let mapping = mappings.iter().find(|mapping| mapping.range.contains(&pointer));
+        let range = mapping.expect("a stack is mapped").range.clone();
+        let pages = present_pages(pid, range.clone());
+        let lowest = pages.first().expect("a stack in use has a page");
+        Stack {
+            size: range.end - range.start,
+            deepest: range.end - lowest,
+            touched: pages.len() as u64,
+            blocked: range.end - pointer,
+        }
+    }
+}
+
+/// The directories of a process's threads.
+fn tasks(pid: u32) -> Vec<PathBuf> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("lists threads");
+    tasks.flatten().map(|task| task.path()).collect()
+}
+
+/// The system call that a thread is blocked in, and its stack pointer; `None` if it runs, or is gone.
+fn blocked_at(task: &std::path::Path) -> Option<(String, u64)> {
+    // "running", or: number, six arguments, stack pointer, program counter.
+    let line = fs::read_to_string(task.join("syscall")).ok()?;
+    let pointer = line.split_whitespace().rev().nth(1)?;
+    let pointer = u64::from_str_radix(pointer.strip_prefix("0x")?, 16).ok()?;
+    Some((line, pointer))
+}
+
+/// The addresses of the pages in `range` that have memory of their own.
+fn present_pages(pid: u32, range: Range<u64>) -> Vec<u64> {
+    const PRESENT_OR_SWAPPED: u64 = 3 << 62;
+    let page = page_size();
+    let mut entries = vec![0; ((range.end - range.start) / page * 8) as usize];
+    let pagemap = File::open(format!("/proc/{pid}/pagemap")).expect("opens");
+    pagemap.read_exact_at(&mut entries, range.start / page * 8).expect("reads");
+    let entries = entries.chunks(8).map(|entry| u64::from_ne_bytes(entry.try_into().expect("eight bytes")));
+    let pages = range.step_by(page as usize).zip(entries);
+    pages.filter(|(_, entry)| entry & PRESENT_OR_SWAPPED != 0).map(|(at, _)| at).collect()
+}
+
+fn page_size() -> u64 {
+    let smaps = fs::read_to_string("/proc/self/smaps").expect("reads");
+    number_after(&smaps, "KernelPageSize:").expect("has a page size") * 1024
+}
+
+/// The number behind a name at the beginning of a line.
+fn number_after(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+struct Mapping {
+    range: Range<u64>,
+    /// Empty if it is nothing's.
+    name: String,
+    writable: bool,
+    resident_kib: u64,
+}
+
+fn mappings(pid: u32) -> Vec<Mapping> {
+    let smaps = fs::read_to_string(format!("/proc/{pid}/smaps")).expect("reads");
+    let mut mappings: Vec<Mapping> = Vec::new();
+    for line in smaps.lines() {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let address = |text: &str| u64::from_str_radix(text, 16).ok();
+        if let Some((start, end)) = words[0].split_once('-')
+            && let (Some(start), Some(end)) = (address(start), address(end))
+        {
+            let (name, writable) = (words.get(5).copied().unwrap_or_default().to_owned(), words[1]);
+            let writable = writable.contains('w');
+            mappings.push(Mapping { range: start..end, name, writable, resident_kib: 0 });
+        } else if words[0] == "Rss:" {
+            mappings.last_mut().expect("its mapping comes first").resident_kib =
+                words[1].parse().expect("a number");
+        }
+    }
+    mappings
+}
+
+// ---- the deepest paths ----
+
+/// A way to get deep. Gives what has to stay open while the stack is looked at; by then the server has
+/// answered, so only the last few instructions before it is blocked may be missing.
+type Drive = fn(SocketAddr) -> Vec<Raw>;
+
+/// What, on which thread, how: with the program, `--lab`.
+const OF_THE_PROGRAM: &[(&str, &str, Drive)] = &[
+    ("a handshake, then idle", "client-1", |addr| vec![Raw::websocket(addr, "/websocket?Id=A")]),
+    ("a handshake with 99 headers and a cookie of 8 KiB", "client-1", |addr| {
+        let mut head = format!("Cookie: {}\r\n", "name=value; ".repeat(8192 / 12));
+        (0..93).for_each(|n| head += &format!("X-{n}: {n}\r\n"));
+        let mut raw = Raw::connect(addr);
+        raw.send(upgrade("/websocket?Id=A", &head));
+        assert!(raw.head().starts_with("HTTP/1.1 101 "));
+        settled(raw)
+    }),
+    ("a handshake that replaces an older session", "client-2", |addr| {
+        let older = Raw::websocket(addr, "/websocket?Id=A");
+        let newer = Raw::websocket(addr, "/websocket?Id=A");
+        [settled(newer), vec![older]].concat_all()
+    }),
+    ("a handshake that is refused", "client-1", |addr| {
+        answered(addr, &upgrade("/websocket", "Origin: http://elsewhere\r\n"), "HTTP/1.1 400 ")
+    }),
+    ("a head that is none", "client-1", |addr| answered(addr, "what?\r\n\r\n", "HTTP/1.1 400 ")),
+    ("a head with 200 headers", "client-1", |addr| {
+        answered(addr, &get("/", &"X: x\r\n".repeat(200)), "HTTP/1.1 431 ")
+    }),
+    ("the page, from a directory", "client-1", |addr| answered(addr, &get("/", ""), "HTTP/1.1 200 ")),
+    ("a file, from a directory", "client-1", |addr| {
+        answered(addr, &get("/static/clock.js", "If-None-Match: \"a\"\r\n"), "HTTP/1.1 200 ")
+    }),
+    ("a file that is not there", "client-1", |addr| {
+        answered(addr, &get("/static/a/../%2e%2e/b", ""), "HTTP/1.1 40")
+    }),
+    ("the page /stats", "client-1", |addr| answered(addr, &get("/stats", ""), "HTTP/1.1 200 ")),
+    ("a text of 300 KiB in fragments, logged", "client-1", |addr| {
+        let mut raw = Raw::websocket(addr, "/websocket?Id=A");
+        let part = "\u{1b}é".repeat(20_000);
+        raw.send_frame(0x01, &part);
+        (0..3).for_each(|_| raw.send_frame(0x00, &part));
+        raw.send_frame(0x80, &part);
+        settled(raw)
+    }),
+    ("an echo of 300 KiB", "client-1", |addr| {
+        let mut raw = Raw::websocket(addr, "/echo?Id=A");
+        raw.send_frame(0x82, vec![1; 300 << 10]);
+        assert_eq!(raw.frame().payload.len(), 300 << 10);
+        settled(raw)
+    }),
+    ("a text that is not UTF-8", "client-1", |addr| closed(addr, 0x81, &[0xff], 1007)),
+    ("a message over the limit", "client-1", |addr| closed(addr, 0x82, &[0; 600 << 10], 1009)),
+    ("an opcode that does not exist", "client-1", |addr| closed(addr, 0x83, b"", 1002)),
+    ("a Close with a reason", "client-1", |addr| {
+        closed(addr, 0x88, &[&1000u16.to_be_bytes()[..], &[b'r'; 123]].concat(), 1000)
+    }),
+    ("a handler that panics", "client-1", |addr| closed(addr, 0x81, b"panic", 1011)),
+    ("messages to a client that does not read", "client-1", stuck),
+    ("the same", "pump-1", stuck),
+];
+
+/// What such a path ends with is waited for.
+const WITH_A_BACKTRACE: &str = ", with a backtrace";
+
+/// The same, with the library.
+const OF_THE_LIBRARY: &[(&str, &str, Drive)] = &[
+    ("secure cookies, a subprotocol and JSON in open", "client-1", |addr| {
+        let mut raw = Raw::connect(addr);
+        raw.send(upgrade(
+            "/ws",
+            "Cookie: visits=\"2|1:0|1:0|6:visits|4:MQ==|00\"\r\nSec-WebSocket-Protocol: a, b\r\n",
+        ));
+        assert!(raw.head().starts_with("HTTP/1.1 101 "));
+        settled(raw)
+    }),
+    ("a handler that fails", "client-1", |addr| close(Raw::websocket(addr, "/ws"), 0x81, b"fail", 1011)),
+    ("a panic in get, with a backtrace", "client-1", |addr| {
+        answered(addr, &get("/page", ""), "HTTP/1.1 500 ")
+    }),
+    ("a panic in open, with a backtrace", "client-1", |addr| {
+        answered(addr, &upgrade("/ws?panic=open", ""), "HTTP/1.1 500 ")
+    }),
+    ("a panic in on_message, with a backtrace", "client-1", |addr| {
+        close(Raw::websocket(addr, "/ws?panic=on_message"), 0x81, b"now", 1011)
+    }),
+    ("a panic in on_close, with a backtrace", "client-1", |addr| {
+        close(Raw::websocket(addr, "/ws?panic=on_close"), 0x88, &1000u16.to_be_bytes(), 1000)
+    }),
+    ("a handler that disconnects a slow consumer", "client-2", |addr| {
+        let slow = Raw::websocket(addr, "/ws");
+        let mut raw = Raw::websocket(addr, "/ws");
+        raw.send_frame(0x81, "fill the first");
+        while raw.frame() != frame(0x81, "it is full") {}
+        [settled(raw), vec![slow]].concat_all()
+    }),
+];
+
+/// What two drives leave open.
+trait ConcatAll {
+    fn concat_all(self) -> Vec<Raw>;
+}
+
+impl ConcatAll for [Vec<Raw>; 2] {
+    fn concat_all(self) -> Vec<Raw> {
+        self.into_iter().flatten().collect()
+    }
+}
+
+/// The server has read all that was sent.
+fn settled(mut raw: Raw) -> Vec<Raw> {
+    raw.send_frame(0x89, "settled");
+    while raw.frame() != frame(0x8a, "settled") {}
+    vec![raw]
+}
+
+/// A request whose answer begins like this; the connection stays open.
+fn answered(addr: SocketAddr, request: &str, answer: &str) -> Vec<Raw> {
+    let mut raw = Raw::connect(addr);
+    raw.send(request);
+    let (head, _) = raw.response();
+    assert!(head.starts_with(answer), "{head}");
+    vec![raw]
+}
+
+/// A frame to the program that makes it close. It gets no answer, so the thread waits for one, with all
+/// behind it that there is to do.
+fn closed(addr: SocketAddr, first: u8, payload: &[u8], code: u16) -> Vec<Raw> {
+    close(Raw::websocket(addr, "/websocket?Id=A"), first, payload, code)
+}
+
+fn close(mut raw: Raw, first: u8, payload: &[u8], code: u16) -> Vec<Raw> {
+    raw.send_frame(first, payload);
+    let close = loop {
+        let frame = raw.frame();
+        if frame.first == 0x88 {
+            break frame;
+        }
+    };
+    assert_eq!(close.payload[..2], code.to_be_bytes());
+    assert_eq!(raw.rest(), b"");
+    vec![raw]
+}
+
+/// Fills the way back to it, until the server does not read any more either.
+fn stuck(addr: SocketAddr) -> Vec<Raw> {
+    let mut raw = Raw::websocket(addr, "/echo?Id=A");
+    rustix::net::sockopt::set_socket_recv_buffer_size(&raw.stream, 64 << 10).expect("sets");
+    raw.stream.set_write_timeout(Some(Duration::from_millis(300))).expect("sets");
+    let message = masked(0x82, &vec![0; 400 << 10]);
+    while raw.stream.write_all(&message).is_ok() {}
+    vec![raw]
+}
+
+/// The program with all that makes it go deep.
+fn program(log: &OsStr) -> Program {
+    let www = concat!(env!("CARGO_MANIFEST_DIR"), "/www");
+    let mut command = Program::command();
+    command.args(["--port", "0", "--lab", "--interval", "1h", "--max-message", "512KiB"]);
+    command.args(["--logging", "debug", "--www", www, "--log-file"]).arg(log);
+    Program::spawn(command.env("RUST_BACKTRACE", "1"))
+}
+
+/// The file that a test's program writes its log to.
+fn log_file(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("stack-{name}-{}.log", id()))
+}
+
+#[test]
+fn on_the_deepest_path_a_quarter_of_the_stack_is_left() {
+    let log = log_file("deepest");
+    let mut rows = Vec::new();
+    for (what, thread, drive) in OF_THE_PROGRAM {
+        // One for each, since a new thread may get the stack of one that has ended, as that left it.
+        let program = program(log.as_os_str());
+        let _open = drive(program.addr());
+        rows.push((*what, *thread, Stack::of(program.pid(), thread)));
+    }
+    for (what, thread, drive) in OF_THE_LIBRARY {
+        let mut command = Command::new(env::current_exe().expect("is a program"));
+        command.args(["--exact", "serves_what_the_program_does_not_have", "--ignored", "--nocapture"]);
+        let server = Program::spawn(command.env(SERVER, "1").env("RUST_BACKTRACE", "full"));
+        let _open = drive(server.addr());
+        if what.ends_with(WITH_A_BACKTRACE) {
+            server.wait_for_line("stack backtrace:");
+        }
+        rows.push((*what, *thread, Stack::of(server.pid(), thread)));
+    }
+    let (pump, log_line) = (stalled_pump(), "a client that reads nothing in 10 s is disconnected, logged");
+    rows.push((log_line, "pump-1", pump));
+    fs::remove_file(log).expect("was written");
+    let build = if cfg!(debug_assertions) { "debug" } else { "release" };
+    println!("| {build} build | thread | deepest, KiB of 64 | pages |\n|---|---|---:|---:|");
+    for (what, thread, stack) in &rows {
+        println!("| {what} | `{thread}` | {} | {} |", stack.deepest / 1024, stack.touched);
+    }
+    for (what, thread, stack) in rows {
+        assert_eq!(stack.size, 64 << 10, "the smallest stack, which is the program's default, in {thread}");
+        let most = stack.size - stack.size / SPARE;
+        assert!(stack.deepest <= most, "{what}: {thread} went {} bytes deep, of {most}", stack.deepest);
+    }
+}
+
+/// The last that a pump does is to log that it gives up. Its log file is a pipe that is full, so it can be
+/// looked at while it does.
+fn stalled_pump() -> Stack {
+    let path = log_file("pipe");
+    assert!(Command::new("mkfifo").arg(&path).status().is_ok_and(|status| status.success()), "mkfifo");
+    let mut pipe =
+        OpenOptions::new().read(true).write(true).custom_flags(NON_BLOCKING).open(&path).expect("opens");
+    let program = program(path.as_os_str());
+    let _open = stuck(program.addr());
+    while pipe.write(&[b'.'; 4096]).is_ok_and(|written| written > 0) {}
+    while pipe.write(b".").is_ok() {}
+    // The line goes to the terminal first.
+    program.wait_for_line("it has read nothing within the write deadline");
+    fs::remove_file(&path).expect("is there");
+    Stack::of(program.pid(), "pump-1")
+}
+
+// ---- the library's server ----
+
+/// Uses what the program's own handlers do not, and panics in the method that its client names.
+struct Deep {
+    panics: String,
+    everybody: Arc<Mutex<Vec<Connection>>>,
+}
+
+impl Deep {
+    fn reach(&self, method: &str) {
+        assert!(self.panics != method, "as it was told");
+    }
+}
+
+impl WebSocketHandler for Deep {
+    fn open(&mut self, connection: &Connection, exchange: &mut Exchange<'_>) -> Result<()> {
+        self.panics = exchange.get_argument_or("panic", "")?;
+        self.reach("open");
+        let visits = exchange.get_secure_cookie("visits")?.map_or(0, |value| value[0]);
+        exchange.set_secure_cookie("visits", [visits])?;
+        connection.write_message(Message::json(&vec![connection.id(); 100])?)?;
+        self.everybody.lock().expect("nobody panics under it").push(connection.clone());
+        Ok(())
+    }
+
+    fn select_subprotocol(&mut self, offered: &[&str]) -> Option<String> {
+        offered.last().map(|offer| (*offer).to_owned())
+    }
+
+    fn on_message(&mut self, connection: &Connection, message: Message) -> Result<()> {
+        self.reach("on_message");
+        match message.as_text() {
+            Some("fail") => Err(Error::invalid("as it was told")),
+            Some("fill the first") => {
+                let first = self.everybody.lock().expect("nobody panics under it")[0].clone();
+                while first.write_message(vec![0; 64 << 10]).is_ok() {}
+                connection.write_message("it is full")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn on_close(&mut self, _: &Connection) {
+        self.reach("on_close");
+    }
+}
+
+struct Panics;
+
+impl RequestHandler for Panics {
+    fn get(&mut self, _: &mut Exchange<'_>) -> Result<()> {
+        panic!("as it was told");
+    }
+}
+
+#[test]
+#[ignore = "a server for the other test, which starts it in a process of its own"]
+fn serves_what_the_program_does_not_have() {
+    if env::var_os(SERVER).is_none() {
+        return;
+    }
+    set_parent_process_death_signal(Some(Signal::KILL)).expect("ends with the other test");
+    threadcast::clock::logging::start(log::LevelFilter::Debug, None).expect("logs");
+    // Rust's own hook, which prints the backtrace, and which is what a program has that sets none.
+    drop(std::panic::take_hook());
+    let everybody = Arc::new(Mutex::new(Vec::new()));
+    let make = move || Deep { panics: String::new(), everybody: everybody.clone() };
+    let secret = CookieSecret::new("a secret of this test").expect("is long enough");
+    let application = Application::new()
+        .stack_size(64 << 10)
+        .cookie_secret(secret)
+        .websocket("/ws", make)
+        .page("/page", || Panics);
+    let server = Server::bind("127.0.0.1:0", application).expect("binds");
+    println!("threadcast is at http://{}/", server.local_addr());
+    server.join();
+}
+
+// ---- the memory of idle clients ----
+
+/// What a process has resident, and what the system has for it; in KiB.
+struct Memory {
+    stacks: u64,
+    signal_stacks: u64,
+    heap: u64,
+    rest: u64,
+    page_tables: u64,
+    /// Of the whole system.
+    kernel_stacks: u64,
+}
+
+impl Memory {
+    fn of(pid: u32) -> Memory {
+        let mut pointers = Vec::new();
+        eventually("every thread is blocked", || {
+            let blocked: Option<_> = tasks(pid).iter().map(|task| Some(blocked_at(task)?.1)).collect();
+            pointers = blocked.unwrap_or_default();
+            !pointers.is_empty()
+        });
+        pointers.sort_unstable();
+        let is_stack = |range: &Range<u64>| {
+            let next = pointers.partition_point(|pointer| *pointer < range.start);
+            pointers.get(next).is_some_and(|pointer| range.contains(pointer))
+        };
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("reads");
+        let system = fs::read_to_string("/proc/meminfo").expect("reads");
+        let mut memory = Memory {
+            stacks: 0,
+            signal_stacks: 0,
+            heap: 0,
+            rest: 0,
+            page_tables: number_after(&status, "VmPTE:").expect("has page tables"),
+            kernel_stacks: number_after(&system, "KernelStack:").expect("has kernel stacks"),
+        };
+        for Mapping { range, name, writable, resident_kib } in mappings(pid) {
+            let (nobodys, size) = (name.is_empty() && writable, range.end - range.start);
+            *match () {
+                () if is_stack(&range) => &mut memory.stacks,
+                () if name == "[heap]" || (nobodys && range.start.is_multiple_of(ARENA)) => &mut memory.heap,
+                () if nobodys && size <= 64 << 10 => &mut memory.signal_stacks,
+                () => &mut memory.rest,
+            } += resident_kib;
+        }
+        memory
+    }
+}
+
+/// Bytes of the kernel's objects for one client, by their sizes; only the superuser may see those.
+fn kernel_objects(names: &[(&str, u64)]) -> Option<u64> {
+    let caches = fs::read_to_string("/proc/slabinfo").ok()?;
+    let size = |name: &str| {
+        let line = caches.lines().find(|line| line.split_whitespace().next() == Some(name))?;
+        line.split_whitespace().nth(3)?.parse::<u64>().ok()
+    };
+    names.iter().map(|(name, count)| Some(size(name)? * count)).sum()
+}
+
+/// A program without clients, and the same one with many that are idle.
+struct Idle {
+    clients: usize,
+    before: Memory,
+    after: Memory,
+    /// Of one of them.
+    stack: Stack,
+}
+
+impl Idle {
+    fn measure(clients: usize, tunables: &str) -> Idle {
+        let mut command = Program::command();
+        command.args(["--port", "0", "--address", "127.0.0.1", "--interval", "1h", "--ping-interval", "off"]);
+        let program = Program::spawn(command.args(["--logging", "none"]).env("GLIBC_TUNABLES", tunables));
+        // The first one makes what is there once for all.
+        drop(Raw::websocket(program.addr(), "/websocket?Id=first"));
+        eventually("it is gone", || !support::threads(program.pid()).contains(&"client-1".to_owned()));
+        let before = Memory::of(program.pid());
+        let _open: Vec<_> =
+            (0..clients).map(|n| Raw::websocket(program.addr(), &format!("/websocket?Id={n}"))).collect();
+        let stack = Stack::of(program.pid(), &format!("client-{}", clients + 1));
+        Idle { clients, before, after: Memory::of(program.pid()), stack }
+    }
+
+    /// KiB for each client.
+    fn each(&self, of: fn(&Memory) -> u64) -> f64 {
+        (of(&self.after) as f64 - of(&self.before) as f64) / self.clients as f64
+    }
+}
+
+#[test]
+fn where_each_byte_of_an_idle_client_goes() {
+    let many = env::var("THREADCAST_FOOTPRINT").ok();
+    let clients = many.map_or(FEW, |many| many.parse().expect("THREADCAST_FOOTPRINT is a number"));
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+        .expect("raises to the hard limit");
+    let idle = Idle::measure(clients, "");
+    let in_use = Idle::measure(clients, NO_CACHE).each(|memory| memory.heap);
+    let thread = [("task_struct", 1), ("vm_area_struct", 4)];
+    let socket = [("TCP", 1), ("sock_inode_cache", 1), ("filp", 1), ("dentry", 1)];
+    let objects = |names: &[_]| kernel_objects(names).map(|bytes| bytes as f64 / 1024.0);
+    let rows = [
+        (
+            "stack: pages that were touched",
+            Some(idle.each(|memory| memory.stacks)),
+            "`/proc/PID/smaps`: around the stack pointer, which is in `/proc/PID/task/TID/syscall`",
+        ),
+        (
+            "stack for signals",
+            Some(idle.each(|memory| memory.signal_stacks)),
+            "`/proc/PID/smaps`: the small mappings without a name",
+        ),
+        (
+            "heap: in use",
+            Some(in_use),
+            "`/proc/PID/smaps`: `[heap]`, and what begins at a multiple of 64 MiB; with \
+             `GLIBC_TUNABLES=glibc.malloc.tcache_count=0`",
+        ),
+        (
+            "heap: freed, and kept by the allocator for that thread",
+            Some(idle.each(|memory| memory.heap) - in_use),
+            "the same without it, less the line above",
+        ),
+        ("anything else", Some(idle.each(|memory| memory.rest)), "`/proc/PID/smaps`: the rest"),
+        ("page tables", Some(idle.each(|memory| memory.page_tables)), "`grep VmPTE /proc/PID/status`"),
+        (
+            "kernel: the thread's stack",
+            Some(idle.each(|memory| memory.kernel_stacks)),
+            "`grep KernelStack /proc/meminfo`, before and after",
+        ),
+        (
+            "kernel: the thread and its 4 mappings",
+            objects(&thread),
+            "`/proc/slabinfo`: the sizes of `task_struct` and `vm_area_struct`",
+        ),
+        (
+            "kernel: the socket, with empty buffers",
+            objects(&socket),
+            "`/proc/slabinfo`: the sizes of `TCP`, `sock_inode_cache`, `filp` and `dentry`",
+        ),
+    ];
+    println!("| {clients} idle clients | KiB each | shown by |\n|---|---:|---|");
+    for (what, size, command) in rows {
+        let size = size.map_or("not counted".to_owned(), |size| format!("{size:.2}"));
+        println!("| {what} | {size} | {command} |");
+    }
+    println!("| together | {:.2} | |", rows.iter().filter_map(|(_, size, _)| *size).sum::<f64>());
+    println!(
+        "A client's stack: of its {} pages {} are there; it blocks {} bytes below the top.",
+        idle.stack.size / page_size(),
+        idle.stack.touched,
+        idle.stack.blocked
+    );
+    let (stacks, rest) = (idle.each(|memory| memory.stacks), idle.each(|memory| memory.rest));
+    assert!(stacks > 0.0 && stacks <= 48.0, "{stacks} KiB of each stack");
+    assert!(rest.abs() < 1.0, "{rest} KiB each are in no line");
+}
