@@ -29,6 +29,9 @@ const STALLED_INTERVAL: Duration = Duration::from_millis(50);
 const STALLED_PAD: usize = 64 * 1024;
 /// Interval where nothing is to be pushed.
 const IDLE_INTERVAL: Duration = Duration::from_secs(3600);
+/// Clients up to which pushes come fast: far more of them can be measured in the same time, and every
+/// variant still has time to spare.
+pub const FEW: usize = 1000;
 /// Time that a load generator may take besides what it was told to measure.
 const LOAD_DEADLINE: Duration = Duration::from_secs(400);
 
@@ -68,13 +71,22 @@ pub struct Setup {
     pub pad: usize,
 }
 
+/// How often pushes come, and how many of them are measured each time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pushes {
+    /// Interval of the clock.
+    pub interval: Duration,
+    /// Pushes that are measured.
+    pub count: usize,
+}
+
 /// How long things are watched.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Times {
-    /// Interval of the clocks where pushes are measured.
-    pub interval: Duration,
-    /// Pushes that are measured each time.
-    pub pushes: usize,
+    /// Pushes to [`FEW`] clients and less.
+    pub few: Pushes,
+    /// Pushes to more.
+    pub many: Pushes,
     /// How long echoes go to and fro.
     pub echo: Duration,
     /// How long a handler blocks.
@@ -88,8 +100,8 @@ pub struct Times {
 impl Times {
     /// The times of a run whose figures are to be trusted.
     pub const FULL: Self = Self {
-        interval: Duration::from_secs(1),
-        pushes: 5,
+        few: Pushes { interval: Duration::from_millis(250), count: 12 },
+        many: Pushes { interval: Duration::from_secs(1), count: 5 },
         echo: Duration::from_secs(2),
         block: Duration::from_secs(2),
         stall: Duration::from_secs(30),
@@ -97,13 +109,21 @@ impl Times {
     };
     /// The times of a run that gives a first impression.
     pub const QUICK: Self = Self {
-        interval: Duration::from_millis(250),
-        pushes: 4,
+        few: Pushes { interval: Duration::from_millis(250), count: 4 },
+        many: Pushes { interval: Duration::from_millis(250), count: 4 },
         echo: Duration::from_millis(400),
         block: Duration::from_millis(500),
         stall: Duration::from_secs(5),
         idle: Duration::from_secs(5),
     };
+}
+
+impl Kind {
+    /// Whether all variants are played side by side. Where clients do not read, what counts is memory, and
+    /// hardly any CPU is used: the time passes once for all of them.
+    pub fn concurrent(self) -> bool {
+        self == Self::Stalled
+    }
 }
 
 impl fmt::Display for Experiment {
@@ -119,11 +139,27 @@ impl Experiment {
         Self { kind, size }
     }
 
-    /// Starts the variant and loads it. A server that has crashed is reported as such, whatever else
-    /// went wrong because of that.
-    pub fn play(self, manifest: &Manifest, variant: &Variant, times: &Times) -> Result<Figures, Failure> {
+    /// Starts the variants, and loads all of them at the same time. An outcome for each, in their order.
+    pub fn play(
+        self,
+        manifest: &Manifest,
+        variants: &[&Variant],
+        times: &Times,
+    ) -> Vec<Result<Figures, Failure>> {
         let setup = self.setup(times);
-        let mut server = Server::start(manifest, variant, &setup)?;
+        // One after the other: a port that was free must be taken before the next one is looked for.
+        let servers: Vec<_> =
+            variants.iter().map(|variant| Server::start(manifest, variant, &setup)).collect();
+        thread::scope(|scope| {
+            let load = |server| scope.spawn(move || self.load(server?, &setup, times));
+            let loads: Vec<_> = servers.into_iter().map(load).collect();
+            let panicked = |_| Err(Failure::new("the runner panicked"));
+            loads.into_iter().map(|load| load.join().unwrap_or_else(panicked)).collect()
+        })
+    }
+
+    /// Loads a server. One that has crashed is reported as such, whatever else went wrong because of that.
+    fn load(self, mut server: Server, setup: &Setup, times: &Times) -> Result<Figures, Failure> {
         let program = std::env::current_exe().doing("find the load generator")?;
         let mut load = Command::new(program);
         load.args(["load", "--address", &server.address.to_string()]);
@@ -137,9 +173,14 @@ impl Experiment {
         }
     }
 
+    /// How often pushes come to so many clients, and how many are measured.
+    fn pushes(self, times: &Times) -> Pushes {
+        if self.size <= FEW { times.few } else { times.many }
+    }
+
     fn setup(self, times: &Times) -> Setup {
         let (interval, pad) = match self.kind {
-            Kind::Push | Kind::Echo | Kind::Hold => (times.interval, 0),
+            Kind::Push | Kind::Echo | Kind::Hold => (self.pushes(times).interval, 0),
             Kind::Blocked => (BLOCKED_INTERVAL, 0),
             Kind::Stalled => (STALLED_INTERVAL, STALLED_PAD),
             Kind::Idle => (IDLE_INTERVAL, 0),
@@ -150,7 +191,7 @@ impl Experiment {
     /// The scenario of the load generator, as its command line has it.
     fn scenario(self, times: &Times) -> Vec<String> {
         let (name, extra) = match self.kind {
-            Kind::Push => ("ticks", Some(("--rounds", times.pushes.to_string()))),
+            Kind::Push => ("ticks", Some(("--rounds", self.pushes(times).count.to_string()))),
             Kind::Echo => ("echo", Some(("--time", show_interval(times.echo)))),
             Kind::Blocked => ("blocked", Some(("--time", show_interval(times.block)))),
             Kind::Stalled => ("stalled", Some(("--time", show_interval(times.stall)))),

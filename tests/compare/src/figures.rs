@@ -7,6 +7,8 @@ pub type Figures = BTreeMap<String, f64>;
 
 /// Seconds until all clients were connected.
 pub const CONNECT_S: &str = "connect_s";
+/// 1 if the load generator was the bottleneck of that.
+pub const CONNECT_LOAD_BOUND: &str = "connect_load_bound";
 /// Server CPU for one round of pushes, in milliseconds.
 pub const CPU_MS: &str = "cpu_ms";
 /// First to last arrival of a round, in milliseconds: the median of the rounds.
@@ -80,5 +82,10 @@ const WANTED_LIMIT: f64 = 0.9;
 pub fn add_load(figures: &mut Figures, (busy, wanted): (f64, f64)) {
     figures.insert(LOAD_BUSY.into(), busy);
     figures.insert(LOAD_WANTED.into(), wanted);
-    figures.insert(LOAD_BOUND.into(), f64::from(wanted >= WANTED_LIMIT));
+    figures.insert(LOAD_BOUND.into(), load_bound(wanted));
+}
+
+/// 1 if this share of a core, waiting included, makes the load generator the bottleneck; otherwise 0.
+pub fn load_bound(wanted: f64) -> f64 {
+    f64::from(wanted >= WANTED_LIMIT)
 }

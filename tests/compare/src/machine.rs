@@ -61,6 +61,15 @@ impl Machine {
     pub fn sentence(&self) -> String {
         format!("{} cores ({}), {} MiB, {}", self.cores, self.processor, self.memory_mib, self.kernel)
     }
+
+    /// What it was built with, and the limits that decide how many clients fit: a line of each.
+    pub fn details(&self) -> String {
+        let list = |pairs: &BTreeMap<String, String>| {
+            let pairs: Vec<_> = pairs.iter().map(|(name, value)| format!("{name} {value}")).collect();
+            pairs.join(", ")
+        };
+        format!("Versions: {}.\n\nLimits: {}.\n", list(&self.versions), list(&self.limits))
+    }
 }
 
 /// What stands behind `name` and a colon.

@@ -116,7 +116,7 @@ struct RunOptions {
     /// Experiments to make, instead of all but idle
     #[arg(long, value_delimiter = ',', value_enum)]
     experiments: Vec<Kind>,
-    /// Interval of the clocks where pushes are measured
+    /// Interval of the clocks where pushes are measured, whatever the number of clients
     #[arg(long, value_parser = parse_interval)]
     interval: Option<std::time::Duration>,
     /// Pushes to measure each time
@@ -151,8 +151,10 @@ fn run(options: &RunOptions) -> Result<(), Failure> {
     } else {
         (Times::FULL, SIZES.as_slice(), ROUNDS)
     };
-    times.interval = options.interval.unwrap_or(times.interval);
-    times.pushes = options.pushes.unwrap_or(times.pushes).max(1);
+    for pushes in [&mut times.few, &mut times.many] {
+        pushes.interval = options.interval.unwrap_or(pushes.interval);
+        pushes.count = options.pushes.unwrap_or(pushes.count).max(1);
+    }
     let sizes = if options.sizes.is_empty() { sizes } else { &options.sizes };
     let rounds = options.rounds.unwrap_or(rounds).max(1);
     let trials = options.trials(sizes);

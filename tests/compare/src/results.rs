@@ -125,6 +125,12 @@ impl Results {
         Some(self.range(variant, experiment, figure)?.median)
     }
 
+    /// The sum of a figure over the turns of a variant that did not fail; None if there were none.
+    pub fn total(&self, variant: &str, experiment: Experiment, figure: &str) -> Option<f64> {
+        let values = self.turns(variant, experiment).filter_map(|turn| turn.figures.get(figure));
+        values.copied().reduce(|sum, value| sum + value)
+    }
+
     /// The sizes in which a kind of experiment was made, in order.
     pub fn sizes(&self, kind: Kind) -> Vec<usize> {
         let of_kind = self.samples.iter().filter(|sample| sample.experiment.kind == kind);

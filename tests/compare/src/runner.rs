@@ -30,7 +30,7 @@ pub struct Trial {
     pub only: Vec<String>,
 }
 
-/// Plays all trials in so many rounds. Progress goes to stderr, a line for each turn.
+/// Plays all trials in so many rounds. Progress goes to stderr, a line for each variant's turn.
 pub fn run(manifest: &Manifest, trials: &[Trial], rounds: usize, times: &Times) -> Result<Results, Failure> {
     // Servers inherit the raised limit, since not all of them raise it themselves.
     let descriptors = raise_descriptor_limit()?;
@@ -50,32 +50,37 @@ pub fn run(manifest: &Manifest, trials: &[Trial], rounds: usize, times: &Times) 
         }
     }
     let turns = turns(manifest, trials, rounds, &results.variants);
+    let all: usize = turns.iter().map(|turn| turn.variants.len()).sum();
     let start = Instant::now();
-    for (index, turn) in turns.iter().enumerate() {
-        let (experiment, name) = (turn.experiment, &turn.variant.name);
-        let outcome = experiment.play(manifest, turn.variant, times);
-        let shown = match &outcome {
-            Ok(figures) => show(figures),
-            Err(failure) => failure.to_string(),
-        };
-        let (index, all, round) = (index + 1, turns.len(), turn.round);
-        let seconds = start.elapsed().as_secs();
-        eprintln!("{index}/{all} {seconds} s, round {round}: {experiment}, {name}: {shown}");
-        let (figures, failed) = match outcome {
-            Ok(figures) => (figures, None),
-            Err(failure) => (Figures::new(), Some(failure.to_string())),
-        };
-        let variant = name.clone();
-        results.samples.push(Sample { variant, experiment, round, figures, failed });
+    for turn in &turns {
+        let outcomes = turn.experiment.play(manifest, &turn.variants, times);
+        for (variant, outcome) in turn.variants.iter().zip(outcomes) {
+            let sample = turn.sample(variant, outcome);
+            let (done, seconds) = (results.samples.len() + 1, start.elapsed().as_secs());
+            eprintln!("{done}/{all} {seconds} s, {}", show(&sample));
+            results.samples.push(sample);
+        }
     }
     Ok(results)
 }
 
-/// A variant's turn in an experiment.
+/// A turn in an experiment: of one variant, or of all where they are played side by side.
 struct Turn<'a> {
     round: usize,
     experiment: Experiment,
-    variant: &'a Variant,
+    variants: Vec<&'a Variant>,
+}
+
+impl Turn<'_> {
+    /// How the turn went for one of its variants.
+    fn sample(&self, variant: &Variant, outcome: Result<Figures, Failure>) -> Sample {
+        let (figures, failed) = match outcome {
+            Ok(figures) => (figures, None),
+            Err(failure) => (Figures::new(), Some(failure.to_string())),
+        };
+        let (experiment, round) = (self.experiment, self.round);
+        Sample { variant: variant.name.clone(), experiment, round, figures, failed }
+    }
 }
 
 /// All turns in order. Each round begins with another variant.
@@ -90,10 +95,12 @@ fn turns<'a>(manifest: &'a Manifest, trials: &[Trial], rounds: usize, entries: &
                 .collect();
             let first = round % variants.len().max(1);
             variants.rotate_left(first);
-            turns.extend(variants.into_iter().map(|variant| Turn {
+            let experiment = trial.experiment;
+            let together = if experiment.kind.concurrent() { variants.len().max(1) } else { 1 };
+            turns.extend(variants.chunks(together).map(|variants| Turn {
                 round: round + 1,
-                experiment: trial.experiment,
-                variant,
+                experiment,
+                variants: variants.to_vec(),
             }));
         }
     }
@@ -136,9 +143,16 @@ fn command_line() -> String {
     words.join(" ")
 }
 
-/// The figures that tell most about a turn, for the progress line.
-fn show(figures: &Figures) -> String {
+/// A sample as a line of progress: with the figures that tell most, or why there are none.
+fn show(sample: &Sample) -> String {
+    let Sample { variant, experiment, round, figures, failed } = sample;
+    let outcome = failed.clone().unwrap_or_else(|| show_figures(figures));
+    format!("round {round}: {experiment}, {variant}: {outcome}")
+}
+
+fn show_figures(figures: &Figures) -> String {
     let names = [
+        figures::CONNECT_S,
         figures::CPU_MS,
         figures::SPREAD_MS,
         figures::MEMORY_KIB,

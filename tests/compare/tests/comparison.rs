@@ -79,6 +79,23 @@ fn a_crash_is_reported_as_a_crash() {
 }
 
 #[test]
+fn servers_that_are_played_side_by_side_fail_one_by_one() {
+    let arguments = ["--experiments", "stalled", "--quick", "--only", "crashing,one-file"];
+    let (directory, output) = compare("side-by-side", &arguments);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaint}");
+    let results = Results::read(&directory.join("results.json")).unwrap();
+    let [one, other] = results.samples.as_slice() else {
+        panic!("a sample of each: {:?}", results.samples);
+    };
+    assert_eq!((one.variant.as_str(), other.variant.as_str()), ("one-file", "crashing"));
+    assert_eq!(one.failed, None);
+    assert!(one.figures.contains_key(figures::GROWTH_MIB));
+    let failed = other.failed.as_deref().unwrap_or_default();
+    assert!(failed.starts_with("crashed: signal: 6"), "{failed}");
+}
+
+#[test]
 fn a_foreign_server_takes_part_by_its_manifest_alone() {
     let experiments = ["--experiments", "push,echo,blocked,stalled", "--quick", "--only", "one-file,absent"];
     let readme = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("README.md");

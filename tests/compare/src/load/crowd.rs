@@ -27,10 +27,11 @@ const READ_BUFFER: usize = 256 * 1024;
 const EVENTS: usize = 1024;
 /// Time that a server has to answer a handshake.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
-/// Clients that share a source address: fewer than the ports that a system usually hands out, 28,232.
-const CLIENTS_PER_SOURCE: u64 = 20_000;
+/// Clients that share a source address. A system usually hands out 28,232 ports, and first every other of
+/// them; once that half is used up it searches the other one for milliseconds, client after client.
+const CLIENTS_PER_SOURCE: u64 = 7_000;
 /// Source addresses that are used in turn, from 127.0.0.1 on.
-const SOURCES: u64 = 8;
+const SOURCES: u64 = 16;
 
 /// How fast clients are opened.
 #[derive(Debug, Clone, Copy)]

@@ -13,6 +13,7 @@ use crate::load::crowd::Crowd;
 use crate::load::tally::Tally;
 use crate::process::KERNEL_STACK_KIB;
 use crate::process::Memory;
+use crate::process::OwnUse;
 
 /// Longest wait before it is looked again whether a round has ended without all its clients.
 const GLANCE: Duration = Duration::from_millis(20);
@@ -28,9 +29,11 @@ pub fn run(target: &Target, clients: usize, rounds: usize) -> Result<Figures, Fa
     let mut crowd = Crowd::new(target.address)?;
     let mut tally = Tally::new(clients, target.interval);
     let deadline = target.connect_deadline(clients);
+    let own = OwnUse::now();
     let connect = crowd.connect_all((CLOCK, clients), target.pace(), deadline, &mut |_, event, now| {
         tally.hear(&event, now)
     })?;
+    let (_, wanted) = OwnUse::now().since(own, connect);
 
     await_end_of(tally.begun(), &mut crowd, &mut tally, target.interval)?;
     let first = tally.begun();
@@ -43,6 +46,7 @@ pub fn run(target: &Target, clients: usize, rounds: usize) -> Result<Figures, Fa
     figures.extend(memory_of_each(clients, before, server.memory()?));
     for (name, value) in [
         (figures::CONNECT_S, connect.as_secs_f64()),
+        (figures::CONNECT_LOAD_BOUND, figures::load_bound(wanted)),
         (figures::CPU_MS, cpu.as_secs_f64() * 1000.0 / seen),
         (figures::SWITCHES, switches.max(0.0) / seen),
         (figures::LOST, tally.lost as f64),

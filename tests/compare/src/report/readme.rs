@@ -2,6 +2,7 @@
 //! first.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -26,13 +27,14 @@ pub fn section(results: &Results, charts: &str) -> String {
     topics.sort_by_key(|(verdict, _)| *verdict);
     let topics: String = topics.into_iter().map(|(_, text)| text).collect();
     let details: String = DETAILS.iter().map(|(title, table)| folded(title, &table(results))).collect();
+    let variants = tables::variants(results).markdown();
     format!(
         "Measured on {} on {}: medians of {} interleaved rounds, minimum and maximum in brackets. \
          Server and load generator share the machine.\n\n{topics}{details}{}{}{}",
         results.machine.sentence(),
         results.date.split(' ').next().unwrap_or_default(),
         results.rounds,
-        folded("What was measured", &tables::variants(results).markdown()),
+        folded("What was measured", &format!("{variants}\n{}", results.machine.details())),
         failures(results),
         bottlenecks(results),
     )
@@ -66,7 +68,7 @@ impl Topic {
         let sentences: String = judged.iter().map(|(_, sentence)| format!("{sentence} ")).collect();
         let (title, chart, why) = (self.title, self.chart, self.why);
         let text = format!(
-            "### {title}\n\n{sentences}{why}\n\n![{title}]({charts}/{chart})\n\n{}",
+            "### {title}\n\n*What it means:* {sentences}{why}\n\n![{title}]({charts}/{chart})\n\n{}",
             folded(&format!("{title}: the figures"), &table)
         );
         Some((verdict, text))
@@ -96,20 +98,25 @@ fn failures(results: &Results) -> String {
     titled("What failed:", lines.collect())
 }
 
-/// Where the load generator itself was too slow.
+/// Where the load generator itself was too slow: a line for each experiment.
 fn bottlenecks(results: &Results) -> String {
-    let mut bound = BTreeMap::new();
-    for sample in &results.samples {
-        if sample.figures.get(figures::LOAD_BOUND) == Some(&1.0) {
-            let key = (sample.experiment, sample.variant.as_str());
-            *bound.entry(key).or_insert(0) += 1;
+    let mut lines = String::new();
+    for (figure, what) in [(figures::LOAD_BOUND, ""), (figures::CONNECT_LOAD_BOUND, ", connecting")] {
+        let experiments: BTreeSet<_> = results.samples.iter().map(|sample| sample.experiment).collect();
+        for experiment in experiments {
+            let bound = results.variants.iter().filter_map(|entry| {
+                let times = results.total(&entry.name, experiment, figure)?;
+                (times > 0.0).then(|| format!("`{}` ({times})", entry.name))
+            });
+            let bound: Vec<_> = bound.collect();
+            if !bound.is_empty() {
+                lines += &format!("- {experiment}{what}: {}\n", bound.join(", "));
+            }
         }
     }
-    let lines = bound.into_iter().map(|((experiment, variant), times)| {
-        let rounds = results.rounds;
-        format!("- `{variant}`, {experiment}: in {times} of {rounds} rounds\n")
-    });
-    titled("Where the load generator was the bottleneck, and not the server:", lines.collect())
+    let rounds = results.rounds;
+    let title = "Where the load generator was the bottleneck, and not the server";
+    titled(&format!("{title} (in so many of {rounds} rounds):"), lines)
 }
 
 fn titled(title: &str, lines: String) -> String {

@@ -66,8 +66,20 @@ pub fn by_figure(results: &Results, experiment: Experiment, columns: &[(&str, &s
     table
 }
 
-/// Two or more figures in one cell, a column for each size.
+/// Two or more figures in one cell, a column for each size: their medians.
 pub fn joined(results: &Results, kind: Kind, unit: &str, wanted: &[&str]) -> Table {
+    join(results, kind, unit, wanted, Results::median)
+}
+
+/// The same with the sums of all turns.
+pub fn joined_totals(results: &Results, kind: Kind, unit: &str, wanted: &[&str]) -> Table {
+    join(results, kind, unit, wanted, Results::total)
+}
+
+/// What is made of a figure's values in all turns.
+type Summary = fn(&Results, &str, Experiment, &str) -> Option<f64>;
+
+fn join(results: &Results, kind: Kind, unit: &str, wanted: &[&str], summary: Summary) -> Table {
     let sizes = results.sizes(kind);
     let mut columns = vec![unit.to_owned()];
     columns.extend(sizes.iter().map(|size| thousands(*size as i64)));
@@ -76,7 +88,7 @@ pub fn joined(results: &Results, kind: Kind, unit: &str, wanted: &[&str]) -> Tab
         let mut row = vec![entry.name.clone()];
         row.extend(sizes.iter().map(|size| {
             let experiment = Experiment::new(kind, *size);
-            let values = wanted.iter().map(|figure| results.median(&entry.name, experiment, figure));
+            let values = wanted.iter().map(|figure| summary(results, &entry.name, experiment, figure));
             let values: Option<Vec<_>> = values.map(|value| value.map(number)).collect();
             values.map_or(NONE.to_owned(), |values| values.join(" / "))
         }));

@@ -2,7 +2,9 @@
 //! and the tables that need no chart.
 
 use crate::experiment::Experiment;
+use crate::experiment::FEW;
 use crate::experiment::Kind;
+use crate::experiment::Pushes;
 use crate::figures;
 use crate::interval::show_interval;
 use crate::report::claims;
@@ -37,28 +39,23 @@ pub const TOPICS: [Topic; 5] = [
         why: "A thread keeps the pages of its stack that it once touched, and 16 KiB in the kernel; \
               a task of an event loop keeps only what it will need again.",
         table: |results| {
-            let clients = "KiB for each client, kernel stacks and page tables included";
             let all = tables::by_size(results, Kind::Push, figures::MEMORY_KIB).markdown();
-            let Some(size) = results.sizes(Kind::Push).last().copied() else {
-                return String::new();
-            };
-            let columns = [
-                ("resident", figures::RESIDENT_KIB),
-                ("page tables", figures::PAGE_TABLES_KIB),
-                ("kernel stacks", figures::KERNEL_STACK_KIB),
-                ("threads", figures::THREADS),
-            ];
-            let parts = tables::by_figure(results, Experiment::new(Kind::Push, size), &columns);
-            let size = thousands(size as i64);
-            format!("{clients}:\n\n{all}\nThe parts, with {size} clients:\n\n{}", parts.markdown())
+            let wanted = [figures::RESIDENT_KIB, figures::PAGE_TABLES_KIB, figures::KERNEL_STACK_KIB];
+            let unit = "KiB, resident / page tables / kernel stacks";
+            let parts = tables::joined(results, Kind::Push, unit, &wanted).markdown();
+            let threads = tables::by_size(results, Kind::Push, figures::THREADS).markdown();
+            format!(
+                "KiB for each client, kernel stacks and page tables included:\n\n{all}\n\
+                 The parts:\n\n{parts}\nThreads of the server:\n\n{threads}"
+            )
         },
     },
     Topic {
         title: "Echo",
         chart: "echo.svg",
         claims: &[claims::ECHO_RATE, claims::ECHO_TIME],
-        why: "With one busy connection a blocked thread is woken straight into its read. With hundreds, \
-              each message wakes a thread, where an event loop takes many sockets from one system call.",
+        why: "Each message wakes the thread that is blocked for it, where an event loop with much to do takes \
+              many sockets from one system call.",
         table: |results| {
             let rate = tables::by_size(results, Kind::Echo, figures::RATE).markdown();
             let wanted = [figures::P50_US, figures::P99_US, figures::P999_US];
@@ -118,9 +115,13 @@ pub const TOPICS: [Topic; 5] = [
 pub const DETAILS: [(&str, Render); 5] = [
     ("Missed and late ticks", |results| {
         let wanted = [figures::MISSED, figures::LATE];
-        let ticks = tables::joined(results, Kind::Push, "missed / late, by clients", &wanted);
-        let pushes = results.times.pushes;
-        format!("In {pushes} rounds of pushes, the median of the turns.\n\n{}", ticks.markdown())
+        let ticks = tables::joined_totals(results, Kind::Push, "missed / late, by clients", &wanted);
+        format!(
+            "In all {} turns together. {} A tick is late when half an interval has passed.\n\n{}",
+            results.rounds,
+            pushes(results),
+            ticks.markdown()
+        )
     }),
     ("Context switches for each round of pushes", |results| {
         tables::by_size(results, Kind::Push, figures::SWITCHES).markdown()
@@ -136,7 +137,10 @@ pub const DETAILS: [(&str, Render); 5] = [
         ];
         let time = show_interval(results.times.stall);
         let table = of_kind(results, Kind::Stalled, &columns);
-        format!("Ten of them, pushes of 64 KiB every 50 ms, after {time}.\n\n{table}")
+        format!(
+            "Ten of them, pushes of 64 KiB every 50 ms, after {time}. All servers were up at the same time, and \
+             shared the cores.\n\n{table}"
+        )
     }),
     ("The most clients held", |results| {
         let columns = [
@@ -154,6 +158,22 @@ pub const DETAILS: [(&str, Render); 5] = [
         )
     }),
 ];
+
+/// How many pushes a turn has, and how fast they come.
+fn pushes(results: &Results) -> String {
+    let (few, many) = (results.times.few, results.times.many);
+    let sizes = results.sizes(Kind::Push);
+    let say =
+        |pushes: Pushes| format!("{} pushes, one each {}", pushes.count, show_interval(pushes.interval));
+    let (least, most) = (thousands(FEW as i64), say(many));
+    match (sizes.first().is_some_and(|size| *size <= FEW), sizes.last().is_some_and(|size| *size > FEW)) {
+        (true, true) if few != many => {
+            format!("A turn has {} for up to {least} clients, and {most} for more.", say(few))
+        }
+        (true, _) => format!("A turn has {}.", say(few)),
+        _ => format!("A turn has {most}."),
+    }
+}
 
 /// Figures of the one size in which this kind was measured.
 fn of_kind(results: &Results, kind: Kind, columns: &[(&str, &str)]) -> String {
