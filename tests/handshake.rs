@@ -589,10 +589,14 @@ fn what_open_sets_rides_on_the_101() {
 fn what_a_101_cannot_carry_is_a_500() {
     type Set = fn(&mut Exchange<'_>) -> Result<()>;
     // Whether `open` learns of it itself; if not, it has not refused, and `on_close` runs.
-    let table: [(&str, bool, Set); 8] = [
+    let table: [(&str, bool, Set); 10] = [
         ("a line of its own", false, |exchange| exchange.set_header("X", "a\r\nSet-Cookie: b=c")),
         ("a name with a line", false, |exchange| exchange.set_header("X: y\r\nZ", "a")),
         ("a name with a space", false, |exchange| exchange.set_header("X Y", "a")),
+        ("not ASCII", false, |exchange| exchange.set_header("X", "\u{e9}")),
+        ("an extension that is not there", true, |exchange| {
+            exchange.set_header("Sec-WebSocket-Extensions", "permessage-deflate")
+        }),
         ("the server's own header", true, |exchange| exchange.set_header("sec-websocket-accept", "a")),
         ("another of them", true, |exchange| exchange.set_header("Upgrade", "a")),
         ("a cookie with a semicolon", true, |exchange| exchange.set_cookie("a", "b; Domain=evil.example")),

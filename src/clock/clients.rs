@@ -33,9 +33,12 @@ impl Clients {
         }
     }
 
-    /// A copy of them all, to push to without the lock.
-    pub fn snapshot(&self) -> Vec<(String, Connection)> {
-        self.sessions().iter().map(|(id, connection)| (id.clone(), connection.clone())).collect()
+    /// All connections, to push to without the lock; and their Ids in the same order, or none if those
+    /// would be more than `most_ids`.
+    pub fn snapshot(&self, most_ids: usize) -> (Vec<Connection>, Vec<String>) {
+        let sessions = self.sessions();
+        let ids = if sessions.len() > most_ids { Vec::new() } else { sessions.keys().cloned().collect() };
+        (sessions.values().cloned().collect(), ids)
     }
 
     fn sessions(&self) -> MutexGuard<'_, HashMap<String, Connection>> {
@@ -55,14 +58,15 @@ mod tests {
         let (clients, [first, second, third]) = (Clients::new(), [(); 3].map(|()| connection()));
         clients.register("A", &first);
         poison(&clients.sessions);
-        assert_eq!(clients.snapshot(), [("A".to_owned(), first.clone())]);
+        assert_eq!(clients.snapshot(1), (vec![first.clone()], vec!["A".to_owned()]));
+        assert_eq!(clients.snapshot(0), (vec![first.clone()], vec![]));
         assert_eq!(clients.register("A", &second), Some(first.clone()));
         assert_eq!(clients.register("B", &third), None);
         clients.remove("A", &first);
         clients.remove("B", &third);
-        assert_eq!(clients.snapshot(), [("A".to_owned(), second.clone())], "a session removes only itself");
+        assert_eq!(clients.snapshot(1).0, [second.clone()], "a session removes only itself");
         clients.remove("A", &second);
-        assert_eq!(clients.snapshot(), []);
+        assert_eq!(clients.snapshot(1), (vec![], vec![]));
         assert!(clients.sessions.is_poisoned(), "to the end");
     }
 }

@@ -99,3 +99,43 @@ impl RequestHandler for StatsHandler {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::Request;
+
+    #[test]
+    fn this_machine_may_see_them_and_others_where_they_are_public_as_a_table() {
+        for (peer, allowed) in [
+            ("127.0.0.1", true),
+            ("127.8.8.8", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("10.0.0.1", false),
+            ("::ffff:10.0.0.1", false),
+            ("2001:db8::1", false),
+            ("::", false),
+        ] {
+            let peer: IpAddr = peer.parse().unwrap();
+            let request = Request::parse(b"GET /stats HTTP/1.1\r\nHost: h\r\n\r\n", (peer, 1).into());
+            let (request, _) = request.unwrap().unwrap();
+            let status = |public: bool| {
+                let readings = Readings { meter: Meter::default(), capacity: 7, rounds: Arc::default() };
+                let mut exchange = Exchange::new(&request, None);
+                match (StatsHandler { readings, public }).get(&mut exchange) {
+                    Ok(()) => {
+                        let shown: Value = serde_json::from_slice(&exchange.response.body).unwrap();
+                        assert_eq!(shown["capacity"], 7);
+                        exchange.response.status
+                    }
+                    Err(Error::Refused { status, .. }) => status,
+                    Err(error) => panic!("{error}"),
+                }
+            };
+            assert_eq!((status(false), status(true)), (if allowed { 200 } else { 403 }, 200), "{peer}");
+        }
+    }
+}

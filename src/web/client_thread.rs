@@ -16,7 +16,6 @@ use std::time::Instant;
 use crate::web::application::Application;
 use crate::web::application::Make;
 use crate::web::application::Route;
-use crate::web::connection::CLOSE_TIMEOUT;
 use crate::web::connection::Connection;
 use crate::web::error::Error;
 use crate::web::error::Result;
@@ -27,10 +26,11 @@ use crate::web::request::Request;
 use crate::web::response::Response;
 use crate::web::session::Session;
 use crate::web::session::guarded;
+use crate::web::socket::CLOSE_TIMEOUT;
 use crate::web::wire::Death;
 
-/// How long a request head may take from its first byte, or from the response before it, to its end,
-/// whatever the rate of its bytes.
+/// How long a request head may take from the accept, or from the response before it, to its end, whatever
+/// the rate of its bytes.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a page may stand still on its way out.
 const PAGE_WRITE: Duration = Duration::from_secs(10);

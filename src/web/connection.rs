@@ -5,7 +5,6 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Duration;
 use std::time::Instant;
 
 use crate::web::error::Error;
@@ -14,13 +13,12 @@ use crate::web::message;
 use crate::web::message::Message;
 use crate::web::outbox::Outbox;
 use crate::web::outbox::Refused;
+use crate::web::socket::CLOSE_TIMEOUT;
 use crate::web::socket::Common;
+use crate::web::socket::Leaving;
+use crate::web::socket::Peer;
 use crate::web::socket::Socket;
-use crate::web::socket::Unanswered;
 use crate::web::wire::Frame;
-
-/// How long the peer has to answer our Close frame (RFC 6455, section 7.1.1, wants "a reasonable time").
-pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One client's WebSocket.
 #[derive(Clone)]
@@ -62,10 +60,9 @@ impl Connection {
     /// stays open then. [`Error::Closed`] if it is closed or closing already.
     pub fn close(&self, code: Option<u16>, reason: Option<&str>) -> Result<()> {
         self.push(message::close(code, reason)?)?;
-        let deadline = Instant::now() + CLOSE_TIMEOUT;
-        let unanswered = Unanswered { deadline, outbox: Arc::downgrade(&self.outbox) };
+        let peer = Peer::Closing(Arc::downgrade(&self.outbox));
         // Without a closer the server is shutting down, which has a deadline of its own.
-        let _ = self.common().unanswered.send(unanswered);
+        let _ = self.common().leaving.send(Leaving { deadline: Instant::now() + CLOSE_TIMEOUT, peer });
         Ok(())
     }
 

@@ -15,12 +15,13 @@ use crate::web::static_files;
 use crate::web::static_files::StaticFiles;
 
 /// Headers that the server itself writes: the hop's, the handshake's, and the length.
-const RESERVED: [&str; 6] = [
+const RESERVED: [&str; 7] = [
     "Connection",
     "Content-Length",
     "Transfer-Encoding",
     "Upgrade",
     "Sec-WebSocket-Accept",
+    "Sec-WebSocket-Extensions",
     "Sec-WebSocket-Protocol",
 ];
 

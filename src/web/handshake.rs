@@ -8,7 +8,6 @@ use tungstenite::error::ProtocolError;
 use tungstenite::handshake::server::create_response;
 use tungstenite::handshake::server::write_response;
 use tungstenite::http;
-use tungstenite::http::HeaderName;
 use tungstenite::http::HeaderValue;
 
 use crate::web::error::Error;
@@ -16,6 +15,7 @@ use crate::web::error::Result;
 use crate::web::exchange::Exchange;
 use crate::web::handler::WebSocketHandler;
 use crate::web::request::Request;
+use crate::web::response;
 
 /// The empty line at the end of a head.
 const END: &[u8] = b"\r\n";
@@ -97,10 +97,7 @@ pub(crate) fn finish(head: &mut Vec<u8>, exchange: Exchange<'_>) -> Result<()> {
 
 /// Adds a header line to a head.
 fn add(head: &mut Vec<u8>, name: &str, value: &str) -> Result<()> {
-    if HeaderName::from_bytes(name.as_bytes()).is_err() || HeaderValue::from_str(value).is_err() {
-        let what = format!("header {name}: {value:?} has characters that a header cannot carry");
-        return Err(Error::invalid(what));
-    }
+    response::header(name, value)?;
     for part in [name, ": ", value, "\r\n"] {
         head.extend_from_slice(part.as_bytes());
     }

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::io::ErrorKind;
 use std::io::Write;
+use std::net::Shutdown;
 use std::net::SocketAddr;
 use std::net::TcpListener;
 use std::net::TcpStream;
@@ -24,9 +25,13 @@ use std::time::Instant;
 
 use crate::web::application::Application;
 use crate::web::client_thread;
+use crate::web::closer::drain;
 use crate::web::connection::Connection;
 use crate::web::response::Response;
+use crate::web::socket::CLOSE_TIMEOUT;
 use crate::web::socket::Common;
+use crate::web::socket::Leaving;
+use crate::web::socket::Peer;
 use crate::web::threads::Place;
 use crate::web::wire::Death;
 
@@ -38,7 +43,11 @@ const LOG_EVERY: Duration = Duration::from_secs(60);
 /// flood of half-open connections leaves the rest to those who mean it.
 const HEADS_SHARE: usize = 4;
 /// How long the listener waits for a client that it has disconnected to be gone.
-const LEAVING: Duration = Duration::from_millis(100);
+const ROOM_WAIT: Duration = Duration::from_millis(100);
+/// Most refused clients that are given time to send their request, each of which keeps a descriptor; where
+/// few clients fit, this part of them.
+const MOST_LEAVING: usize = 32;
+const LEAVING_SHARE: usize = 8;
 /// `Retry-After` of a refusal, in seconds.
 const RETRY_AFTER: &str = "5";
 
@@ -66,6 +75,7 @@ struct Clients {
 struct Client {
     connection: Connection,
     thread: JoinHandle<()>,
+    _place: Place,
 }
 
 impl Shared {
@@ -101,7 +111,7 @@ impl Shared {
         let full = |clients: &mut Clients| clients.alive.len() >= self.max_clients;
         // The one that was disconnected is about to leave its place.
         if oldest.is_some() && full(&mut clients) {
-            let waited = self.left.wait_timeout_while(clients, LEAVING, full);
+            let waited = self.left.wait_timeout_while(clients, ROOM_WAIT, full);
             clients = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         clients.alive.len() < self.max_clients
@@ -152,17 +162,17 @@ pub(crate) fn run(listener: &TcpListener, shared: &Arc<Shared>) {
 fn admit((stream, peer): (TcpStream, SocketAddr), id: u64, shared: &Arc<Shared>, trouble: &mut Trouble) {
     if !shared.has_room() {
         trouble.log("refusing clients", &io::Error::other(format!("the limit is {}", shared.max_clients)));
-        return refuse(&stream, shared);
+        return refuse(stream, shared);
     }
     let Some(place) = shared.common.threads.take() else {
         trouble.log("refusing clients", &io::Error::other("pumps have taken the threads"));
-        return refuse(&stream, shared);
+        return refuse(stream, shared);
     };
     let settings = &shared.application.settings;
     let connection = Connection::new(stream, id, peer, shared.common.clone());
     let (own, its_shared) = (connection.clone(), shared.clone());
     let life = move || {
-        let ending = Ending { connection: own, shared: its_shared, place: Some(place) };
+        let ending = Ending { connection: own, shared: its_shared };
         ending.shared.common.counters.accepted.add(1);
         client_thread::run(&ending.connection, &ending.shared.application);
     };
@@ -173,31 +183,38 @@ fn admit((stream, peer): (TcpStream, SocketAddr), id: u64, shared: &Arc<Shared>,
     match thread {
         Ok(thread) => {
             clients.heads.push_back(id);
-            clients.alive.insert(id, Client { connection, thread });
+            clients.alive.insert(id, Client { connection, thread, _place: place });
         }
         Err(error) => {
             drop(clients);
             trouble.log("cannot start a thread", &error);
-            refuse(&connection.socket().stream, shared);
+            connection.socket().stream.try_clone().into_iter().for_each(|stream| refuse(stream, shared));
         }
     }
 }
 
 /// 503 to a client that there is no room for. Never blocks: what does not fit into the empty buffer of
 /// a new socket is not sent.
-fn refuse(mut stream: &TcpStream, shared: &Shared) {
-    shared.common.counters.refused.add(1);
+fn refuse(mut stream: TcpStream, shared: &Shared) {
+    let Common { counters, leaving, .. } = &*shared.common;
+    counters.refused.add(1);
     let response = Response::refusal(503, "503: No room for another client, try again later");
     let bytes = response.with("Retry-After", RETRY_AFTER).to_bytes(false, true).unwrap_or_default();
     let _ = stream.set_nonblocking(true);
     let _ = stream.write(&bytes);
+    let _ = stream.shutdown(Shutdown::Write);
+    let most = (shared.max_clients / LEAVING_SHARE).clamp(1, MOST_LEAVING);
+    if !drain(&stream) && leaving.len() < most {
+        // Without a closer the server is shutting down.
+        let _ =
+            leaving.send(Leaving { deadline: Instant::now() + CLOSE_TIMEOUT, peer: Peer::Refused(stream) });
+    }
 }
 
 /// The end of `client-N`, however it comes. Dropped as the last thing on that thread.
 struct Ending {
     connection: Connection,
     shared: Arc<Shared>,
-    place: Option<Place>,
 }
 
 impl Drop for Ending {
@@ -207,7 +224,6 @@ impl Drop for Ending {
         let mut clients = self.shared.clients();
         let own = clients.alive.remove(&self.connection.id());
         let before = own.and_then(|client| self.shared.common.threads.ended(Some(client.thread)));
-        self.place = None;
         self.shared.common.counters.ended.add(1);
         drop(clients);
         // It has been here before us, so it is about to end. If it panicked, that has been reported.
@@ -222,13 +238,20 @@ struct Trouble(HashMap<(&'static str, String), (Instant, u64)>);
 
 impl Trouble {
     fn log(&mut self, what: &'static str, error: &io::Error) {
-        let now = Instant::now();
+        if let Some(count) = self.due(what, error, Instant::now()) {
+            log::warn!("{what}: {error} ({count} times so far)");
+        }
+    }
+
+    /// Counts it; how often it has been, if that shall be logged now.
+    fn due(&mut self, what: &'static str, error: &io::Error, now: Instant) -> Option<u64> {
         let (since, count) = self.0.entry((what, error.to_string())).or_insert((now, 0));
         *count += 1;
-        if *count == 1 || now - *since >= LOG_EVERY {
-            log::warn!("{what}: {error} ({count} times so far)");
+        let due = *count == 1 || now - *since >= LOG_EVERY;
+        if due {
             *since = now;
         }
+        due.then_some(*count)
     }
 }
 
@@ -251,5 +274,24 @@ mod tests {
         shared.has_room();
         assert_eq!(shared.wait_until_empty(Instant::now() + Duration::from_secs(60)), 0);
         assert!(shared.clients.is_poisoned(), "to the end");
+    }
+
+    #[test]
+    fn each_kind_of_trouble_is_logged_once_a_minute() {
+        let (mut trouble, begun) = (Trouble::default(), Instant::now());
+        let [full, aborted] = [ErrorKind::OutOfMemory, ErrorKind::NotConnected].map(io::Error::from);
+        for (seconds, error, due) in [
+            (0, &full, Some(1)),
+            (1, &full, None),
+            (2, &aborted, Some(1)),
+            (59, &full, None),
+            (60, &full, Some(4)),
+            (61, &aborted, None),
+            (119, &full, None),
+            (120, &full, Some(6)),
+        ] {
+            let now = begun + Duration::from_secs(seconds);
+            assert_eq!(trouble.due("cannot accept", error, now), due, "after {seconds} s");
+        }
     }
 }

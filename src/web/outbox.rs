@@ -6,8 +6,9 @@
 //!              └── no: into the channel, return      socket is full
 //! ```
 //!
-//! One atomic word, the [backlog](crate::web::backlog), counts what is on its way. Whoever takes the count from 0 to 1 is the drainer, and stays it until the count is 0 again. So
-//! there is one writer per socket by construction, nothing is left behind, and order is the channel's.
+//! One atomic word, the [backlog](crate::web::backlog), counts what is on its way. Whoever takes the count
+//! from 0 to 1 is the drainer, and stays it until the count is 0 again. So there is one writer per socket by
+//! construction, nothing is left behind, and order is the channel's.
 //!
 //! Never here: a lock held while writing, a wait on the pushing thread, a frame that is half written
 //! and followed by another. If the drainer cannot go on (an error, a panic, no thread for a pump), its
@@ -87,7 +88,7 @@ impl<W: Wire> Outbox<W> {
         let drain = Drain::new(self, head, 0);
         match self.delivery {
             Delivery::Inline => drain.inline(),
-            Delivery::Handoff => drain.hand_over(),
+            Delivery::Handoff => drain.hand_over(0),
         }
     }
 
@@ -194,22 +195,20 @@ impl<W: Wire> Drain<W> {
                         return Ok(());
                     }
                     if frames > INLINE_FRAMES || written > INLINE_BYTES {
-                        return self.hand_over();
+                        return self.hand_over(frames);
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return self.hand_over(),
-                // Its own frame went out before another one failed: to its pusher that is a success.
-                Err(_) if frames > 0 => return Ok(()),
-                Err(_) => return Err(Refused::Closed),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return self.hand_over(frames),
+                Err(_) => return accepted(frames),
             }
         }
     }
 
     /// The socket is full, or this thread has done enough for others.
-    fn hand_over(self) -> Result<(), Refused> {
+    fn hand_over(self, frames: usize) -> Result<(), Refused> {
         let outbox = self.outbox.clone();
-        outbox.wire.start_pump(Box::new(move || self.pump())).map_err(|_| Refused::Closed)
+        outbox.wire.start_pump(Box::new(move || self.pump())).or_else(|_| accepted(frames))
     }
 
     /// Writes on a thread of its own, blocking.
@@ -266,6 +265,12 @@ impl<W: Wire> Drain<W> {
         self.cost = frame.bytes.len() as u64 + OVERHEAD;
         self.bytes = frame.bytes;
     }
+}
+
+/// The connection has failed after so many frames. The first one was the pusher's own: once it is out,
+/// what became of the others is not its pusher's failure.
+fn accepted(frames: usize) -> Result<(), Refused> {
+    if frames > 0 { Ok(()) } else { Err(Refused::Closed) }
 }
 
 impl<W: Wire> Drop for Drain<W> {

@@ -10,6 +10,7 @@ use sha2::Sha256;
 use tiny_http::HTTPVersion;
 use tiny_http::Header;
 use tiny_http::StatusCode;
+use tungstenite::http::HeaderName;
 
 use crate::web::error::Error;
 use crate::web::error::Result;
@@ -114,9 +115,11 @@ impl Response {
     }
 }
 
-fn header(name: &str, value: &str) -> Result<Header> {
+/// A header, if it can be one.
+pub(crate) fn header(name: &str, value: &str) -> Result<Header> {
     // tiny_http takes any ASCII here, line ends too, which would let a value begin a second header.
-    let clean = value.bytes().all(|b| b == b'\t' || (b' '..=b'~').contains(&b));
+    let clean = HeaderName::from_bytes(name.as_bytes()).is_ok()
+        && value.bytes().all(|b| b == b'\t' || (b' '..=b'~').contains(&b));
     clean.then(|| Header::from_bytes(name, value).ok()).flatten().ok_or_else(|| {
         Error::invalid(format!("header {name}: {value:?} has characters that a header cannot carry"))
     })

@@ -82,13 +82,12 @@ impl Server {
         // The standard library asks for a backlog of 128, too few for a storm of clients.
         rustix::net::listen(&listener, BACKLOG).map_err(|error| Error::io(doing())(error.into()))?;
         let local_addr = listener.local_addr().map_err(Error::io(doing()))?;
-        let (unanswered, to_close) = crossbeam_channel::unbounded();
+        let (leaving, to_close) = crossbeam_channel::unbounded();
         let (running, stopped) = crossbeam_channel::bounded(0);
         let Settings { stack_size, max_backlog, write_deadline, delivery, .. } = application.settings;
         let counters = application.meter().0;
         let threads = Arc::new(Threads::new(capacity.clients, delivery));
-        let common =
-            Common { counters, stack_size, max_backlog, write_deadline, delivery, threads, unanswered };
+        let common = Common { counters, stack_size, max_backlog, write_deadline, delivery, threads, leaving };
         let common = Arc::new(common);
         let shared = Arc::new(Shared::new(application, common, capacity.clients));
         let server = Server {
@@ -100,9 +99,10 @@ impl Server {
             running: Mutex::new(Some(running)),
             stopped: stopped.clone(),
         };
+        // In this order: `shutdown`, which an error here comes to, joins the first one first.
+        server.start("listener", move || listener::run(&listener, &shared)).map_err(Error::io(doing()))?;
         let closer = move || closer::run(to_close, stopped);
         server.start("closer", closer).map_err(Error::io(doing()))?;
-        server.start("listener", move || listener::run(&listener, &shared)).map_err(Error::io(doing()))?;
         Ok(server)
     }
 
@@ -143,8 +143,8 @@ impl Server {
         self.shared.stopping.store(true, Ordering::Release);
         // Wakes `accept`.
         let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
-        let listener = threads.pop();
-        listener.map(JoinHandle::join);
+        // If it panicked, that has been reported.
+        let _ = threads.remove(0).join();
         let deadline = Instant::now() + DRAIN_DEADLINE;
         for connection in self.shared.connections() {
             // Before the 101 the Close waits behind it; on a page's connection it is never written.

@@ -26,9 +26,14 @@ use crate::web::wire::Death;
 use crate::web::wire::Delivery;
 use crate::web::wire::Wire;
 
-/// How long a pump blocks in one write before it looks at the clock. Several fit into the shortest
-/// write deadline, which it must not overshoot by much.
+/// How long the peer has to answer our Close frame (RFC 6455, section 7.1.1, wants "a reasonable time"), and
+/// one that was refused to read why.
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a pump blocks in one write before it looks at the clock: this, or the write deadline if that is
+/// shorter, which it must not overshoot by much.
 const PUMP_WRITE: Duration = Duration::from_millis(500);
+/// No timeout at all is spelled zero.
+const SHORTEST: Duration = Duration::from_millis(1);
 
 /// What all connections of a server share.
 pub(crate) struct Common {
@@ -41,13 +46,21 @@ pub(crate) struct Common {
     /// Budget of the clients' threads.
     pub(crate) threads: Arc<Threads>,
     /// To the `closer` thread.
-    pub(crate) unanswered: Sender<Unanswered>,
+    pub(crate) leaving: Sender<Leaving>,
 }
 
-/// A Close frame of ours that the peer has to answer in time. Weak: it keeps no descriptor open.
-pub(crate) struct Unanswered {
+/// Whom the `closer` thread looks after, for [`CLOSE_TIMEOUT`].
+pub(crate) struct Leaving {
     pub(crate) deadline: Instant,
-    pub(crate) outbox: Weak<Outbox<Socket>>,
+    pub(crate) peer: Peer,
+}
+
+pub(crate) enum Peer {
+    /// It has to answer our Close frame. Weak: that keeps no descriptor open.
+    Closing(Weak<Outbox<Socket>>),
+    /// It was refused before its request was here. Closed at once, its socket would answer the request with
+    /// a reset, which may overtake the refusal.
+    Refused(TcpStream),
 }
 
 /// The client's socket: one descriptor, read by `client-N`, written by whoever drains the outbox.
@@ -75,19 +88,16 @@ impl Socket {
 
     /// Waits for the thread of the pump to end; it has nothing left to write.
     pub(crate) fn join_pump(&self) {
-        self.replace_pump(None);
-    }
-
-    fn replace_pump(&self, pump: Option<Arc<Pump>>) {
-        let mut last = self.pump.lock().unwrap_or_else(PoisonError::into_inner);
+        let pump = lock(&self.pump).take().and_then(|pump| lock(&pump).take());
         // A pump that panicked has killed the connection already.
-        let before = std::mem::replace(&mut *last, pump).and_then(|before| lock(&before).take());
-        before.map(JoinHandle::join);
+        pump.map(JoinHandle::join);
     }
 
     fn spawn_pump(&self, pump: Box<dyn FnOnce() + Send>) -> io::Result<()> {
-        self.stream.set_write_timeout(Some(PUMP_WRITE))?;
+        // The pump before has given up its role, so it is about to end.
+        self.join_pump();
         let common = self.common.clone();
+        self.stream.set_write_timeout(Some(PUMP_WRITE.min(common.write_deadline).max(SHORTEST)))?;
         let place = common.threads.take().ok_or_else(|| io::Error::other("as many as there may be run"))?;
         let role = if common.delivery == Delivery::Inline { "pump" } else { "writer" };
         let thread = thread::Builder::new().name(format!("{role}-{}", self.id)).stack_size(common.stack_size);
@@ -104,14 +114,13 @@ impl Socket {
             before.map(JoinHandle::join);
         })?);
         drop(handle);
-        // The pump before has given up its role, so it is about to end.
-        self.replace_pump(Some(started));
+        *lock(&self.pump) = Some(started);
         Ok(())
     }
 }
 
-fn lock(pump: &Pump) -> MutexGuard<'_, Option<JoinHandle<()>>> {
-    pump.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Wire for Socket {
@@ -141,7 +150,9 @@ impl Wire for Socket {
     fn start_pump(&self, pump: Box<dyn FnOnce() + Send>) -> io::Result<()> {
         self.spawn_pump(pump).inspect_err(|error| {
             self.common.counters.slow_consumers.add(1);
-            log::warn!("{self} is a slow consumer: disconnected, there is no thread for its pump: {error}");
+            log::warn!(
+                "{self} is a slow consumer: disconnected, no thread can be had to write to it: {error}"
+            );
         })
     }
 }

@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
-/// One number that only grows. Relaxed: nothing is ordered by it.
+/// One number that only grows. Who reads what was added sees all that was counted before.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
     pub(crate) fn add(&self, n: u64) {
-        self.0.fetch_add(n, Ordering::Relaxed);
+        self.0.fetch_add(n, Ordering::Release);
     }
 
     pub(crate) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.load(Ordering::Acquire)
     }
 }
 
@@ -65,6 +65,7 @@ pub struct Stats {
     pub pushes: u64,
     /// Bytes in those.
     pub bytes: u64,
-    /// WebSockets disconnected because they read too slowly.
+    /// WebSockets disconnected because they read too slowly, or because there was no thread left to write
+    /// what they had not read.
     pub slow_consumers: u64,
 }

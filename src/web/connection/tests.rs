@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use super::*;
 use crate::web::threads::Threads;
@@ -18,7 +19,7 @@ pub(crate) fn common() -> Arc<Common> {
         write_deadline: Duration::from_secs(10),
         delivery: Delivery::Inline,
         threads: Arc::new(Threads::new(16, Delivery::Inline)),
-        unanswered: crossbeam_channel::unbounded().0,
+        leaving: crossbeam_channel::unbounded().0,
     })
 }
 

@@ -167,6 +167,16 @@ fn rule_3_a_pump_that_cannot_be_started_kills_the_connection() {
 }
 
 #[test]
+fn rule_3_a_frame_that_is_out_is_accepted_even_if_there_is_no_pump_for_the_next_one() {
+    let outbox = outbox(Fake { no_pumps: true, ..Fake::default() }, u64::MAX);
+    let other = outbox.clone();
+    let push = Step::Call(Box::new(move || other.push(frame("b")).unwrap()));
+    outbox.wire.now.lock().unwrap().extend([push, Step::Full]);
+    assert_eq!(outbox.push(frame("a")), Ok(()));
+    assert_eq!((written(&outbox).as_str(), death(&outbox)), ("101|a", Some(Death::Failed)));
+}
+
+#[test]
 fn rule_3_a_panic_of_the_drainer_kills_the_connection() {
     let outbox = with_steps(vec![Step::Panic], vec![]);
     assert!(catch_unwind(AssertUnwindSafe(|| outbox.push(frame("a")))).is_err());
