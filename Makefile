@@ -42,7 +42,7 @@ doc: ## Build the manual into target/doc, without a warning
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --lib
 
 .PHONY: loom
-loom: ## Try every interleaving of the outbox
+loom: ## Try every interleaving of the outbox, with up to three preemptions
 	RUSTFLAGS="--cfg loom" $(CARGO) test --package threadcast --lib --target-dir target/loom outbox::model
 
 .PHONY: autobahn

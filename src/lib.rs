@@ -119,6 +119,7 @@
 //! | `listener` | `accept` | the server shuts down |
 //! | `client-N` | `read` | the peer leaves, or its socket is shut down |
 //! | `pump-N` | `write` | that client's backlog is written, or stands still; it exists only while a socket is full |
+//! | `writer-N` | a channel, then `write` | its client leaves; with [`Delivery::Handoff`] only |
 //! | `closer` | a channel | the server shuts down; it disconnects who does not answer a Close frame in time |
 //!
 //! A handler runs on its client's thread and may block. A push runs on the thread that pushes: it writes

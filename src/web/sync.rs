@@ -1,5 +1,5 @@
 //! What the outbox synchronises with: the standard library's, or under `--cfg loom` loom's, which
-//! tries every interleaving of it (`make loom`).
+//! tries the interleavings of it (`make loom`).
 
 #[cfg(not(loom))]
 pub(crate) use real::*;
