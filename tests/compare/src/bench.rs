@@ -26,6 +26,7 @@ enum Against {
 /// Which side of its target a value must be on.
 enum Target {
     AtMost(f64),
+    Below(f64),
     AtLeast(f64),
 }
 
@@ -49,6 +50,8 @@ const fn goal(
     Goal { what, experiment, figure, against, target }
 }
 
+/// Share of a core from which on a load generator that has it to itself can do no more.
+const LOAD_LIMIT: f64 = 0.9;
 /// Connections that are tried where it is measured how many are held.
 pub const ATTEMPTS: usize = 20_000;
 
@@ -57,6 +60,7 @@ const GOALS: [Goal; 14] = {
     use Against::Variant;
     use Target::AtLeast;
     use Target::AtMost;
+    use Target::Below;
     [
         goal("round CPU", (Kind::Push, 1000), figures::CPU_MS, Variant(FLOOR), AtMost(1.15)),
         goal("round CPU", (Kind::Push, 5000), figures::CPU_MS, Variant(FLOOR), AtMost(1.15)),
@@ -100,7 +104,7 @@ const GOALS: [Goal; 14] = {
             (Kind::Idle, 10_000),
             figures::CPU_PERCENT,
             Nothing("% of a core"),
-            AtMost(3.0),
+            Below(3.0),
         ),
     ]
 };
@@ -138,6 +142,7 @@ impl Goal {
         let (what, size) = (self.what, thousands(self.experiment.size as i64));
         let (sign, target) = match self.target {
             Target::AtMost(target) => ("<=", target),
+            Target::Below(target) => ("<", target),
             Target::AtLeast(target) => (">=", target),
         };
         let (title, unit) = match self.against {
@@ -146,16 +151,49 @@ impl Goal {
         };
         let target = format!("target {sign} {}", number(target));
         let Some(range) = self.value(results) else {
-            return format!("{title}: not measured ({target})");
+            let reason = self.failure(results).map_or(String::new(), |reason| format!(": {reason}"));
+            return format!("{title}: not measured ({target}){reason}");
         };
         let verdict = if self.is_met(range.median) { "met" } else { "MISSED" };
-        let (median, min, max) = (number(range.median), number(range.min), number(range.max));
-        format!("{title}: {median} {unit} ({min} to {max}), {target}: {verdict}")
+        let show = |value| match self.against {
+            Against::Variant(_) => format!("{value:.3}"),
+            Against::Nothing(_) => number(value),
+        };
+        let (median, min, max) = (show(range.median), show(range.min), show(range.max));
+        let remark = if self.load_limited(results) { ", the load generator could not do more" } else { "" };
+        format!("{title}: {median} {unit} ({min} to {max}), {target}: {verdict}{remark}")
+    }
+
+    /// Those whose figure it needs.
+    fn variants(&self) -> impl Iterator<Item = &'static str> {
+        let other = match self.against {
+            Against::Variant(other) => Some(other),
+            Against::Nothing(_) => None,
+        };
+        [SUBJECT].into_iter().chain(other)
+    }
+
+    /// Why one of them has no figure, led by its name.
+    fn failure(&self, results: &Results) -> Option<String> {
+        let missing = |name: &&str| results.median(name, self.experiment, self.figure).is_none();
+        let name = self.variants().find(missing)?;
+        let entry = results.variants.iter().find(|entry| entry.name == name);
+        let absent = entry.and_then(|entry| entry.not_measured.clone());
+        let turns = results.samples.iter().filter(|turn| turn.experiment == self.experiment);
+        let failed = turns.filter(|turn| turn.variant == name).find_map(|turn| turn.failed.clone());
+        Some(format!("{name}: {}", failed.or(absent)?))
+    }
+
+    /// Whether the rate of a side is what the load generator can do, rather than the server.
+    fn load_limited(&self, results: &Results) -> bool {
+        let busy = |name| results.median(name, self.experiment, figures::LOAD_BUSY);
+        self.figure == figures::RATE && self.variants().filter_map(busy).any(|busy| busy >= LOAD_LIMIT)
     }
 
     fn is_met(&self, value: f64) -> bool {
         match self.target {
             Target::AtMost(target) => value <= target,
+            Target::Below(target) => value < target,
             Target::AtLeast(target) => value >= target,
         }
     }
@@ -168,15 +206,7 @@ impl Goal {
             return Some(own);
         };
         let median = own.median / results.median(other, self.experiment, self.figure)?;
-        let in_round = |name, round| {
-            let found = results.samples.iter().find(|sample| {
-                (sample.variant.as_str(), sample.round, sample.experiment) == (name, round, self.experiment)
-            });
-            found.and_then(|sample| sample.figures.get(self.figure))
-        };
-        let ratios: Vec<f64> = (1..=results.rounds)
-            .filter_map(|round| Some(in_round(SUBJECT, round)? / in_round(other, round)?))
-            .collect();
+        let ratios = results.ratios(SUBJECT, other, self.experiment, self.figure);
         Some(Range {
             median,
             min: ratios.iter().copied().fold(median, f64::min),
@@ -188,6 +218,51 @@ impl Goal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::experiment::Times;
+    use crate::machine::Machine;
+    use crate::results::Sample;
+
+    /// Results of one round of echoes on 50 connections.
+    fn echoes(own: Result<f64, &str>, tokio: f64, busy: f64) -> Results {
+        let sample = |variant: &str, rate: Result<f64, &str>| Sample {
+            variant: variant.into(),
+            experiment: Experiment::new(Kind::Echo, 50),
+            round: 1,
+            figures: rate.map_or_else(
+                |_| figures::Figures::new(),
+                |rate| [(figures::RATE.into(), rate), (figures::LOAD_BUSY.into(), busy)].into(),
+            ),
+            failed: rate.err().map(Into::into),
+        };
+        Results {
+            date: String::new(),
+            command: String::new(),
+            machine: Machine::default(),
+            times: Times::FULL,
+            rounds: 1,
+            variants: Vec::new(),
+            summary: Vec::new(),
+            samples: vec![sample(SUBJECT, own), sample(TOKIO, Ok(tokio))],
+        }
+    }
+
+    #[test]
+    fn a_line_tells_the_ratio_and_what_to_think_of_it() {
+        let title = "echo rate at 50, threadcast / tokio-2";
+        for (results, line) in [
+            (echoes(Ok(1234.0), 1000.0, 0.5), "1.234 x (1.234 to 1.234), target >= 1: met"),
+            (
+                echoes(Ok(999.4), 1000.0, 0.95),
+                "0.999 x (0.999 to 0.999), target >= 1: MISSED, the load generator could not do more",
+            ),
+            (
+                echoes(Err("crashed: signal: 6"), 1000.0, 0.5),
+                "not measured (target >= 1): threadcast: crashed: signal: 6",
+            ),
+        ] {
+            assert!(lines(&results).contains(&format!("{title}: {line}")), "{:#?}", lines(&results));
+        }
+    }
 
     #[test]
     fn the_trials_cover_each_goal_once() {

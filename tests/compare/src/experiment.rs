@@ -32,6 +32,11 @@ const IDLE_INTERVAL: Duration = Duration::from_secs(3600);
 /// Clients up to which pushes come fast: far more of them can be measured in the same time, and every
 /// variant still has time to spare.
 pub const FEW: usize = 1000;
+/// Clients up to which they come at [`Times::some`]'s pace.
+pub const SOME: usize = 5000;
+/// Rounds that are enough where a limit is measured, or memory that fills, or gaps as long as a handler
+/// blocks.
+const STEADY_ROUNDS: usize = 5;
 /// Time that a load generator may take besides what it was told to measure.
 const LOAD_DEADLINE: Duration = Duration::from_secs(400);
 
@@ -85,6 +90,8 @@ pub struct Pushes {
 pub struct Times {
     /// Pushes to [`FEW`] clients and less.
     pub few: Pushes,
+    /// Pushes to more than that, and up to [`SOME`].
+    pub some: Pushes,
     /// Pushes to more.
     pub many: Pushes,
     /// How long echoes go to and fro.
@@ -98,11 +105,15 @@ pub struct Times {
 }
 
 impl Times {
-    /// The times of a run whose figures are to be trusted.
+    /// The times of a run whose figures are to be trusted. A turn is short, so that there can be many of
+    /// them: a noisy neighbour spoils a turn as a whole. The slowest servers need 300 ms for a round of
+    /// 5,000 clients, and three times as long for 15,000; what comes half an interval after its time is
+    /// late, and at 5,000 nobody should be that because of the interval that was chosen here.
     pub const FULL: Self = Self {
-        few: Pushes { interval: Duration::from_millis(250), count: 12 },
-        many: Pushes { interval: Duration::from_secs(1), count: 5 },
-        echo: Duration::from_secs(2),
+        few: Pushes { interval: Duration::from_millis(250), count: 6 },
+        some: Pushes { interval: Duration::from_millis(750), count: 5 },
+        many: Pushes { interval: Duration::from_secs(1), count: 4 },
+        echo: Duration::from_secs(1),
         block: Duration::from_secs(2),
         stall: Duration::from_secs(30),
         idle: Duration::from_secs(45),
@@ -110,12 +121,24 @@ impl Times {
     /// The times of a run that gives a first impression.
     pub const QUICK: Self = Self {
         few: Pushes { interval: Duration::from_millis(250), count: 4 },
+        some: Pushes { interval: Duration::from_millis(250), count: 4 },
         many: Pushes { interval: Duration::from_millis(250), count: 4 },
         echo: Duration::from_millis(400),
         block: Duration::from_millis(500),
         stall: Duration::from_secs(5),
         idle: Duration::from_secs(5),
     };
+
+    /// How often pushes come to so many clients, and how many are measured.
+    pub fn pushes(&self, clients: usize) -> Pushes {
+        if clients <= FEW {
+            self.few
+        } else if clients <= SOME {
+            self.some
+        } else {
+            self.many
+        }
+    }
 }
 
 impl Kind {
@@ -123,6 +146,15 @@ impl Kind {
     /// hardly any CPU is used: the time passes once for all of them.
     pub fn concurrent(self) -> bool {
         self == Self::Stalled
+    }
+
+    /// The rounds that it takes part in when a run has so many: from the first on, and fewer where
+    /// what is measured hardly depends on the moment.
+    pub fn rounds(self, rounds: usize) -> usize {
+        match self {
+            Self::Push | Self::Echo => rounds,
+            Self::Blocked | Self::Stalled | Self::Hold | Self::Idle => rounds.min(STEADY_ROUNDS),
+        }
     }
 }
 
@@ -173,14 +205,9 @@ impl Experiment {
         }
     }
 
-    /// How often pushes come to so many clients, and how many are measured.
-    fn pushes(self, times: &Times) -> Pushes {
-        if self.size <= FEW { times.few } else { times.many }
-    }
-
     fn setup(self, times: &Times) -> Setup {
         let (interval, pad) = match self.kind {
-            Kind::Push | Kind::Echo | Kind::Hold => (self.pushes(times).interval, 0),
+            Kind::Push | Kind::Echo | Kind::Hold => (times.pushes(self.size).interval, 0),
             Kind::Blocked => (BLOCKED_INTERVAL, 0),
             Kind::Stalled => (STALLED_INTERVAL, STALLED_PAD),
             Kind::Idle => (IDLE_INTERVAL, 0),
@@ -191,7 +218,7 @@ impl Experiment {
     /// The scenario of the load generator, as its command line has it.
     fn scenario(self, times: &Times) -> Vec<String> {
         let (name, extra) = match self.kind {
-            Kind::Push => ("ticks", Some(("--rounds", self.pushes(times).count.to_string()))),
+            Kind::Push => ("ticks", Some(("--rounds", times.pushes(self.size).count.to_string()))),
             Kind::Echo => ("echo", Some(("--time", show_interval(times.echo)))),
             Kind::Blocked => ("blocked", Some(("--time", show_interval(times.block)))),
             Kind::Stalled => ("stalled", Some(("--time", show_interval(times.stall)))),
@@ -239,4 +266,27 @@ fn read_all(stream: Option<impl Read>) -> String {
         let _ = stream.read_to_string(&mut text);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_clients_the_slower_the_pushes() {
+        for (clients, milliseconds) in
+            [(1, 250), (FEW, 250), (FEW + 1, 750), (SOME, 750), (SOME + 1, 1000), (20_000, 1000)]
+        {
+            let interval = Times::FULL.pushes(clients).interval;
+            assert_eq!(interval, Duration::from_millis(milliseconds), "{clients} clients");
+        }
+    }
+
+    #[test]
+    fn what_hardly_varies_has_fewer_rounds() {
+        for (kind, rounds) in [(Kind::Push, 8), (Kind::Echo, 8), (Kind::Blocked, 5), (Kind::Hold, 5)] {
+            assert_eq!(kind.rounds(8), rounds, "{kind:?}");
+            assert_eq!(kind.rounds(1), 1, "{kind:?}");
+        }
+    }
 }

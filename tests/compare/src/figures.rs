@@ -7,7 +7,7 @@ pub type Figures = BTreeMap<String, f64>;
 
 /// Seconds until all clients were connected.
 pub const CONNECT_S: &str = "connect_s";
-/// 1 if the load generator was the bottleneck of that.
+/// 1 if the load generator had no time to spare meanwhile, its waiting for its core included.
 pub const CONNECT_LOAD_BOUND: &str = "connect_load_bound";
 /// Server CPU for one round of pushes, in milliseconds.
 pub const CPU_MS: &str = "cpu_ms";
@@ -31,6 +31,8 @@ pub const PAGE_TABLES_KIB: &str = "page_tables_kib";
 pub const KERNEL_STACK_KIB: &str = "kernel_stack_kib";
 /// The three above in sum.
 pub const MEMORY_KIB: &str = "memory_kib";
+/// Descriptors of the server for each client.
+pub const DESCRIPTORS: &str = "descriptors";
 /// Threads of the server.
 pub const THREADS: &str = "threads";
 /// Times that a thread of the server was put on a core, for each round.
@@ -72,20 +74,20 @@ pub const CPU_PERCENT: &str = "cpu_percent";
 pub const LOAD_BUSY: &str = "load_busy";
 /// The same, with the time in which it waited for its core.
 pub const LOAD_WANTED: &str = "load_wanted";
-/// 1 if that was so much that the load generator was the bottleneck.
+/// 1 if what it used itself was so much that it could not do more.
 pub const LOAD_BOUND: &str = "load_bound";
 
-/// Share of a core from which on the load generator counts as the bottleneck.
-const WANTED_LIMIT: f64 = 0.9;
+/// Share of a core from which on the load generator has no time to spare.
+const BOUND: f64 = 0.9;
 
 /// Adds what the load generator used itself.
 pub fn add_load(figures: &mut Figures, (busy, wanted): (f64, f64)) {
     figures.insert(LOAD_BUSY.into(), busy);
     figures.insert(LOAD_WANTED.into(), wanted);
-    figures.insert(LOAD_BOUND.into(), load_bound(wanted));
+    figures.insert(LOAD_BOUND.into(), load_bound(busy));
 }
 
-/// 1 if this share of a core, waiting included, makes the load generator the bottleneck; otherwise 0.
-pub fn load_bound(wanted: f64) -> f64 {
-    f64::from(wanted >= WANTED_LIMIT)
+/// 1 if this share of a core leaves the load generator no time to spare; otherwise 0.
+pub fn load_bound(share: f64) -> f64 {
+    f64::from(share >= BOUND)
 }

@@ -8,6 +8,9 @@ use std::process::Command;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::report::numbers::number;
+use crate::report::numbers::thousands;
+
 /// Limits of the kernel that decide how many clients fit.
 const LIMITS: [(&str, &str); 5] = [
     ("vm.max_map_count", "/proc/sys/vm/max_map_count"),
@@ -16,6 +19,8 @@ const LIMITS: [(&str, &str); 5] = [
     ("net.core.somaxconn", "/proc/sys/net/core/somaxconn"),
     ("ports", "/proc/sys/net/ipv4/ip_local_port_range"),
 ];
+/// The interpreter of Python's variants, from the manifest's directory on.
+const PYTHON: &str = "variants/.venv/bin/python";
 /// Crates whose versions matter to a variant.
 const CRATES: [&str; 3] = ["tokio", "tokio-tungstenite", "tungstenite"];
 
@@ -32,7 +37,7 @@ pub struct Machine {
     pub kernel: String,
     /// Limits by name, that of descriptors included.
     pub limits: BTreeMap<String, String>,
-    /// The compiler, and crates by name.
+    /// The compiler, Python, crates by name, and the commit.
     pub versions: BTreeMap<String, String>,
 }
 
@@ -45,6 +50,11 @@ impl Machine {
         limits.insert("descriptors".into(), descriptors.to_string());
         let mut versions = locked_versions(here).unwrap_or_default();
         versions.insert("rustc".into(), rustc_version());
+        let python = said_by(Command::new(here.join(PYTHON)).arg("--version"));
+        let commit = said_by(Command::new("git").current_dir(here).args(["rev-parse", "--short", "HEAD"]));
+        versions
+            .extend(python.and_then(|line| Some(("Python".into(), line.strip_prefix("Python ")?.into()))));
+        versions.extend(commit.map(|commit| ("commit".into(), commit)));
         let memory = field(&read("/proc/meminfo"), "MemTotal");
         let kilobytes: u64 = memory.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(0);
         Self {
@@ -59,16 +69,23 @@ impl Machine {
 
     /// The machine in one sentence.
     pub fn sentence(&self) -> String {
-        format!("{} cores ({}), {} MiB, {}", self.cores, self.processor, self.memory_mib, self.kernel)
+        let memory = number(self.memory_mib as f64 / 1024.0);
+        format!("{} cores ({}), {memory} GiB, {}", self.cores, self.processor, self.kernel)
+    }
+
+    /// A limit that is a number.
+    pub fn limit(&self, name: &str) -> Option<i64> {
+        self.limits.get(name)?.parse().ok()
     }
 
     /// What it was built with, and the limits that decide how many clients fit: a line of each.
     pub fn details(&self) -> String {
-        let list = |pairs: &BTreeMap<String, String>| {
-            let pairs: Vec<_> = pairs.iter().map(|(name, value)| format!("{name} {value}")).collect();
-            pairs.join(", ")
-        };
-        format!("Versions: {}.\n\nLimits: {}.\n", list(&self.versions), list(&self.limits))
+        let show = |value: &String| value.parse().map_or_else(|_| value.clone(), thousands);
+        let versions: Vec<_> =
+            self.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
+        let limits: Vec<_> =
+            self.limits.iter().map(|(name, value)| format!("{name} {}", show(value))).collect();
+        format!("Versions: {}.\n\nLimits: {}.\n", versions.join(", "), limits.join(", "))
     }
 }
 
@@ -80,10 +97,14 @@ fn field(text: &str, name: &str) -> String {
 }
 
 fn rustc_version() -> String {
-    let output = Command::new("rustc").arg("--version").output();
-    let text = output.map(|output| output.stdout).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
+    let text = said_by(Command::new("rustc").arg("--version")).unwrap_or_default();
     text.split(' ').nth(1).unwrap_or("unknown").to_owned()
+}
+
+/// What a program says to stdout, if it is there and succeeds.
+fn said_by(command: &mut Command) -> Option<String> {
+    let output = command.output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// Versions in the nearest Cargo.lock, upwards from `here`.

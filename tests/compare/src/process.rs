@@ -13,6 +13,8 @@ use crate::failure::While;
 
 /// Kernel memory that each thread's stack takes, on x86-64 and on 64-bit ARM.
 pub const KERNEL_STACK_KIB: f64 = 16.0;
+/// The state of a connection that stands, as `/proc/net/tcp` has it.
+const ESTABLISHED: &str = "01";
 
 /// Memory of a process at one moment, in KiB.
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +78,27 @@ impl Process {
     }
 }
 
+/// Connections that stand at a local port, on the side of its server: those that it has closed do not
+/// count, whatever their clients know of that.
+pub fn connections_at(port: u16) -> Result<usize, Failure> {
+    let path = "/proc/net/tcp";
+    let sockets = fs::read_to_string(path).doing(format!("read {path}"))?;
+    // Without IPv6 there is no such file.
+    let more = fs::read_to_string("/proc/net/tcp6").unwrap_or_default();
+    Ok(established_in(&sockets, port) + established_in(&more, port))
+}
+
+/// Lines of the kernel's table of sockets with this local port, and in the state ESTABLISHED.
+fn established_in(table: &str, port: u16) -> usize {
+    let port = format!(":{port:04X}");
+    let stands = |line: &&str| {
+        let mut columns = line.split_whitespace().skip(1);
+        let (local, state) = (columns.next(), columns.nth(1));
+        local.is_some_and(|local| local.ends_with(&port)) && state == Some(ESTABLISHED)
+    };
+    table.lines().filter(stands).count()
+}
+
 /// What the calling process, which has a single thread, had of its core so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OwnUse {
@@ -127,7 +150,35 @@ fn number_of(status: &str, name: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+    use std::net::TcpStream;
+
     use super::*;
+
+    #[test]
+    fn only_the_servers_side_of_what_stands_is_counted() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue\n\
+             0: 0100007F:1F90 00000000:0000 0A 00000000:00000000\n\
+             1: 0100007F:1F90 0100007F:C001 01 00000000:00000000\n\
+             2: 0100007F:C001 0100007F:1F90 01 00000000:00000000\n\
+             3: 0100007F:1F90 0100007F:C002 04 00000000:00000000\n\
+             4: 0100007F:1F90 0100007F:C003 01 00000000:00000000\n";
+        for (port, count) in [(0x1F90, 2), (0xC001, 1), (0xF90, 0)] {
+            assert_eq!(established_in(table, port), count, "port {port:X}");
+        }
+    }
+
+    #[test]
+    fn a_connection_counts_until_its_server_closes_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let clients = [(); 3].map(|()| TcpStream::connect(address).unwrap());
+        let mut accepted = [(); 3].map(|()| Some(listener.accept().unwrap().0));
+        assert_eq!(connections_at(address.port()).unwrap(), 3);
+        accepted[1] = None;
+        assert_eq!(connections_at(address.port()).unwrap(), 2);
+        drop(clients);
+    }
 
     #[test]
     fn a_process_sees_itself() {

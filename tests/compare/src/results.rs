@@ -28,7 +28,7 @@ pub struct Results {
     pub machine: Machine,
     /// How long things were watched.
     pub times: Times,
-    /// Turns that each variant had.
+    /// Turns that each variant had, but in kinds of experiment that need fewer: see [`Kind::rounds`].
     pub rounds: usize,
     /// All variants, those included that were not measured.
     pub variants: Vec<Entry>,
@@ -131,6 +131,20 @@ impl Results {
         values.copied().reduce(|sum, value| sum + value)
     }
 
+    /// The ratio of a figure of one variant to that of another, in each round in which both have it. A
+    /// noisy minute makes both sides slow, and hardly touches their ratio.
+    pub fn ratios(&self, one: &str, other: &str, experiment: Experiment, figure: &str) -> Vec<f64> {
+        let in_round = |name, round| {
+            let turn = self.turns(name, experiment).find(|turn| turn.round == round);
+            turn.and_then(|turn| turn.figures.get(figure).copied())
+        };
+        let rounds = (1..=self.rounds).filter_map(|round| {
+            let other = in_round(other, round).filter(|other| *other > 0.0)?;
+            Some(in_round(one, round)? / other)
+        });
+        rounds.collect()
+    }
+
     /// The sizes in which a kind of experiment was made, in order.
     pub fn sizes(&self, kind: Kind) -> Vec<usize> {
         let of_kind = self.samples.iter().filter(|sample| sample.experiment.kind == kind);
@@ -144,7 +158,8 @@ impl Results {
         self.variants.iter().filter(has).collect()
     }
 
-    fn turns(&self, variant: &str, experiment: Experiment) -> impl Iterator<Item = &Sample> {
+    /// The turns of a variant in an experiment.
+    pub fn turns(&self, variant: &str, experiment: Experiment) -> impl Iterator<Item = &Sample> {
         let wanted = move |sample: &&Sample| sample.experiment == experiment;
         let of_variant = self.samples.iter().filter(move |sample| sample.variant == variant);
         of_variant.filter(wanted)

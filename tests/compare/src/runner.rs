@@ -30,8 +30,15 @@ pub struct Trial {
     pub only: Vec<String>,
 }
 
-/// Plays all trials in so many rounds. Progress goes to stderr, a line for each variant's turn.
-pub fn run(manifest: &Manifest, trials: &[Trial], rounds: usize, times: &Times) -> Result<Results, Failure> {
+/// Plays all trials in so many rounds. Progress goes to stderr, a line for each variant's turn. After each
+/// round `keep` gets the results until then.
+pub fn run(
+    manifest: &Manifest,
+    trials: &[Trial],
+    rounds: usize,
+    times: &Times,
+    keep: &mut dyn FnMut(&mut Results) -> Result<(), Failure>,
+) -> Result<Results, Failure> {
     // Servers inherit the raised limit, since not all of them raise it themselves.
     let descriptors = raise_descriptor_limit()?;
     let mut results = Results {
@@ -39,7 +46,7 @@ pub fn run(manifest: &Manifest, trials: &[Trial], rounds: usize, times: &Times) 
         command: command_line(),
         machine: Machine::look(manifest.here(), descriptors),
         times: times.clone(),
-        rounds,
+        rounds: 0,
         variants: manifest.variants.iter().map(|variant| entry(manifest, variant)).collect(),
         summary: Vec::new(),
         samples: Vec::new(),
@@ -52,14 +59,18 @@ pub fn run(manifest: &Manifest, trials: &[Trial], rounds: usize, times: &Times) 
     let turns = turns(manifest, trials, rounds, &results.variants);
     let all: usize = turns.iter().map(|turn| turn.variants.len()).sum();
     let start = Instant::now();
-    for turn in &turns {
-        let outcomes = turn.experiment.play(manifest, &turn.variants, times);
-        for (variant, outcome) in turn.variants.iter().zip(outcomes) {
-            let sample = turn.sample(variant, outcome);
-            let (done, seconds) = (results.samples.len() + 1, start.elapsed().as_secs());
-            eprintln!("{done}/{all} {seconds} s, {}", show(&sample));
-            results.samples.push(sample);
+    for round in turns.chunk_by(|one, next| one.round == next.round) {
+        for turn in round {
+            let outcomes = turn.experiment.play(manifest, &turn.variants, times);
+            for (variant, outcome) in turn.variants.iter().zip(outcomes) {
+                let sample = turn.sample(variant, outcome);
+                let (done, seconds) = (results.samples.len() + 1, start.elapsed().as_secs());
+                eprintln!("{done}/{all} {seconds} s, {}", show(&sample));
+                results.samples.push(sample);
+            }
         }
+        results.rounds = round.last().map_or(0, |turn| turn.round);
+        keep(&mut results)?;
     }
     Ok(results)
 }
@@ -83,11 +94,12 @@ impl Turn<'_> {
     }
 }
 
-/// All turns in order. Each round begins with another variant.
+/// All turns in order. Each round begins with another variant, and leaves out the experiments that need
+/// no more rounds.
 fn turns<'a>(manifest: &'a Manifest, trials: &[Trial], rounds: usize, entries: &[Entry]) -> Vec<Turn<'a>> {
     let mut turns = Vec::new();
     for round in 0..rounds {
-        for trial in trials {
+        for trial in trials.iter().filter(|trial| round < trial.experiment.kind.rounds(rounds)) {
             let pairs = manifest.variants.iter().zip(entries);
             let mut variants: Vec<_> = pairs
                 .filter(|(variant, entry)| entry.not_measured.is_none() && trial.admits(variant))

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::net::TcpListener;
 use std::net::TcpStream;
 use std::process::Child;
+use std::process::ExitStatus;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -80,10 +81,7 @@ impl Server {
         // What it said last may still be on its way.
         let _ = self.stderr_open.recv_timeout(LAST_BREATH);
         let words = self.last_words.lock().unwrap_or_else(PoisonError::into_inner);
-        match words.as_str() {
-            "" => Some(format!("crashed: {status}")),
-            words => Some(format!("crashed: {status}: {words}")),
-        }
+        Some(ending(status, &words))
     }
 
     fn await_readiness(&mut self) -> Result<(), Failure> {
@@ -109,6 +107,12 @@ impl Drop for Server {
     }
 }
 
+/// How a process ended that should not have, and what it said last.
+fn ending(status: ExitStatus, words: &str) -> String {
+    let end = if status.success() { "ended by itself".to_owned() } else { format!("crashed: {status}") };
+    if words.is_empty() { end } else { format!("{end}: {words}") }
+}
+
 /// A local address whose port nobody uses at the moment.
 fn free_address() -> Result<SocketAddr, Failure> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).doing("find a free port")?;
@@ -121,6 +125,25 @@ fn keep_last_line(lines: impl BufRead, last: &Mutex<String>, _open: mpsc::Sender
         let line = String::from_utf8_lossy(&line).trim().to_owned();
         if !line.is_empty() {
             *last.lock().unwrap_or_else(PoisonError::into_inner) = line;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    #[test]
+    fn only_what_fails_has_crashed() {
+        for (status, words, expected) in [
+            (0, "", "ended by itself"),
+            (0, "no more files", "ended by itself: no more files"),
+            (1 << 8, "", "crashed: exit status: 1"),
+            (6, "told to crash", "crashed: signal: 6 (SIGABRT): told to crash"),
+        ] {
+            assert_eq!(ending(ExitStatus::from_raw(status), words), expected);
         }
     }
 }

@@ -12,7 +12,7 @@ use threadcast_compare::clocks::tokio_server::Delivery;
 struct Options {
     #[command(flatten)]
     clock: ClockOptions,
-    /// Worker threads; 1 means tokio's current-thread runtime
+    /// Worker threads; 1 means tokio's current-thread runtime, 0 one for each core
     #[arg(long, default_value_t = 1)]
     workers: usize,
     /// How a push reaches a client

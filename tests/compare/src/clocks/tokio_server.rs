@@ -24,8 +24,9 @@ use crate::clocks::tokio_direct;
 use crate::failure::Failure;
 use crate::failure::While;
 
-/// Bytes that tungstenite reserves for reading, for each client. Its default is 128 KiB.
-const READ_BUFFER: usize = 2048;
+/// Bytes that tungstenite reserves for reading, for each client: as many as threadcast lets it have. Its
+/// default is 128 KiB.
+const READ_BUFFER: usize = 256;
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 4096;
 
@@ -46,8 +47,12 @@ pub(crate) enum Route {
     Echo,
 }
 
-/// Serves until the process is ended.
+/// Serves until the process is ended. 0 `workers` are as many as there are cores.
 pub fn run(options: ClockOptions, workers: usize, delivery: Delivery) -> Result<(), Failure> {
+    let workers = match workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    };
     let mut builder = if workers == 1 {
         runtime::Builder::new_current_thread()
     } else {
@@ -58,11 +63,18 @@ pub fn run(options: ClockOptions, workers: usize, delivery: Delivery) -> Result<
     let runtime = builder.enable_all().build().doing("start tokio")?;
     runtime.block_on(async {
         let listener = listen(options.address()).doing(format!("listen on port {}", options.port))?;
-        match delivery {
-            Delivery::Channel => tokio_channel::serve(listener, options).await,
-            Delivery::Direct => tokio_direct::serve(listener, options, workers).await,
+        let serving = async move {
+            match delivery {
+                Delivery::Channel => tokio_channel::serve(listener, options).await,
+                Delivery::Direct => tokio_direct::serve(listener, options, workers).await,
+            }
+        };
+        if workers == 1 {
+            serving.await;
+            return Ok(());
         }
-        Ok(())
+        // Awaited here it would run on this thread, which is none of the workers.
+        tokio::spawn(serving).await.doing("serve")
     })
 }
 

@@ -20,6 +20,7 @@ use crate::load::event::Action;
 use crate::load::event::Ended;
 use crate::load::event::Event;
 use crate::load::event::Listener;
+use crate::report::numbers::thousands;
 
 /// Bytes that one read can bring.
 const READ_BUFFER: usize = 256 * 1024;
@@ -153,14 +154,15 @@ impl Crowd {
                 }
                 listener(id, event, now)
             })?;
-            let open = self.opened - before.min(self.opened);
+            let open = thousands((self.opened - before.min(self.opened)) as i64);
+            let all = thousands(count as i64);
             if let Some(how) = ended {
-                let line = format!("{open} of {count} clients were connected, then one was {how}");
+                let line = format!("{open} of {all} clients were connected, then one was {how}");
                 return Err(Failure::new(line));
             }
             if elapsed > deadline {
                 let seconds = deadline.as_secs();
-                let line = format!("only {open} of {count} clients were connected in {seconds} s");
+                let line = format!("only {open} of {all} clients were connected in {seconds} s");
                 return Err(Failure::new(line));
             }
         }

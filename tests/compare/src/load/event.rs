@@ -45,14 +45,15 @@ pub enum Ended {
     HungUp,
 }
 
+/// What a client was, as in "one was refused with status 503".
 impl fmt::Display for Ended {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(status) => write!(out, "refused with status {status}"),
             Self::Closed => out.write_str("closed by the server"),
-            Self::Failed(kind) => write!(out, "{kind}"),
-            Self::TimedOut => out.write_str("no answer to the handshake"),
-            Self::Protocol(what) => write!(out, "not the protocol: {what}"),
+            Self::Failed(kind) => write!(out, "lost ({kind})"),
+            Self::TimedOut => out.write_str("left without an answer to its handshake"),
+            Self::Protocol(what) => write!(out, "answered with something else: {what}"),
             Self::HungUp => out.write_str("hung up"),
         }
     }

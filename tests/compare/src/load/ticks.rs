@@ -25,7 +25,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Plays the scenario.
 pub fn run(target: &Target, clients: usize, rounds: usize) -> Result<Figures, Failure> {
     let server = target.process();
-    let before = server.memory()?;
+    let before = (server.memory()?, server.descriptors()?);
     let mut crowd = Crowd::new(target.address)?;
     let mut tally = Tally::new(clients, target.interval);
     let deadline = target.connect_deadline(clients);
@@ -43,12 +43,14 @@ pub fn run(target: &Target, clients: usize, rounds: usize) -> Result<Figures, Fa
     let seen = (tally.begun() - first) as f64;
 
     let mut figures = tally.figures(first..first + rounds)?;
-    figures.extend(memory_of_each(clients, before, server.memory()?));
+    figures.extend(memory_of_each(clients, before.0, server.memory()?));
+    let descriptors = (server.descriptors()? - before.1) / clients as f64;
     for (name, value) in [
         (figures::CONNECT_S, connect.as_secs_f64()),
         (figures::CONNECT_LOAD_BOUND, figures::load_bound(wanted)),
         (figures::CPU_MS, cpu.as_secs_f64() * 1000.0 / seen),
         (figures::SWITCHES, switches.max(0.0) / seen),
+        (figures::DESCRIPTORS, descriptors),
         (figures::LOST, tally.lost as f64),
     ] {
         figures.insert(name.into(), value);

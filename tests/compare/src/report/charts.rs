@@ -45,7 +45,7 @@ pub fn write(results: &Results, directory: &Path) -> Result<(), Failure> {
         charts.push((lines.file, lines.draw(results)?));
     }
     let largest = |kind| results.sizes(kind).last().copied().unwrap_or_default();
-    let clients = largest(Kind::Push);
+    let clients = common_size(results);
     let memory = Bars {
         experiment: Experiment::new(Kind::Push, clients),
         title: &format!("Memory for each of {} clients, KiB (less is better)", thousands(clients as i64)),
@@ -71,4 +71,33 @@ pub fn write(results: &Results, directory: &Path) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// The largest number of clients at which no variant that has figures of memory lacks them.
+fn common_size(results: &Results) -> usize {
+    let sizes = results.sizes(Kind::Push);
+    let measured =
+        |size: usize| results.variants_with(Experiment::new(Kind::Push, size), figures::MEMORY_KIB).len();
+    let most = sizes.iter().map(|size| measured(*size)).max();
+    sizes.into_iter().rfind(|size| Some(measured(*size)) == most).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples::results;
+
+    #[test]
+    fn memory_is_drawn_where_all_have_a_figure() {
+        let memory = [(figures::MEMORY_KIB, 1.0)];
+        let results = results(&[
+            ("loop", "push", 100, &memory),
+            ("thread", "push", 100, &memory),
+            ("loop", "push", 1000, &memory),
+            ("thread", "push", 1000, &memory),
+            ("loop", "push", 5000, &memory),
+            ("thread", "push", 5000, &[]),
+        ]);
+        assert_eq!(common_size(&results), 1000);
+    }
 }

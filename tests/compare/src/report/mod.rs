@@ -3,9 +3,14 @@
 mod bars;
 pub mod charts;
 pub mod claims;
+mod details;
+mod limits;
 mod lines;
 pub mod numbers;
 mod palette;
 pub mod readme;
+#[cfg(test)]
+mod samples;
 pub mod tables;
 pub mod topics;
+pub mod verdicts;

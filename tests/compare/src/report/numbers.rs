@@ -1,5 +1,9 @@
-//! Numbers as people read them: three digits that matter, thousands apart.
+//! Numbers, times and sizes as people read them: three digits that matter, thousands apart.
 
+use std::time::Duration;
+
+use crate::experiment::Experiment;
+use crate::interval::show_interval;
 use crate::results::Range;
 
 /// A number with as many decimals as matter.
@@ -32,9 +36,38 @@ pub fn thousands(value: i64) -> String {
     text
 }
 
+/// An experiment with its size as people read it.
+pub fn title(experiment: Experiment) -> String {
+    let size = experiment.size.to_string();
+    experiment.to_string().replace(&size, &thousands(experiment.size as i64))
+}
+
+/// A time as in `250 ms`.
+pub fn time(time: Duration) -> String {
+    let text = show_interval(time);
+    let unit = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    format!("{} {}", &text[..unit], &text[unit..])
+}
+
+/// How often something happens that has this interval.
+pub fn every(interval: Duration) -> String {
+    if interval == Duration::from_secs(1) {
+        "every second".into()
+    } else {
+        format!("every {}", time(interval))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_written_out() {
+        for (milliseconds, text) in [(250, "every 250 ms"), (1000, "every second"), (30_000, "every 30 s")] {
+            assert_eq!(every(Duration::from_millis(milliseconds)), text);
+        }
+    }
 
     #[test]
     fn numbers_have_three_digits_that_matter() {

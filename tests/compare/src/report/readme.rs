@@ -1,19 +1,20 @@
 //! The README's section on the comparison, between its two markers. Whatever threads lose on comes
 //! first.
 
-use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use crate::failure::Failure;
 use crate::failure::While;
-use crate::figures;
-use crate::report::claims::Verdict;
+use crate::report::details::DETAILS;
+use crate::report::limits::bottlenecks;
+use crate::report::limits::failures;
+use crate::report::numbers::title;
 use crate::report::tables;
-use crate::report::topics::DETAILS;
 use crate::report::topics::TOPICS;
 use crate::report::topics::Topic;
+use crate::report::verdicts::Verdict;
 use crate::results::Results;
 
 /// Where the section begins.
@@ -29,15 +30,27 @@ pub fn section(results: &Results, charts: &str) -> String {
     let details: String = DETAILS.iter().map(|(title, table)| folded(title, &table(results))).collect();
     let variants = tables::variants(results).markdown();
     format!(
-        "Measured on {} on {}: medians of {} interleaved rounds, minimum and maximum in brackets. \
+        "Measured on {} on {}: medians of {} interleaved rounds{}, minimum and maximum in brackets. \
          Server and load generator share the machine.\n\n{topics}{details}{}{}{}",
         results.machine.sentence(),
         results.date.split(' ').next().unwrap_or_default(),
         results.rounds,
+        fewer_rounds(results),
         folded("What was measured", &format!("{variants}\n{}", results.machine.details())),
         failures(results),
         bottlenecks(results),
     )
+}
+
+/// Names the experiments that have fewer rounds, in brackets.
+fn fewer_rounds(results: &Results) -> String {
+    let experiments: BTreeSet<_> = results.samples.iter().map(|sample| sample.experiment).collect();
+    let fewer = experiments.into_iter().filter_map(|experiment| {
+        let rounds = experiment.kind.rounds(results.rounds);
+        (rounds < results.rounds).then(|| format!("{rounds} of {}", title(experiment)))
+    });
+    let fewer: Vec<_> = fewer.collect();
+    if fewer.is_empty() { String::new() } else { format!(" ({})", fewer.join(", ")) }
 }
 
 /// Puts the section between the markers of the README at `path`.
@@ -66,9 +79,10 @@ impl Topic {
         judged.sort_by_key(|(verdict, _)| *verdict);
         let verdict = judged.first().map_or(Verdict::Draw, |(verdict, _)| *verdict);
         let sentences: String = judged.iter().map(|(_, sentence)| format!("{sentence} ")).collect();
-        let (title, chart, why) = (self.title, self.chart, self.why);
+        let (title, why) = (self.title, (self.why)(results));
+        let chart = self.chart.map(|chart| format!("![{title}]({charts}/{chart})\n\n")).unwrap_or_default();
         let text = format!(
-            "### {title}\n\n*What it means:* {sentences}{why}\n\n![{title}]({charts}/{chart})\n\n{}",
+            "### {title}\n\n*What it means:* {sentences}{why}\n\n{chart}{}",
             folded(&format!("{title}: the figures"), &table)
         );
         Some((verdict, text))
@@ -80,50 +94,6 @@ fn folded(title: &str, table: &str) -> String {
         return String::new();
     }
     format!("<details><summary>{title}</summary>\n\n{}\n</details>\n\n", table.trim_end())
-}
-
-/// What failed, and why, a line for each variant and experiment.
-fn failures(results: &Results) -> String {
-    let mut failed = BTreeMap::new();
-    for sample in &results.samples {
-        if let Some(why) = &sample.failed {
-            let key = (sample.experiment, sample.variant.as_str());
-            failed.entry(key).or_insert((0, why)).0 += 1;
-        }
-    }
-    let lines = failed.into_iter().map(|((experiment, variant), (times, why))| {
-        let rounds = results.rounds;
-        format!("- `{variant}`, {experiment}: failed in {times} of {rounds} rounds: {why}\n")
-    });
-    titled("What failed:", lines.collect())
-}
-
-/// Where the load generator itself was too slow: a line for each experiment.
-fn bottlenecks(results: &Results) -> String {
-    let mut lines = String::new();
-    for (figure, what) in [(figures::LOAD_BOUND, ""), (figures::CONNECT_LOAD_BOUND, ", connecting")] {
-        let experiments: BTreeSet<_> = results.samples.iter().map(|sample| sample.experiment).collect();
-        for experiment in experiments {
-            let bound = results.variants.iter().filter_map(|entry| {
-                let times = results.total(&entry.name, experiment, figure)?;
-                (times > 0.0).then(|| format!("`{}` ({times})", entry.name))
-            });
-            let bound: Vec<_> = bound.collect();
-            if !bound.is_empty() {
-                lines += &format!("- {experiment}{what}: {}\n", bound.join(", "));
-            }
-        }
-    }
-    let rounds = results.rounds;
-    let title = "Where the load generator was the bottleneck, and not the server";
-    titled(&format!("{title} (in so many of {rounds} rounds):"), lines)
-}
-
-fn titled(title: &str, lines: String) -> String {
-    if lines.is_empty() {
-        return lines;
-    }
-    format!("{title}\n\n{lines}\n")
 }
 
 #[cfg(test)]

@@ -66,20 +66,8 @@ pub fn by_figure(results: &Results, experiment: Experiment, columns: &[(&str, &s
     table
 }
 
-/// Two or more figures in one cell, a column for each size: their medians.
-pub fn joined(results: &Results, kind: Kind, unit: &str, wanted: &[&str]) -> Table {
-    join(results, kind, unit, wanted, Results::median)
-}
-
-/// The same with the sums of all turns.
+/// Two or more figures in one cell, a column for each size: the sums of all turns.
 pub fn joined_totals(results: &Results, kind: Kind, unit: &str, wanted: &[&str]) -> Table {
-    join(results, kind, unit, wanted, Results::total)
-}
-
-/// What is made of a figure's values in all turns.
-type Summary = fn(&Results, &str, Experiment, &str) -> Option<f64>;
-
-fn join(results: &Results, kind: Kind, unit: &str, wanted: &[&str], summary: Summary) -> Table {
     let sizes = results.sizes(kind);
     let mut columns = vec![unit.to_owned()];
     columns.extend(sizes.iter().map(|size| thousands(*size as i64)));
@@ -88,7 +76,7 @@ fn join(results: &Results, kind: Kind, unit: &str, wanted: &[&str], summary: Sum
         let mut row = vec![entry.name.clone()];
         row.extend(sizes.iter().map(|size| {
             let experiment = Experiment::new(kind, *size);
-            let values = wanted.iter().map(|figure| summary(results, &entry.name, experiment, figure));
+            let values = wanted.iter().map(|figure| results.total(&entry.name, experiment, figure));
             let values: Option<Vec<_>> = values.map(|value| value.map(number)).collect();
             values.map_or(NONE.to_owned(), |values| values.join(" / "))
         }));
@@ -107,12 +95,22 @@ pub fn variants(results: &Results) -> Table {
         };
         let version = match (&entry.not_measured, entry.version.as_str()) {
             (Some(hint), _) => format!("not measured: `{hint}`"),
-            (None, "") => NONE.to_owned(),
+            (None, "") => built_with(results, &entry.name).unwrap_or(NONE.to_owned()),
             (None, version) => version.to_owned(),
         };
         table.push(vec![entry.name.clone(), kind.into(), version]);
     }
     table
+}
+
+/// What this crate's own servers are built with; they have no version of their own.
+fn built_with(results: &Results, variant: &str) -> Option<String> {
+    let family = variant.split('-').next()?;
+    let wanted = if family == "floor" { "rustc" } else { family };
+    let versions = results.machine.versions.iter();
+    let versions = versions.filter(|(name, _)| name.split('-').next() == Some(wanted));
+    let versions: Vec<_> = versions.map(|(name, version)| format!("{name} {version}")).collect();
+    (!versions.is_empty()).then(|| versions.join(", "))
 }
 
 fn cell(results: &Results, variant: &str, experiment: Experiment, figure: &str) -> String {

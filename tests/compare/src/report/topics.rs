@@ -1,108 +1,184 @@
-//! What the README's section is about: the charts, each with what it means and the table behind it,
-//! and the tables that need no chart.
+//! What the README's section is about: each topic with what it means, a chart where there is one, and
+//! the table behind it.
 
-use crate::experiment::Experiment;
-use crate::experiment::FEW;
 use crate::experiment::Kind;
-use crate::experiment::Pushes;
 use crate::figures;
-use crate::interval::show_interval;
 use crate::report::claims;
 use crate::report::claims::Claim;
+use crate::report::details::of_kind;
+use crate::report::limits::DESCRIPTORS;
+use crate::report::limits::MAPS;
 use crate::report::numbers::thousands;
+use crate::report::numbers::time;
 use crate::report::tables;
 use crate::results::Results;
 
 /// Makes text of results.
-type Render = fn(&Results) -> String;
+pub type Render = fn(&Results) -> String;
 
-/// A chart, what it means, and the table behind it.
+/// What it means, and the table behind it.
 pub struct Topic {
     /// Its heading.
     pub title: &'static str,
     /// The file of its chart.
-    pub chart: &'static str,
+    pub chart: Option<&'static str>,
     /// What can be won or lost.
     pub claims: &'static [Claim],
     /// Why it is so.
-    pub why: &'static str,
-    /// The table behind the chart.
+    pub why: Render,
+    /// The table.
     pub table: Render,
 }
 
 /// In the order in which they stand where none is lost.
-pub const TOPICS: [Topic; 5] = [
+pub const TOPICS: [Topic; 7] = [
     Topic {
         title: "Memory",
-        chart: "memory.svg",
+        chart: Some("memory.svg"),
         claims: &[claims::MEMORY],
-        why: "A thread keeps the pages of its stack that it once touched, and 16 KiB in the kernel; \
-              a task of an event loop keeps only what it will need again.",
+        why: |_| {
+            "A thread keeps the pages of its stack that it once touched, and 16 KiB in the kernel; a task of \
+             an event loop keeps only what it will need again. Besides its stack the kernel keeps 7 to 8 KiB \
+             for each thread (its task, four mappings); that is not in the figures, and neither is what it \
+             keeps for a socket, which is the same for all."
+                .into()
+        },
         table: |results| {
-            let all = tables::by_size(results, Kind::Push, figures::MEMORY_KIB).markdown();
-            let wanted = [figures::RESIDENT_KIB, figures::PAGE_TABLES_KIB, figures::KERNEL_STACK_KIB];
-            let unit = "KiB, resident / page tables / kernel stacks";
-            let parts = tables::joined(results, Kind::Push, unit, &wanted).markdown();
-            let threads = tables::by_size(results, Kind::Push, figures::THREADS).markdown();
+            let parts = [
+                ("KiB for each client, kernel stacks and page tables included", figures::MEMORY_KIB),
+                ("Of these, resident", figures::RESIDENT_KIB),
+                ("Page tables", figures::PAGE_TABLES_KIB),
+                ("Kernel stacks", figures::KERNEL_STACK_KIB),
+                ("Threads of the server", figures::THREADS),
+            ];
+            by_size(results, Kind::Push, &parts)
+        },
+    },
+    Topic {
+        title: "The most clients held",
+        chart: None,
+        claims: &[claims::HELD],
+        why: |results| {
+            let limit = |name| results.machine.limit(name).map_or("limited".into(), thousands);
             format!(
-                "KiB for each client, kernel stacks and page tables included:\n\n{all}\n\
-                 The parts:\n\n{parts}\nThreads of the server:\n\n{threads}"
+                "A thread takes four memory mappings, and `{MAPS}` is {}; an event loop ends at its \
+                 descriptors, and the number of those is {}.",
+                limit(MAPS),
+                limit(DESCRIPTORS)
             )
+        },
+        table: |results| {
+            let columns = [
+                ("held", figures::HELD),
+                ("refused", figures::REFUSED),
+                ("failed", figures::UNCLEAN),
+                ("lost", figures::LOST),
+                ("missed", figures::MISSED),
+                ("late", figures::LATE),
+            ];
+            let table = of_kind(results, Kind::Hold, &columns);
+            format!(
+                "Within this machine's limits. `≥`: the load generator ran out of descriptors first. Missed \
+                 and late are ticks of three rounds.\n\n{table}"
+            )
+        },
+    },
+    Topic {
+        title: "Connecting",
+        chart: None,
+        claims: &[claims::CONNECT],
+        why: |results| {
+            let limited = results.samples.iter().any(|sample| {
+                let bound = sample.figures.get(figures::CONNECT_LOAD_BOUND);
+                bound == Some(&1.0)
+            });
+            let doubt = " The load generator was often at its own limit: where, is said at the end.";
+            format!(
+                "For each client a thread must be started, with a stack of its own; an event loop only adds a \
+                 task.{}",
+                if limited { doubt } else { "" }
+            )
+        },
+        table: |results| {
+            let seconds = [("Seconds to connect all clients", figures::CONNECT_S)];
+            by_size(results, Kind::Push, &seconds)
         },
     },
     Topic {
         title: "Echo",
-        chart: "echo.svg",
+        chart: Some("echo.svg"),
         claims: &[claims::ECHO_RATE, claims::ECHO_TIME],
-        why: "Each message wakes the thread that is blocked for it, where an event loop with much to do takes \
-              many sockets from one system call.",
+        why: |_| {
+            "With one connection, both wake an idle core for each message, which is most of the time; \
+             besides, a thread makes two system calls (recv, send), and an event loop adds epoll_wait. With \
+             50 or more, each message wakes a thread, while a loop takes many messages each time that it is \
+             woken."
+                .into()
+        },
         table: |results| {
-            let rate = tables::by_size(results, Kind::Echo, figures::RATE).markdown();
-            let wanted = [figures::P50_US, figures::P99_US, figures::P999_US];
-            let times = tables::joined(results, Kind::Echo, "µs, p50 / p99 / p99.9", &wanted);
-            format!("Echoes a second:\n\n{rate}\nRound trips:\n\n{}", times.markdown())
+            let parts = [
+                ("Echoes a second", figures::RATE),
+                ("Server CPU for an echo, µs", figures::CPU_US),
+                ("Round trips, µs, p50", figures::P50_US),
+                ("Round trips, µs, p99", figures::P99_US),
+                ("Round trips, µs, p99.9", figures::P999_US),
+            ];
+            by_size(results, Kind::Echo, &parts)
         },
     },
     Topic {
         title: "CPU of a push",
-        chart: "cpu.svg",
+        chart: Some("cpu.svg"),
         claims: &[claims::CPU],
-        why: "Blocked threads cost nothing until they are woken, and inline delivery wakes none: the \
-              thread that pushes writes to the sockets itself. `threadcast-handoff` shows what waking \
-              costs, `floor` what the kernel alone charges.",
+        why: |_| {
+            "Waking is what costs: `threadcast-handoff` wakes a thread for each client, `tokio-2` a task. \
+             `threadcast` and `tokio-direct` wake neither; the one who pushes writes to the sockets itself, \
+             and then it matters little who waits behind them. `floor` is a bare loop over the sockets; what \
+             is within a tenth of it, above or below, is noise."
+                .into()
+        },
         table: |results| {
-            let cpu = tables::by_size(results, Kind::Push, figures::CPU_MS).markdown();
-            format!("Milliseconds of server CPU for a round of pushes:\n\n{cpu}")
+            let cpu = [("Milliseconds of server CPU for a round of pushes", figures::CPU_MS)];
+            by_size(results, Kind::Push, &cpu)
         },
     },
     Topic {
         title: "Spread of a push",
-        chart: "spread.svg",
+        chart: Some("spread.svg"),
         claims: &[claims::SPREAD],
-        why: "The last client waits for all the others to be served, so the spread is the round's work \
-              divided by the cores that share it. The load generator takes a core of its own.",
-        table: |results| {
-            let spread = tables::by_size(results, Kind::Push, figures::SPREAD_MS).markdown();
-            let wanted = [figures::SPREAD_P50_MS, figures::SPREAD_P99_MS];
-            let shares = tables::joined(results, Kind::Push, "ms, p50 / p99", &wanted);
+        why: |results| {
             format!(
-                "Milliseconds from the first to the last arrival of a round:\n\n{spread}\n\
-                 Until half and 99 % of the clients had it:\n\n{}",
-                shares.markdown()
+                "The last client waits for all the others to be served, so the spread is the round's work \
+                 divided by the cores that share it. The load generator stays on one core, which on this \
+                 machine is one of the {} that the server uses too.",
+                results.machine.cores
             )
+        },
+        table: |results| {
+            let parts = [
+                ("Milliseconds from the first to the last arrival of a round", figures::SPREAD_MS),
+                ("Until half of the clients had it", figures::SPREAD_P50_MS),
+                ("Until 99 % of the clients had it", figures::SPREAD_P99_MS),
+            ];
+            by_size(results, Kind::Push, &parts)
         },
     },
     Topic {
         title: "A handler that blocks",
-        chart: "blocked.svg",
+        chart: Some("blocked.svg"),
         claims: &[claims::BLOCKED],
-        why: "A thread that sleeps or computes holds up nobody but its own client, as long as there is \
-              a core left; an event loop holds up all that share the loop.",
+        why: |_| {
+            "250 ms is the interval itself: nobody waited. A thread that sleeps or computes holds up nobody \
+             but its own client, as long as there is a core left; an event loop holds up all that share the \
+             loop. A handler that awaits instead holds up nobody; this is about code that cannot. Python's \
+             threads share one lock, and feel it."
+                .into()
+        },
         table: |results| {
             let columns =
                 [("while one sleeps", figures::SLEEP_GAP_MS), ("while one spins", figures::SPIN_GAP_MS)];
             let gaps = of_kind(results, Kind::Blocked, &columns);
-            let time = show_interval(results.times.block);
+            let time = time(results.times.block);
             format!(
                 "Longest gap between two pushes, in ms, that any other client saw while one client's \
                  handler blocked for {time} (pushes come every 250 ms):\n\n{gaps}"
@@ -111,74 +187,11 @@ pub const TOPICS: [Topic; 5] = [
     },
 ];
 
-/// The tables that need no chart, folded away.
-pub const DETAILS: [(&str, Render); 5] = [
-    ("Missed and late ticks", |results| {
-        let wanted = [figures::MISSED, figures::LATE];
-        let ticks = tables::joined_totals(results, Kind::Push, "missed / late, by clients", &wanted);
-        format!(
-            "In all {} turns together. {} A tick is late when half an interval has passed.\n\n{}",
-            results.rounds,
-            pushes(results),
-            ticks.markdown()
-        )
-    }),
-    ("Context switches for each round of pushes", |results| {
-        tables::by_size(results, Kind::Push, figures::SWITCHES).markdown()
-    }),
-    ("Seconds to connect all clients", |results| {
-        tables::by_size(results, Kind::Push, figures::CONNECT_S).markdown()
-    }),
-    ("Clients that never read", |results| {
-        let columns = [
-            ("memory grew by MiB", figures::GROWTH_MIB),
-            ("of them still connected", figures::KEPT),
-            ("longest gap of a healthy client, ms", figures::GAP_MS),
-        ];
-        let time = show_interval(results.times.stall);
-        let table = of_kind(results, Kind::Stalled, &columns);
-        format!(
-            "Ten of them, pushes of 64 KiB every 50 ms, after {time}. All servers were up at the same time, and \
-             shared the cores.\n\n{table}"
-        )
-    }),
-    ("The most clients held", |results| {
-        let columns = [
-            ("held", figures::HELD),
-            ("refused", figures::REFUSED),
-            ("failed", figures::UNCLEAN),
-            ("lost", figures::LOST),
-            ("missed", figures::MISSED),
-            ("late", figures::LATE),
-        ];
-        let table = of_kind(results, Kind::Hold, &columns);
-        format!(
-            "Within this machine's limits. `≥`: the load generator ran out of descriptors first. Missed and \
-             late are ticks of three rounds.\n\n{table}"
-        )
-    }),
-];
-
-/// How many pushes a turn has, and how fast they come.
-fn pushes(results: &Results) -> String {
-    let (few, many) = (results.times.few, results.times.many);
-    let sizes = results.sizes(Kind::Push);
-    let say =
-        |pushes: Pushes| format!("{} pushes, one each {}", pushes.count, show_interval(pushes.interval));
-    let (least, most) = (thousands(FEW as i64), say(many));
-    match (sizes.first().is_some_and(|size| *size <= FEW), sizes.last().is_some_and(|size| *size > FEW)) {
-        (true, true) if few != many => {
-            format!("A turn has {} for up to {least} clients, and {most} for more.", say(few))
-        }
-        (true, _) => format!("A turn has {}.", say(few)),
-        _ => format!("A turn has {most}."),
-    }
-}
-
-/// Figures of the one size in which this kind was measured.
-fn of_kind(results: &Results, kind: Kind, columns: &[(&str, &str)]) -> String {
-    let sizes = results.sizes(kind);
-    let tables =
-        sizes.iter().map(|size| tables::by_figure(results, Experiment::new(kind, *size), columns).markdown());
-    tables.collect()
+/// A table for each of these figures, under its heading.
+fn by_size(results: &Results, kind: Kind, figures: &[(&str, &str)]) -> String {
+    let tables = figures.iter().filter_map(|(heading, figure)| {
+        let table = tables::by_size(results, kind, figure).markdown();
+        (!table.is_empty()).then(|| format!("{heading}:\n\n{table}"))
+    });
+    tables.collect::<Vec<_>>().join("\n")
 }

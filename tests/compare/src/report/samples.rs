@@ -1,0 +1,32 @@
+//! Results made up for tests.
+
+use crate::experiment::Times;
+use crate::machine::Machine;
+use crate::results::Results;
+
+/// A turn: of a variant, in a kind of experiment, with so many clients, and its figures.
+pub type Turn<'a> = (&'a str, &'a str, usize, &'a [(&'a str, f64)]);
+
+/// Results of these turns. Variants whose name begins with `thread` are threads, all others loops.
+pub fn results(turns: &[Turn<'_>]) -> Results {
+    let mut variants: Vec<serde_json::Value> = Vec::new();
+    for (name, ..) in turns {
+        if variants.iter().all(|entry| entry["name"] != *name) {
+            let kind = if name.starts_with("thread") { "threads" } else { "loop" };
+            variants.push(serde_json::json!({"name": name, "kind": kind, "version": ""}));
+        }
+    }
+    let samples: Vec<_> = turns
+        .iter()
+        .map(|(name, kind, size, figures)| {
+            let figures: serde_json::Map<_, _> =
+                figures.iter().map(|(figure, value)| ((*figure).to_owned(), (*value).into())).collect();
+            serde_json::json!({"variant": name, "kind": kind, "size": size, "round": 1, "figures": figures})
+        })
+        .collect();
+    let results = serde_json::json!({
+        "date": "", "command": "", "machine": Machine::default(), "times": Times::FULL,
+        "rounds": 1, "variants": variants, "samples": samples
+    });
+    serde_json::from_value(results).unwrap()
+}
