@@ -33,6 +33,15 @@ fn client(program: &Program, id: &str) -> Raw {
     Raw::websocket(program.addr(), &format!("/websocket?Id={id}"))
 }
 
+/// Waits until it has these threads and no others: one has its name a moment after its start.
+fn expect_threads(program: &Program, expected: &[&str]) {
+    eventually(&format!("the threads {expected:?}"), || {
+        let mut names = threads(program.pid());
+        names.sort();
+        names == expected
+    });
+}
+
 #[test]
 fn every_client_gets_the_time_as_python_prints_it_one_payload_a_round() {
     let program = Program::start(&["--interval", "100ms"]);
@@ -72,12 +81,19 @@ fn ten_pushes_are_a_second_apart_and_do_not_drift() {
     let mut client = client(&program, "A");
     client.frame();
     let times: Vec<_> = (0..10).map(|_| (client.frame(), Instant::now()).1).collect();
-    // How far each one is from its second, seen from the first. On a machine that is busy with other tests
-    // some are late; a server that drifts, or sleeps too long, is late with all.
-    let off = (0..10u32).map(|n| (times[n as usize] - times[0]).abs_diff(Duration::from_secs(n.into())));
-    let mut off: Vec<_> = off.collect();
-    off.sort();
-    assert!(off[5] < Duration::from_millis(50), "{off:?}");
+    // How late each one is, in milliseconds: against a grid of seconds, wherever that begins.
+    let late = |n: usize| (times[n] - times[0]).as_secs_f64() * 1000.0 - n as f64 * 1000.0;
+    let late: Vec<_> = (0..10).map(late).collect();
+    // On a machine that is busy with other tests some are late, but none is early. So the most punctual of the
+    // first and of the last show whether the grid has moved, by 3 ms a second or more.
+    let most_punctual = |some: &[f64]| some.iter().copied().fold(f64::INFINITY, f64::min);
+    let drift = most_punctual(&late[6..]) - most_punctual(&late[..4]);
+    assert!(drift.abs() < 18.0, "{late:?}");
+    // And most are on it.
+    let mut sorted = late.clone();
+    sorted.sort_by(f64::total_cmp);
+    let punctual = late.iter().filter(|late| (**late - sorted[5]).abs() < 50.0).count();
+    assert!(punctual >= 8, "{late:?}");
 }
 
 #[test]
@@ -175,9 +191,7 @@ fn a_thousand_clients_come_and_go_while_pushes_never_stop() {
 fn every_thread_has_its_name() {
     let program = Program::start(&["--logging", "none"]);
     let _clients = [client(&program, "A"), client(&program, "B")];
-    let mut names = threads(program.pid());
-    names.sort();
-    assert_eq!(names, ["client-1", "client-2", "closer", "listener", "send", "threadcast"]);
+    expect_threads(&program, &["client-1", "client-2", "closer", "listener", "send", "threadcast"]);
 }
 
 #[test]
@@ -189,7 +203,8 @@ fn sigint_and_sigterm_close_everybody_with_1001_and_exit_0() {
         let _idle = TcpStream::connect(addr).unwrap();
         program.signal(signal);
         for client in [&mut a, &mut b] {
-            assert_eq!(client.frame(), close_frame(1001, "server shutting down"));
+            // The first round may have been late.
+            while client.frame() != close_frame(1001, "server shutting down") {}
             client.send_frame(0x88, 1001u16.to_be_bytes());
         }
         assert_eq!(program.wait().code(), Some(0));
@@ -206,7 +221,7 @@ fn a_client_that_does_not_answer_delays_the_exit_to_the_drain_deadline() {
     program.signal(Signal::TERM);
     assert_eq!(program.wait().code(), Some(0));
     assert!((Duration::from_secs(2)..DEADLINE / 2).contains(&begun.elapsed()), "{:?}", begun.elapsed());
-    assert_eq!(silent.frame(), close_frame(1001, "server shutting down"));
+    while silent.frame() != close_frame(1001, "server shutting down") {}
 }
 
 #[test]
@@ -368,15 +383,12 @@ fn a_large_round_is_shared_and_everybody_gets_its_one_payload() {
         for mut client in clients {
             while client.frame().payload != payload {}
         }
-        let senders = threads(program.pid()).into_iter().filter(|name| name.starts_with("send"));
-        assert_eq!(
-            {
-                let mut senders: Vec<_> = senders.collect();
-                senders.sort();
-                senders
-            },
-            names
-        );
+        eventually(&format!("the threads {names:?}"), || {
+            let mut senders = threads(program.pid());
+            senders.retain(|name| name.starts_with("send"));
+            senders.sort();
+            senders == names
+        });
         program.signal(Signal::TERM);
         assert_eq!(program.wait().code(), Some(0));
     }
@@ -387,9 +399,7 @@ fn handed_off_every_client_has_a_writer_and_gets_the_same() {
     let mut program = Program::start(&["--delivery", "handoff", "--interval", "50ms", "--logging", "none"]);
     let mut a = client(&program, "A");
     assert!(is_payload(&a.frame().payload) && is_payload(&a.frame().payload));
-    let mut names = threads(program.pid());
-    names.sort();
-    assert_eq!(names, ["client-1", "closer", "listener", "send", "threadcast", "writer-1"]);
+    expect_threads(&program, &["client-1", "closer", "listener", "send", "threadcast", "writer-1"]);
     a.send_frame(0x88, "");
     eventually("its threads are gone", || threads(program.pid()).len() == 4);
     let mut b = client(&program, "B");
@@ -403,15 +413,26 @@ fn handed_off_every_client_has_a_writer_and_gets_the_same() {
 fn an_idle_server_with_a_hundred_clients_sleeps() {
     let program = Program::start(&["--interval", "1h", "--logging", "none"]);
     let _clients: Vec<_> = (0..100).map(|n| client(&program, &format!("c{n}"))).collect();
-    let switches = || {
+    // How often each thread has gone to sleep so far; `None` if one of them is awake.
+    let asleep = || {
         let tasks = fs::read_dir(format!("/proc/{}/task", program.pid())).unwrap().flatten();
-        let status = tasks.map(|task| fs::read_to_string(task.path().join("status")).unwrap_or_default());
-        let lines = status.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>());
-        let counts = lines.filter(|line| line.starts_with("voluntary_ctxt_switches"));
-        counts.map(|line| line.split_whitespace().last().unwrap().parse::<u64>().unwrap()).sum::<u64>()
+        let switches = tasks.map(|task| {
+            let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
+            let value = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+            let switches = value("voluntary_ctxt_switches:")?.parse::<u64>().ok()?;
+            value("State:")?.starts_with('S').then_some(switches)
+        });
+        switches.collect::<Option<Vec<_>>>()
     };
-    let mut before = switches();
-    eventually("all threads are asleep", || std::mem::replace(&mut before, switches()) == before);
+    let switches = || asleep().map(|switches| switches.iter().sum::<u64>());
+    let (mut before, mut equal) = (None, 0);
+    // The same at a hundred looks, and nobody is awake at any of them.
+    eventually("all threads are asleep", || {
+        let now = switches();
+        equal = if now.is_some() && now == before { equal + 1 } else { 0 };
+        before = now;
+        equal == 100
+    });
     let until = Instant::now() + Duration::from_secs(3);
     eventually("three seconds", || Instant::now() > until);
     assert_eq!(switches(), before, "no thread has woken in three seconds");

@@ -67,7 +67,8 @@ fn a_full_socket_gets_a_pump_which_ends_with_the_backlog() {
     let (mut client, connection) = probed.open();
     fill(&connection);
     let name = format!("pump-{}", connection.id());
-    assert!(threads(std::process::id()).contains(&name));
+    // A thread has its name a moment after its start.
+    eventually("it has a pump", || threads(std::process::id()).contains(&name));
     connection.write_message("last").unwrap();
     while client.frame() != frame(0x81, "last") {}
     eventually("the pump has ended", || !threads(std::process::id()).contains(&name));
@@ -88,7 +89,7 @@ fn when_all_sockets_are_full_pumps_run_out_and_the_others_go_on() {
     let mut inside: Vec<_> = (0..8).map(|_| probed.open()).collect();
     let stalled = inside.split_off(5);
     fill(&stalled[0].1);
-    assert_eq!(pumps(), 1);
+    eventually("it has a pump", || pumps() == 1);
     // There was one place for a pump beside eight clients.
     for (_, connection) in &stalled[1..] {
         while connection.write_message(vec![0; 64 * 1024]).is_ok() {}
@@ -132,7 +133,8 @@ fn a_client_that_never_reads_is_disconnected_at_its_limit_and_counted() {
 #[test]
 fn a_backlog_that_stands_still_has_a_deadline() {
     let _alone = alone();
-    let deadline = Duration::from_secs(1);
+    // Time enough to fill the socket, which must not stand still before that.
+    let deadline = Duration::from_secs(5);
     let settings = move |application: Application| application.max_backlog(64 << 20).write_deadline(deadline);
     let probed = Probed::start_with(settings, |_, _| Ok(()));
     let (_client, connection) = probed.open();
@@ -269,28 +271,27 @@ fn a_chat_under_load_keeps_frames_whole_and_each_senders_in_order() {
     const CLIENTS: usize = 500;
     const SENDERS: usize = 8;
     const ROUNDS: usize = 5;
-    let settings = |application: Application| application.max_backlog(2 << 20).ping_interval(None);
+    let settings = |application: Application| {
+        application.max_backlog(2 << 20).write_deadline(DEADLINE).ping_interval(None)
+    };
     let probed = Probed::start_with(settings, |_, _| Ok(()));
     let (clients, connections): (Vec<_>, Vec<_>) = (0..CLIENTS).map(|_| probed.open()).unzip();
     let connections = Arc::new(connections);
     let start = Arc::new(Barrier::new(SENDERS));
+    let received: Arc<Vec<_>> = Arc::new((0..CLIENTS).map(|_| AtomicUsize::new(0)).collect());
     let expected: Arc<Vec<_>> = Arc::new((0..SENDERS).map(|sender| vec![sender as u8; 300 << 10]).collect());
     let readers: Vec<_> = clients
         .into_iter()
         .enumerate()
         .map(|(n, mut client)| {
-            let expected = expected.clone();
+            let (expected, received) = (expected.clone(), received.clone());
             std::thread::Builder::new()
                 .stack_size(256 << 10)
                 .spawn(move || {
                     let mut next = [0; SENDERS];
                     loop {
-                        // Some look at their socket in small bites, and are slow for it.
-                        if n % 3 == 0 {
-                            let mut bite = [0; 1];
-                            let _ = client.stream.peek(&mut bite);
-                            std::thread::yield_now();
-                        }
+                        // Some let others go first, and are slow for it.
+                        (0..n % 3 * 10).for_each(|_| std::thread::yield_now());
                         let Some(message) = client.frame_or_end() else { return (next, false) };
                         if message.first == 0x88 {
                             return (next, true);
@@ -300,6 +301,7 @@ fn a_chat_under_load_keeps_frames_whole_and_each_senders_in_order() {
                         assert_eq!(round, next[sender], "of sender {sender}");
                         assert!(message.payload[2..] == expected[sender][..message.payload.len() - 2]);
                         next[sender] += 1;
+                        received[n].fetch_add(1, Ordering::Relaxed);
                     }
                 })
                 .unwrap()
@@ -324,6 +326,11 @@ fn a_chat_under_load_keeps_frames_whole_and_each_senders_in_order() {
     for sender in senders {
         sender.join().unwrap();
     }
+    // From the Close on a client has five seconds, and what is still to be read then may take longer.
+    eventually("each one has got everything, or is disconnected", || {
+        let got = |n: usize| received[n].load(Ordering::Relaxed) == SENDERS * ROUNDS;
+        connections.iter().enumerate().all(|(n, connection)| got(n) || connection.is_closed())
+    });
     for connection in connections.iter() {
         let _ = connection.close(Some(1000), None);
     }

@@ -425,7 +425,7 @@ fn collect(stream: impl Read + Send + 'static, output: Arc<Output>) -> JoinHandl
 }
 
 /// Set in a process that [`run_again`] has started.
-const AGAIN: &str = "THREADCAST_TEST_AGAIN";
+pub const AGAIN: &str = "THREADCAST_TEST_AGAIN";
 
 pub fn is_run_again() -> bool {
     std::env::var_os(AGAIN).is_some()
