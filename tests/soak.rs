@@ -27,12 +27,12 @@ use serde_json::Value;
 use support::DEADLINE;
 use support::Program;
 use support::Raw;
+use support::dice::Dice;
 use support::eventually;
 use support::get;
 use support::sockets;
 use support::threads;
 use visitors::BRISK;
-use visitors::Dice;
 use visitors::SLOW;
 use visitors::Visit;
 
@@ -246,7 +246,7 @@ fn spell(addr: SocketAddr, seed: u64, end: Instant, visits: &Mutex<Visits>) {
                         *well += 1;
                     } else {
                         *short += 1;
-                        thread::sleep(AGAIN);
+                        visit.stay_away(AGAIN);
                     }
                 }
                 let mut visits = visits.lock().expect("nothing panics under it");

@@ -60,9 +60,6 @@ const NON_BLOCKING: i32 = 0o4000;
 const ARENA: u64 = 64 << 20;
 /// Freed memory is not kept for the thread that freed it.
 const NO_CACHE: &str = "glibc.malloc.tcache_count=0";
-/// Where to start the library's server, which is this program once more, see
-/// [`serves_what_the_program_does_not_have`].
-const SERVER: &str = "THREADCAST_STACK_SERVER";
 
 // ---- the high-water mark ----
 
@@ -343,6 +340,9 @@ fn log_file(name: &str) -> PathBuf {
 
 #[test]
 fn on_the_deepest_path_a_quarter_of_the_stack_is_left() {
+    if support::is_run_again() {
+        return serve_the_library();
+    }
     let log = log_file("deepest");
     let mut rows = Vec::new();
     for (what, thread, drive) in OF_THE_PROGRAM {
@@ -353,8 +353,8 @@ fn on_the_deepest_path_a_quarter_of_the_stack_is_left() {
     }
     for (what, thread, drive) in OF_THE_LIBRARY {
         let mut command = Command::new(env::current_exe().expect("is a program"));
-        command.args(["--exact", "serves_what_the_program_does_not_have", "--ignored", "--nocapture"]);
-        let server = Program::spawn(command.env(SERVER, "1").env("RUST_BACKTRACE", "full"));
+        command.args(["--exact", "on_the_deepest_path_a_quarter_of_the_stack_is_left", "--nocapture"]);
+        let server = Program::spawn(command.env(support::AGAIN, "1").env("RUST_BACKTRACE", "full"));
         let _open = drive(server.addr());
         if what.ends_with(WITH_A_BACKTRACE) {
             server.wait_for_line("stack backtrace:");
@@ -448,12 +448,8 @@ impl RequestHandler for Panics {
     }
 }
 
-#[test]
-#[ignore = "a server for the other test, which starts it in a process of its own"]
-fn serves_what_the_program_does_not_have() {
-    if env::var_os(SERVER).is_none() {
-        return;
-    }
+/// Serves what the program does not have, until the process ends.
+fn serve_the_library() {
     set_parent_process_death_signal(Some(Signal::KILL)).expect("ends with the other test");
     threadcast::clock::logging::start(log::LevelFilter::Debug, None).expect("logs");
     // Rust's own hook, which prints the backtrace, and which is what a program has that sets none.

@@ -182,8 +182,9 @@ impl Helpers {
             let (shares, pushed) = self.ends.clone();
             let help = move || {
                 for share in shares {
-                    // Without a receiver the round has been given up, with its thread.
+                    // A panic has been reported; `send` waits for every share.
                     let sent = catch_unwind(AssertUnwindSafe(|| share.push())).unwrap_or(0);
+                    // Without a receiver the round has been given up, with its thread.
                     let _ = pushed.send(sent);
                 }
             };

@@ -7,6 +7,7 @@ use crate::answers::Answer;
 use crate::support;
 use crate::support::Wire;
 use crate::support::close_frame;
+use crate::support::dice::Dice;
 use crate::support::frame;
 use crate::support::upgrade;
 
@@ -15,36 +16,6 @@ use crate::support::upgrade;
 const MAX_INPUT: usize = 250_000;
 /// Most bytes of an input that is sent byte by byte.
 const MAX_BYTEWISE: usize = 600;
-
-/// SplitMix64: small, and a case's seed is all there is to its state.
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// 0 to `end - 1`; 0 if that is nothing.
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() % end.max(1) as u64) as usize
-    }
-
-    fn one_in(&mut self, many: usize) -> bool {
-        self.below(many) == 0
-    }
-
-    fn pick<'a, T: ?Sized>(&mut self, all: &[&'a T]) -> &'a T {
-        all[self.below(all.len())]
-    }
-
-    fn bytes(&mut self, length: usize) -> Vec<u8> {
-        (0..length).map(|_| self.next() as u8).collect()
-    }
-}
 
 /// What a client sends, and how it leaves.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,11 +56,11 @@ const ENDINGS: [(&str, Ending); 5] = [
 
 impl Case {
     pub fn generate(seed: u64) -> Case {
-        let mut rng = Rng(seed);
-        if rng.one_in(5000) {
-            let frame = match rng.one_in(2) {
-                true => client_frame(&mut rng, 0x82, &[7; 60_000]),
-                false => client_frame(&mut rng, 0x89, &[7; 125]).repeat(400),
+        let mut dice = Dice(seed);
+        if dice.one_in(5000) {
+            let frame = match dice.one_in(2) {
+                true => client_frame(&mut dice, 0x82, &[7; 60_000]),
+                false => client_frame(&mut dice, 0x89, &[7; 125]).repeat(400),
             };
             return Case {
                 pieces: vec![upgrade("/ws", "").into(), frame],
@@ -97,25 +68,25 @@ impl Case {
                 answers: None,
             };
         }
-        let (mut input, answers) = conversation(&mut rng);
-        let broken = rng.one_in(2);
+        let (mut input, answers) = conversation(&mut dice);
+        let broken = dice.one_in(2);
         if broken {
-            mutate(&mut rng, &mut input);
+            mutate(&mut dice, &mut input);
         }
-        let ending = match rng.below(16) {
+        let ending = match dice.below(16) {
             0 => Ending::Reset,
             1 => Ending::Leave,
             2..=8 => Ending::Patient,
             _ => Ending::HalfClose,
         };
         // An end in the middle: a prefix of the answers, which the sameness of the two runs checks.
-        let cut = rng.one_in(8);
+        let cut = dice.one_in(8);
         if cut {
-            let length = rng.below(input.len());
+            let length = dice.below(input.len());
             input.truncate(length);
         }
         let answers = if broken || cut { None } else { Some(answers) };
-        Case { pieces: pieces(&mut rng, &input), ending, answers }
+        Case { pieces: pieces(&mut dice, &input), ending, answers }
     }
 
     /// As a file: `send "…"` for each piece, how it ends, then, if they are known, the answers: `answer 200`,
@@ -201,32 +172,32 @@ fn unescape(text: &str) -> Vec<u8> {
 }
 
 /// Requests, and most of the time a WebSocket, with what has to come back.
-fn conversation(rng: &mut Rng) -> (Vec<u8>, Vec<Answer>) {
+fn conversation(dice: &mut Dice) -> (Vec<u8>, Vec<Answer>) {
     let (mut input, mut answers) = (Vec::new(), Vec::new());
-    for _ in 0..rng.below(6).saturating_sub(2) {
-        let (head, status, last) = request(rng);
+    for _ in 0..dice.below(6).saturating_sub(2) {
+        let (head, status, last) = request(dice);
         input.extend(head);
         answers.push(Answer::Response(status, last));
         if last {
             // What comes behind it must not be taken for a request.
-            for _ in 0..rng.below(3) {
-                input.extend(request(rng).0);
+            for _ in 0..dice.below(3) {
+                input.extend(request(dice).0);
             }
             return (input, answers);
         }
     }
-    if !rng.one_in(8) {
-        let target = rng.pick(&["/ws", "/ws?Id=A", "/ws?a=%00&b=%e2%82%ac", "http://h:1/ws?x"]);
-        let lines = lines(rng);
+    if !dice.one_in(8) {
+        let target = dice.pick(&["/ws", "/ws?Id=A", "/ws?a=%00&b=%e2%82%ac", "http://h:1/ws?x"]);
+        let lines = lines(dice);
         input.extend(upgrade(target, &lines).bytes());
         answers.push(Answer::Response(101, false));
-        frames(rng, &mut input, &mut answers);
+        frames(dice, &mut input, &mut answers);
     }
     (input, answers)
 }
 
 /// A request, the status that it gets, and whether the connection ends with that.
-fn request(rng: &mut Rng) -> (Vec<u8>, u16, bool) {
+fn request(dice: &mut Dice) -> (Vec<u8>, u16, bool) {
     const HOST: &str = "Host: h\r\n";
     let long = format!("{HOST}X: {}\r\n", "y".repeat(17_000));
     let many = format!("{HOST}{}", "X: y\r\n".repeat(120));
@@ -264,13 +235,13 @@ fn request(rng: &mut Rng) -> (Vec<u8>, u16, bool) {
         ("GET", "/ws", "1.1", &old, 426, true),
         ("GET", "/ws", "1.1", &elsewhere, 403, true),
     ];
-    let (method, target, version, head, status, last) = rows[rng.below(rows.len())];
-    let lines = lines(rng);
+    let (method, target, version, head, status, last) = rows[dice.below(rows.len())];
+    let lines = lines(dice);
     (format!("{method} {target} HTTP/{version}\r\n{head}{lines}\r\n").into(), status, last)
 }
 
 /// Header lines that change nothing.
-fn lines(rng: &mut Rng) -> String {
+fn lines(dice: &mut Dice) -> String {
     let all = [
         "Cookie: c=d; e=\"f\\073\"; s=2|1:0|10:1300000000|1:s|4:YWJj|00; =;;\r\n",
         "cookie: c\r\n",
@@ -279,11 +250,11 @@ fn lines(rng: &mut Rng) -> String {
         "If-None-Match: \"x\", W/\"y\"\r\n",
         "X-Empty:\r\n",
     ];
-    (0..rng.below(4)).map(|_| rng.pick(&all)).collect()
+    (0..dice.below(4)).map(|_| dice.pick(&all)).collect()
 }
 
 /// Frames of a client, and those that they are answered with.
-fn frames(rng: &mut Rng, input: &mut Vec<u8>, answers: &mut Vec<Answer>) {
+fn frames(dice: &mut Dice, input: &mut Vec<u8>, answers: &mut Vec<Answer>) {
     // After a Close of the server's nothing comes any more.
     let mut closing = false;
     let mut answer = |frame: Wire, closing: bool| {
@@ -291,54 +262,54 @@ fn frames(rng: &mut Rng, input: &mut Vec<u8>, answers: &mut Vec<Answer>) {
             answers.push(Answer::Frame(frame));
         }
     };
-    for _ in 0..rng.below(10) {
-        match rng.below(24) {
+    for _ in 0..dice.below(10) {
+        match dice.below(24) {
             0..=15 => {
-                let text = rng.one_in(2);
-                let length = length(rng).min(MAX_INPUT.saturating_sub(input.len() + 20_000));
-                let payload = if text { text_of(rng, length).into() } else { rng.bytes(length) };
-                for ping in message(rng, if text { 1 } else { 2 }, &payload, input) {
+                let text = dice.one_in(2);
+                let length = length(dice).min(MAX_INPUT.saturating_sub(input.len() + 20_000));
+                let payload = if text { text_of(dice, length).into() } else { dice.bytes(length) };
+                for ping in message(dice, if text { 1 } else { 2 }, &payload, input) {
                     answer(frame(0x8a, ping), closing);
                 }
                 answer(frame(if text { 0x81 } else { 0x82 }, payload), closing);
             }
             16..=19 => {
-                let payload = control(rng);
-                input.extend(client_frame(rng, 0x89, &payload));
+                let payload = control(dice);
+                input.extend(client_frame(dice, 0x89, &payload));
                 answer(frame(0x8a, payload), closing);
             }
             20 | 21 => {
-                let payload = control(rng);
-                input.extend(client_frame(rng, 0x8a, &payload));
+                let payload = control(dice);
+                input.extend(client_frame(dice, 0x8a, &payload));
             }
             22 => {
-                input.extend(client_frame(rng, 0x81, b"close"));
+                input.extend(client_frame(dice, 0x81, b"close"));
                 answer(close_frame(4000, "asked to"), closing);
                 closing = true;
             }
             _ => {
-                let which = rng.below(2);
-                input.extend(client_frame(rng, 0x81, [&b"fail"[..], b"panic"][which]));
+                let which = dice.below(2);
+                input.extend(client_frame(dice, 0x81, [&b"fail"[..], b"panic"][which]));
                 answer(close_frame(1011, "internal error"), closing);
-                input.extend(client_frame(rng, 0x81, b"too late"));
+                input.extend(client_frame(dice, 0x81, b"too late"));
                 return;
             }
         }
     }
-    match rng.below(8) {
+    match dice.below(8) {
         0 | 1 => return,
         2 | 3 => {
             let codes = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 4999];
-            let code: u16 = codes[rng.below(codes.len())];
-            let reason = rng.below(124);
-            let payload = [&code.to_be_bytes()[..], text_of(rng, reason).as_bytes()].concat();
-            let payload = if rng.one_in(4) { Vec::new() } else { payload };
-            input.extend(client_frame(rng, 0x88, &payload));
+            let code: u16 = codes[dice.below(codes.len())];
+            let reason = dice.below(124);
+            let payload = [&code.to_be_bytes()[..], text_of(dice, reason).as_bytes()].concat();
+            let payload = if dice.one_in(4) { Vec::new() } else { payload };
+            input.extend(client_frame(dice, 0x88, &payload));
             // The code comes back, the reason does not.
             answer(frame(0x88, &payload[..payload.len().min(2)]), closing);
         }
         4 => {
-            let over = MAX_MESSAGE + 1 + rng.below(2) * rng.below(usize::MAX / 4);
+            let over = MAX_MESSAGE + 1 + dice.below(2) * dice.below(usize::MAX / 4);
             input.push(0x82);
             input.push(0xff);
             input.extend((over as u64).to_be_bytes());
@@ -346,28 +317,28 @@ fn frames(rng: &mut Rng, input: &mut Vec<u8>, answers: &mut Vec<Answer>) {
             answer(close_frame(1009, "message too big"), closing);
         }
         _ => {
-            let (bytes, code) = violation(rng);
+            let (bytes, code) = violation(dice);
             input.extend(bytes);
             answer(code, closing);
         }
     }
-    let length = rng.below(200);
-    input.extend(rng.bytes(length));
+    let length = dice.below(200);
+    input.extend(dice.bytes(length));
 }
 
 /// A message in one or more frames, with Pings between them, whose payloads it gives.
-fn message(rng: &mut Rng, opcode: u8, payload: &[u8], input: &mut Vec<u8>) -> Vec<Vec<u8>> {
+fn message(dice: &mut Dice, opcode: u8, payload: &[u8], input: &mut Vec<u8>) -> Vec<Vec<u8>> {
     let mut pings = Vec::new();
-    let mut cuts: Vec<_> = (0..rng.below(4)).map(|_| rng.below(payload.len() + 1)).collect();
+    let mut cuts: Vec<_> = (0..dice.below(4)).map(|_| dice.below(payload.len() + 1)).collect();
     cuts.extend([0, payload.len()]);
     cuts.sort_unstable();
     for (index, ends) in cuts.windows(2).enumerate() {
         let fin = if index + 2 == cuts.len() { 0x80 } else { 0 };
         let opcode = if index == 0 { opcode } else { 0 };
-        input.extend(client_frame(rng, fin | opcode, &payload[ends[0]..ends[1]]));
-        if fin == 0 && rng.one_in(2) {
-            let ping = control(rng);
-            input.extend(client_frame(rng, 0x89, &ping));
+        input.extend(client_frame(dice, fin | opcode, &payload[ends[0]..ends[1]]));
+        if fin == 0 && dice.one_in(2) {
+            let ping = control(dice);
+            input.extend(client_frame(dice, 0x89, &ping));
             pings.push(ping);
         }
     }
@@ -375,11 +346,11 @@ fn message(rng: &mut Rng, opcode: u8, payload: &[u8], input: &mut Vec<u8>) -> Ve
 }
 
 /// What breaks the protocol, and how the server has to close.
-fn violation(rng: &mut Rng) -> (Vec<u8>, Wire) {
+fn violation(dice: &mut Dice) -> (Vec<u8>, Wire) {
     let protocol = || close_frame(1002, "protocol error");
     let invalid = || close_frame(1007, "invalid UTF-8");
     let peers = || close_frame(1002, "");
-    let mut masked = |first, payload: &[u8]| client_frame(rng, first, payload);
+    let mut masked = |first, payload: &[u8]| client_frame(dice, first, payload);
     let mut all = vec![
         (vec![0x81, 2, b'h', b'i'], protocol()),
         (vec![0x89, 0], protocol()),
@@ -401,12 +372,12 @@ fn violation(rng: &mut Rng) -> (Vec<u8>, Wire) {
     for code in [0u16, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535] {
         all.push((masked(0x88, &code.to_be_bytes()), peers()));
     }
-    let which = rng.below(all.len());
+    let which = dice.below(all.len());
     all.swap_remove(which)
 }
 
 /// A frame with a mask of its own, which may be zero.
-fn client_frame(rng: &mut Rng, first: u8, payload: &[u8]) -> Vec<u8> {
+fn client_frame(dice: &mut Dice, first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = support::masked(first, &[]);
     bytes.truncate(1);
     match payload.len() {
@@ -420,45 +391,45 @@ fn client_frame(rng: &mut Rng, first: u8, payload: &[u8]) -> Vec<u8> {
             bytes.extend((long as u64).to_be_bytes());
         }
     }
-    let mask = if rng.one_in(8) { [0; 4] } else { (rng.next() as u32).to_be_bytes() };
+    let mask = if dice.one_in(8) { [0; 4] } else { (dice.next() as u32).to_be_bytes() };
     bytes.extend(mask);
     bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
     bytes
 }
 
 /// The payload of a control frame.
-fn control(rng: &mut Rng) -> Vec<u8> {
-    let length = [0, 1, rng.below(126), 125][rng.below(4)];
-    rng.bytes(length)
+fn control(dice: &mut Dice) -> Vec<u8> {
+    let length = [0, 1, dice.below(126), 125][dice.below(4)];
+    dice.bytes(length)
 }
 
 /// The length of a message; most are short.
-fn length(rng: &mut Rng) -> usize {
-    let near = |rng: &mut Rng, size: usize| size - 1 + rng.below(3);
-    match rng.below(40) {
-        0 => near(rng, 4096),
-        1 => near(rng, 16 * 1024),
-        2 => near(rng, 65536),
-        3 => MAX_MESSAGE - rng.below(2),
-        4 => rng.below(MAX_MESSAGE),
-        5..=9 => near(rng, 126),
-        10..=19 => rng.below(1000),
-        _ => rng.below(30),
+fn length(dice: &mut Dice) -> usize {
+    let near = |dice: &mut Dice, size: usize| size - 1 + dice.below(3);
+    match dice.below(40) {
+        0 => near(dice, 4096),
+        1 => near(dice, 16 * 1024),
+        2 => near(dice, 65536),
+        3 => MAX_MESSAGE - dice.below(2),
+        4 => dice.below(MAX_MESSAGE),
+        5..=9 => near(dice, 126),
+        10..=19 => dice.below(1000),
+        _ => dice.below(30),
     }
 }
 
 /// Text of exactly so many bytes.
-fn text_of(rng: &mut Rng, length: usize) -> String {
+fn text_of(dice: &mut Dice, length: usize) -> String {
     let mut text = String::with_capacity(length);
     while text.len() < length {
-        let next = rng.pick(&["a", "\n", "\0", "\u{e9}", "\u{20ac}", "\u{1f642}"]);
+        let next = dice.pick(&["a", "\n", "\0", "\u{e9}", "\u{20ac}", "\u{1f642}"]);
         text.push_str(if text.len() + next.len() > length { "z" } else { next });
     }
     text
 }
 
 /// Breaks it in one to four places, and leaves it at most as long as inputs may be.
-fn mutate(rng: &mut Rng, input: &mut Vec<u8>) {
+fn mutate(dice: &mut Dice, input: &mut Vec<u8>) {
     const TOKENS: [&[u8]; 20] = [
         b"\r\n",
         b"\r\n\r\n",
@@ -481,27 +452,27 @@ fn mutate(rng: &mut Rng, input: &mut Vec<u8>) {
         b"\x89\x80\0\0\0\0",
         b"\x81\xfe\x00\x01\0\0\0\0a",
     ];
-    for _ in 0..1 + rng.below(4) {
+    for _ in 0..1 + dice.below(4) {
         // Most of an input is payload; what matters is at its beginning, and at that of each frame.
-        let end = if rng.one_in(2) { input.len().min(400) } else { input.len() };
-        let at = rng.below(end);
-        let to = (at + 1 + rng.below(40)).min(input.len());
-        match rng.below(9) {
-            _ if input.is_empty() => *input = rng.bytes(40),
-            0 => input[at] ^= 1 << rng.below(8),
-            1 => input[at] = [0, 1, 0x7e, 0x7f, 0x80, 0xfe, 0xff, b'\r', b'\n'][rng.below(9)],
+        let end = if dice.one_in(2) { input.len().min(400) } else { input.len() };
+        let at = dice.below(end);
+        let to = (at + 1 + dice.below(40)).min(input.len());
+        match dice.below(9) {
+            _ if input.is_empty() => *input = dice.bytes(40),
+            0 => input[at] ^= 1 << dice.below(8),
+            1 => input[at] = [0, 1, 0x7e, 0x7f, 0x80, 0xfe, 0xff, b'\r', b'\n'][dice.below(9)],
             2 => drop(input.drain(at..to)),
-            3 => drop(input.splice(at..at, rng.pick(&TOKENS).iter().copied())),
+            3 => drop(input.splice(at..at, dice.pick(&TOKENS).iter().copied())),
             4 => {
-                let (length, noise) = (rng.below(20), rng.next());
-                drop(input.splice(at..at, Rng(noise).bytes(length)));
+                let (length, noise) = (dice.below(20), dice.next());
+                drop(input.splice(at..at, Dice(noise).bytes(length)));
             }
             5 => {
-                let copy = input[at..to].repeat(1 + rng.below(4));
+                let copy = input[at..to].repeat(1 + dice.below(4));
                 drop(input.splice(at..at, copy));
             }
             6 => {
-                let copy = input[at..to].repeat(1 + rng.below(1000));
+                let copy = input[at..to].repeat(1 + dice.below(1000));
                 drop(input.splice(at..at, copy));
             }
             7 => input[at..].rotate_left(to - at),
@@ -512,13 +483,13 @@ fn mutate(rng: &mut Rng, input: &mut Vec<u8>) {
 }
 
 /// The input cut up.
-fn pieces(rng: &mut Rng, input: &[u8]) -> Vec<Vec<u8>> {
-    let mut ends: Vec<_> = match rng.below(4) {
+fn pieces(dice: &mut Dice, input: &[u8]) -> Vec<Vec<u8>> {
+    let mut ends: Vec<_> = match dice.below(4) {
         0 if input.len() <= MAX_BYTEWISE => (1..input.len()).collect(),
-        0 | 1 => (0..1 + rng.below(3)).map(|_| rng.below(input.len() + 1)).collect(),
-        2 => (0..1 + rng.below(30)).map(|_| rng.below(input.len().min(600) + 1)).collect(),
+        0 | 1 => (0..1 + dice.below(3)).map(|_| dice.below(input.len() + 1)).collect(),
+        2 => (0..1 + dice.below(30)).map(|_| dice.below(input.len().min(600) + 1)).collect(),
         _ => {
-            let size = 1 + input.len() / 100 + rng.below(3000);
+            let size = 1 + input.len() / 100 + dice.below(3000);
             (0..input.len()).step_by(size).collect()
         }
     };

@@ -22,6 +22,8 @@ use crate::CAPACITY;
 use crate::MAX_MESSAGE;
 use crate::support::DEADLINE;
 use crate::support::Wire;
+use crate::support::dice::Dice;
+use crate::support::eventually;
 use crate::support::frame;
 use crate::support::get;
 use crate::support::masked;
@@ -34,34 +36,20 @@ const REPLACED: u16 = 4001;
 /// What a flood sends if nothing stops it.
 const FLOOD: usize = 8 << 20;
 
-/// SplitMix64.
-pub struct Dice(pub u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// 0 to `end - 1`.
-    pub fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
-    }
-
-    pub fn pick<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len())]
-    }
-}
-
 /// Where, when, and with which luck.
 pub struct Visit {
     pub addr: SocketAddr,
     pub dice: Dice,
     /// Everybody has to leave.
     pub end: Instant,
+}
+
+impl Visit {
+    /// A pause between two visits. It waits for nothing: without it those who are turned away would try again
+    /// as fast as they can, and the house would never have room for others.
+    pub fn stay_away(&self, time: Duration) {
+        thread::sleep(time.min(self.end.saturating_duration_since(Instant::now())));
+    }
 }
 
 pub type Way = fn(&mut Visit) -> io::Result<()>;
@@ -375,23 +363,16 @@ fn gone(visit: &mut Visit) -> io::Result<()> {
 /// Stays until it is disconnected, which shows when something is sent.
 fn never_reads(visit: &mut Visit) -> io::Result<()> {
     let mut peer = Peer::slow(visit.addr, &format!("/websocket?Id=never-{}", visit.dice.below(1000)))?;
-    let deadline = Instant::now() + DEADLINE;
-    while peer.send(masked(0x8a, b"")).is_ok() {
-        assert!(Instant::now() < deadline, "who never reads is still connected");
-        thread::sleep(Duration::from_millis(20));
-    }
+    eventually("who never reads is disconnected", || peer.send(masked(0x8a, b"")).is_err());
     Ok(())
 }
 
 /// Too slow for the clock, so it ends like the one above.
 fn sips(visit: &mut Visit) -> io::Result<()> {
     let mut peer = Peer::slow(visit.addr, &format!("/websocket?Id=sips-{}", visit.dice.below(1000)))?;
-    let deadline = Instant::now() + DEADLINE;
-    let mut sip = [0];
-    while peer.stream.read(&mut sip).map_err(not_late).is_ok() && peer.send(masked(0x8a, b"")).is_ok() {
-        assert!(Instant::now() < deadline, "who reads 200 bytes a second is still connected");
-        thread::sleep(Duration::from_millis(5));
-    }
+    eventually("who reads 500 bytes a second is disconnected", || {
+        peer.stream.read(&mut [0]).map_err(not_late).is_err() || peer.send(masked(0x8a, b"")).is_err()
+    });
     Ok(())
 }
 
@@ -424,7 +405,6 @@ fn crowds(visit: &mut Visit) -> io::Result<()> {
             peer.reset()?;
         }
     }
-    let rest = visit.end.saturating_duration_since(Instant::now());
-    thread::sleep(rest.min(begun.elapsed() * 4));
+    visit.stay_away(begun.elapsed() * 4);
     Ok(())
 }

@@ -3,6 +3,8 @@
 //! with a deadline that says what it waited for.
 #![allow(dead_code, reason = "each test file is a crate of its own, and none uses all of this")]
 
+pub mod dice;
+
 use std::io::BufRead;
 use std::io::BufReader;
 use std::io::ErrorKind;

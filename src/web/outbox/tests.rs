@@ -1,76 +1,16 @@
 //! The outbox against a socket that does what a test wants.
 
-use std::collections::VecDeque;
-use std::io;
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
-use std::sync::Condvar;
 use std::sync::Mutex;
 use std::thread;
-use std::thread::JoinHandle;
 
 use super::*;
 
-/// What a write to the [`Fake`] does.
-enum Step {
-    /// Takes at most this many bytes.
-    Take(usize),
-    Full,
-    Fail,
-    Panic,
-    /// Runs this first, on the writing thread, then takes everything.
-    Call(Box<dyn FnOnce() + Send>),
-}
+mod fake;
 
-/// A socket. Takes everything, unless it has steps to follow.
-#[derive(Default)]
-struct Fake {
-    now: Mutex<VecDeque<Step>>,
-    blocking: Mutex<VecDeque<Step>>,
-    written: Mutex<Vec<u8>>,
-    death: Mutex<Option<Death>>,
-    no_pumps: bool,
-    pumps: Mutex<Vec<JoinHandle<()>>>,
-    changed: Condvar,
-}
-
-impl Fake {
-    fn write(&self, steps: &Mutex<VecDeque<Step>>, bytes: &[u8]) -> io::Result<usize> {
-        let step = steps.lock().unwrap().pop_front().unwrap_or(Step::Take(usize::MAX));
-        let taken = match step {
-            Step::Take(most) => bytes.len().min(most),
-            Step::Full => return Err(ErrorKind::WouldBlock.into()),
-            Step::Fail => return Err(ErrorKind::BrokenPipe.into()),
-            Step::Panic => panic!("as planned"),
-            Step::Call(call) => {
-                call();
-                bytes.len()
-            }
-        };
-        self.written.lock().unwrap().extend_from_slice(&bytes[..taken]);
-        self.changed.notify_all();
-        Ok(taken)
-    }
-}
-
-impl Wire for Fake {
-    fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.write(&self.now, bytes)
-    }
-    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.write(&self.blocking, bytes)
-    }
-    fn kill(&self, why: Death) {
-        self.death.lock().unwrap().replace(why);
-    }
-    fn start_pump(&self, pump: Box<dyn FnOnce() + Send>) -> io::Result<()> {
-        if self.no_pumps {
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        self.pumps.lock().unwrap().push(thread::spawn(pump));
-        Ok(())
-    }
-}
+use fake::Fake;
+use fake::Step;
 
 const LIMIT: u64 = 1000;
 
@@ -186,32 +126,11 @@ fn rule_3_a_panic_of_the_drainer_kills_the_connection() {
 
 #[test]
 fn rule_3_an_interrupted_write_is_taken_up_again() {
-    struct Interrupted(Fake, Mutex<bool>);
-    impl Wire for Interrupted {
-        fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
-            match std::mem::replace(&mut *self.1.lock().unwrap(), false) {
-                true => Err(ErrorKind::Interrupted.into()),
-                false => self.0.send_now(bytes),
-            }
-        }
-        fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.send(bytes)
-        }
-        fn kill(&self, why: Death) {
-            self.0.kill(why);
-        }
-        fn start_pump(&self, pump: Box<dyn FnOnce() + Send>) -> io::Result<()> {
-            self.0.start_pump(pump)
-        }
-    }
-    let outbox = Arc::new(Outbox::new(
-        Interrupted(Fake::default(), Mutex::new(true)),
-        LIMIT,
-        Duration::ZERO,
-        Delivery::Inline,
-    ));
-    outbox.begin(Bytes::from_static(b"101|")).unwrap();
-    assert_eq!(*outbox.wire.0.written.lock().unwrap(), b"101|");
+    let outbox = with_steps(vec![Step::Interrupt, Step::Take(1), Step::Interrupt], vec![]);
+    outbox.push(frame("ab")).unwrap();
+    let outbox_with_pump = with_steps(vec![Step::Full], vec![Step::Interrupt]);
+    outbox_with_pump.push(frame("ab")).unwrap();
+    assert_eq!([written(&outbox), written(&outbox_with_pump)], ["101|ab"; 2]);
 }
 
 #[test]
