@@ -44,12 +44,13 @@ use support::DEADLINE;
 use support::Event;
 use support::Probed;
 use support::Raw;
+use support::SERVER_THREADS;
 use support::Wire;
 use support::close_frame;
 use support::eventually;
 use support::frame;
+use support::server_threads;
 use support::sockets;
-use support::threads;
 use threadcast::Connection;
 use threadcast::CookieSecret;
 use threadcast::Error;
@@ -67,8 +68,6 @@ const SEED: u64 = 1;
 const MAX_MESSAGE: usize = 70_000;
 /// Cases between two looks at the client that stays, and at the sockets.
 const CHECK_EVERY: u64 = 500;
-/// Names of the server's threads begin with these.
-const SERVER_THREADS: [&str; 4] = ["client-", "pump-", "listener", "closer"];
 
 // ---- the server ----
 
@@ -276,13 +275,6 @@ impl Fuzzed {
         eventually("no thread of the server is left", || server_threads().is_empty());
         assert_eq!(panics().as_slice(), [""; 0]);
     }
-}
-
-fn server_threads() -> Vec<String> {
-    let mut names = threads(process::id());
-    names.retain(|name| SERVER_THREADS.iter().any(|prefix| name.starts_with(prefix)));
-    names.sort_unstable();
-    names
 }
 
 // ---- what must not happen meanwhile ----

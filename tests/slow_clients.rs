@@ -23,6 +23,7 @@ use support::close_frame;
 use support::eventually;
 use support::frame;
 use support::masked;
+use support::server_threads;
 use support::sockets;
 use support::threads;
 use threadcast::Application;
@@ -50,7 +51,7 @@ fn fill(connection: &Connection) {
 }
 
 fn pumps() -> usize {
-    threads(std::process::id()).iter().filter(|name| name.starts_with("pump-")).count()
+    server_threads().iter().filter(|name| name.starts_with("pump-")).count()
 }
 
 /// Bytes of memory that a process has in use.
@@ -68,14 +69,14 @@ fn a_full_socket_gets_a_pump_which_ends_with_the_backlog() {
     fill(&connection);
     let name = format!("pump-{}", connection.id());
     // A thread has its name a moment after its start.
-    eventually("it has a pump", || threads(std::process::id()).contains(&name));
+    eventually("it has a pump", || server_threads().contains(&name));
     connection.write_message("last").unwrap();
     while client.frame() != frame(0x81, "last") {}
-    eventually("the pump has ended", || !threads(std::process::id()).contains(&name));
+    eventually("the pump has ended", || !server_threads().contains(&name));
     assert_eq!(connection.backlog(), 0);
     connection.write_message("and inline again").unwrap();
     assert_eq!(client.frame(), frame(0x81, "and inline again"));
-    assert!(!threads(std::process::id()).contains(&name));
+    assert!(!server_threads().contains(&name));
 }
 
 /// As many clients as there may be, and all sockets full: there is a budget for pumps too, since a thread
@@ -346,7 +347,6 @@ fn a_chat_under_load_keeps_frames_whole_and_each_senders_in_order() {
 #[test]
 fn shutdown_joins_every_thread_even_of_clients_that_do_not_read() {
     let _alone = alone();
-    let before = threads(std::process::id()).len();
     let probed = Probed::start_with(|application| application.max_backlog(64 << 20), |_, _| Ok(()));
     let stuck: Vec<_> = (0..3).map(|_| probed.open()).collect();
     stuck.iter().for_each(|(_, connection)| fill(connection));
@@ -360,7 +360,6 @@ fn shutdown_joins_every_thread_even_of_clients_that_do_not_read() {
     assert_eq!(answer.join().unwrap(), b"");
     assert_eq!(probed.server.stats().clients, 0);
     // The kernel takes a moment to forget a thread that has been joined.
-    // Or fewer: threads of the test before may still have been on their way out.
-    eventually("every thread is gone", || threads(std::process::id()).len() <= before);
+    eventually("every thread is gone", || server_threads().is_empty());
     assert_eq!(probed.events.try_iter().filter(|event| matches!(event, Event::Close(..))).count(), 4);
 }

@@ -460,6 +460,17 @@ pub fn threads(pid: u32) -> Vec<String> {
     names.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
 }
 
+/// Names of a server's threads begin with these.
+pub const SERVER_THREADS: [&str; 5] = ["client-", "pump-", "writer-", "listener", "closer"];
+
+/// The names of the threads of servers in this process, sorted. Those of tests come and go beside them.
+pub fn server_threads() -> Vec<String> {
+    let mut names = threads(std::process::id());
+    names.retain(|name| SERVER_THREADS.iter().any(|prefix| name.starts_with(prefix)));
+    names.sort_unstable();
+    names
+}
+
 /// How many sockets a process has open. Other descriptors come and go: when it starts, the time zone's file
 /// and those of the control groups are open for a moment, and a count taken just then would be wrong.
 pub fn sockets(pid: u32) -> usize {
