@@ -41,13 +41,17 @@ use threadcast::lab::echo::EchoHandler;
 
 fn main() -> ExitCode {
     match Options::parse_from_args(env::args_os()) {
-        Ok(options) => match run(&options) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                let _ = writeln!(stderr(), "threadcast: {error}");
-                ExitCode::FAILURE
+        Ok(options) => {
+            let ended = run(&options);
+            log::logger().flush();
+            match ended {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    let _ = writeln!(stderr(), "threadcast: {error}");
+                    ExitCode::FAILURE
+                }
             }
-        },
+        }
         // A reader that has gone away is no reason to panic, here and wherever something is printed.
         Err((text, 0)) => {
             let _ = write!(stdout(), "{text}");

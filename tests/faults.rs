@@ -79,6 +79,27 @@ fn a_reader_of_its_output_that_goes_away_does_not_end_it() {
 }
 
 #[test]
+fn an_output_that_takes_no_more_holds_up_nobody() {
+    let args = ["--port", "0", "--address", "127.0.0.1", "--interval", "1ms"];
+    let mut child = Program::command().args(args).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let first = lines.next().unwrap();
+    let addr = first.strip_prefix("threadcast is at http://").and_then(|rest| rest.split_once('/'));
+    let addr = addr.unwrap_or_else(|| panic!("{first}")).0.parse().unwrap();
+    let mut client = client(addr, "A");
+    // Their lines are twice as many as the pipe takes.
+    (0..3000).for_each(|_| assert_eq!(client.frame().first, 0x81));
+    // Now it is read, and nothing has been lost.
+    let mut pushes = lines.by_ref().filter(|line| line.contains("(send) write to client A:"));
+    assert_eq!(pushes.by_ref().take(3000).count(), 3000);
+    // It is full once more, and that is no reason to stay.
+    (0..3000).for_each(|_| assert_eq!(client.frame().first, 0x81));
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).unwrap();
+    eventually("it ends", || child.try_wait().unwrap().is_some());
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
 fn a_log_file_on_a_full_disk_loses_lines_and_nothing_else() {
     let program = Program::start(&["--log-file", "/dev/full", "--interval", "20ms"]);
     let mut client = client(program.addr(), "A");
@@ -211,16 +232,19 @@ fn a_peer_vanishes() {
 }
 
 #[test]
-fn a_client_that_reads_a_byte_now_and_then_delays_nobody() {
+fn a_client_that_reads_a_byte_a_second_delays_nobody() {
     let program = Program::start(&["--lab", "--interval", "20ms", "--pad", "64KiB", "--logging", "warning"]);
     let mut witness = client(program.addr(), "witness");
     let mut slow = client(program.addr(), "slow");
     // Or the kernel keeps tens of megabytes for it.
     rustix::net::sockopt::set_socket_recv_buffer_size(&slow.stream, 256 << 10).unwrap();
-    let mut pushes = 0;
+    let (mut pushes, mut read) = (0, Instant::now());
     // Until its backlog is full, and it is disconnected for it.
     eventually("it is disconnected", || {
-        let _ = std::io::Read::read(&mut slow.stream, &mut [0]);
+        if read.elapsed() >= Duration::from_secs(1) {
+            read = Instant::now();
+            let _ = std::io::Read::read(&mut slow.stream, &mut [0]);
+        }
         pushes += u32::from(witness.frame().first == 0x81);
         program
             .lines()

@@ -12,12 +12,10 @@ use std::env;
 use std::ffi::OsStr;
 use std::fs;
 use std::fs::File;
-use std::fs::OpenOptions;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::process::id;
@@ -49,13 +47,12 @@ use threadcast::RequestHandler;
 use threadcast::Result;
 use threadcast::Server;
 use threadcast::WebSocketHandler;
+use threadcast::lab::echo::EchoHandler;
 
 /// One part in so many of a stack is never touched.
 const SPARE: u64 = 4;
 /// Idle clients whose memory is looked at, if nobody says how many.
 const FEW: usize = 200;
-/// `O_NONBLOCK` of Linux.
-const NON_BLOCKING: i32 = 0o4000;
 /// glibc's arenas, but for the first, begin at a multiple of this.
 const ARENA: u64 = 64 << 20;
 /// Freed memory is not kept for the thread that freed it.
@@ -234,6 +231,9 @@ const OF_THE_PROGRAM: &[(&str, &str, Drive)] = &[
 
 /// What such a path ends with is waited for.
 const WITH_A_BACKTRACE: &str = ", with a backtrace";
+/// So is the line that this path ends with.
+const GIVEN_UP: &str = "a client that reads nothing in 10 s is disconnected, logged";
+const LAST_WORDS: &str = "it has read nothing within the write deadline";
 
 /// The same, with the library.
 const OF_THE_LIBRARY: &[(&str, &str, Drive)] = &[
@@ -259,6 +259,7 @@ const OF_THE_LIBRARY: &[(&str, &str, Drive)] = &[
     ("a panic in on_close, with a backtrace", "client-1", |addr| {
         close(Raw::websocket(addr, "/ws?panic=on_close"), 0x88, &1000u16.to_be_bytes(), 1000)
     }),
+    (GIVEN_UP, "pump-1", stuck),
     ("a handler that disconnects a slow consumer", "client-2", |addr| {
         let slow = Raw::websocket(addr, "/ws");
         let mut raw = Raw::websocket(addr, "/ws");
@@ -359,10 +360,11 @@ fn on_the_deepest_path_a_quarter_of_the_stack_is_left() {
         if what.ends_with(WITH_A_BACKTRACE) {
             server.wait_for_line("stack backtrace:");
         }
+        if *what == GIVEN_UP {
+            server.wait_for_line(LAST_WORDS);
+        }
         rows.push((*what, *thread, Stack::of(server.pid(), thread)));
     }
-    let (pump, log_line) = (stalled_pump(), "a client that reads nothing in 10 s is disconnected, logged");
-    rows.push((log_line, "pump-1", pump));
     fs::remove_file(log).expect("was written");
     let build = if cfg!(debug_assertions) { "debug" } else { "release" };
     println!("| {build} build | thread | deepest, KiB of 64 | pages |\n|---|---|---:|---:|");
@@ -374,23 +376,6 @@ fn on_the_deepest_path_a_quarter_of_the_stack_is_left() {
         let most = stack.size - stack.size / SPARE;
         assert!(stack.deepest <= most, "{what}: {thread} went {} bytes deep, of {most}", stack.deepest);
     }
-}
-
-/// The last that a pump does is to log that it gives up. Its log file is a pipe that is full, so it can be
-/// looked at while it does.
-fn stalled_pump() -> Stack {
-    let path = log_file("pipe");
-    assert!(Command::new("mkfifo").arg(&path).status().is_ok_and(|status| status.success()), "mkfifo");
-    let mut pipe =
-        OpenOptions::new().read(true).write(true).custom_flags(NON_BLOCKING).open(&path).expect("opens");
-    let program = program(path.as_os_str());
-    let _open = stuck(program.addr());
-    while pipe.write(&[b'.'; 4096]).is_ok_and(|written| written > 0) {}
-    while pipe.write(b".").is_ok() {}
-    // The line goes to the terminal first.
-    program.wait_for_line("it has read nothing within the write deadline");
-    fs::remove_file(&path).expect("is there");
-    Stack::of(program.pid(), "pump-1")
 }
 
 // ---- the library's server ----
@@ -448,12 +433,33 @@ impl RequestHandler for Panics {
     }
 }
 
+/// The program's logger. The last that a pump does is to log that it gives up; here it stops there, so that it
+/// can be looked at.
+struct Halts(Box<dyn log::Log>);
+
+impl log::Log for Halts {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        self.0.log(record);
+        while record.args().to_string().contains(LAST_WORDS) {
+            thread::park();
+        }
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
+}
+
 /// Serves what the program does not have, until the process ends.
 fn serve_the_library() {
     set_parent_process_death_signal(Some(Signal::KILL)).expect("ends with the other test");
-    threadcast::clock::logging::start(log::LevelFilter::Debug, None).expect("logs");
-    // Rust's own hook, which prints the backtrace, and which is what a program has that sets none.
-    drop(std::panic::take_hook());
+    let logger = threadcast::clock::logging::logger(log::LevelFilter::Debug, None).expect("logs");
+    log::set_boxed_logger(Box::new(Halts(logger))).expect("is the first");
+    log::set_max_level(log::LevelFilter::Debug);
     let everybody = Arc::new(Mutex::new(Vec::new()));
     let make = move || Deep { panics: String::new(), everybody: everybody.clone() };
     let secret = CookieSecret::new("a secret of this test").expect("is long enough");
@@ -461,6 +467,7 @@ fn serve_the_library() {
         .stack_size(64 << 10)
         .cookie_secret(secret)
         .websocket("/ws", make)
+        .websocket("/echo", || EchoHandler)
         .page("/page", || Panics);
     let server = Server::bind("127.0.0.1:0", application).expect("binds");
     println!("threadcast is at http://{}/", server.local_addr());

@@ -6,54 +6,90 @@ use std::fs::OpenOptions;
 use std::io::IsTerminal;
 use std::panic;
 use std::path::Path;
+use std::sync::Arc;
+use std::thread;
 
+use chrono::Local;
 use log::LevelFilter;
+use log::Log;
+use log::Metadata;
+use log::Record;
 use simplelog::ColorChoice;
-use simplelog::CombinedLogger;
 use simplelog::ConfigBuilder;
-use simplelog::SharedLogger;
 use simplelog::TermLogger;
 use simplelog::TerminalMode;
-use simplelog::ThreadLogMode;
 use simplelog::WriteLogger;
 
 use crate::Error;
 use crate::Result;
+use crate::clock::log_thread::LogThread;
 
 /// Most characters of a client's text in a log line.
 const SHOWN: usize = 2000;
 
-/// Sends log lines of `level` and above to the terminal (in colour if it is one), and to `file`. Each
-/// names its thread. A panic is one of them.
+/// Logs with [`logger`] what is of `level` and above. A panic is one line of it.
 ///
 /// # Errors
-/// [`Error::Io`] if the file cannot be opened.
+/// As of [`logger`]; [`Error::Invalid`] if there is another logger already.
 pub fn start(level: LevelFilter, file: Option<&Path>) -> Result<()> {
-    let mut config = ConfigBuilder::new();
-    config
-        .add_filter_allow_str("threadcast")
-        .set_thread_level(LevelFilter::Error)
-        .set_thread_mode(ThreadLogMode::Names)
-        .set_target_level(LevelFilter::Off)
-        .set_location_level(LevelFilter::Off);
-    // Without a known zone, as in a bare container, the lines are in UTC.
-    let _ = config.set_time_offset_to_local();
-    let config = config.build();
-    let color = if std::io::stdout().is_terminal() { ColorChoice::Auto } else { ColorChoice::Never };
-    let mut loggers: Vec<Box<dyn SharedLogger>> =
-        vec![TermLogger::new(level, config.clone(), TerminalMode::Stdout, color)];
-    if let Some(path) = file {
-        let doing = format!("cannot write the log file {}", path.display());
-        let file = OpenOptions::new().create(true).append(true).open(path).map_err(Error::io(doing))?;
-        loggers.push(WriteLogger::new(level, config, file));
-    }
-    CombinedLogger::init(loggers).map_err(|_| Error::invalid("logging has been started already"))?;
+    let logger = logger(level, file)?;
+    log::set_boxed_logger(logger).map_err(|_| Error::invalid("logging has been started already"))?;
+    log::set_max_level(level);
     // The client's thread logs what a handler's panic did; this line says where it was.
     panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
         log::error!("panic at {place}");
     }));
     Ok(())
+}
+
+/// Sends log lines of `level` and above to the terminal (in colour if it is one), and to `file`, each by a
+/// thread of its own. Each line names the thread that logged it.
+///
+/// # Errors
+/// [`Error::Io`] if the file cannot be opened, or a thread cannot be started.
+pub fn logger(level: LevelFilter, file: Option<&Path>) -> Result<Box<dyn Log>> {
+    let mut config = ConfigBuilder::new();
+    // The time and the thread are those of the moment at which something was logged.
+    config.set_time_level(LevelFilter::Off).set_thread_level(LevelFilter::Off);
+    config.set_target_level(LevelFilter::Off).set_location_level(LevelFilter::Off);
+    let config = config.build();
+    let mut threads = Vec::new();
+    let mut add = |name, logger| LogThread::start(name, logger).map(|thread| threads.push(thread));
+    if level != LevelFilter::Off {
+        let color = if std::io::stdout().is_terminal() { ColorChoice::Auto } else { ColorChoice::Never };
+        let terminal = TermLogger::new(level, config.clone(), TerminalMode::Stdout, color);
+        add("log", terminal).map_err(Error::io("cannot start the thread log"))?;
+    }
+    if let Some(path) = file {
+        let doing = format!("cannot write the log file {}", path.display());
+        let file = OpenOptions::new().create(true).append(true).open(path).map_err(Error::io(doing))?;
+        let file = WriteLogger::new(level, config, file);
+        add("log-file", file).map_err(Error::io("cannot start the thread log-file"))?;
+    }
+    Ok(Box::new(Lines(threads)))
+}
+
+/// Makes lines of what this crate logs, on the thread that logs.
+struct Lines(Vec<LogThread>);
+
+impl Log for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level() && metadata.target().starts_with("threadcast")
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let (now, thread) = (Local::now().format("%H:%M:%S"), thread::current());
+            let name = thread.name().unwrap_or_default();
+            let line: Arc<str> = format!("{now} ({name}) {}", record.args()).into();
+            self.0.iter().for_each(|thread| thread.write(record.level(), line.clone()));
+        }
+    }
+
+    fn flush(&self) {
+        self.0.iter().for_each(LogThread::flush);
+    }
 }
 
 /// `text` as it may go to a terminal or a log file: control characters and the invisible ones that

@@ -3,8 +3,7 @@
 //! Above a few hundred clients it shares a round with `send-2` and so on, one for each core. They block in
 //! a channel between rounds.
 //!
-//! Never here: a push that blocks, a lock held while pushing, a log line before the round is out. (An output
-//! that takes no more log lines does hold up the next round.)
+//! Never here: a push that blocks, a lock held while pushing, a log line before the round is out.
 
 use std::io;
 use std::ops::Range;

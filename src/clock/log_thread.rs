@@ -1,0 +1,79 @@
+//! [`LogThread`]: the threads `log` and `log-file`, each of which writes the log to one place.
+//!
+//! Blocks in a channel, and in `write`: a terminal that is paused, a pipe that nobody reads or a slow disk
+//! holds up this thread, and nobody who has something to log.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
+
+use crossbeam_channel::Receiver;
+use crossbeam_channel::Sender;
+use log::Level;
+use log::Record;
+use simplelog::SharedLogger;
+
+/// Lines that may wait for one place. What is more is lost, and counted.
+const WAITING: usize = 16_384;
+/// How long the end of the program waits for lines to be written.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// What such a thread is told.
+enum Entry {
+    Line(Level, Arc<str>),
+    /// All lines before it are written when this is dropped.
+    Flush(#[expect(dead_code, reason = "its end is the message")] Sender<()>),
+}
+
+/// The way to one place.
+pub struct LogThread {
+    entries: Sender<Entry>,
+    lost: Arc<AtomicU64>,
+}
+
+impl LogThread {
+    /// Starts the thread, which writes with `logger`. It runs as long as the program.
+    ///
+    /// # Errors
+    /// If the system has no thread for it.
+    pub fn start(name: &str, logger: Box<dyn SharedLogger>) -> io::Result<LogThread> {
+        let (entries, to_write) = crossbeam_channel::unbounded();
+        let lost = Arc::new(AtomicU64::new(0));
+        let counter = lost.clone();
+        thread::Builder::new().name(name.to_owned()).spawn(move || run(&*logger, &to_write, &counter))?;
+        Ok(LogThread { entries, lost })
+    }
+
+    /// Leaves a line to the thread, if there is room.
+    pub fn write(&self, level: Level, line: Arc<str>) {
+        if self.entries.len() >= WAITING || self.entries.send(Entry::Line(level, line)).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Blocks until all lines are written, or a second has passed.
+    pub fn flush(&self) {
+        let (written, wait) = crossbeam_channel::bounded(0);
+        let _ = self.entries.send(Entry::Flush(written));
+        let _ = wait.recv_deadline(Instant::now() + FLUSH);
+    }
+}
+
+fn run(logger: &dyn SharedLogger, entries: &Receiver<Entry>, lost: &AtomicU64) {
+    let write = |level, line: &str| {
+        let record = |line| Record::builder().level(level).args(line).build();
+        logger.log(&record(format_args!("{line}")));
+    };
+    for entry in entries {
+        let Entry::Line(level, line) = entry else { continue };
+        write(level, &line);
+        let lost = lost.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            write(Level::Warn, &format!("{lost} lines are lost, which could not be written in time"));
+        }
+    }
+}
