@@ -77,3 +77,65 @@ fn run(logger: &dyn SharedLogger, entries: &Receiver<Entry>, lost: &AtomicU64) {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::Mutex;
+
+    use log::LevelFilter;
+    use log::Log;
+    use log::Metadata;
+    use simplelog::Config;
+
+    use super::*;
+
+    /// A place that takes nothing while its lock is held.
+    struct Place(Arc<Mutex<Vec<String>>>);
+
+    impl Log for Place {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn log(&self, record: &Record<'_>) {
+            self.0.lock().unwrap().push(record.args().to_string());
+        }
+
+        fn flush(&self) {}
+    }
+
+    impl SharedLogger for Place {
+        fn level(&self) -> LevelFilter {
+            LevelFilter::Info
+        }
+
+        fn config(&self) -> Option<&Config> {
+            None
+        }
+
+        fn as_log(self: Box<Self>) -> Box<dyn Log> {
+            self
+        }
+    }
+
+    #[test]
+    fn what_a_place_does_not_take_is_lost_and_counted_and_nobody_waits() {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let log = LogThread::start("log", Box::new(Place(lines.clone()))).unwrap();
+        let blocked = lines.lock().unwrap();
+        (0..WAITING + 100).for_each(|_| log.write(Level::Info, "x".into()));
+        drop(blocked);
+        // On a slow machine one flush may give up.
+        while lines.lock().unwrap().len() <= WAITING {
+            log.flush();
+        }
+        log.flush();
+        let lines = lines.lock().unwrap();
+        let (lost, written): (Vec<_>, Vec<_>) = lines.iter().partition(|line| *line != "x");
+        // The thread may hold one line already.
+        assert!((WAITING..=WAITING + 1).contains(&written.len()), "{}", written.len());
+        let expected =
+            format!("{} lines are lost, which could not be written in time", WAITING + 100 - written.len());
+        assert_eq!(lost, [&expected]);
+    }
+}
