@@ -152,6 +152,8 @@ pub use web::exchange::Exchange;
 pub use web::handler::RequestHandler;
 pub use web::handler::WebSocketHandler;
 pub use web::message::Message;
+pub use web::observer::Event;
+pub use web::observer::Observer;
 pub use web::request::Request;
 pub use web::server::Server;
 pub use web::static_files::StaticFiles;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::web::cookies::CookieSecret;
 use crate::web::handler::RequestHandler;
 use crate::web::handler::WebSocketHandler;
+use crate::web::observer::Observer;
 use crate::web::static_files::StaticFiles;
 use crate::web::stats::Meter;
 use crate::web::wire::Delivery;
@@ -39,6 +40,7 @@ pub(crate) struct Settings {
 pub struct Application {
     routes: Vec<(String, Route)>,
     pub(crate) settings: Settings,
+    pub(crate) observer: Observer,
     meter: Meter,
 }
 
@@ -61,7 +63,7 @@ impl Application {
             ping_timeout: None,
             stack_size: 512 << 10,
         };
-        Application { routes: Vec::new(), settings, meter: Meter::default() }
+        Application { routes: Vec::new(), settings, observer: Observer::default(), meter: Meter::default() }
     }
 
     /// A page at exactly `path`; `make` makes a handler for each request.
@@ -140,6 +142,12 @@ impl Application {
     /// tables, 1 KiB instead of 0.2 for each client.
     pub fn stack_size(mut self, bytes: usize) -> Application {
         self.settings.stack_size = bytes.max(MIN_STACK);
+        self
+    }
+
+    /// Tells `observer` what the server's threads do.
+    pub fn observer(mut self, observer: Observer) -> Application {
+        self.observer = observer;
         self
     }
 

@@ -9,7 +9,6 @@ use std::io::ErrorKind;
 use std::io::Read;
 use std::io::Write;
 use std::net::Shutdown;
-use std::net::TcpStream;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -22,6 +21,7 @@ use crate::web::error::Result;
 use crate::web::exchange::Exchange;
 use crate::web::handler::WebSocketHandler;
 use crate::web::handshake;
+use crate::web::observer::Event;
 use crate::web::request::Request;
 use crate::web::response::Response;
 use crate::web::session::Session;
@@ -90,7 +90,6 @@ fn serve<'a>(connection: &'a Connection, application: &'a Application, received:
 /// Blocks until a whole head is here; `None` if the client left, or took too long.
 #[inline(never)]
 fn read_head(connection: &Connection, received: &mut Vec<u8>) -> Result<Option<Request>> {
-    let stream = &connection.socket().stream;
     let deadline = Instant::now() + HEAD_DEADLINE;
     loop {
         if let Some((request, length)) = Request::parse(received, connection.peer_addr())? {
@@ -100,7 +99,7 @@ fn read_head(connection: &Connection, received: &mut Vec<u8>) -> Result<Option<R
         // On the heap, and given back: a page of stack that was touched once stays with the thread.
         let have = received.len();
         received.resize(have + HEAD_READ, 0);
-        match read_before(stream, &mut received[have..], deadline) {
+        match read_before(connection, &mut received[have..], deadline) {
             Ok(0) | Err(_) => return Ok(None),
             Ok(length) => received.truncate(have + length),
         }
@@ -170,6 +169,9 @@ fn open<'a>(
     let _ = stream.set_nodelay(true);
     let _ = stream.set_read_timeout(application.settings.ping_interval);
     let _ = connection.outbox().begin(head.into());
+    if connection.common().observer.is_watching() {
+        connection.report(Event::Opened(request.target().to_owned()));
+    }
     Ok(session)
 }
 
@@ -194,13 +196,15 @@ fn end(connection: &Connection) {
     let mut bytes = vec![0; HEAD_READ];
     let mut finished = stream.shutdown(Shutdown::Write).is_err();
     while !finished {
-        finished = matches!(read_before(stream, &mut bytes, deadline), Ok(0) | Err(_));
+        finished = matches!(read_before(connection, &mut bytes, deadline), Ok(0) | Err(_));
     }
     connection.outbox().kill(Death::Ended);
 }
 
 /// One blocking read that ends at the deadline.
-fn read_before(mut stream: &TcpStream, bytes: &mut [u8], deadline: Instant) -> io::Result<usize> {
+fn read_before(connection: &Connection, bytes: &mut [u8], deadline: Instant) -> io::Result<usize> {
+    let mut stream = &connection.socket().stream;
+    connection.report(Event::Reads);
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -209,7 +213,10 @@ fn read_before(mut stream: &TcpStream, bytes: &mut [u8], deadline: Instant) -> i
         stream.set_read_timeout(Some(left))?;
         match stream.read(bytes) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            result => return result,
+            result => {
+                connection.report(Event::Wakes);
+                return result;
+            }
         }
     }
 }

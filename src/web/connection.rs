@@ -11,6 +11,7 @@ use crate::web::error::Error;
 use crate::web::error::Result;
 use crate::web::message;
 use crate::web::message::Message;
+use crate::web::observer::Event;
 use crate::web::outbox::Outbox;
 use crate::web::outbox::Refused;
 use crate::web::socket::CLOSE_TIMEOUT;
@@ -19,6 +20,7 @@ use crate::web::socket::Leaving;
 use crate::web::socket::Peer;
 use crate::web::socket::Socket;
 use crate::web::wire::Frame;
+use crate::web::wire::Wire;
 
 /// One client's WebSocket.
 #[derive(Clone)]
@@ -131,6 +133,12 @@ impl Connection {
 
     pub(crate) fn common(&self) -> &Common {
         &self.socket().common
+    }
+
+    /// For whoever watches, see [`Observer`](crate::Observer).
+    #[inline]
+    pub(crate) fn report(&self, event: Event) {
+        self.socket().report(event);
     }
 
     /// Called once, by `client-N`, when it knows what the client wants.

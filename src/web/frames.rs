@@ -18,6 +18,7 @@ use tungstenite::Bytes;
 use crate::web::connection::Connection;
 use crate::web::error::Error;
 use crate::web::message::MAX_CONTROL;
+use crate::web::observer::Event;
 use crate::web::wire::Frame;
 
 /// Bytes that `client-N` receives at a time.
@@ -82,6 +83,7 @@ impl<'a> FrameStream<'a> {
             self.buffer = vec![0; length];
         }
         let mut pinged = false;
+        self.connection.report(Event::Reads);
         let received = loop {
             match (&self.connection.socket().stream).read(&mut self.buffer) {
                 Ok(received) => break received,
@@ -97,6 +99,7 @@ impl<'a> FrameStream<'a> {
                 Err(error) => return Err(error),
             }
         };
+        self.connection.report(Event::Wakes);
         if pinged {
             self.set_timeout(self.keepalive.interval)?;
         }

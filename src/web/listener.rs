@@ -27,6 +27,7 @@ use crate::web::application::Application;
 use crate::web::client_thread;
 use crate::web::closer::drain;
 use crate::web::connection::Connection;
+use crate::web::observer::Event;
 use crate::web::response::Response;
 use crate::web::socket::CLOSE_TIMEOUT;
 use crate::web::socket::Common;
@@ -168,7 +169,6 @@ fn admit((stream, peer): (TcpStream, SocketAddr), id: u64, shared: &Arc<Shared>,
         trouble.log("refusing clients", &io::Error::other("pumps have taken the threads"));
         return refuse(stream, shared);
     };
-    let settings = &shared.application.settings;
     let connection = Connection::new(stream, id, peer, shared.common.clone());
     let (own, its_shared) = (connection.clone(), shared.clone());
     let life = move || {
@@ -176,17 +176,18 @@ fn admit((stream, peer): (TcpStream, SocketAddr), id: u64, shared: &Arc<Shared>,
         ending.shared.common.counters.accepted.add(1);
         client_thread::run(&ending.connection, &ending.shared.application);
     };
+    connection.report(Event::Accepted);
     // Held while the thread starts, so that its end finds its entry.
     let mut clients = shared.clients();
-    let thread =
-        thread::Builder::new().name(format!("client-{id}")).stack_size(settings.stack_size).spawn(life);
-    match thread {
+    let thread = thread::Builder::new().name(format!("client-{id}")).stack_size(shared.common.stack_size);
+    match thread.spawn(life) {
         Ok(thread) => {
             clients.heads.push_back(id);
             clients.alive.insert(id, Client { connection, thread, _place: place });
         }
         Err(error) => {
             drop(clients);
+            connection.report(Event::Gone);
             trouble.log("cannot start a thread", &error);
             connection.socket().stream.try_clone().into_iter().for_each(|stream| refuse(stream, shared));
         }
@@ -221,6 +222,7 @@ impl Drop for Ending {
     fn drop(&mut self) {
         self.connection.outbox().kill(Death::Ended);
         self.connection.socket().join_pump();
+        self.connection.report(Event::Gone);
         let mut clients = self.shared.clients();
         let own = clients.alive.remove(&self.connection.id());
         let before = own.and_then(|client| self.shared.common.threads.ended(Some(client.thread)));

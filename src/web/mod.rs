@@ -1,6 +1,7 @@
 //! The framework: it knows nothing of clocks. Each file imports only files above it in this list.
 
 pub(crate) mod error;
+pub(crate) mod observer;
 pub(crate) mod sync;
 
 pub(crate) mod cookies;

@@ -28,6 +28,7 @@ use tungstenite::Bytes;
 use crate::web::backlog::Backlog;
 use crate::web::backlog::OVERHEAD;
 use crate::web::backlog::State;
+use crate::web::observer::Event;
 use crate::web::sync::Channel;
 use crate::web::sync::Condvar;
 use crate::web::sync::Mutex;
@@ -102,6 +103,7 @@ impl<W: Wire> Outbox<W> {
             }
             Ok(_) => {
                 self.channel.send(frame);
+                self.wire.report(Event::Queued);
                 Ok(())
             }
             Err(before) if before.is_closing() || before.is_dead() => Err(Refused::Closed),
@@ -129,6 +131,7 @@ impl<W: Wire> Outbox<W> {
         if ready(self.state()) {
             return;
         }
+        self.wire.report(Event::Waits);
         let mut sleep = self.sleep.lock().expect("nothing panics under this lock");
         // The flag is set and the state read under the lock that `wake` takes: no wake-up is lost.
         while !ready(self.backlog.begin_to_wait()) {
@@ -238,6 +241,7 @@ impl<W: Wire> Drain<W> {
             self.bytes = self.bytes.slice(sent..);
             return false;
         }
+        self.outbox.wire.report(Event::Wrote);
         let before = self.outbox.backlog.written(self.cost);
         if before.is_waited_for() {
             self.outbox.wake();

@@ -87,8 +87,17 @@ impl Server {
         let Settings { stack_size, max_backlog, write_deadline, delivery, .. } = application.settings;
         let counters = application.meter().0;
         let threads = Arc::new(Threads::new(capacity.clients, delivery));
-        let common = Common { counters, stack_size, max_backlog, write_deadline, delivery, threads, leaving };
-        let common = Arc::new(common);
+        let observer = application.observer.clone();
+        let common = Arc::new(Common {
+            counters,
+            stack_size,
+            max_backlog,
+            write_deadline,
+            delivery,
+            threads,
+            leaving,
+            observer,
+        });
         let shared = Arc::new(Shared::new(application, common, capacity.clients));
         let server = Server {
             local_addr,

@@ -28,6 +28,7 @@ use crate::web::handler::WebSocketHandler;
 use crate::web::handshake;
 use crate::web::message::MAX_CONTROL;
 use crate::web::message::Message;
+use crate::web::observer::Event;
 use crate::web::request::Request;
 
 /// Bytes that tungstenite reads at a time, from our buffer; it allocates as many for each client.
@@ -149,7 +150,7 @@ impl<'a> Session<'a> {
 
     fn guarded<T>(
         &mut self,
-        what: &str,
+        what: &'static str,
         call: impl FnOnce(&mut dyn WebSocketHandler, &Connection) -> T,
     ) -> Result<T, End> {
         let Session { handler, connection, .. } = self;
@@ -162,6 +163,7 @@ impl Drop for Session<'_> {
     fn drop(&mut self) {
         let Session { handler, connection, opened, .. } = self;
         if *opened {
+            connection.report(Event::Closed { code: connection.close_code() });
             // A panic here has been logged, and there is nothing left that it could end.
             let _ = guarded(connection, "on_close", || handler.on_close(connection));
         }
@@ -169,8 +171,11 @@ impl Drop for Session<'_> {
 }
 
 /// Calls a handler. If it panics, that is logged, and the error is the refusal for it.
-pub(crate) fn guarded<T>(connection: &Connection, what: &str, call: impl FnOnce() -> T) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| {
+pub(crate) fn guarded<T>(connection: &Connection, what: &'static str, call: impl FnOnce() -> T) -> Result<T> {
+    connection.report(Event::HandlerBegins(what));
+    let result = catch_unwind(AssertUnwindSafe(call));
+    connection.report(Event::HandlerEnds { method: what, panicked: result.is_err() });
+    result.map_err(|panic| {
         log::error!("{connection}: the handler panicked in {what}: {}", panic_text(panic.as_ref()));
         Error::refused(500, "Internal Server Error")
     })

@@ -19,6 +19,8 @@ use std::time::Instant;
 use crossbeam_channel::Sender;
 use rustix::net::SendFlags;
 
+use crate::web::observer::Event;
+use crate::web::observer::Observer;
 use crate::web::outbox::Outbox;
 use crate::web::stats::Counters;
 use crate::web::threads::Threads;
@@ -47,6 +49,7 @@ pub(crate) struct Common {
     pub(crate) threads: Arc<Threads>,
     /// To the `closer` thread.
     pub(crate) leaving: Sender<Leaving>,
+    pub(crate) observer: Observer,
 }
 
 /// Whom the `closer` thread looks after, for [`CLOSE_TIMEOUT`].
@@ -103,10 +106,13 @@ impl Socket {
         let thread = thread::Builder::new().name(format!("{role}-{}", self.id)).stack_size(common.stack_size);
         let started: Arc<Pump> = Arc::default();
         let own = started.clone();
+        let id = self.id;
         // Held until the handle is in it; at its end the pump waits for that.
         let mut handle = lock(&started);
         *handle = Some(thread.spawn(move || {
+            common.observer.report(id, Event::PumpBegins);
             pump();
+            common.observer.report(id, Event::PumpEnds);
             let _place = place;
             let mut own = lock(&own);
             let before = own.take().and_then(|own| common.threads.ended(Some(own)));
@@ -143,6 +149,7 @@ impl Wire for Socket {
         // Not connected any more is what it shall be.
         let _ = self.stream.shutdown(Shutdown::Both);
         if let Some((what, backlog)) = lost {
+            self.report(Event::SlowConsumer { backlog });
             log::warn!("{self} is a slow consumer: disconnected, {what}, {backlog} bytes are lost");
         }
     }
@@ -154,6 +161,11 @@ impl Wire for Socket {
                 "{self} is a slow consumer: disconnected, no thread can be had to write to it: {error}"
             );
         })
+    }
+
+    #[inline]
+    fn report(&self, event: Event) {
+        self.common.observer.report(self.id, event);
     }
 }
 

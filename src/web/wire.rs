@@ -4,6 +4,8 @@ use std::io;
 
 use tungstenite::Bytes;
 
+use crate::web::observer::Event;
+
 /// One encoded WebSocket frame; clones share its bytes.
 #[derive(Clone)]
 pub(crate) struct Frame {
@@ -35,6 +37,10 @@ pub(crate) trait Wire: Send + Sync + Sized + 'static {
     fn kill(&self, why: Death);
     /// Runs `pump` on a thread of its own. If that fails, `pump` has to be dropped.
     fn start_pump(&self, pump: Box<dyn FnOnce() + Send>) -> io::Result<()>;
+    /// For whoever watches, see [`Observer`](crate::Observer).
+    fn report(&self, event: Event) {
+        let _ = event;
+    }
 }
 
 /// Who writes what is pushed.

@@ -7,9 +7,9 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::*;
+use crate::web::observer::Observer;
 use crate::web::threads::Threads;
 use crate::web::wire::Delivery;
-use crate::web::wire::Wire;
 
 pub(crate) fn common() -> Arc<Common> {
     Arc::new(Common {
@@ -20,6 +20,7 @@ pub(crate) fn common() -> Arc<Common> {
         delivery: Delivery::Inline,
         threads: Arc::new(Threads::new(16, Delivery::Inline)),
         leaving: crossbeam_channel::unbounded().0,
+        observer: Observer::default(),
     })
 }
 
