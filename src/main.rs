@@ -22,6 +22,7 @@ use signal_hook::flag;
 use signal_hook::iterator::Signals;
 use threadcast::Application;
 use threadcast::Capacity;
+use threadcast::Connection;
 use threadcast::Error;
 use threadcast::Limit;
 use threadcast::Result;
@@ -36,8 +37,12 @@ use threadcast::clock::send_thread::Rounds;
 use threadcast::clock::send_thread::SendThread;
 use threadcast::clock::stats::Readings;
 use threadcast::clock::stats::StatsHandler;
+use threadcast::lab::beside::Beside;
 use threadcast::lab::commands;
-use threadcast::lab::echo::EchoHandler;
+use threadcast::lab::page;
+use threadcast::lab::setup::Lab;
+use threadcast::lab::setup::Running;
+use threadcast::lab::setup::Setup;
 
 fn main() -> ExitCode {
     match Options::parse_from_args(env::args_os()) {
@@ -71,7 +76,13 @@ fn run(options: &Options) -> Result<()> {
     let clients = Arc::new(Clients::new());
     let capacity = capacity(options);
     let (application, readings) = application(options, &clients, capacity)?;
+    let (lab, application) = match options.lab {
+        true => lab(options, &clients, application).map(|(lab, application)| (Some(lab), application))?,
+        false => (None, application),
+    };
     let server = Server::bind_with(&addresses(options)[..], application, capacity)?;
+    let lab = lab.map(|lab| lab.start(server.local_addr())).transpose();
+    let lab = lab.map_err(Error::io("cannot start the threads of the lab"))?;
     let rounds = Rounds {
         interval: options.interval,
         width: options.pad,
@@ -80,7 +91,7 @@ fn run(options: &Options) -> Result<()> {
     };
     let send = SendThread::start(clients, rounds, readings.rounds.clone())
         .map_err(Error::io("cannot start the thread send"))?;
-    announce(&server);
+    announce(&server, options.lab);
     for signal in signals.forever() {
         log::info!("{}", readings.read());
         if signal != SIGUSR1 {
@@ -88,6 +99,8 @@ fn run(options: &Options) -> Result<()> {
         }
     }
     log::info!("shutting down; a second signal ends at once");
+    // First, since its clients would be waited for.
+    lab.into_iter().for_each(Running::stop);
     server.shutdown();
     send.stop();
     Ok(())
@@ -149,8 +162,24 @@ fn application(
         Readings { meter: application.meter(), capacity: capacity.clients, rounds: Arc::default() };
     let (shown, public) = (readings.clone(), options.stats == Audience::Public);
     let application = application.page("/stats", move || StatsHandler { readings: shown.clone(), public });
-    let application = if options.lab { application.websocket("/echo", || EchoHandler) } else { application };
     Ok((application, readings))
+}
+
+/// The lab, and the application with its routes.
+fn lab(options: &Options, clients: &Arc<Clients>, application: Application) -> Result<(Lab, Application)> {
+    let beside: Result<_, _> = options.beside.iter().map(|text| Beside::parse(text)).collect();
+    let clients = clients.clone();
+    let setup = Setup {
+        interval: options.interval,
+        delivery: options.delivery.into(),
+        pages: options.www.as_ref().map_or(Ok(page::PAGES), StaticFiles::directory)?,
+        beside: beside.map_err(Error::invalid)?,
+        clients: Box::new(move || {
+            let (connections, ids) = clients.snapshot(usize::MAX);
+            connections.iter().map(Connection::id).zip(ids).collect()
+        }),
+    };
+    Ok(Lab::new(setup, application))
 }
 
 fn directory_with_index(directory: &Path) -> Result<StaticFiles> {
@@ -165,7 +194,7 @@ fn directory_with_index(directory: &Path) -> Result<StaticFiles> {
 }
 
 /// Where it is, and how many it can serve.
-fn announce(server: &Server) {
+fn announce(server: &Server, lab: bool) {
     let address = server.local_addr();
     let host = match address.ip() {
         ip if ip.is_unspecified() => "localhost".to_owned(),
@@ -173,10 +202,16 @@ fn announce(server: &Server) {
         IpAddr::V6(ip) => format!("[{ip}]"),
     };
     let capacity = server.capacity();
+    let port = address.port();
+    let lab = match lab {
+        true => {
+            format!("the lab is open: http://{host}:{port}/lab shows the threads, and lets you break them\n")
+        }
+        false => String::new(),
+    };
     let _ = writeln!(
         stdout(),
-        "threadcast is at http://{host}:{}/ for up to {} clients ({})\nCtrl-C ends it",
-        address.port(),
+        "threadcast is at http://{host}:{port}/ for up to {} clients ({})\n{lab}Ctrl-C ends it",
         capacity.clients,
         capacity.limit
     );

@@ -1,57 +1,28 @@
-//! The page, in a real browser: Chromium runs headless, the program runs in a process of its own, and
-//! the tests click, type and look. Each opens tabs of its own in one browser that they share, so that
-//! they may run side by side.
+//! The page, in a real browser: the program runs in a process of its own, and the tests click, type and
+//! look.
 //!
 //! With `THREADCAST_SCREENSHOTS=DIR`, pictures of the page are written to `DIR` besides.
 
+#[path = "support/browser.rs"]
+mod browser;
 mod support;
 
-use std::collections::HashMap;
 use std::env;
-use std::ffi::OsStr;
-use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::Weak;
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering;
-use std::thread;
-use std::time::Duration;
-use std::time::Instant;
 
-use headless_chrome::Browser;
-use headless_chrome::LaunchOptions;
-use headless_chrome::Tab;
-use headless_chrome::protocol::cdp::Emulation;
-use headless_chrome::protocol::cdp::Input;
-use headless_chrome::protocol::cdp::Input::DispatchMouseEventTypeOption;
-use headless_chrome::protocol::cdp::Log;
-use headless_chrome::protocol::cdp::Page::CaptureScreenshotFormatOption;
-use headless_chrome::protocol::cdp::Runtime;
-use headless_chrome::protocol::cdp::Target::CreateTarget;
-use headless_chrome::protocol::cdp::types::Event;
 use rustix::process::Signal;
-use serde_json::Value;
 use serde_json::json;
 
-use support::DEADLINE;
+use browser::Page;
 use support::Program;
 use support::Raw;
-use support::eventually;
 
 /// Four pushes a second, where a test waits for several.
 const FAST: &[&str] = &["--interval", "250ms"];
 
 /// Fast pushes that take 1.5 s. A page that tries again does so within 1 s.
 const LONGER_THAN_A_TRY: usize = 7;
-
-/// Longest silence of the browser, and longest answer to a call. Must be more than `support::DEADLINE`,
-/// which is for the page.
-const BROWSER_TIMEOUT: Duration = Duration::from_secs(120);
 
 #[test]
 fn the_time_moves() {
@@ -427,240 +398,6 @@ fn a_keyboard_is_enough() {
     ));
 }
 
-/// A tab of the browser, with the page in it.
-struct Page {
-    tab: Arc<Tab>,
-    complaints: Arc<Mutex<Vec<String>>>,
-    _chromium: Arc<Chromium>,
-}
-
-impl Page {
-    /// Opens it, and waits until its connection is open.
-    fn open(addr: SocketAddr, target: &str) -> Page {
-        let chromium = Chromium::shared();
-        let tab = chromium.new_tab();
-        let complaints = Arc::new(Mutex::new(Vec::new()));
-        let listener = complaints.clone();
-        let hear = move |event: &Event| listener.lock().unwrap().extend(complaint(event));
-        tab.add_event_listener(Arc::new(hear)).expect("listens");
-        tab.call_method(Runtime::Enable(None)).expect("reports exceptions");
-        tab.call_method(Log::Enable(None)).expect("reports errors");
-        // Every page is in front, though there are several.
-        tab.call_method(Emulation::SetFocusEmulationEnabled { enabled: true }).expect("has the focus");
-        tab.navigate_to(&format!("http://{addr}{target}")).expect("navigates");
-        let page = Page { tab, complaints, _chromium: chromium };
-        page.wait_for("the connection", "state === 'open'");
-        page
-    }
-
-    /// The value of a JavaScript expression, or of its promise.
-    fn eval(&self, expression: &str) -> Value {
-        self.try_eval(expression).unwrap_or_else(|error| panic!("{expression}: {error}"))
-    }
-
-    fn try_eval(&self, expression: &str) -> Result<Value, String> {
-        let evaluate = Runtime::Evaluate {
-            expression: expression.to_owned(),
-            return_by_value: Some(true),
-            user_gesture: Some(true),
-            object_group: None,
-            include_command_line_api: None,
-            silent: None,
-            context_id: None,
-            generate_preview: None,
-            await_promise: Some(true),
-            throw_on_side_effect: None,
-            timeout: None,
-            disable_breaks: None,
-            repl_mode: None,
-            allow_unsafe_eval_blocked_by_csp: None,
-            unique_context_id: None,
-            serialization_options: None,
-        };
-        let answer = self.tab.call_method(evaluate).map_err(|error| error.to_string())?;
-        match answer.exception_details {
-            Some(exception) => Err(format!("{exception:?}")),
-            None => Ok(answer.result.value.unwrap_or(Value::Null)),
-        }
-    }
-
-    /// A condition in the page's own words: its `$`, and `state`, the state of the connection.
-    fn is(&self, condition: &str) -> bool {
-        self.eval(&with_state(condition)) == Value::Bool(true)
-    }
-
-    /// Blocks until the condition holds. The page looks each time that something changes in it, and at
-    /// the latest after a second; an exception is a page that is not there yet.
-    fn wait_for(&self, what: &str, condition: &str) {
-        let condition = with_state(condition);
-        let wait = format!(
-            "new Promise((resolve, reject) => {{
-               const look = () => {{ try {{ if ({condition}) end(true); }} catch (error) {{ reject(error); }} }};
-               const observer = new MutationObserver(look);
-               const end = (value) => {{ observer.disconnect(); resolve(value); }};
-               observer.observe(document, {{ subtree: true, childList: true, attributes: true, characterData: true }});
-               look();
-               setTimeout(() => {{ look(); end(false); }}, 1000);
-             }})"
-        );
-        eventually(what, || self.try_eval(&wait) == Ok(Value::Bool(true)));
-    }
-
-    fn text(&self, id: &str) -> String {
-        self.eval(&format!("$('{id}').textContent")).as_str().expect("a text").to_owned()
-    }
-
-    /// The last push, and how many there were.
-    fn time_and_count(&self) -> (String, u64) {
-        let both = self.eval("[$('time').textContent, +$('count').textContent]");
-        (both[0].as_str().expect("a text").to_owned(), both[1].as_u64().expect("a number"))
-    }
-
-    /// The texts of all log lines of one kind.
-    fn log_lines(&self, event: &str) -> Vec<String> {
-        let lines = self.eval(&format!(
-            "[...document.querySelectorAll('#log li[data-event={event}] .text')].map((text) => text.textContent)"
-        ));
-        serde_json::from_value(lines).expect("texts")
-    }
-
-    /// Presses the mouse button on the middle of an element, which nothing may cover. In fewer calls than
-    /// `Element::click`, since each takes headless_chrome a tenth of a second or two.
-    fn click(&self, id: &str) {
-        let middle = self.eval(&format!(
-            "((target) => {{
-               target.scrollIntoView({{ block: 'center' }});
-               const {{ x, y, width, height }} = target.getBoundingClientRect();
-               const middle = {{ x: x + width / 2, y: y + height / 2 }};
-               return target.contains(document.elementFromPoint(middle.x, middle.y)) ? middle : null;
-             }})($('{id}'))"
-        ));
-        let (Some(x), Some(y)) = (middle["x"].as_f64(), middle["y"].as_f64()) else {
-            panic!("nobody could click #{id}");
-        };
-        for kind in [DispatchMouseEventTypeOption::MousePressed, DispatchMouseEventTypeOption::MouseReleased]
-        {
-            let event = Input::DispatchMouseEvent {
-                Type: kind,
-                x,
-                y,
-                button: Some(Input::MouseButton::Left),
-                click_count: Some(1),
-                modifiers: None,
-                timestamp: None,
-                buttons: None,
-                force: None,
-                tangential_pressure: None,
-                tilt_x: None,
-                tilt_y: None,
-                twist: None,
-                delta_x: None,
-                delta_y: None,
-                pointer_Type: None,
-            };
-            self.tab.call_method(event).expect("clicks");
-        }
-    }
-
-    fn press(&self, key: &str) {
-        self.tab.press_key(key).expect("presses a key");
-    }
-
-    /// Writes into an input, in place of what was there, as an edit of the user.
-    fn fill(&self, id: &str, text: &str) {
-        let edit = if text.is_empty() {
-            "'delete'".to_owned()
-        } else {
-            format!("'insertText', false, {}", json!(text))
-        };
-        let written = self.eval(&format!(
-            "$('{id}').focus(), $('{id}').select(), document.execCommand({edit}), $('{id}').value"
-        ));
-        assert_eq!(written, text, "in #{id}");
-    }
-
-    /// A light or dark window of this size.
-    fn look(&self, scheme: &str, width: u32, height: u32) {
-        let scheme =
-            Emulation::MediaFeature { name: "prefers-color-scheme".to_owned(), value: scheme.to_owned() };
-        self.tab
-            .call_method(Emulation::SetEmulatedMedia { media: None, features: Some(vec![scheme]) })
-            .expect("sets the scheme");
-        self.tab
-            .call_method(Emulation::SetDeviceMetricsOverride {
-                width,
-                height,
-                device_scale_factor: 1.0,
-                // A mobile browser makes the page smaller until it fits, and would hide what is to be seen.
-                mobile: false,
-                scale: None,
-                screen_width: None,
-                screen_height: None,
-                position_x: None,
-                position_y: None,
-                dont_set_visible_size: None,
-                screen_orientation: None,
-                viewport: None,
-                display_feature: None,
-                device_posture: None,
-            })
-            .expect("sets the size");
-        self.wait_for("the new size", &format!("innerWidth === {width} && innerHeight === {height}"));
-    }
-
-    fn assert_fits(&self, width: u32, scheme: &str) {
-        assert!(
-            self.is("document.documentElement.scrollWidth <= innerWidth"),
-            "{width} px, {scheme}: these stick out: {}",
-            self.eval(
-                "[...document.querySelectorAll('body *')].filter((e) => e.getBoundingClientRect().right > innerWidth)\
-                 .map((e) => `${e.tagName}#${e.id}.${e.className}`).join(' ')"
-            )
-        );
-    }
-
-    fn take_picture(&self, path: &Path) {
-        let png = CaptureScreenshotFormatOption::Png;
-        let picture = self.tab.capture_screenshot(png, None, None, true).expect("takes a picture");
-        assert!(picture.len() < 150_000, "{} bytes are too many for a README", picture.len());
-        fs::create_dir_all(path.parent().expect("a directory")).expect("makes the directory");
-        fs::write(path, picture).expect("writes the picture");
-    }
-
-    /// What the browser had to say against the page: exceptions, errors and warnings.
-    fn complaints(&self) -> Vec<String> {
-        self.complaints.lock().unwrap().clone()
-    }
-
-    fn wait_for_complaint(&self, text: &str) {
-        eventually(text, || self.complaints().iter().any(|complaint| complaint.contains(text)));
-    }
-}
-
-impl Drop for Page {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            let shown = self.try_eval("`${document.title}\n${document.body.innerText}`");
-            eprintln!("the page shows: {}", shown.unwrap_or_default().as_str().unwrap_or_default());
-            eprintln!("the browser complains: {:#?}", self.complaints());
-        }
-        let _ = self.tab.close(false);
-    }
-}
-
-fn with_state(condition: &str) -> String {
-    format!("((state) => ({condition}))(document.documentElement.dataset.state)")
-}
-
-fn complaint(event: &Event) -> Option<String> {
-    match event {
-        Event::RuntimeExceptionThrown(event) => Some(format!("{:?}", event.params.exception_details)),
-        Event::RuntimeConsoleAPICalled(event) => Some(format!("{:?}", event.params)),
-        Event::LogEntryAdded(event) => Some(format!("{:?}", event.params.entry)),
-        _ => None,
-    }
-}
-
 /// The program again, at the address of one that has ended.
 fn start_at(addr: SocketAddr) -> Program {
     let (port, address) = (addr.port().to_string(), addr.ip().to_string());
@@ -676,105 +413,4 @@ fn until_a_try_would_have_been_seen(program: &Program) {
     for _ in 0..LONGER_THAN_A_TRY {
         other.frame();
     }
-}
-
-/// The browser. It ends with the last page, so that none is left behind by a test that fails.
-struct Chromium {
-    browser: Option<Browser>,
-    profile: PathBuf,
-}
-
-/// Of all pages that are open now.
-static SHARED: Mutex<Weak<Chromium>> = Mutex::new(Weak::new());
-
-impl Chromium {
-    fn shared() -> Arc<Chromium> {
-        let executable = executable();
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.upgrade().unwrap_or_else(|| {
-            let chromium = Arc::new(Chromium::start(&executable));
-            *shared = Arc::downgrade(&chromium);
-            chromium
-        })
-    }
-
-    fn start(executable: &Path) -> Chromium {
-        static STARTED: AtomicU32 = AtomicU32::new(0);
-        let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        // Not in the target directory: with sockets in it, its path may have only some 100 bytes.
-        let profile = env::temp_dir().join(format!("threadcast-page-{}-{number}", std::process::id()));
-        fs::create_dir_all(&profile).expect("makes the directory of the profile");
-        let launch = |sandbox| {
-            let arguments = [
-                "--disable-quic",
-                "--disable-component-update",
-                "--hide-scrollbars",
-                // Nothing but this machine; the other switches against traffic are headless_chrome's own.
-                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-            ];
-            Browser::new(LaunchOptions {
-                path: Some(executable.to_owned()),
-                user_data_dir: Some(profile.clone()),
-                // It leaves files there when it is killed.
-                process_envs: Some(HashMap::from([("TMPDIR".to_owned(), profile.display().to_string())])),
-                port: Some(0),
-                sandbox,
-                args: arguments.iter().map(OsStr::new).collect(),
-                window_size: Some((1280, 900)),
-                idle_browser_timeout: BROWSER_TIMEOUT,
-                ..LaunchOptions::default()
-            })
-        };
-        // Root has no sandbox, nor has a container as a rule. It sees no page but ours.
-        let browser = match rustix::process::geteuid().is_root() {
-            true => launch(false),
-            false => launch(true).or_else(|_| launch(false)),
-        };
-        let browser =
-            browser.unwrap_or_else(|error| panic!("{} does not start: {error}", executable.display()));
-        Chromium { browser: Some(browser), profile }
-    }
-
-    fn new_tab(&self) -> Arc<Tab> {
-        let browser = self.browser.as_ref().expect("is there until it is dropped");
-        let tab = browser.new_tab_with_options(CreateTarget {
-            url: "about:blank".to_owned(),
-            // A tab behind another one is not drawn, and cannot be clicked.
-            new_window: Some(true),
-            left: None,
-            top: None,
-            width: None,
-            height: None,
-            window_state: None,
-            browser_context_id: None,
-            enable_begin_frame_control: None,
-            background: None,
-            for_tab: None,
-            hidden: None,
-        });
-        tab.expect("opens a tab")
-    }
-}
-
-impl Drop for Chromium {
-    fn drop(&mut self) {
-        drop(self.browser.take());
-        // Its processes write to the profile until the last of them has ended. No reason to fail a test.
-        let deadline = Instant::now() + DEADLINE;
-        while self.profile.exists() && fs::remove_dir_all(&self.profile).is_err() && Instant::now() < deadline
-        {
-            thread::park_timeout(Duration::from_millis(10));
-        }
-    }
-}
-
-/// `CHROME`, or the first of Chromium's names in `PATH`.
-fn executable() -> PathBuf {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let names = ["chromium", "chromium-browser", "google-chrome"];
-    let mut candidates = names.iter().flat_map(|name| env::split_paths(&path).map(move |dir| dir.join(name)));
-    let found = env::var_os("CHROME").map(PathBuf::from).or_else(|| candidates.find(|path| path.is_file()));
-    found.expect(
-        "the page's tests need a browser: `apt-get install chromium`, or set CHROME to the path of one",
-    )
 }

@@ -78,9 +78,13 @@ pub struct Options {
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Logging::Info)]
     pub logging: Logging,
 
-    /// Serve an echo at /echo?Id=NAME, obey `sleep 2000`, `spin 2000` (ms) and `panic`, on loopback
+    /// Show the threads at /lab, echo at /echo?Id=NAME, obey `sleep 2000`, `spin 2000` (ms), `panic`; on loopback
     #[arg(long)]
     pub lab: bool,
+
+    /// In the lab, a server to show beside this one, see src/lab/beside.rs; may be repeated
+    #[arg(long, value_name = "JSON", requires = "lab")]
+    pub beside: Vec<String>,
 
     /// In the lab, pad each push with spaces to this size
     #[arg(long, value_name = "SIZE", default_value = "1B", hide_default_value = true, value_parser = size, requires = "lab")]

@@ -1,4 +1,70 @@
-//! What only the lesson needs. Nothing here is reachable without `--lab`.
+//! What only the lesson needs: the page `/lab`, which shows the threads at work, and what breaks them.
+//! Nothing here is reachable without `--lab`.
+//!
+//! Everything on the page has happened. The framework tells an [`Observer`](crate::Observer) what its
+//! threads do; [`recorder`] puts that into a bounded channel, [`events`] (the thread `lab-events`) sends it
+//! to the watchers, [`numbers`] reads `/proc`. The clients that are broken are real ones: [`crowd`] (the
+//! thread `lab-crowd`) connects them over the loopback and speaks for them, [`deaf`] (`lab-deaf`) is one
+//! that does not read. The servers to compare with are processes of their own, see [`beside`].
+//!
+//! While nobody watches, both threads are blocked, and an event costs its thread one relaxed load.
+//!
+//! # Routes
+//!
+//! | route | what it is |
+//! |---|---|
+//! | `/lab`, `/lab/FILE` | the page and what it needs |
+//! | `/lab/events?Id=NAME` | a WebSocket: what happens, as it happens; and orders |
+//! | `/echo?Id=NAME` | every message back |
+//!
+//! # From the server: JSON
+//!
+//! Each message is an object with one of these keys. `t` is milliseconds since the lab began. A thread is
+//! called by its name, `client-7`; a client by its number, `7`.
+//!
+//! | key | when | value |
+//! |---|---|---|
+//! | `hello` | first | `t`, `you` (this watcher's client number), `interval` (ms between pushes), `delivery`, `clients` (`[[number, name], ...]` of those who are there), `beside` (see [`beside`]), `crowd` (as below) |
+//! | `events` | at most 20 times a second | `t`; `list`, in order for each thread; `dropped`, how many events were lost in all |
+//! | `numbers` | once a second | `t`, `clients`, `pushes`, and of this process and of each one beside, as `here` and `beside.NAME`: `threads`, `resident` and `stacks` (KiB), and what only grows: `cpu` (ms), `voluntary`, `involuntary` |
+//! | `crowd` | when it has changed | how many clients the lab itself has at each place, and the `names` of those here |
+//! | `note` | when an order could not be carried out | a sentence |
+//!
+//! An event has `t`, `thread`, `is`, and mostly `client`:
+//!
+//! | `is` | besides | what happened |
+//! |---|---|---|
+//! | `accepted` | | `listener` has a new client |
+//! | `opened` | `target` | the 101 is written |
+//! | `begins`, `ends` | `method`; `panicked` | a handler's method |
+//! | `reads`, `wakes` | | the client's thread blocks in `read`; it has something, or the end |
+//! | `waits` | | it does not read until its client has taken some of its backlog |
+//! | `push` | `to` (ms), `wrote`, `queued` (client numbers), `frames` | a thread wrote to these clients' sockets itself, and left frames to the writers of those |
+//! | `pump`, `pumped` | | a pump (or writer) has started; it has ended |
+//! | `slow` | `backlog` | disconnected for its backlog |
+//! | `closed` | `code` | the WebSocket is over |
+//! | `gone` | | so is the thread |
+//!
+//! # To the server: text
+//!
+//! | order | what happens |
+//! |---|---|
+//! | `say NAME TEXT` | the lab's client NAME sends `sleep 3000`, `spin 3000` or `panic` |
+//! | `come PLACE N` | N more clients of the lab, `here` or at a server beside |
+//! | `leave PLACE` | they all leave at once |
+//! | `deaf` | a client comes that asks for echoes and never reads one |
 
+pub mod batch;
+pub mod beside;
 pub mod commands;
+pub mod crowd;
+pub mod deaf;
 pub mod echo;
+pub mod events;
+pub mod lanes;
+pub mod numbers;
+pub mod orders;
+pub mod page;
+pub mod recorder;
+pub mod setup;
+pub mod watch;

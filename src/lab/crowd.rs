@@ -1,0 +1,252 @@
+//! The thread `lab-crowd`: clients that the lab itself has, here and at the servers beside.
+//!
+//! They are as cheap as clients can be, since this thread is not what is to be watched: a socket each, and
+//! nothing is parsed. Once a second what has come in is thrown away, and a tenth of them send a Pong, so
+//! that no server has to ask whether they are there. Blocks in a channel; while there are no clients, until
+//! somebody orders some.
+
+use std::io;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::net::TcpStream;
+use std::time::Duration;
+use std::time::Instant;
+
+use crossbeam_channel::Receiver;
+use crossbeam_channel::RecvTimeoutError;
+use crossbeam_channel::Sender;
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+use rustix::net::SendFlags;
+use serde_json::Value;
+use serde_json::json;
+
+use crate::lab::beside::HERE;
+use crate::lab::deaf::Deaf;
+use crate::lab::events::Change;
+use crate::lab::orders::Order;
+
+/// From one reading of what has come in to the next.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Each client sends a Pong once in so many sweeps: well within any server's ping interval, 20 s here.
+const BEATS: usize = 10;
+/// How long a connection may take; longer only where a server's queue is full.
+const CONNECT: Duration = Duration::from_secs(2);
+/// Most clients at one place, and most that do not read.
+const MOST: usize = 2000;
+const MOST_DEAF: usize = 4;
+/// Most names that a watcher is told.
+const MOST_NAMES: usize = 300;
+/// The first ones have names that are easy to talk about.
+const NAMES: [&str; 8] = ["ann", "bob", "cleo", "dan", "eve", "fay", "gus", "hal"];
+
+/// A Pong and a Close with 1001, with a mask of zeros (RFC 6455, section 5.3), which changes nothing.
+const PONG: [u8; 6] = [0x8a, 0x80, 0, 0, 0, 0];
+const CLOSE: [u8; 8] = [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9];
+
+/// All clients of the lab.
+pub struct Crowd {
+    places: Vec<Place>,
+    deaf: Vec<Deaf>,
+    orders: Receiver<Order>,
+    changes: Sender<Change>,
+    sweeps: usize,
+}
+
+struct Place {
+    name: String,
+    address: SocketAddr,
+    clients: Vec<Client>,
+    /// Those that have sent their Close.
+    leaving: Vec<Client>,
+    /// Clients that ever came.
+    came: usize,
+}
+
+struct Client {
+    name: String,
+    stream: TcpStream,
+    /// Before its server has answered, a frame may be junk behind a request.
+    answered: bool,
+}
+
+impl Crowd {
+    /// Nobody yet, at this server and at those of these names.
+    pub fn new(
+        here: SocketAddr,
+        beside: impl IntoIterator<Item = (String, SocketAddr)>,
+        orders: Receiver<Order>,
+        changes: Sender<Change>,
+    ) -> Crowd {
+        let here = std::iter::once((HERE.to_owned(), here));
+        let places = here.chain(beside).map(|(name, address)| Place::new(name, address)).collect();
+        Crowd { places, deaf: Vec::new(), orders, changes, sweeps: 0 }
+    }
+
+    /// Obeys until it is told to stop; then all clients are gone.
+    pub fn run(mut self) {
+        let mut next = Instant::now();
+        loop {
+            let order = match self.is_empty() {
+                true => self.orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                false => self.orders.recv_deadline(next),
+            };
+            match order {
+                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(order) => {
+                    let obeyed = self.obey(order);
+                    self.tell(Change::Crowd(self.to_json()));
+                    obeyed.unwrap_or_else(|what| self.tell(Change::Note(what)));
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    self.sweep();
+                    next = Instant::now() + SWEEP;
+                }
+            }
+        }
+        self.deaf.drain(..).for_each(Deaf::end);
+    }
+
+    /// Nobody listens any more when the lab ends, and that is all right.
+    fn tell(&self, change: Change) {
+        let _ = self.changes.send(change);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.deaf.is_empty()
+            && self.places.iter().all(|place| place.clients.is_empty() && place.leaving.is_empty())
+    }
+
+    fn obey(&mut self, order: Order) -> Result<(), String> {
+        match order {
+            Order::Say(name, text) => self.places[0].say(&name, &text),
+            Order::Come(place, clients) => self.place(&place)?.come(clients),
+            Order::Leave(place) => {
+                self.place(&place)?.leave();
+                Ok(())
+            }
+            Order::Deaf => self.deafen(),
+            Order::Stop => Ok(()),
+        }
+    }
+
+    fn place(&mut self, name: &str) -> Result<&mut Place, String> {
+        let found = self.places.iter_mut().find(|place| place.name == name);
+        found.ok_or_else(|| format!("there is no server {name:?} here"))
+    }
+
+    fn deafen(&mut self) -> Result<(), String> {
+        self.deaf.retain(|deaf| !deaf.is_over());
+        if self.deaf.len() >= MOST_DEAF {
+            return Err(format!("{MOST_DEAF} clients that do not read are enough at a time"));
+        }
+        let here = &mut self.places[0];
+        here.came += 1;
+        let deaf = Deaf::start(here.address, here.came).map_err(|error| here.failed(&error))?;
+        self.deaf.push(deaf);
+        Ok(())
+    }
+
+    fn sweep(&mut self) {
+        self.sweeps += 1;
+        self.deaf.retain(|deaf| !deaf.is_over());
+        let mut scrap = vec![0; 64 << 10];
+        let before = self.to_json();
+        for place in &mut self.places {
+            place.leaving.retain_mut(|client| client.is_there(&mut scrap));
+            let mut number = self.sweeps;
+            place.clients.retain_mut(|client| {
+                number += 1;
+                let beats = number.is_multiple_of(BEATS);
+                client.is_there(&mut scrap) && (!beats || !client.answered || client.send(&PONG))
+            });
+        }
+        let now = self.to_json();
+        if now != before {
+            self.tell(Change::Crowd(now));
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        let places: serde_json::Map<_, _> =
+            self.places.iter().map(|place| (place.name.clone(), json!(place.clients.len()))).collect();
+        let names: Vec<_> =
+            self.places[0].clients.iter().take(MOST_NAMES).map(|client| &client.name).collect();
+        json!({ "places": places, "names": names, "deaf": self.deaf.len() })
+    }
+}
+
+impl Place {
+    fn new(name: String, address: SocketAddr) -> Place {
+        Place { name, address, clients: Vec::new(), leaving: Vec::new(), came: 0 }
+    }
+
+    fn failed(&self, error: &io::Error) -> String {
+        format!("cannot connect to {} at {}: {error}", self.name, self.address)
+    }
+
+    /// They ask, and do not wait for the answer: what comes in is swept up later.
+    fn come(&mut self, clients: usize) -> Result<(), String> {
+        for _ in 0..clients {
+            if self.clients.len() >= MOST {
+                return Err(format!("{MOST} of the lab's clients are enough for {}", self.name));
+            }
+            let name = match NAMES.get(self.came) {
+                Some(name) => (*name).to_owned(),
+                None => format!("crowd-{}", self.came + 1),
+            };
+            self.came += 1;
+            let stream = connect(self.address, "/websocket", &name).map_err(|error| self.failed(&error))?;
+            self.clients.push(Client { name, stream, answered: false });
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self) {
+        self.leaving.extend(self.clients.drain(..).filter(|client| client.send(&CLOSE)));
+    }
+
+    fn say(&self, name: &str, text: &str) -> Result<(), String> {
+        let client = self.clients.iter().find(|client| client.name == name);
+        let client = client.ok_or_else(|| format!("the lab has no client {name:?} any more"))?;
+        let mut frame = vec![0x81, 0x80 | text.len() as u8, 0, 0, 0, 0];
+        frame.extend_from_slice(text.as_bytes());
+        if client.send(&frame) { Ok(()) } else { Err(format!("{name} could not say it")) }
+    }
+}
+
+impl Client {
+    /// Throws away what has come in. False at the end of it.
+    fn is_there(&mut self, scrap: &mut [u8]) -> bool {
+        loop {
+            match rustix::net::recv(&self.stream, &mut *scrap, RecvFlags::DONTWAIT) {
+                Ok((0, _)) => return false,
+                Ok((received, _)) => {
+                    self.answered = true;
+                    if received < scrap.len() {
+                        return true;
+                    }
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => return error == Errno::AGAIN,
+            }
+        }
+    }
+
+    /// The frames are so small that they go out whole or not at all.
+    fn send(&self, frame: &[u8]) -> bool {
+        rustix::net::send(&self.stream, frame, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) == Ok(frame.len())
+    }
+}
+
+/// Connects and asks for a WebSocket.
+pub(crate) fn connect(address: SocketAddr, path: &str, name: &str) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect_timeout(&address, CONNECT)?;
+    stream.set_nodelay(true)?;
+    let request = format!(
+        "GET {path}?Id={name} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes())?;
+    Ok(stream)
+}

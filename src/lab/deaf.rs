@@ -1,0 +1,61 @@
+//! The thread `lab-deaf`: a client that asks for echoes and never reads one. A browser cannot do that.
+//!
+//! Blocks in `write`, once everything between it and its echoes is full: the server's socket, then the
+//! backlog, then its own socket. It ends when the server has had enough of it.
+
+use std::io;
+use std::io::Write;
+use std::net::Shutdown;
+use std::net::SocketAddr;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::thread;
+use std::thread::JoinHandle;
+
+use crate::lab::crowd;
+
+/// Bytes in each of its messages: so many that a few of them fill everything, and that what the server does
+/// meanwhile can still be told one by one.
+const MESSAGE: u64 = 256 << 10;
+/// Bytes that its kernel may hold for it, so that it is not long until they are full.
+const RECEIVES: usize = 16 << 10;
+
+/// Such a client.
+pub struct Deaf {
+    stream: Arc<TcpStream>,
+    thread: JoinHandle<()>,
+}
+
+impl Deaf {
+    /// Connects it, as `deaf-NUMBER`.
+    ///
+    /// # Errors
+    /// If it cannot connect, or the system has no thread for it.
+    pub fn start(address: SocketAddr, number: usize) -> io::Result<Deaf> {
+        let stream = Arc::new(crowd::connect(address, "/echo", &format!("deaf-{number}"))?);
+        rustix::net::sockopt::set_socket_recv_buffer_size(&stream, RECEIVES)?;
+        let own = stream.clone();
+        let thread = thread::Builder::new().name("lab-deaf".to_owned()).spawn(move || run(&own))?;
+        Ok(Deaf { stream, thread })
+    }
+
+    /// Whether it has been disconnected.
+    pub fn is_over(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Disconnects it, and joins its thread.
+    pub fn end(self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
+        // If it panicked, that has been reported.
+        let _ = self.thread.join();
+    }
+}
+
+fn run(mut stream: &TcpStream) {
+    // A length of 8 bytes, and a mask of zeros (RFC 6455, section 5.2).
+    let mut message = vec![0x82, 0x80 | 127];
+    message.extend_from_slice(&MESSAGE.to_be_bytes());
+    message.resize(message.len() + 4 + MESSAGE as usize, 0);
+    while stream.write_all(&message).is_ok() {}
+}

@@ -1,0 +1,191 @@
+//! The thread `lab-events`: tells the watchers what happens, 20 times a second, and the numbers once.
+//!
+//! Blocks in a channel: while nobody watches, until somebody does.
+
+use std::time::Duration;
+use std::time::Instant;
+
+use crossbeam_channel::Receiver;
+use crossbeam_channel::RecvTimeoutError;
+use serde_json::Map;
+use serde_json::Value;
+use serde_json::json;
+
+use crate::Connection;
+use crate::Event;
+use crate::Message;
+use crate::Meter;
+use crate::broadcast;
+use crate::lab::batch;
+use crate::lab::beside::HERE;
+use crate::lab::numbers::Process;
+use crate::lab::recorder::Recorder;
+use crate::lab::recorder::Seen;
+
+/// From one batch of events to the next.
+const BATCH: Duration = Duration::from_millis(50);
+/// From one set of numbers to the next.
+const NUMBERS: Duration = Duration::from_secs(1);
+/// A watcher with so many bytes waiting for it gets no events until it has taken some. A quarter of the
+/// backlog at which it is disconnected by default, so that a full batch fits above it.
+const BEHIND: u64 = 256 << 10;
+
+/// What `lab-events` has to know of.
+pub enum Change {
+    /// Somebody begins to watch.
+    Comes(Connection),
+    /// Somebody has left.
+    Leaves(Connection),
+    /// The lab's own clients are others now.
+    Crowd(Value),
+    /// A sentence for all who watch.
+    Note(String),
+    /// The lab ends.
+    Stop,
+}
+
+/// The sources of what a watcher is told.
+pub struct Events {
+    /// When the lab began.
+    pub began: Instant,
+    /// What the threads do.
+    pub recorder: Recorder,
+    /// Who comes and goes.
+    pub changes: Receiver<Change>,
+    /// What the server counts.
+    pub meter: Meter,
+    /// This process, and those beside.
+    pub processes: Vec<(String, Process)>,
+    /// What a new watcher is told first, but for what changes.
+    pub hello: Value,
+    /// The numbers and names of the clients that are there.
+    pub clients: Box<dyn Fn() -> Vec<(u64, String)> + Send>,
+    /// Of `lab-crowd`, as it told last.
+    pub crowd: Value,
+    /// Who watches now.
+    pub watchers: Vec<Connection>,
+}
+
+impl Events {
+    /// Runs until it is told to stop.
+    pub fn run(mut self) {
+        while let Ok(change) = self.changes.recv() {
+            if !self.take(change) || (!self.watchers.is_empty() && !self.watch()) {
+                return;
+            }
+        }
+    }
+
+    /// While somebody watches. False if the lab ends.
+    fn watch(&mut self) -> bool {
+        let (mut batch, mut numbers) = (Instant::now(), Instant::now());
+        let mut goes_on = true;
+        while goes_on && !self.watchers.is_empty() {
+            goes_on = match self.changes.recv_deadline(batch) {
+                Ok(change) => self.take(change),
+                Err(RecvTimeoutError::Disconnected) => false,
+                Err(RecvTimeoutError::Timeout) => {
+                    let now = Instant::now();
+                    self.send_events();
+                    batch = now + BATCH;
+                    if now >= numbers {
+                        numbers = now + NUMBERS;
+                        self.send_numbers();
+                    }
+                    true
+                }
+            };
+        }
+        self.recorder.observer.watch(false);
+        self.recorder.seen.try_iter().for_each(drop);
+        goes_on
+    }
+
+    /// False if the lab ends.
+    fn take(&mut self, change: Change) -> bool {
+        match change {
+            Change::Comes(watcher) => {
+                // Before the list of clients is made: who comes meanwhile is told twice, and not missed.
+                self.recorder.observer.watch(true);
+                let hello = json!({ "hello": self.hello_to(&watcher) });
+                send([&watcher], &hello);
+                self.watchers.push(watcher);
+            }
+            Change::Leaves(watcher) => self.watchers.retain(|other| *other != watcher),
+            Change::Crowd(crowd) => {
+                self.crowd = crowd;
+                self.tell(&json!({ "crowd": self.crowd }));
+            }
+            Change::Note(note) => self.tell(&json!({ "note": note })),
+            Change::Stop => return false,
+        }
+        true
+    }
+
+    fn hello_to(&self, watcher: &Connection) -> Value {
+        let mut hello = self.hello.clone();
+        hello["t"] = json!(self.now());
+        hello["you"] = json!(watcher.id());
+        hello["clients"] = json!((self.clients)());
+        hello["crowd"] = self.crowd.clone();
+        hello
+    }
+
+    fn send_events(&self) {
+        // No more than there are now, or the batch might never be done.
+        let seen = self.recorder.seen.try_iter().take(self.recorder.seen.len());
+        let list = batch::encode(seen.filter(|seen| !self.is_a_batch(seen)), self.began);
+        if list.is_empty() {
+            return;
+        }
+        let (behind, ready): (Vec<_>, Vec<_>) =
+            self.watchers.iter().partition(|watcher| watcher.backlog() > BEHIND);
+        if !behind.is_empty() {
+            self.recorder.lose(list.len());
+        }
+        let dropped = self.recorder.dropped();
+        send(ready, &json!({ "events": { "t": self.now(), "list": list, "dropped": dropped } }));
+    }
+
+    /// Whether a pump or a writer has sent a batch on: a batch that tells of it would be followed by another.
+    fn is_a_batch(&self, seen: &Seen) -> bool {
+        matches!(seen.event, Event::Wrote | Event::Queued)
+            && self.watchers.iter().any(|watcher| watcher.id() == seen.client)
+    }
+
+    fn send_numbers(&mut self) {
+        let mut beside = Map::new();
+        let mut here = Value::Null;
+        for (name, process) in &mut self.processes {
+            let numbers = process.read();
+            if name == HERE {
+                here = numbers;
+            } else {
+                beside.insert(name.clone(), numbers);
+            }
+        }
+        let stats = self.meter.stats();
+        let numbers = json!({
+            "t": self.now(),
+            "clients": stats.clients,
+            "pushes": stats.pushes,
+            "here": here,
+            "beside": beside,
+        });
+        self.tell(&json!({ "numbers": numbers }));
+    }
+
+    fn tell(&self, message: &Value) {
+        send(&self.watchers, message);
+    }
+
+    fn now(&self) -> f64 {
+        batch::millis(self.began, Instant::now())
+    }
+}
+
+/// Those who have left meanwhile need not hear it.
+fn send<'a>(watchers: impl IntoIterator<Item = &'a Connection>, message: &Value) {
+    let sent = Message::json(message).and_then(|message| broadcast(watchers, message));
+    sent.map(drop).unwrap_or_else(|error| log::error!("the lab's watchers miss something: {error}"));
+}

@@ -1,0 +1,118 @@
+//! What happened, on its way to `lab-events`: a bounded channel. Any thread writes, and never waits.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use crossbeam_channel::Receiver;
+
+use crate::Event;
+use crate::Observer;
+use crate::lab::lanes::Lane;
+
+/// Events that may be on their way. `lab-events` takes them 20 times a second, so this is some 60,000 a
+/// second of those that happen often; what is more is dropped and counted.
+const WAITING: usize = 4096;
+/// One in so many of them is kept for what happens seldom, such as a client's coming: a flood of messages
+/// must not hide it.
+const SELDOM: usize = 4;
+
+/// Something that a thread did.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// When.
+    pub at: Instant,
+    /// Which thread.
+    pub lane: Lane,
+    /// For which client.
+    pub client: u64,
+    /// What.
+    pub event: Event,
+}
+
+/// The end of the channel at which `lab-events` takes them out.
+#[derive(Clone)]
+pub struct Recorder {
+    /// Tells the framework whether to report.
+    pub observer: Observer,
+    /// What it reported.
+    pub seen: Receiver<Seen>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Default for Recorder {
+    fn default() -> Recorder {
+        Recorder::new()
+    }
+}
+
+impl Recorder {
+    /// Nothing yet.
+    pub fn new() -> Recorder {
+        Recorder::with_room(WAITING)
+    }
+
+    fn with_room(waiting: usize) -> Recorder {
+        let (sender, seen) = crossbeam_channel::bounded(waiting);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let lost = dropped.clone();
+        let observer = Observer::new(move |client, event| {
+            let lane = Lane::current();
+            // The batches themselves are frames that are written: reporting them would never end. Those that
+            // a pump or a writer sends on are left out by `lab-events`.
+            if lane == Lane::Lab {
+                return;
+            }
+            let full = happens_often(&event) && sender.len() >= waiting - waiting / SELDOM;
+            if full || sender.try_send(Seen { at: Instant::now(), lane, client, event }).is_err() {
+                lost.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        Recorder { observer, seen, dropped }
+    }
+
+    /// So many events were taken out, and then not told.
+    pub fn lose(&self, events: usize) {
+        self.dropped.fetch_add(events as u64, Ordering::Relaxed);
+    }
+
+    /// Events that found the channel full, or a watcher that was behind, so far.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// With each message, that is.
+fn happens_often(event: &Event) -> bool {
+    use Event::*;
+    matches!(event, HandlerBegins(_) | HandlerEnds { .. } | Reads | Wakes | Wrote | Queued)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::web::connection::tests::connection;
+
+    #[test]
+    fn what_does_not_fit_is_dropped_and_counted() {
+        let recorder = Recorder::with_room(4);
+        recorder.observer.watch(true);
+        for _ in 0..10 {
+            recorder.observer.report(1, Event::Reads);
+        }
+        assert_eq!((recorder.seen.len(), recorder.dropped()), (3, 7));
+        recorder.observer.report(1, Event::PumpBegins);
+        assert_eq!((recorder.seen.len(), recorder.dropped()), (4, 7), "what happens seldom has room left");
+        recorder.observer.report(1, Event::PumpEnds);
+        assert_eq!((recorder.seen.len(), recorder.dropped()), (4, 8));
+        recorder.seen.try_iter().for_each(drop);
+        recorder.observer.report(1, Event::Wakes);
+        assert_eq!((recorder.seen.len(), recorder.dropped()), (1, 8));
+    }
+
+    #[test]
+    fn a_server_that_knows_no_observer_reports_to_nobody() {
+        assert!(!connection().common().observer.is_watching());
+    }
+}

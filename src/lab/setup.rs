@@ -1,0 +1,139 @@
+//! [`Lab`]: its routes, before the server starts, and its threads, after.
+
+use std::io;
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::SocketAddr;
+use std::thread;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use std::time::Instant;
+
+use crossbeam_channel::Receiver;
+use crossbeam_channel::Sender;
+use serde_json::json;
+
+use crate::Application;
+use crate::Delivery;
+use crate::Meter;
+use crate::StaticFiles;
+use crate::lab::beside::Beside;
+use crate::lab::beside::HERE;
+use crate::lab::crowd::Crowd;
+use crate::lab::echo::EchoHandler;
+use crate::lab::events::Change;
+use crate::lab::events::Events;
+use crate::lab::numbers::Process;
+use crate::lab::orders::Order;
+use crate::lab::page::LabHandler;
+use crate::lab::recorder::Recorder;
+use crate::lab::watch::WatchHandler;
+
+/// What the lab shows of its surroundings.
+pub struct Setup {
+    /// From one push to the next.
+    pub interval: Duration,
+    /// Who writes what is pushed.
+    pub delivery: Delivery,
+    /// The pages, and where else they are than in the binary.
+    pub pages: StaticFiles,
+    /// The servers to compare with.
+    pub beside: Vec<Beside>,
+    /// The numbers and names of the clients that are there.
+    pub clients: Box<dyn Fn() -> Vec<(u64, String)> + Send>,
+}
+
+/// The lab, while the server does not run yet.
+pub struct Lab {
+    setup: Setup,
+    meter: Meter,
+    recorder: Recorder,
+    changes: (Sender<Change>, Receiver<Change>),
+    orders: (Sender<Order>, Receiver<Order>),
+}
+
+/// The lab's threads.
+pub struct Running {
+    events: JoinHandle<()>,
+    crowd: JoinHandle<()>,
+    changes: Sender<Change>,
+    orders: Sender<Order>,
+}
+
+impl Lab {
+    /// Adds the lab's routes to an application, and watches it.
+    pub fn new(setup: Setup, application: Application) -> (Lab, Application) {
+        let (recorder, changes, orders) =
+            (Recorder::new(), crossbeam_channel::unbounded(), crossbeam_channel::unbounded());
+        let (page, to_events, to_crowd) = (setup.pages.clone(), changes.0.clone(), orders.0.clone());
+        let application = application
+            .observer(recorder.observer.clone())
+            .page("/lab", move || LabHandler { pages: page.clone() })
+            .static_files("/lab/", setup.pages.clone())
+            .websocket("/lab/events", move || WatchHandler {
+                changes: to_events.clone(),
+                orders: to_crowd.clone(),
+            })
+            .websocket("/echo", || EchoHandler);
+        let meter = application.meter();
+        (Lab { setup, meter, recorder, changes, orders }, application)
+    }
+
+    /// Starts `lab-events` and `lab-crowd`, for a server at this address.
+    ///
+    /// # Errors
+    /// If the system has no thread for them.
+    pub fn start(self, address: SocketAddr) -> io::Result<Running> {
+        let Lab { setup, meter, recorder, changes, orders } = self;
+        let running = |beside: &Beside| Some((beside.name.clone(), beside.running?));
+        let beside: Vec<_> = setup.beside.iter().filter_map(running).collect();
+        let own = (HERE.to_owned(), Process::own());
+        let others = beside.iter().map(|(name, (_, pid))| (name.clone(), Process::other(*pid)));
+        let addresses = beside.iter().map(|(name, (address, _))| (name.clone(), *address));
+        let crowd = Crowd::new(reachable(address), addresses, orders.1, changes.0.clone());
+        let events = Events {
+            began: Instant::now(),
+            recorder,
+            changes: changes.1,
+            meter,
+            processes: std::iter::once(own).chain(others).collect(),
+            hello: json!({
+                "interval": setup.interval.as_millis() as u64,
+                "delivery": match setup.delivery { Delivery::Inline => "inline", Delivery::Handoff => "handoff" },
+                "beside": setup.beside.iter().map(Beside::to_json).collect::<Vec<_>>(),
+            }),
+            clients: setup.clients,
+            crowd: json!({ "places": { HERE: 0 }, "names": [], "deaf": 0 }),
+            watchers: Vec::new(),
+        };
+        Ok(Running {
+            events: start("lab-events", move || events.run())?,
+            crowd: start("lab-crowd", move || crowd.run())?,
+            changes: changes.0,
+            orders: orders.0,
+        })
+    }
+}
+
+impl Running {
+    /// Ends the lab's clients, and joins its threads.
+    pub fn stop(self) {
+        // A thread that has ended already has panicked, and that has been reported.
+        let _ = self.orders.send(Order::Stop);
+        let _ = self.crowd.join();
+        let _ = self.changes.send(Change::Stop);
+        let _ = self.events.join();
+    }
+}
+
+fn start(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).spawn(run)
+}
+
+/// The address at which a server that listens on all of them is reached from here.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+    address
+}

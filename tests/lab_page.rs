@@ -1,0 +1,299 @@
+//! The lab's page, in a real browser: what it shows has really happened.
+//!
+//! With `THREADCAST_SCREENSHOTS=DIR`, pictures of the page are written to `DIR` besides.
+
+#[path = "support/browser.rs"]
+mod browser;
+mod support;
+
+use std::env;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::net::TcpListener;
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
+
+use serde_json::json;
+use tungstenite::Message;
+use tungstenite::WebSocket;
+
+use browser::Page;
+use support::Program;
+use support::Raw;
+
+const LAB: &[&str] = &["--lab", "--interval", "250ms", "--logging", "none"];
+
+/// The page, with the six clients that come to an empty lab.
+fn open(program: &Program) -> Page {
+    let page = Page::open(program.addr(), "/lab");
+    page.wait_for("the lab's clients", "names.length === 6 && sortedLanes().length >= 8");
+    page
+}
+
+/// In the page's words: the lane of the client of this name.
+fn lane_of(name: &str) -> String {
+    format!("[...lanes.values()].find((l) => l.role === 'client' && clients.get(l.number) === '{name}')")
+}
+
+#[test]
+fn lanes_appear_for_clients_and_go_with_them() {
+    let program = Program::start(LAB);
+    let page = open(&program);
+    assert!(page.is("['listener', 'send'].every((thread) => lanes.has(thread))"));
+    let zoe = Raw::websocket(program.addr(), "/websocket?Id=zoe");
+    page.wait_for("its lane", &format!("rows.has({}?.thread)", lane_of("zoe")));
+    page.wait_for("a push to it", &format!("{}.marks.some((m) => m.kind === 'wrote')", lane_of("zoe")));
+    assert!(page.is(&format!("{}.segments.at(-1).kind === 'blocked'", lane_of("zoe"))));
+    drop(zoe);
+    page.wait_for("its end", &format!("{}?.gone > 0", lane_of("zoe")));
+    page.wait_for("its lane to go", &format!("!{}", lane_of("zoe")));
+    assert_eq!(page.text("dropped"), "");
+}
+
+#[test]
+fn a_sleeping_handler_is_running_for_its_time_and_the_others_go_on() {
+    let program = Program::start(LAB);
+    let page = open(&program);
+    page.eval("$('client').value = 'cleo', $('seconds').value = 2");
+    page.click("sleep");
+    let slept = "(lane) => lane.segments.find((s) => s.method === 'on_message' && s.to > 0)";
+    page.wait_for("its end", &format!("({slept})({})", lane_of("cleo")));
+    let took = page.eval(&format!("(({{ from, to }}) => to - from)(({slept})({}))", lane_of("cleo")));
+    let took = took.as_f64().expect("a time");
+    assert!((2000.0..4000.0).contains(&took), "{took} ms");
+    for name in ["cleo", "ann", "fay"] {
+        let pushed = page.eval(&format!(
+            "(({{ from, to }}) => {}.marks.filter((m) => m.kind === 'wrote' && m.from > from && m.from < to).length)\
+             (({slept})({}))",
+            lane_of(name),
+            lane_of("cleo")
+        ));
+        assert!(pushed.as_f64() >= Some(4.0), "{name} was pushed to {pushed} times");
+    }
+}
+
+#[test]
+fn a_handler_that_panics_ends_its_own_lane() {
+    let program = Program::start(LAB);
+    let page = open(&program);
+    page.eval("$('client').value = 'dan'");
+    page.click("panic");
+    page.wait_for("the end of its lane", &format!("{}?.gone > 0", lane_of("dan")));
+    page.wait_for("its name to go", "names.join() === 'ann,bob,cleo,eve,fay'");
+    assert!(page.is("sortedLanes().filter((l) => l.role === 'client' && l.gone === null).length >= 6"));
+}
+
+#[test]
+fn a_pump_appears_for_a_client_that_does_not_read_and_goes_with_it() {
+    let program = Program::start(LAB);
+    let page = open(&program);
+    page.click("deaf");
+    page.wait_for("its pump", "[...rows.keys()].some((thread) => thread.startsWith('pump-'))");
+    page.wait_for("its thread to wait", &format!("{}.segments.at(-1).kind === 'waiting'", lane_of("deaf-7")));
+    page.wait_for(
+        "its disconnect",
+        "[...lanes.values()].some((l) => l.role === 'pump' && l.gone && l.marks.some((m) => m.kind === 'slow'))",
+    );
+    let lived =
+        page.eval("(({ born, gone }) => gone - born)([...lanes.values()].find((l) => l.role === 'pump'))");
+    assert!((9_500.0..14_000.0).contains(&lived.as_f64().expect("a time")), "{lived} ms");
+    page.wait_for("its lane to go", "![...lanes.keys()].some((thread) => thread.startsWith('pump-'))");
+}
+
+#[test]
+fn above_200_lanes_it_says_what_it_leaves_out() {
+    let program = Program::start(LAB);
+    let page = open(&program);
+    page.click("more");
+    page.wait_for("more clients", "names.length === 106");
+    assert_eq!(page.text("left-out"), "");
+    page.click("more");
+    page.wait_for("still more", "shown.length === 200 && $('left-out').textContent.includes('not drawn')");
+    page.wait_for("the numbers", "+$('number-threads').textContent > 200");
+    page.click("leave");
+    page.wait_for("all to leave", "names.length === 0");
+    page.wait_for("room again", "$('left-out').textContent === '' && shown.length < 10");
+}
+
+#[test]
+fn a_pause_is_for_reading() {
+    let program = Program::start(LAB);
+    let page = open(&program);
+    page.wait_for("some pushes", "pushes.filter((p) => p.lane.thread === 'send').length > 4");
+    page.click("pause");
+    page.wait_for("the story", "$('story').children.length > 3 && !$('story-box').hidden");
+    assert!(page.text("story").contains("send wrote to"), "{}", page.text("story"));
+    assert!(page.text("window").starts_with("Paused"));
+    let before = page.eval("[pausedAt, geometry.to]");
+    let _zoe = Raw::websocket(program.addr(), "/websocket?Id=zoe");
+    page.wait_for("time to go on", &format!("!!{} && serverNow() > pausedAt + 1000", lane_of("zoe")));
+    assert_eq!(page.eval("[pausedAt, geometry.to]"), before);
+    page.click("pause");
+    page.wait_for("the present", "pausedAt === null && geometry.to > serverNow() - 1000");
+}
+
+#[test]
+fn lanes_are_explained_to_the_mouse_and_to_the_keyboard() {
+    let program = Program::start(LAB);
+    let page = open(&program);
+    page.wait_for("some pushes", "pushes.length > 4");
+    page.click("pause");
+    page.eval("$('lanes').focus()");
+    page.press("ArrowDown");
+    page.wait_for("a sentence", "$('spoken').textContent.startsWith('listener')");
+    page.press("ArrowDown");
+    page.wait_for("the next lane", "/^send (wrote|was|has)/.test($('spoken').textContent)");
+    page.press("ArrowLeft");
+    page.press("ArrowDown");
+    page.wait_for("a client", "$('spoken').textContent.includes('client-')");
+    assert!(page.is("$('explain').textContent === $('spoken').textContent"));
+    page.eval(
+        "(({ left, width, size }, row) => $('lanes').dispatchEvent(new PointerEvent('pointermove', \
+           { clientX: $('lanes').getBoundingClientRect().x + left + width * 0.37, \
+             clientY: $('lanes').getBoundingClientRect().y + (row + 0.5) * size })))(geometry, rows.get('listener'))",
+    );
+    page.wait_for("a sentence", "$('explain').textContent.includes('blocked in accept')");
+    page.press(" ");
+    page.wait_for("it to go on", "pausedAt === null");
+}
+
+#[test]
+fn a_loop_freezes_and_threads_do_not() {
+    let threads = Program::start(&["--lab", "--interval", "100ms", "--logging", "none"]);
+    let event_loop = start_loop(Duration::from_millis(100));
+    let beside = [
+        json!({ "name": "threads", "kind": "threads", "address": threads.addr(), "pid": threads.pid() }),
+        json!({ "name": "loop", "kind": "loop", "address": event_loop, "pid": std::process::id() }),
+        json!({ "name": "absent", "kind": "loop", "install": "make absent" }),
+    ];
+    let mut arguments = LAB.to_vec();
+    let beside = beside.map(|server| server.to_string());
+    beside.iter().for_each(|server| arguments.extend(["--beside", server]));
+    let program = Program::start(&arguments);
+    let page = open(&program);
+
+    let worst = |name: &str| format!("+document.querySelector('[data-name={name}]').dataset.worst");
+    page.wait_for("pushes from both", "columns.filter((c) => c.arrivals.length > 10).length === 2");
+    assert!(page.is(&format!("{} < 2000 && {} < 2000", worst("threads"), worst("loop"))));
+    page.click("all-sleep");
+    page.wait_for("the loop to freeze", &format!("{} >= 2800", worst("loop")));
+    page.wait_for("it to go on", "columns[1].arrivals.at(-1).gap < 500");
+    let gaps = page.eval(&format!("[{}, {}]", worst("threads"), worst("loop")));
+    assert!(gaps[0].as_f64() < Some(2000.0) && gaps[1].as_f64() < Some(6000.0), "{gaps}");
+    assert!(page.is("document.querySelector('[data-name=absent]').textContent.includes('make absent')"));
+    page.wait_for("their numbers", "columns[0].numbers.at(-1)?.threads > 4 && columns[1].numbers.length > 0");
+
+    page.eval("order('come threads 50')");
+    page.wait_for("clients beside", "columns[0].crowd === 50 && columns[0].numbers.at(-1).threads > 50");
+    page.eval("order('leave threads')");
+    page.wait_for("them to leave", "columns[0].crowd === 0");
+}
+
+/// A clock on one thread, which serves all its clients in turn, and obeys `sleep N` there.
+fn start_loop(interval: Duration) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
+    let addr = listener.local_addr().expect("an address");
+    listener.set_nonblocking(true).expect("does not block");
+    thread::spawn(move || {
+        let mut clients: Vec<WebSocket<TcpStream>> = Vec::new();
+        let mut next = Instant::now();
+        loop {
+            if let Ok((stream, _)) = listener.accept() {
+                stream.set_nonblocking(false).expect("blocks");
+                let client = tungstenite::accept(stream).expect("a handshake");
+                client.get_ref().set_nonblocking(true).expect("does not block");
+                clients.push(client);
+            }
+            clients.retain_mut(turn);
+            if Instant::now() >= next {
+                next = Instant::now() + interval;
+                for client in &mut clients {
+                    let _ = client.send(Message::text("2026-11-22 18:14:05.561472"));
+                }
+            }
+            thread::park_timeout(Duration::from_millis(5));
+        }
+    });
+    addr
+}
+
+/// False if the client has left.
+fn turn(client: &mut WebSocket<TcpStream>) -> bool {
+    match client.read() {
+        Ok(Message::Text(text)) => {
+            let millis = text.strip_prefix("sleep ").and_then(|millis| millis.parse().ok());
+            thread::sleep(Duration::from_millis(millis.unwrap_or(0)));
+            true
+        }
+        Ok(_) => true,
+        Err(tungstenite::Error::Io(error)) => error.kind() == ErrorKind::WouldBlock,
+        Err(_) => false,
+    }
+}
+
+#[test]
+fn nothing_is_wider_than_the_window_in_light_and_dark() {
+    let program = Program::start(LAB);
+    let page = open(&program);
+    let pictures = env::var_os("THREADCAST_SCREENSHOTS").map(PathBuf::from);
+    page.click("deaf");
+    page.wait_for("its pump", "[...rows.keys()].some((thread) => thread.startsWith('pump-'))");
+    page.eval("$('client').value = 'bob', $('seconds').value = 2");
+    page.click("sleep");
+    page.wait_for(
+        "its end",
+        &format!("{}.segments.some((s) => s.method === 'on_message' && s.to)", lane_of("bob")),
+    );
+    page.eval("document.activeElement.blur()");
+    for (name, scheme, width, height) in [
+        ("lab-light.png", "light", 1280, 900),
+        ("lab-dark.png", "dark", 1280, 900),
+        ("lab-narrow-light.png", "light", 390, 844),
+        ("", "dark", 390, 844),
+        ("", "light", 320, 640),
+    ] {
+        page.look(scheme, width, height);
+        page.wait_for("a drawing", &format!("geometry.width < {width} && geometry.to > serverNow() - 1000"));
+        page.assert_fits(width, scheme);
+        page.eval("scrollTo(0, 0)");
+        if let Some(directory) = pictures.as_deref().filter(|_| !name.is_empty()) {
+            page.take_picture(&directory.join(name));
+        }
+    }
+}
+
+#[test]
+fn the_browser_has_nothing_to_complain_about() {
+    let program = Program::start(LAB);
+    let page = open(&program);
+    for button in ["sleep", "deaf", "more", "pause", "pause", "leave"] {
+        page.click(button);
+    }
+    page.wait_for("all to leave", "names.length === 0");
+    assert!(page.is("performance.getEntriesByType('resource').every(({ name }) => name.startsWith(origin))"));
+    assert!(
+        page.is("[...document.querySelectorAll('input, select, button, a, [tabindex]')].every((stop) => \
+           stop.labels?.length || stop.textContent.trim() || stop.ariaLabel || stop.role)")
+    );
+    // Complaints come in order, so after this one there are no others under way.
+    page.eval("console.error('logged')");
+    page.wait_for_complaint("logged");
+    let complaints = page.complaints();
+    assert_eq!(complaints.len(), 1, "{complaints:#?}");
+}
+
+#[test]
+fn the_page_comes_back_by_itself_when_the_server_does() {
+    let program = Program::start(LAB);
+    let addr = program.addr();
+    let page = open(&program);
+    drop(program);
+    page.wait_for("the loss", "state === 'closed' && $('status').textContent.includes('lost')");
+    let (port, address) = (addr.port().to_string(), addr.ip().to_string());
+    let _program =
+        Program::spawn(Program::command().args(["--port", &port, "--address", &address]).args(LAB));
+    page.wait_for("a new connection", "state === 'open' && names.length === 6");
+}

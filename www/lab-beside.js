@@ -1,0 +1,224 @@
+// The servers beside this one: a column each, and a plot of their gaps.
+//
+// The page has two WebSockets to each: one that watches, and one whose handler is told to sleep or to spin.
+// All that is shown of the pushes was measured here, at the watching one.
+
+"use strict";
+
+const GAPS_MS = 30_000; // how much the plot shows, and over which the longest gap is taken
+const LATE_FACTOR = 2.5; // a gap so many times the usual one is a late one
+const COLUMN_MS = 100; // how often the figures in the columns change
+const AGAIN_MS = 2_000; // until a connection that was lost is tried again
+const PUSH_LINE = /^\d{4}-\d\d-\d\d (\d\d:\d\d:\d\d(\.\d\d)?)/;
+
+const columns = []; // { name, url, color, watch, trouble, arrivals, base, article, ... }
+
+function startBeside(servers) {
+  for (const column of columns) [column.watch, column.trouble].forEach((socket) => socket?.close());
+  columns.length = 0;
+  $("columns").replaceChildren();
+  $("no-beside").hidden = servers.length > 0;
+  $("beside-box").hidden = servers.length === 0;
+  servers.forEach((server, i) => {
+    const column = { ...server, number: i, arrivals: [], numbers: [], base: null, last: "–" };
+    column.article = makeColumn(column);
+    $("columns").append(column.article);
+    columns.push(column);
+    if (column.url) {
+      watch(column);
+      makeTrouble(column);
+    }
+  });
+}
+
+function makeColumn(column) {
+  const article = document.createElement("article");
+  article.className = column.url ? "column" : "column missing";
+  article.dataset.name = column.name;
+  article.style.setProperty("--own", `var(--column-${column.number % 6})`);
+  const add = (tag, className, text) => {
+    const element = document.createElement(tag);
+    if (className) element.className = className;
+    element.textContent = text;
+    article.append(element);
+    return element;
+  };
+  add("h3", "", column.name);
+  add("p", "kind", column.kind === "loop" ? "event loop" : "threads");
+  if (!column.url) {
+    const missing = add("p", "last", "Not installed here. This installs it: ");
+    const command = document.createElement("code");
+    command.textContent = column.install || "see tests/compare/README.md";
+    missing.append(command);
+    return article;
+  }
+  add("p", "last", "–");
+  add("p", "gap", "–");
+  const list = document.createElement("dl");
+  for (const [name, title] of COLUMN_NUMBERS) {
+    const row = document.createElement("div");
+    const term = document.createElement("dt");
+    const value = document.createElement("dd");
+    term.textContent = title;
+    value.dataset.number = name;
+    value.textContent = "–";
+    row.append(term, value);
+    list.append(row);
+  }
+  article.append(list);
+  return article;
+}
+
+function connectTo(column, role) {
+  const url = new URL(column.url);
+  url.searchParams.set("Id", `lab-${role}-${Math.random().toString(36).slice(2, 7)}`);
+  return new WebSocket(url);
+}
+
+function watch(column) {
+  const socket = connectTo(column, "watches");
+  column.watch = socket;
+  socket.onmessage = ({ data }) => {
+    const push = typeof data === "string" && data.match(PUSH_LINE);
+    if (!push) return;
+    const now = performance.now();
+    column.last = push[1];
+    const before = column.arrivals.at(-1);
+    column.arrivals.push({ at: now, gap: before ? now - before.at : null });
+    while (column.arrivals.length > 2 && column.arrivals[0].at < now - GAPS_MS) column.arrivals.shift();
+  };
+  socket.onclose = () => columns.includes(column) && column.watch === socket && setTimeout(watch, AGAIN_MS, column);
+}
+
+function makeTrouble(column) {
+  const socket = connectTo(column, "troubles");
+  column.trouble = socket;
+  socket.onclose = () => columns.includes(column) && column.trouble === socket && setTimeout(makeTrouble, AGAIN_MS, column);
+}
+
+// The same to the handler of one client on each.
+function troubleAll(text) {
+  const able = columns.filter((column) => column.trouble?.readyState === WebSocket.OPEN);
+  for (const column of able) column.trouble.send(text);
+  return able.length;
+}
+
+// ---------------------------------------------------------------------------- figures
+
+const COLUMN_NUMBERS = [
+  ["worst", "longest gap", (column) => duration(worstGap(column))],
+  ["clients", "the lab’s clients", (column) => column.crowd?.toLocaleString("en")],
+  ["threads", "threads", (column) => column.numbers.at(-1)?.threads.toLocaleString("en")],
+  ["memory", "memory", (column) => (column.numbers.length ? `${(memory(column) / MIB).toFixed(1)} MiB` : undefined)],
+  ["each", "for each client", (column) => perClient(column)],
+  ["cpu", "CPU", (column) => percent(columnRate(column, (n) => n.cpu))],
+  ["switches", "switches a second", (column) => whole(columnRate(column, (n) => n.voluntary + n.involuntary))],
+];
+
+const whole = (number) => (Number.isFinite(number) ? Math.round(number).toLocaleString("en") : undefined);
+const percent = (millis) => (Number.isFinite(millis) ? `${(millis / 10).toFixed(1)} %` : undefined);
+const columnRate = (column, value) => {
+  const now = column.numbers.at(-1);
+  return now && rate(now, earlier(column.numbers), value);
+};
+
+// Resident memory and kernel stacks, in KiB.
+const memory = (column) => column.numbers.at(-1).resident + column.numbers.at(-1).stacks;
+
+// What it has more than before the lab’s clients came.
+function perClient(column) {
+  if (!column.base || !column.crowd || !column.numbers.length) return undefined;
+  return `${((memory(column) - column.base) / column.crowd).toFixed(1)} KiB`;
+}
+
+// The longest gap of the last GAPS_MS, the present one included.
+function worstGap(column) {
+  const now = performance.now();
+  const gaps = column.arrivals.filter(({ at }) => at > now - GAPS_MS).map(({ gap }) => gap ?? 0);
+  return Math.max(0, ...gaps, present(column, now));
+}
+
+const present = (column, now) => (column.arrivals.length ? now - column.arrivals.at(-1).at : 0);
+
+function usualGap(column) {
+  const gaps = column.arrivals.map(({ gap }) => gap ?? 0).filter(Boolean).sort((a, b) => a - b);
+  return gaps[gaps.length >> 1] ?? 1_000;
+}
+
+function showBesideNumbers(t, all) {
+  for (const column of columns) {
+    const numbers = all[column.name];
+    if (!numbers) {
+      column.numbers.length = 0; // its process has ended
+      continue;
+    }
+    column.numbers.push({ t, ...numbers });
+    if (column.numbers.length > SAMPLES) column.numbers.shift();
+    // The least, since clients come before they are told of, and memory goes after them, if at all.
+    if (!column.crowd) column.base = Math.min(column.base ?? Infinity, memory(column));
+  }
+}
+
+function showCrowds(places) {
+  for (const column of columns) column.crowd = places[column.name] ?? 0;
+}
+
+let columnsShown = 0;
+
+function showColumns(now) {
+  if (now - columnsShown < COLUMN_MS) return;
+  columnsShown = now;
+  for (const column of columns) {
+    if (!column.url) continue;
+    const gap = present(column, now);
+    const find = (selector) => column.article.querySelector(selector);
+    column.article.dataset.worst = Math.round(worstGap(column));
+    column.article.dataset.late = gap > LATE_FACTOR * usualGap(column);
+    find(".last").textContent = column.watch.readyState === WebSocket.OPEN ? column.last : "not connected";
+    find(".gap").textContent = `${(gap / 1_000).toFixed(1)} s`;
+    for (const [name, , value] of COLUMN_NUMBERS) find(`[data-number="${name}"]`).textContent = value(column) ?? "–";
+  }
+}
+
+// ---------------------------------------------------------------------------- the plot
+
+// Each server’s gap as it grows and falls back to 0.
+function drawGaps() {
+  const now = performance.now();
+  showColumns(now);
+  if (columns.length === 0 || $("beside-box").hidden) return;
+  const height = 176;
+  const { context, width } = fit($("gaps"), height);
+  const top = Math.min(GAPS_MS, Math.max(1_000, ...columns.map(worstGap))) * 1.1;
+  const [left, right, bottom] = [40, width - 8, height - 20];
+  const px = (at) => right - ((now - at) / GAPS_MS) * (right - left);
+  const py = (gap) => bottom - (gap / top) * (bottom - 8);
+  context.font = "12px sans-serif";
+  context.textAlign = "right";
+  context.textBaseline = "middle";
+  const step = [1_000, 2_000, 5_000].find((each) => top / each <= 5.5) ?? 10_000;
+  for (let gap = 0; gap <= top; gap += step) {
+    context.fillStyle = colors.rule;
+    context.fillRect(left, py(gap), right - left, 1);
+    context.fillStyle = colors.quiet;
+    context.fillText(`${gap / 1_000} s`, left - 8, py(gap));
+  }
+  columns.forEach((column, i) => {
+    context.strokeStyle = colors.columns[i % 6];
+    context.lineWidth = 1.75;
+    context.setLineDash(i % 2 ? [5, 3] : []);
+    context.beginPath();
+    for (const { at, gap } of column.arrivals) {
+      if (gap !== null && at > now - GAPS_MS) {
+        context.moveTo(Math.max(left, px(at - gap)), py(0));
+        context.lineTo(px(at), py(gap));
+        context.lineTo(px(at), py(0));
+      }
+    }
+    const gap = Math.min(GAPS_MS, present(column, now));
+    context.moveTo(Math.max(left, px(now - gap)), py(0));
+    context.lineTo(px(now), py(gap));
+    context.stroke();
+  });
+  context.setLineDash([]);
+}

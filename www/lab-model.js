@@ -1,0 +1,171 @@
+// What has happened, as lanes: one for each thread, with what it did and when.
+//
+// The server tells events (see src/lab/mod.rs); apply() puts them into lanes. Times are the server's, in
+// milliseconds since the lab began. Nothing here draws, and nothing here knows of sockets.
+
+"use strict";
+
+const WINDOW_MS = 8_000; // how much the lanes show
+const FROZEN_MS = 5_000; // how much of it when they are paused
+const KEEP_MS = 20_000; // how long anything is remembered; must be more than WINDOW_MS
+const MOST_LANES = 200; // drawn; the others are counted
+
+const lanes = new Map(); // a thread's name: its lane
+const clients = new Map(); // a client's number: its name
+let pushes = []; // every push, the newest last: what the fans are drawn from
+let offset = null; // performance.now() minus the server’s time: the smallest seen, so the least delayed
+let pausedAt = null; // the server’s time at the right edge of the lanes, while they are paused
+
+function synchronise(t) {
+  const now = performance.now() - t;
+  offset = offset === null ? now : Math.min(offset, now);
+}
+
+const serverNow = () => performance.now() - (offset ?? performance.now());
+
+const role = (thread) => thread.replace(/-\d+$/, "");
+
+// What a lane does when nothing is known of it.
+const BASE = { client: "blocked", pump: "pumping", writer: "blocked", send: "blocked", listener: "blocked" };
+
+function lane(thread, at) {
+  let found = lanes.get(thread);
+  if (!found) {
+    const number = Number(thread.match(/-(\d+)$/)?.[1] ?? 1);
+    found = { thread, role: role(thread), number, born: at, gone: null, segments: [], marks: [] };
+    found.segments.push({ from: at, to: null, kind: BASE[found.role] ?? "blocked", lane: found });
+    lanes.set(thread, found);
+  }
+  return found;
+}
+
+// The lane goes on with something else from here.
+function turn(which, at, kind, more = {}) {
+  const current = which.segments.at(-1);
+  if (current && current.to === null) current.to = at;
+  which.segments.push({ from: at, to: null, kind, lane: which, ...more });
+}
+
+function mark(which, at, kind, more = {}) {
+  which.marks.push({ from: at, to: at, kind, lane: which, ...more });
+}
+
+// Those who were there before the page.
+function greet(t, list) {
+  for (const thread of ["listener", "send"]) lane(thread, t - WINDOW_MS);
+  for (const [number, name] of list) {
+    clients.set(number, name);
+    lane(`client-${number}`, t - WINDOW_MS);
+  }
+}
+
+const HANDLERS = {
+  accepted(event) {
+    mark(lane(event.thread, event.t), event.t, "accepted", { client: event.client });
+    const own = lane(`client-${event.client}`, event.t);
+    own.segments = [{ from: event.t, to: null, kind: "running", lane: own }];
+  },
+  opened(event) {
+    const query = event.target.split("?")[1] ?? "";
+    const name = new URLSearchParams(query).getAll("Id").at(-1);
+    if (name) clients.set(event.client, name);
+    mark(lane(event.thread, event.t), event.t, "opened", { target: event.target });
+  },
+  begins(event) {
+    turn(lane(event.thread, event.t), event.t, "handler", { method: event.method });
+  },
+  ends(event) {
+    const own = lane(event.thread, event.t);
+    own.segments.at(-1).panicked = event.panicked;
+    if (event.panicked) mark(own, event.t, "panicked", { method: event.method });
+    turn(own, event.t, "running");
+  },
+  reads(event) {
+    turn(lane(event.thread, event.t), event.t, "blocked");
+  },
+  wakes(event) {
+    turn(lane(event.thread, event.t), event.t, "running");
+  },
+  waits(event) {
+    turn(lane(event.thread, event.t), event.t, "waiting");
+  },
+  push(event) {
+    const from = lane(event.thread, event.t);
+    const push = { from: event.t, to: event.to, kind: "push", lane: from, wrote: event.wrote, queued: event.queued, frames: event.frames };
+    from.marks.push(push);
+    pushes.push(push);
+    for (const client of event.wrote) markClient(client, event, "wrote");
+    for (const client of event.queued) markClient(client, event, "queued");
+  },
+  pump(event) {
+    const own = lane(event.thread, event.t);
+    own.born = event.t;
+    own.gone = null;
+    const kind = own.role === "pump" ? "pumping" : "blocked";
+    own.segments = [{ from: event.t, to: null, kind, lane: own }];
+  },
+  pumped(event) {
+    end(lane(event.thread, event.t), event.t);
+  },
+  slow(event) {
+    mark(lane(event.thread, event.t), event.t, "slow", { backlog: event.backlog, client: event.client });
+  },
+  closed(event) {
+    mark(lane(event.thread, event.t), event.t, "closed", { code: event.code });
+  },
+  gone(event) {
+    end(lane(`client-${event.client}`, event.t), event.t);
+  },
+};
+
+// A push shows on the client's own lane too, unless it is the client's own thread that wrote.
+function markClient(client, event, kind) {
+  const own = lanes.get(`client-${client}`);
+  if (own && own.thread !== event.thread) mark(own, event.to, kind, { by: event.thread });
+}
+
+function end(which, at) {
+  const current = which.segments.at(-1);
+  if (current && current.to === null) current.to = at;
+  which.gone = at;
+}
+
+function apply(events) {
+  for (const event of events) HANDLERS[event.is]?.(event);
+}
+
+// Forgets what is over for longer than KEEP_MS before `t`, and lanes that have left the window.
+function forget(t) {
+  const young = (thing) => (thing.to ?? Infinity) > t - KEEP_MS;
+  for (const [thread, which] of lanes) {
+    if (which.gone !== null && which.gone < t - WINDOW_MS) {
+      lanes.delete(thread);
+      if (which.role === "client") clients.delete(which.number);
+      continue;
+    }
+    if (which.segments.length > 1 && !young(which.segments[0])) which.segments = which.segments.filter(young);
+    if (which.marks.length > 0 && !young(which.marks[0])) which.marks = which.marks.filter(young);
+  }
+  if (pushes.length > 0 && !young(pushes[0])) pushes = pushes.filter(young);
+}
+
+function forgetAll() {
+  lanes.clear();
+  clients.clear();
+  pushes = [];
+}
+
+// In the order in which they are shown: the listener, those who send, the clients, each with its pump.
+function sortedLanes() {
+  const rank = { listener: 0, send: 1, client: 2, pump: 2, writer: 2 };
+  const within = { client: 0, writer: 1, pump: 2 };
+  return [...lanes.values()].sort((a, b) =>
+    (rank[a.role] ?? 3) - (rank[b.role] ?? 3) || a.number - b.number
+      || (within[a.role] ?? 0) - (within[b.role] ?? 0));
+}
+
+// Segments and marks of a lane that are in sight, in the order of time.
+function itemsOf(which, from, to) {
+  const inSight = (item) => item.from <= to && (item.to ?? Infinity) >= from;
+  return [...which.segments, ...which.marks].filter(inSight).sort((a, b) => a.from - b.from);
+}
