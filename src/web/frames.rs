@@ -11,6 +11,7 @@ use std::io;
 use std::io::ErrorKind;
 use std::io::Read;
 use std::io::Write;
+use std::thread;
 use std::time::Duration;
 
 use tungstenite::Bytes;
@@ -81,6 +82,11 @@ impl<'a> FrameStream<'a> {
         let length = if self.scanner.left > LARGE { LARGE_RECEIVE } else { RECEIVE };
         if self.buffer.len() != length {
             self.buffer = vec![0; length];
+        }
+        if self.end > 0 {
+            // After a message, not at first. While others run, the next one may come; where clients are busy,
+            // that saves this thread from going to sleep and being woken for each.
+            thread::yield_now();
         }
         let mut pinged = false;
         self.connection.report(Event::Reads);
