@@ -75,9 +75,15 @@ bench: rust ## The ratios that it is held to, one line each
 	$(CARGO) build --release --workspace
 	$(COMPARE) bench $(ARGS)
 
+.PHONY: lab
+lab: rust ## Open the lab at http://localhost:8888/lab, with event loops beside it; ARGS="--port 9000" for options
+	$(CARGO) build --release --workspace --quiet
+	$(COMPARE) lab -- $(ARGS)
+
 .PHONY: screenshots
-screenshots: browser ## Take the README's pictures of the page
+screenshots: browser ## Take the README's pictures of the pages
 	THREADCAST_SCREENSHOTS=tests/screenshots $(CARGO) test --test page nothing_is_wider
+	THREADCAST_SCREENSHOTS=tests/screenshots $(CARGO) test --test lab_page nothing_is_wider
 
 .PHONY: clean
 clean: ## Remove what was built

@@ -17,6 +17,7 @@ pub mod experiment;
 pub mod failure;
 pub mod figures;
 pub mod interval;
+pub mod lab;
 pub mod load;
 pub mod machine;
 pub mod manifest;

@@ -16,6 +16,7 @@ use threadcast_compare::experiment::Kind;
 use threadcast_compare::experiment::Times;
 use threadcast_compare::failure::Failure;
 use threadcast_compare::interval::parse_interval;
+use threadcast_compare::lab;
 use threadcast_compare::load;
 use threadcast_compare::load::Scenario;
 use threadcast_compare::load::Target;
@@ -36,7 +37,7 @@ const WATCHERS: usize = 50;
 const STALLED: usize = 10;
 /// Clients of a push, and rounds: in full, and in a hurry.
 const SIZES: [usize; 4] = [100, 1000, 5000, 15_000];
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 6;
 const QUICK_SIZES: [usize; 2] = [100, 1000];
 const QUICK_ROUNDS: usize = 1;
 
@@ -64,6 +65,8 @@ enum Command {
     Report(Output),
     /// Compare the ratios of two runs
     Agree { first: PathBuf, second: PathBuf },
+    /// Open the lab of threadcast, with other servers beside it, until Ctrl-C
+    Lab(LabOptions),
     /// Load one server that runs already, and print the figures as JSON
     Load {
         #[command(flatten)]
@@ -124,6 +127,21 @@ struct RunOptions {
     pushes: Option<usize>,
 }
 
+#[derive(Args)]
+struct LabOptions {
+    #[command(flatten)]
+    which: Which,
+    /// Variants to show beside the lab
+    #[arg(long, value_delimiter = ',', default_values = lab::COLUMNS)]
+    only: Vec<String>,
+    /// Interval of the variants' clocks
+    #[arg(long, default_value = "250ms", value_parser = parse_interval)]
+    interval: std::time::Duration,
+    /// Options for the threadcast that serves the page
+    #[arg(last = true)]
+    arguments: Vec<String>,
+}
+
 fn main() -> ExitCode {
     let outcome = match Options::parse().command {
         Command::Run(options) => run(&options),
@@ -132,6 +150,7 @@ fn main() -> ExitCode {
             Results::read(&output.out.join("results.json")).and_then(|results| report(&results, &output))
         }
         Command::Agree { first, second } => run_agree(&first, &second),
+        Command::Lab(options) => run_lab(&options),
         Command::Load { target, scenario } => run_load(&target, &scenario),
     };
     match outcome {
@@ -173,8 +192,7 @@ fn report(results: &Results, output: &Output) -> Result<(), Failure> {
         Some(parent) => output.out.strip_prefix(parent).unwrap_or(&output.out),
         None => &output.out,
     };
-    let section = readme::section(results, &charts.to_string_lossy());
-    readme::update(path, &section)
+    readme::update(path, results, &charts.to_string_lossy())
 }
 
 fn run_bench(which: &Which, rounds: usize) -> Result<(), Failure> {
@@ -198,6 +216,13 @@ fn run_agree(first: &Path, second: &Path) -> Result<(), Failure> {
     }
 }
 
+fn run_lab(options: &LabOptions) -> Result<(), Failure> {
+    let mut manifest = options.which.read()?;
+    manifest.keep(&options.only)?;
+    let program = options.which.programs()?.join("threadcast");
+    lab::run(&manifest, &program, options.interval, &options.arguments)
+}
+
 fn run_load(target: &Target, scenario: &Scenario) -> Result<(), Failure> {
     let figures = load::run(target, scenario)?;
     println!("{}", serde_json::json!(figures));
@@ -206,11 +231,14 @@ fn run_load(target: &Target, scenario: &Scenario) -> Result<(), Failure> {
 
 impl Which {
     fn read(&self) -> Result<Manifest, Failure> {
-        let bin = match &self.bin {
-            Some(bin) => bin.clone(),
-            None => runner::own_directory()?,
-        };
-        Manifest::read(&self.manifest, &bin)
+        Manifest::read(&self.manifest, &self.programs()?)
+    }
+
+    fn programs(&self) -> Result<PathBuf, Failure> {
+        match &self.bin {
+            Some(bin) => Ok(bin.clone()),
+            None => runner::own_directory(),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod bars;
 pub mod charts;
 pub mod claims;
 mod details;
+pub mod lesson;
 mod limits;
 mod lines;
 pub mod numbers;

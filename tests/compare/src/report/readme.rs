@@ -8,6 +8,7 @@ use std::path::Path;
 use crate::failure::Failure;
 use crate::failure::While;
 use crate::report::details::DETAILS;
+use crate::report::lesson;
 use crate::report::limits::bottlenecks;
 use crate::report::limits::failures;
 use crate::report::numbers::title;
@@ -23,7 +24,7 @@ pub const BEGIN: &str = "<!-- compare:begin -->";
 pub const END: &str = "<!-- compare:end -->";
 
 /// The section. `charts` is the directory of the charts, as the README sees it.
-pub fn section(results: &Results, charts: &str) -> String {
+fn section(results: &Results, charts: &str) -> String {
     let mut topics: Vec<_> = TOPICS.iter().filter_map(|topic| topic.text(results, charts)).collect();
     topics.sort_by_key(|(verdict, _)| *verdict);
     let topics: String = topics.into_iter().map(|(_, text)| text).collect();
@@ -53,19 +54,21 @@ fn fewer_rounds(results: &Results) -> String {
     if fewer.is_empty() { String::new() } else { format!(" ({})", fewer.join(", ")) }
 }
 
-/// Puts the section between the markers of the README at `path`.
-pub fn update(path: &Path, section: &str) -> Result<(), Failure> {
+/// Puts the section between its markers in the README at `path`, and the lesson's table between its own, if
+/// there is a lesson.
+pub fn update(path: &Path, results: &Results, charts: &str) -> Result<(), Failure> {
     let what = format!("update {}", path.display());
     let text = fs::read_to_string(path).doing(&what)?;
-    let replaced =
-        replace(&text, section).ok_or_else(|| Failure::new(format!("{what}: it lacks {BEGIN} and {END}")))?;
-    fs::write(path, replaced).doing(what)
+    let text = replace(&text, [BEGIN, END], &section(results, charts))
+        .ok_or_else(|| Failure::new(format!("{what}: it lacks {BEGIN} and {END}")))?;
+    let with_table = replace(&text, [lesson::BEGIN, lesson::END], &lesson::table(results));
+    fs::write(path, with_table.unwrap_or(text)).doing(what)
 }
 
-fn replace(text: &str, section: &str) -> Option<String> {
-    let (before, rest) = text.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n\n{}\n\n{END}{after}", section.trim_end()))
+fn replace(text: &str, [begin, end]: [&str; 2], new: &str) -> Option<String> {
+    let (before, rest) = text.split_once(begin)?;
+    let (_, after) = rest.split_once(end)?;
+    Some(format!("{before}{begin}\n\n{}\n\n{end}{after}", new.trim_end()))
 }
 
 impl Topic {
@@ -104,7 +107,7 @@ mod tests {
     fn only_what_is_between_the_markers_changes() {
         let text = format!("before\n{BEGIN}\nold\n{END}\nafter\n");
         let expected = format!("before\n{BEGIN}\n\nnew\n\n{END}\nafter\n");
-        assert_eq!(replace(&text, "new\n"), Some(expected));
-        assert_eq!(replace("no markers", "new"), None);
+        assert_eq!(replace(&text, [BEGIN, END], "new\n"), Some(expected));
+        assert_eq!(replace("no markers", [BEGIN, END], "new"), None);
     }
 }

@@ -9,7 +9,7 @@ use crate::report::numbers::thousands;
 use crate::results::Results;
 
 /// Stands where there is no figure.
-const NONE: &str = "–";
+pub const NONE: &str = "–";
 
 /// Rows and columns of text.
 pub struct Table {
@@ -18,12 +18,13 @@ pub struct Table {
 }
 
 impl Table {
-    fn new(columns: Vec<String>) -> Self {
+    /// No rows yet.
+    pub fn new(columns: Vec<String>) -> Self {
         Self { columns, rows: Vec::new() }
     }
 
     /// Adds a row, unless there is nothing in it but its name.
-    fn push(&mut self, row: Vec<String>) {
+    pub fn push(&mut self, row: Vec<String>) {
         if row.iter().skip(1).any(|cell| cell != NONE) {
             self.rows.push(row);
         }

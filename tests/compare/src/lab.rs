@@ -1,0 +1,93 @@
+//! `threadcast-compare lab`: threadcast's lab, with other servers beside it, until Ctrl-C.
+//!
+//! Each variant is a process of its own, as in the comparison, and so is the threadcast that serves the
+//! page: none of the columns pays for the lab. What is not installed is passed on as missing.
+
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Child;
+use std::process::Command;
+use std::process::ExitStatus;
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use serde_json::Value;
+use serde_json::json;
+use signal_hook::consts::SIGCHLD;
+use signal_hook::consts::SIGINT;
+use signal_hook::consts::SIGTERM;
+use signal_hook::iterator::Signals;
+
+use crate::experiment::Setup;
+use crate::failure::Failure;
+use crate::failure::While;
+use crate::manifest::Manifest;
+use crate::manifest::Variant;
+use crate::server::Server;
+
+/// What stands beside the lab unless told otherwise.
+pub const COLUMNS: [&str; 5] = ["threadcast", "threadcast-handoff", "tokio-1", "tokio-2", "tornado"];
+
+/// Starts the manifest's variants at this interval and `lab`, which is threadcast's program, with these
+/// arguments; ends them all when a signal comes, or when the program has ended.
+pub fn run(manifest: &Manifest, lab: &Path, interval: Duration, arguments: &[String]) -> Result<(), Failure> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGCHLD]).doing("wait for signals")?;
+    let setup = Setup { interval, pad: 0 };
+    let mut servers = Vec::new();
+    let mut command = Command::new(lab);
+    command.args(["--lab", "--logging", "warning"]);
+    for variant in &manifest.variants {
+        let column = match manifest.installed(variant) {
+            Ok(version) => {
+                let server = Server::start(manifest, variant, &setup)?;
+                let column = running(variant, &version, &server);
+                servers.push(server);
+                column
+            }
+            Err(install) => {
+                eprintln!("{} is not installed: {install}", variant.name);
+                json!({ "name": variant.name, "kind": variant.kind, "install": install })
+            }
+        };
+        command.arg("--beside").arg(column.to_string());
+    }
+    // In a group of its own: Ctrl-C comes to this process alone, which ends the others in their order.
+    command.args(arguments).stdin(Stdio::null()).process_group(0);
+    let mut program = command.spawn().doing(format!("start {}", lab.display()))?;
+    let status = wait(&mut program, &mut signals)?;
+    match status {
+        Some(status) if !status.success() => Err(Failure::new(format!("threadcast ended: {status}"))),
+        _ => Ok(()),
+    }
+}
+
+fn running(variant: &Variant, version: &str, server: &Server) -> Value {
+    json!({
+        "name": variant.name,
+        "kind": variant.kind,
+        "version": version,
+        "address": server.address.to_string(),
+        "pid": server.pid(),
+    })
+}
+
+/// Blocks until the program ends, by itself (then how) or because a signal came.
+fn wait(program: &mut Child, signals: &mut Signals) -> Result<Option<ExitStatus>, Failure> {
+    for signal in signals.forever() {
+        if signal == SIGCHLD {
+            // A variant that ends is shown on the page, and no reason to end the lab.
+            if let Some(status) = program.try_wait().doing("wait for threadcast")? {
+                return Ok(Some(status));
+            }
+            continue;
+        }
+        let pid = Pid::from_raw(i32::try_from(program.id()).doing("end threadcast")?);
+        kill(pid, Signal::SIGTERM).doing("end threadcast")?;
+        program.wait().doing("wait for threadcast")?;
+        break;
+    }
+    Ok(None)
+}
