@@ -74,6 +74,7 @@ compare: rust python ## Measure it beside other servers, 40 minutes, and write i
 bench: rust ## The ratios that it is held to, one line each
 	$(CARGO) build --release --workspace
 	$(COMPARE) bench $(ARGS)
+	$(CARGO) test --release --quiet --lib unwatched -- --nocapture | grep watches
 
 .PHONY: lab
 lab: rust ## Open the lab at http://localhost:8888/lab, with event loops beside it; ARGS="--port 9000" for options

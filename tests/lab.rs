@@ -185,13 +185,13 @@ fn a_handler_is_seen_for_as_long_as_it_takes_and_others_go_on() {
     let mut ann = Raw::websocket(program.addr(), "/websocket?Id=ann");
     let _bob = Raw::websocket(program.addr(), "/websocket?Id=bob");
     let (number, bob) = (watcher.client("/websocket?Id=ann"), watcher.client("/websocket?Id=bob"));
-    ann.send_frame(0x81, "sleep 400");
+    ann.send_frame(0x81, "sleep 1000");
     let of_message = |is: &'static str| {
         move |event: &Value| event["is"] == is && event["client"] == number && event["method"] == "on_message"
     };
     let begins = watcher.event("on_message", of_message("begins"))["t"].as_f64().expect("a time");
     let ends = watcher.event("its end", of_message("ends"))["t"].as_f64().expect("a time");
-    assert!(ends - begins >= 400.0, "{begins} to {ends}");
+    assert!(ends - begins >= 1000.0, "{begins} to {ends}");
     for client in [number, bob] {
         let pushed = |event: &&Value| {
             let t = event["t"].as_f64().unwrap_or_default();

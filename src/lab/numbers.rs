@@ -121,6 +121,7 @@ mod tests {
     fn a_process_sees_itself_and_its_numbers_grow() {
         let mut process = Process::own();
         let first = process.read();
+        // A context switch of its own will.
         std::thread::sleep(std::time::Duration::from_millis(5));
         let second = process.read();
         assert!(first["threads"].as_u64() >= Some(1) && first["resident"].as_u64() > Some(100), "{first}");
