@@ -89,7 +89,7 @@ function drawAxis(context, height) {
   context.textBaseline = "alphabetic";
   context.textAlign = "center";
   const every = (geometry.width * 1_000) / viewSpan() < 50 ? 2_000 : 1_000;
-  for (let t = Math.ceil(geometry.from / 1_000) * 1_000; t <= geometry.to; t += 1_000) {
+  for (let t = Math.max(0, Math.ceil(geometry.from / 1_000) * 1_000); t <= geometry.to; t += 1_000) {
     context.fillStyle = colors.rule;
     context.fillRect(x(t), 0, 1, height - AXIS_PX);
     context.fillStyle = colors.quiet;
