@@ -12,6 +12,8 @@ use std::net::SocketAddr;
 use std::net::TcpListener;
 use std::net::TcpStream;
 use std::process;
+use std::process::Child;
+use std::process::ChildStdout;
 use std::process::Command;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -62,14 +64,22 @@ fn without_anywhere_to_print_it_serves_all_the_same() {
     (0..5).for_each(|_| assert_eq!(client.frame().first, 0x81));
 }
 
-#[test]
-fn a_reader_of_its_output_that_goes_away_does_not_end_it() {
-    let args = ["--port", "0", "--address", "127.0.0.1", "--interval", "20ms"];
+/// The program, what it prints after its first line, and the address in that.
+fn with_output(interval: &str) -> (Child, BufReader<ChildStdout>, SocketAddr) {
+    let args = ["--port", "0", "--address", "127.0.0.1", "--interval", interval];
     let mut child = Program::command().args(args).stdout(Stdio::piped()).spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    output.read_line(&mut line).unwrap();
     let addr = line.strip_prefix("threadcast is at http://").and_then(|rest| rest.split_once('/'));
     let addr = addr.unwrap_or_else(|| panic!("{line}")).0.parse().unwrap();
+    (child, output, addr)
+}
+
+#[test]
+fn a_reader_of_its_output_that_goes_away_does_not_end_it() {
+    let (mut child, output, addr) = with_output("20ms");
+    drop(output);
     // The reader is gone, and every line from here on is a broken pipe.
     let mut client = client(addr, "A");
     (0..5).for_each(|_| assert_eq!(client.frame().first, 0x81));
@@ -80,12 +90,8 @@ fn a_reader_of_its_output_that_goes_away_does_not_end_it() {
 
 #[test]
 fn an_output_that_takes_no_more_holds_up_nobody() {
-    let args = ["--port", "0", "--address", "127.0.0.1", "--interval", "1ms"];
-    let mut child = Program::command().args(args).stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let first = lines.next().unwrap();
-    let addr = first.strip_prefix("threadcast is at http://").and_then(|rest| rest.split_once('/'));
-    let addr = addr.unwrap_or_else(|| panic!("{first}")).0.parse().unwrap();
+    let (mut child, output, addr) = with_output("1ms");
+    let mut lines = output.lines().map_while(Result::ok);
     let mut client = client(addr, "A");
     // Their lines are twice as many as the pipe takes.
     (0..3000).for_each(|_| assert_eq!(client.frame().first, 0x81));

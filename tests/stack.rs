@@ -82,6 +82,7 @@ impl Stack {
             };
             let Some(task) = tasks(pid).into_iter().find(named) else { return false };
             let before = blocked_at(&task);
+            // Nothing tells that it stays there: it is looked at twice, some time apart.
             thread::sleep(Duration::from_millis(10));
             pointer = blocked_at(&task).filter(|_| before == blocked_at(&task));
             pointer.is_some()
