@@ -6,7 +6,6 @@ use crate::figures;
 use crate::report::claims::SUBJECT;
 use crate::report::numbers::number;
 use crate::report::numbers::thousands;
-use crate::results::Range;
 use crate::results::Results;
 use crate::runner::Trial;
 
@@ -150,18 +149,18 @@ impl Goal {
             Against::Nothing(unit) => (format!("{what} at {size}, {SUBJECT}"), unit),
         };
         let target = format!("target {sign} {}", number(target));
-        let Some(range) = self.value(results) else {
+        let Some(value) = self.value(results) else {
             let reason = self.failure(results).map_or(String::new(), |reason| format!(": {reason}"));
             return format!("{title}: not measured ({target}){reason}");
         };
-        let verdict = if self.is_met(range.median) { "met" } else { "MISSED" };
+        let verdict = if self.is_met(value[0]) { "met" } else { "MISSED" };
         let show = |value| match self.against {
             Against::Variant(_) => format!("{value:.3}"),
             Against::Nothing(_) => number(value),
         };
-        let (median, min, max) = (show(range.median), show(range.min), show(range.max));
+        let [middle, least, most] = value.map(show);
         let remark = if self.load_limited(results) { ", the load generator could not do more" } else { "" };
-        format!("{title}: {median} {unit} ({min} to {max}), {target}: {verdict}{remark}")
+        format!("{title}: {middle} {unit} ({least} to {most}), {target}: {verdict}{remark}")
     }
 
     /// Those whose figure it needs.
@@ -198,20 +197,17 @@ impl Goal {
         }
     }
 
-    /// The figure itself, or the ratio of two medians. Its range is that of the ratios round by
-    /// round, since a noisy round makes both sides slow.
-    fn value(&self, results: &Results) -> Option<Range> {
-        let own = results.range(SUBJECT, self.experiment, self.figure)?;
+    /// The median of the figure itself, or the mean of the rounds' ratios; the least and the most.
+    fn value(&self, results: &Results) -> Option<[f64; 3]> {
         let Against::Variant(other) = self.against else {
-            return Some(own);
+            let range = results.range(SUBJECT, self.experiment, self.figure)?;
+            return Some([range.median, range.min, range.max]);
         };
-        let median = own.median / results.median(other, self.experiment, self.figure)?;
         let ratios = results.ratios(SUBJECT, other, self.experiment, self.figure);
-        Some(Range {
-            median,
-            min: ratios.iter().copied().fold(median, f64::min),
-            max: ratios.iter().copied().fold(median, f64::max),
-        })
+        let middle = results.ratio(SUBJECT, other, self.experiment, self.figure)?;
+        let least = ratios.iter().copied().fold(middle, f64::min);
+        let most = ratios.iter().copied().fold(middle, f64::max);
+        Some([middle, least, most])
     }
 }
 
@@ -240,6 +236,7 @@ mod tests {
             machine: Machine::default(),
             times: Times::FULL,
             rounds: 1,
+            spells: 0,
             variants: Vec::new(),
             summary: Vec::new(),
             samples: vec![sample(SUBJECT, own), sample(TOKIO, Ok(tokio))],

@@ -5,13 +5,15 @@
 //! as a process of its own ([`server`]), and the load generator ([`load`]) as another one, which
 //! connects the clients, takes the times, and reads what the kernel tells about the server
 //! ([`process`]). The variants take turns, round after round, so that a noisy minute hits all of
-//! them. [`results`] holds what came out, [`report`] makes tables, charts and sentences of it, and
+//! them; a turn in which the machine was not its usual self ([`calm`]) is
+//! played again. [`results`] holds what came out, [`report`] makes tables, charts and sentences of it, and
 //! [`bench`] the few ratios that threadcast is held to.
 //!
 //! Nothing here is part of the product: this crate may use what threadcast itself refuses.
 
 pub mod agree;
 pub mod bench;
+pub mod calm;
 pub mod clocks;
 pub mod experiment;
 pub mod failure;

@@ -19,7 +19,7 @@ const ESTABLISHED: &str = "01";
 /// Memory of a process at one moment, in KiB.
 #[derive(Debug, Clone, Copy)]
 pub struct Memory {
-    /// Pages that are in memory.
+    /// Pages of its own that are in memory: stacks and heap, but not those of the program's file.
     pub resident: f64,
     /// The tables that map them.
     pub page_tables: f64,
@@ -52,7 +52,17 @@ impl Process {
             number_of(&status, name)
                 .ok_or_else(|| Failure::new(format!("process {} has ended, or has no {name}", self.0)))
         };
-        Ok(Memory { resident: field("VmRSS:")?, page_tables: field("VmPTE:")?, threads: field("Threads:")? })
+        Ok(Memory { resident: self.resident()?, page_tables: field("VmPTE:")?, threads: field("Threads:")? })
+    }
+
+    /// Its anonymous pages, counted one by one: `VmRSS` leaves out what each core has not yet added to the
+    /// sum, and adds the pages of the program's file, which come when they are first needed, whoever it is
+    /// that needs them.
+    fn resident(self) -> Result<f64, Failure> {
+        let path = self.directory().join("smaps_rollup");
+        let rollup = fs::read_to_string(&path).doing(format!("read {}", path.display()))?;
+        number_of(&rollup, "Anonymous:")
+            .ok_or_else(|| Failure::new(format!("process {} has ended, or has no memory", self.0)))
     }
 
     /// Times that a thread of it was put on a core so far. Threads that have ended are left out.

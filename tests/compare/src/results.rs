@@ -15,6 +15,7 @@ use crate::failure::While;
 use crate::figures::Figures;
 use crate::machine::Machine;
 use crate::manifest::Model;
+use crate::stats::geometric_mean;
 use crate::stats::median;
 
 /// A run.
@@ -28,8 +29,11 @@ pub struct Results {
     pub machine: Machine,
     /// How long things were watched.
     pub times: Times,
-    /// Turns that each variant had, but in kinds of experiment that need fewer: see [`Kind::rounds`].
+    /// Turns that each variant had, but in experiments that need fewer: see [`Experiment::rounds`].
     pub rounds: usize,
+    /// Turns that were played again, since the machine was not its usual self: see [`crate::calm`].
+    #[serde(default)]
+    pub spells: usize,
     /// All variants, those included that were not measured.
     pub variants: Vec<Entry>,
     /// Medians, with minimum and maximum.
@@ -129,6 +133,13 @@ impl Results {
     pub fn total(&self, variant: &str, experiment: Experiment, figure: &str) -> Option<f64> {
         let values = self.turns(variant, experiment).filter_map(|turn| turn.figures.get(figure));
         values.copied().reduce(|sum, value| sum + value)
+    }
+
+    /// The ratio of a figure of one variant to that of another: the geometric mean of [`Self::ratios`]. All
+    /// rounds count in it, where a median would throw away most of what half of them tell, and it is the
+    /// same ratio whichever side is divided by the other.
+    pub fn ratio(&self, one: &str, other: &str, experiment: Experiment, figure: &str) -> Option<f64> {
+        geometric_mean(&self.ratios(one, other, experiment, figure))
     }
 
     /// The ratio of a figure of one variant to that of another, in each round in which both have it. A

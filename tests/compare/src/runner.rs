@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use chrono::Local;
 
+use crate::calm::Calm;
 use crate::experiment::Experiment;
 use crate::experiment::Times;
 use crate::failure::Failure;
@@ -20,6 +21,9 @@ use crate::manifest::Variant;
 use crate::results::Entry;
 use crate::results::Results;
 use crate::results::Sample;
+
+/// How often a turn is played again where the machine is not its usual self.
+const TRIES: usize = 3;
 
 /// An experiment, and who takes part in it.
 #[derive(Debug, Clone)]
@@ -47,6 +51,7 @@ pub fn run(
         machine: Machine::look(manifest.here(), descriptors),
         times: times.clone(),
         rounds: 0,
+        spells: 0,
         variants: manifest.variants.iter().map(|variant| entry(manifest, variant)).collect(),
         summary: Vec::new(),
         samples: Vec::new(),
@@ -58,10 +63,10 @@ pub fn run(
     }
     let turns = turns(manifest, trials, rounds, &results.variants);
     let all: usize = turns.iter().map(|turn| turn.variants.len()).sum();
-    let start = Instant::now();
+    let (start, mut calm) = (Instant::now(), Calm::new()?);
     for round in turns.chunk_by(|one, next| one.round == next.round) {
         for turn in round {
-            let outcomes = turn.experiment.play(manifest, &turn.variants, times);
+            let outcomes = turn.play(manifest, times, &mut calm, &mut results.spells)?;
             for (variant, outcome) in turn.variants.iter().zip(outcomes) {
                 let sample = turn.sample(variant, outcome);
                 let (done, seconds) = (results.samples.len() + 1, start.elapsed().as_secs());
@@ -83,6 +88,28 @@ struct Turn<'a> {
 }
 
 impl Turn<'_> {
+    /// Plays it, and again where the machine was not its usual self before or after, which `spells` counts.
+    /// The last try counts whatever the machine was.
+    fn play(
+        &self,
+        manifest: &Manifest,
+        times: &Times,
+        calm: &mut Calm,
+        spells: &mut usize,
+    ) -> Result<Vec<Result<Figures, Failure>>, Failure> {
+        let mut usual = calm.look()?;
+        for _ in 1..TRIES {
+            let outcomes = self.experiment.play(manifest, &self.variants, times);
+            let before = std::mem::replace(&mut usual, calm.look()?);
+            if before && usual {
+                return Ok(outcomes);
+            }
+            *spells += 1;
+            eprintln!("{}: the machine was slow, once more", self.experiment);
+        }
+        Ok(self.experiment.play(manifest, &self.variants, times))
+    }
+
     /// How the turn went for one of its variants.
     fn sample(&self, variant: &Variant, outcome: Result<Figures, Failure>) -> Sample {
         let (figures, failed) = match outcome {
@@ -99,7 +126,7 @@ impl Turn<'_> {
 fn turns<'a>(manifest: &'a Manifest, trials: &[Trial], rounds: usize, entries: &[Entry]) -> Vec<Turn<'a>> {
     let mut turns = Vec::new();
     for round in 0..rounds {
-        for trial in trials.iter().filter(|trial| round < trial.experiment.kind.rounds(rounds)) {
+        for trial in trials.iter().filter(|trial| round < trial.experiment.rounds(rounds)) {
             let pairs = manifest.variants.iter().zip(entries);
             let mut variants: Vec<_> = pairs
                 .filter(|(variant, entry)| entry.not_measured.is_none() && trial.admits(variant))

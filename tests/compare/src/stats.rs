@@ -1,4 +1,4 @@
-//! Medians and percentiles.
+//! Medians, percentiles and the mean of ratios.
 
 /// The value below which `share` (0 to 1) of the values lie; the values need not be in order.
 pub fn percentile(values: &mut [f64], share: f64) -> Option<f64> {
@@ -17,6 +17,12 @@ pub fn median(values: &[f64]) -> Option<f64> {
         odd if odd % 2 == 1 => Some(values[middle]),
         _ => Some(f64::midpoint(values[middle - 1], values[middle])),
     }
+}
+
+/// The mean of ratios: that of 2 and 1/2 is 1. None where there are none.
+pub fn geometric_mean(ratios: &[f64]) -> Option<f64> {
+    let sum: f64 = ratios.iter().map(|ratio| ratio.ln()).sum();
+    (!ratios.is_empty()).then(|| (sum / ratios.len() as f64).exp())
 }
 
 #[cfg(test)]
@@ -42,5 +48,16 @@ mod tests {
         ] {
             assert_eq!(median(&values), expected, "{values:?}");
         }
+    }
+
+    #[test]
+    fn the_mean_of_ratios_does_not_ask_which_side_is_divided() {
+        for (ratios, expected) in [(vec![2.0, 0.5], 1.0), (vec![1.0, 4.0], 2.0), (vec![3.0], 3.0)] {
+            let mean = geometric_mean(&ratios).unwrap();
+            let upside_down: Vec<f64> = ratios.iter().map(|ratio| 1.0 / ratio).collect();
+            let other = geometric_mean(&upside_down).unwrap();
+            assert!((mean - expected).abs() < 1e-9 && (mean * other - 1.0).abs() < 1e-9, "{ratios:?}");
+        }
+        assert_eq!(geometric_mean(&[]), None);
     }
 }

@@ -24,8 +24,7 @@ pub const DETAILS: [(&str, Render); 3] = [
         let wanted = [figures::MISSED, figures::LATE];
         let ticks = tables::joined_totals(results, Kind::Push, "missed / late, by clients", &wanted);
         format!(
-            "In all {} turns together. {} A tick is late when half an interval has passed.\n\n{}",
-            results.rounds,
+            "In all turns together. {} A tick is late when half an interval has passed.\n\n{}",
             pushes(results),
             ticks.markdown()
         )

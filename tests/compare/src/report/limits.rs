@@ -33,7 +33,7 @@ pub fn failures(results: &Results) -> String {
         }
     }
     let lines = failed.into_iter().map(|((experiment, variant), reasons)| {
-        let (times, rounds): (usize, _) = (reasons.values().sum(), experiment.kind.rounds(results.rounds));
+        let (times, rounds): (usize, _) = (reasons.values().sum(), experiment.rounds(results.rounds));
         let reasons: Vec<_> = match reasons.len() {
             1 => reasons.into_keys().map(str::to_owned).collect(),
             _ => reasons.into_iter().map(|(why, times)| format!("{why} ({times})")).collect(),
@@ -108,7 +108,7 @@ fn lines(results: &Results, so: impl Fn(&Figures) -> bool) -> String {
             (times > 0).then(|| format!("`{}` ({times})", entry.name))
         });
         let variants: Vec<_> = variants.collect();
-        let (rounds, all) = (experiment.kind.rounds(results.rounds), results.rounds);
+        let (rounds, all) = (experiment.rounds(results.rounds), results.rounds);
         let of = if rounds < all { format!(", of {rounds}") } else { String::new() };
         let list = variants.join(", ");
         (!variants.is_empty()).then(|| format!("- {}{of}: {list}\n", title(experiment)))

@@ -32,22 +32,32 @@ fn section(results: &Results, charts: &str) -> String {
     let variants = tables::variants(results).markdown();
     format!(
         "Measured on {} on {}: medians of {} interleaved rounds{}, minimum and maximum in brackets. \
-         Server and load generator share the machine.\n\n{topics}{details}{}{}{}",
+         A factor is the geometric mean of the rounds' own. Server and load generator share the \
+         machine.{}\n\n{topics}{details}{}{}{}",
         results.machine.sentence(),
         results.date.split(' ').next().unwrap_or_default(),
         results.rounds,
         fewer_rounds(results),
+        spells(results),
         folded("What was measured", &format!("{variants}\n{}", results.machine.details())),
         failures(results),
         bottlenecks(results),
     )
 }
 
+/// Tells of the turns that were played again.
+fn spells(results: &Results) -> String {
+    match results.spells {
+        0 => String::new(),
+        count => format!(" Turns that were played again, since the host slowed everything down: {count}."),
+    }
+}
+
 /// Names the experiments that have fewer rounds, in brackets.
 fn fewer_rounds(results: &Results) -> String {
     let experiments: BTreeSet<_> = results.samples.iter().map(|sample| sample.experiment).collect();
     let fewer = experiments.into_iter().filter_map(|experiment| {
-        let rounds = experiment.kind.rounds(results.rounds);
+        let rounds = experiment.rounds(results.rounds);
         (rounds < results.rounds).then(|| format!("{rounds} of {}", title(experiment)))
     });
     let fewer: Vec<_> = fewer.collect();

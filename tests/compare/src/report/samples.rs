@@ -7,7 +7,7 @@ use crate::results::Results;
 /// A turn: of a variant, in a kind of experiment, with so many clients, and its figures.
 pub type Turn<'a> = (&'a str, &'a str, usize, &'a [(&'a str, f64)]);
 
-/// Results of these turns. Variants whose name begins with `thread` are threads, all others loops.
+/// Results of these turns. Turns of a variant in the same experiment are of one round after the other. Variants whose name begins with `thread` are threads, all others loops.
 pub fn results(turns: &[Turn<'_>]) -> Results {
     let mut variants: Vec<serde_json::Value> = Vec::new();
     for (name, ..) in turns {
@@ -16,17 +16,23 @@ pub fn results(turns: &[Turn<'_>]) -> Results {
             variants.push(serde_json::json!({"name": name, "kind": kind, "version": ""}));
         }
     }
+    let round = |place: usize| {
+        let same =
+            |turn: &&Turn<'_>| (turn.0, turn.1, turn.2) == (turns[place].0, turns[place].1, turns[place].2);
+        turns[..=place].iter().filter(same).count()
+    };
     let samples: Vec<_> = turns
         .iter()
-        .map(|(name, kind, size, figures)| {
+        .enumerate()
+        .map(|(place, (name, kind, size, figures))| {
             let figures: serde_json::Map<_, _> =
                 figures.iter().map(|(figure, value)| ((*figure).to_owned(), (*value).into())).collect();
-            serde_json::json!({"variant": name, "kind": kind, "size": size, "round": 1, "figures": figures})
+            serde_json::json!({"variant": name, "kind": kind, "size": size, "round": round(place), "figures": figures})
         })
         .collect();
     let results = serde_json::json!({
         "date": "", "command": "", "machine": Machine::default(), "times": Times::FULL,
-        "rounds": 1, "variants": variants, "samples": samples
+        "rounds": (0..turns.len()).map(round).max(), "variants": variants, "samples": samples
     });
     serde_json::from_value(results).unwrap()
 }

@@ -1,5 +1,5 @@
 //! How claims turn out, in sentences that are filled in from the figures. Doubts count against threads:
-//! they lose by a median alone, but win only where the ranges do not touch.
+//! they lose by the mean of the rounds' ratios alone, but win only where the ranges do not touch.
 
 use crate::experiment::Experiment;
 use crate::experiment::Kind;
@@ -12,7 +12,7 @@ use crate::report::numbers::thousands;
 use crate::results::Range;
 use crate::results::Results;
 
-/// Ratio between two medians up to which neither is better.
+/// Ratio up to which neither is better.
 const DRAW: f64 = 1.05;
 
 /// How a claim turned out.
@@ -32,7 +32,7 @@ struct Duel {
     own: Range,
     rival: String,
     other: Range,
-    /// Above 1 where the subject is better.
+    /// The mean of the rounds' ratios, above 1 where the subject is better.
     lead: f64,
     overlap: bool,
     /// Whether the load generator could not do more than the subject, and the rival, did.
@@ -107,7 +107,8 @@ impl Claim {
         if smaller <= 0.0 || own.median.max(other.median) < self.least {
             return None;
         }
-        let lead = if self.more_is_better { own.median / other.median } else { other.median / own.median };
+        let (one, two) = if self.more_is_better { (SUBJECT, &*rival) } else { (&*rival, SUBJECT) };
+        let lead = results.ratio(one, two, experiment, self.figure)?;
         let bound = |variant| {
             let busy = results.median(variant, experiment, figures::LOAD_BUSY).unwrap_or(0.0);
             self.kind == Kind::Echo && figures::load_bound(busy) == 1.0
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn to_win_ranges_must_not_overlap_and_to_lose_a_median_is_enough() {
+    fn to_win_ranges_must_not_overlap_and_to_lose_a_mean_is_enough() {
         let judge = |own: [f64; 3], other: [f64; 3]| {
             let pairs = own.iter().zip(&other);
             let samples: Vec<_> = pairs.map(|(own, other)| ([(MEMORY, *own)], [(MEMORY, *other)])).collect();
@@ -219,7 +220,7 @@ mod tests {
         assert_eq!(judge([1.0, 2.0, 3.0], [3.1, 4.0, 5.0]).0, Verdict::Won);
         let (verdict, sentence) = judge([1.0, 2.0, 3.2], [3.1, 4.0, 5.0]);
         assert_eq!(verdict, Verdict::Draw);
-        assert!(sentence.ends_with("a factor of 2. Their ranges overlap."), "{sentence}");
+        assert!(sentence.ends_with("a factor of 2.13. Their ranges overlap."), "{sentence}");
         assert_eq!(judge([3.1, 4.0, 5.0], [1.0, 2.0, 3.2]).0, Verdict::Lost);
     }
 
