@@ -37,7 +37,7 @@ const WATCHERS: usize = 50;
 const STALLED: usize = 10;
 /// Clients of a push, and rounds: in full, and in a hurry.
 const SIZES: [usize; 4] = [100, 1000, 5000, 15_000];
-const ROUNDS: usize = 10;
+const ROUNDS: usize = 16;
 const QUICK_SIZES: [usize; 2] = [100, 1000];
 const QUICK_ROUNDS: usize = 1;
 

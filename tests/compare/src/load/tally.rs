@@ -69,6 +69,12 @@ impl Tally {
         self.rounds.len()
     }
 
+    /// When the latest round began, if it has reached every client.
+    pub fn latest_if_whole(&self) -> Option<Instant> {
+        let latest = self.rounds.last().filter(|round| round.arrivals.len() >= self.clients)?;
+        Some(latest.first)
+    }
+
     /// Whether this round has reached every client, or will not any more.
     pub fn has_ended(&self, round: usize, now: Instant) -> bool {
         self.rounds.get(round).is_some_and(|round| {

@@ -1,6 +1,8 @@
 //! Connects clients, and times every push at every client. What the server used is read between
-//! rounds, when nothing is on its way.
+//! rounds, when nothing is on its way; and so are the pushes, since the kernel tells when each of them
+//! arrived: a load generator that read them at once would take a core from the server meanwhile.
 
+use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -58,7 +60,8 @@ pub fn run(target: &Target, clients: usize, rounds: usize) -> Result<Figures, Fa
     Ok(figures)
 }
 
-/// Waits until a round has ended. The rounds before it may take as long as it takes.
+/// Waits until a round has ended. The rounds before it may take as long as it takes. While all clients have
+/// the latest push, it rests until the middle between the next push and the one behind it.
 pub fn await_end_of(
     round: usize,
     crowd: &mut Crowd,
@@ -68,6 +71,8 @@ pub fn await_end_of(
     let patience = interval * PATIENCE + GRACE;
     let (mut begun, mut heard) = (tally.begun(), Instant::now());
     while !tally.has_ended(round, Instant::now()) {
+        let rest = tally.latest_if_whole().map(|first| first + interval * 3 / 2);
+        thread::sleep(rest.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now())));
         let until = Instant::now() + GLANCE;
         crowd.turn(until, &mut |_, event, now| tally.hear(&event, now))?;
         if crowd.opened() == 0 {
