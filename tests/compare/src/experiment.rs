@@ -113,6 +113,7 @@ impl Times {
     /// them: a noisy neighbour spoils a turn as a whole. The slowest servers need 300 ms for a round of
     /// 5,000 clients, and three times as long for 15,000; what comes half an interval after its time is
     /// late, and at 5,000 nobody should be that because of the interval that was chosen here.
+    ///
     /// Pushes are even in number: Tornado's garbage is collected in every other push to 5,000 clients,
     /// which takes twice as long as the push itself, and an odd number would have it now with the one,
     /// now with the other.

@@ -5,9 +5,9 @@
 //! as a process of its own ([`server`]), and the load generator ([`load`]) as another one, which
 //! connects the clients, takes the times, and reads what the kernel tells about the server
 //! ([`process`]). The variants take turns, round after round, so that a noisy minute hits all of
-//! them; a turn in which the machine was not its usual self ([`calm`]) is
-//! played again. [`results`] holds what came out, [`report`] makes tables, charts and sentences of it, and
-//! [`bench`] the few ratios that threadcast is held to.
+//! them; a turn in which the machine was not its usual self ([`calm`]) is played again. [`results`]
+//! holds what came out, [`report`] makes tables, charts and sentences of it, and [`bench`] the few
+//! ratios that threadcast is held to. [`agree`] sets two runs side by side.
 //!
 //! Nothing here is part of the product: this crate may use what threadcast itself refuses.
 

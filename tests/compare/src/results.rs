@@ -15,7 +15,7 @@ use crate::failure::While;
 use crate::figures::Figures;
 use crate::machine::Machine;
 use crate::manifest::Model;
-use crate::stats::geometric_mean;
+use crate::stats::mean_ratio;
 use crate::stats::median;
 
 /// A run.
@@ -135,11 +135,10 @@ impl Results {
         values.copied().reduce(|sum, value| sum + value)
     }
 
-    /// The ratio of a figure of one variant to that of another: the geometric mean of [`Self::ratios`]. All
-    /// rounds count in it, where a median would throw away most of what half of them tell, and it is the
-    /// same ratio whichever side is divided by the other.
+    /// The ratio of a figure of one variant to that of another: the mean of [`Self::ratios`], see
+    /// [`mean_ratio`]. More rounds count in it than in a median, and so it varies less from run to run.
     pub fn ratio(&self, one: &str, other: &str, experiment: Experiment, figure: &str) -> Option<f64> {
-        geometric_mean(&self.ratios(one, other, experiment, figure))
+        mean_ratio(&self.ratios(one, other, experiment, figure))
     }
 
     /// The ratio of a figure of one variant to that of another, in each round in which both have it. A

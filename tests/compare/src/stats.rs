@@ -19,10 +19,15 @@ pub fn median(values: &[f64]) -> Option<f64> {
     }
 }
 
-/// The mean of ratios: that of 2 and 1/2 is 1. None where there are none.
-pub fn geometric_mean(ratios: &[f64]) -> Option<f64> {
-    let sum: f64 = ratios.iter().map(|ratio| ratio.ln()).sum();
-    (!ratios.is_empty()).then(|| (sum / ratios.len() as f64).exp())
+/// The geometric mean of ratios (that of 2 and 1/2 is 1) without the fifth of them at either end, so that
+/// one in five may be anything. None where there are none.
+pub fn mean_ratio(ratios: &[f64]) -> Option<f64> {
+    let mut ratios = ratios.to_vec();
+    ratios.sort_by(f64::total_cmp);
+    let end = ratios.len() / 5;
+    let middle = &ratios[end..ratios.len() - end];
+    let sum: f64 = middle.iter().map(|ratio| ratio.ln()).sum();
+    (!middle.is_empty()).then(|| (sum / middle.len() as f64).exp())
 }
 
 #[cfg(test)]
@@ -52,12 +57,17 @@ mod tests {
 
     #[test]
     fn the_mean_of_ratios_does_not_ask_which_side_is_divided() {
-        for (ratios, expected) in [(vec![2.0, 0.5], 1.0), (vec![1.0, 4.0], 2.0), (vec![3.0], 3.0)] {
-            let mean = geometric_mean(&ratios).unwrap();
+        for (ratios, expected) in [
+            (vec![2.0, 0.5], 1.0),
+            (vec![1.0, 4.0], 2.0),
+            (vec![3.0], 3.0),
+            (vec![4.0, 16.0, 4.0, 0.01, 4.0], 4.0),
+        ] {
+            let mean = mean_ratio(&ratios).unwrap();
             let upside_down: Vec<f64> = ratios.iter().map(|ratio| 1.0 / ratio).collect();
-            let other = geometric_mean(&upside_down).unwrap();
+            let other = mean_ratio(&upside_down).unwrap();
             assert!((mean - expected).abs() < 1e-9 && (mean * other - 1.0).abs() < 1e-9, "{ratios:?}");
         }
-        assert_eq!(geometric_mean(&[]), None);
+        assert_eq!(mean_ratio(&[]), None);
     }
 }

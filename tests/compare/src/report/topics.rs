@@ -149,8 +149,8 @@ pub const TOPICS: [Topic; 7] = [
         why: |results| {
             format!(
                 "The last client waits for all the others to be served, so the spread is the round's work \
-                 divided by the cores that share it. The load generator stays on one core, which on this \
-                 machine is one of the {} that the server uses too.",
+                 divided by the cores that share it, of which this machine has {}. The load generator rests \
+                 meanwhile: the kernel tells when each push arrived.",
                 results.machine.cores
             )
         },
