@@ -109,8 +109,7 @@ pub const TOPICS: [Topic; 7] = [
         chart: Some("echo.svg"),
         claims: &[claims::ECHO_RATE, claims::ECHO_TIME],
         why: |_| {
-            "With one connection, both wake an idle core for each message, which is most of the time; \
-             besides, a thread makes two system calls (recv, send), and an event loop adds epoll_wait. With \
+            "With one connection, both wake an idle core for each message, which is most of the time. With \
              50 or more, each message wakes a thread, while a loop takes many messages each time that it is \
              woken."
                 .into()
