@@ -1,15 +1,16 @@
 //! The thread `send`: the tutorial's `SendThread`. Sleeps one interval between rounds of pushes.
 //!
-//! Above a few hundred clients it shares a round with `send-2` and so on, one for each core. They block in
-//! a channel between rounds.
+//! Above a few hundred clients it shares a round with `send-2` and so on, one on each core. They block in a
+//! channel between rounds.
 //!
 //! Never here: a push that blocks, a lock held while pushing, a log line before the round is out.
 
 use std::io;
-use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -20,10 +21,12 @@ use chrono::Local;
 use crossbeam_channel::Receiver;
 use crossbeam_channel::RecvTimeoutError;
 use crossbeam_channel::Sender;
+use rustix::thread::Pid;
 
 use crate::Connection;
 use crate::broadcast;
 use crate::clock::clients::Clients;
+use crate::clock::cores::Cores;
 use crate::clock::logging::printable;
 use crate::clock::stats::RoundStats;
 use crate::clock::time;
@@ -32,6 +35,9 @@ use crate::clock::time;
 const LINE_EACH: usize = 20;
 /// A round of fewer clients is not shared: waking another thread costs more than it would push.
 const SHARED_FROM: usize = 500;
+/// Clients that a thread takes of a shared round at a time: it counts a few times a round, and whoever is
+/// held up leaves the rest to the others.
+const TAKEN: usize = 100;
 
 /// How it pushes.
 #[derive(Debug, Clone, Copy)]
@@ -102,11 +108,11 @@ fn run(clients: &Clients, rounds: Rounds, stats: &RoundStats, stopped: &Receiver
 fn push(clients: &Clients, rounds: &Rounds, helpers: &mut Helpers) {
     let most_ids = if log::log_enabled!(log::Level::Debug) { usize::MAX } else { LINE_EACH };
     let (sessions, ids) = clients.snapshot(most_ids);
-    let sessions = Arc::new(sessions);
+    let clients = sessions.len();
     let payload = time::payload(&(rounds.wall)());
     let padding = " ".repeat(rounds.width.saturating_sub(payload.len()));
-    let sent = helpers.share(&sessions, &(payload.clone() + &padding));
-    if ids.len() < sessions.len() {
+    let sent = helpers.share(sessions, payload.clone() + &padding);
+    if ids.len() < clients {
         log::info!("write to {sent} clients:{payload}");
     }
     for id in &ids {
@@ -114,80 +120,92 @@ fn push(clients: &Clients, rounds: &Rounds, helpers: &mut Helpers) {
     }
 }
 
-type Sessions = Arc<Vec<Connection>>;
-
-/// A part of a round.
-struct Share {
-    sessions: Sessions,
-    range: Range<usize>,
+/// A round that several threads share: each takes some clients, pushes to them, and takes the next.
+struct Shared {
+    sessions: Vec<Connection>,
     payload: String,
+    taken: AtomicUsize,
 }
 
-impl Share {
-    /// The number of clients that it reached.
-    fn push(self) -> usize {
-        broadcast(&self.sessions[self.range], self.payload).unwrap_or_else(|error| {
-            log::error!("nobody gets this round: {error}");
-            0
-        })
+impl Shared {
+    /// Pushes until nobody is left; the number of clients that this thread reached.
+    fn push(&self) -> usize {
+        let take = || {
+            let start = self.taken.fetch_add(TAKEN, Ordering::Relaxed).min(self.sessions.len());
+            let some = &self.sessions[start..(start + TAKEN).min(self.sessions.len())];
+            (!some.is_empty()).then_some(some)
+        };
+        std::iter::from_fn(take).map(|some| reach(some, self.payload.clone())).sum()
     }
+}
+
+/// Pushes to them all; the number of clients reached.
+fn reach(sessions: &[Connection], payload: String) -> usize {
+    broadcast(sessions, payload).unwrap_or_else(|error| {
+        log::error!("nobody gets this round: {error}");
+        0
+    })
 }
 
 /// The threads `send-2` and so on, from the first round that is large enough for them. They end when this
 /// is dropped.
 struct Helpers {
     wanted: usize,
-    threads: Vec<JoinHandle<()>>,
-    shares: Option<Sender<Share>>,
+    cores: Cores,
+    threads: Vec<(JoinHandle<()>, Pid)>,
+    rounds: Option<Sender<Arc<Shared>>>,
     pushed: Receiver<usize>,
     /// For the helpers to be, and so that `pushed` always has a sender.
-    ends: (Receiver<Share>, Sender<usize>),
+    ends: (Receiver<Arc<Shared>>, Sender<usize>),
 }
 
 impl Helpers {
     fn new(wanted: usize) -> Helpers {
-        let (shares, for_helpers) = crossbeam_channel::unbounded();
+        let (rounds, for_helpers) = crossbeam_channel::unbounded();
         let (from_helpers, pushed) = crossbeam_channel::unbounded();
         Helpers {
             wanted,
+            cores: Cores::usable(),
             threads: Vec::new(),
-            shares: Some(shares),
+            rounds: Some(rounds),
             pushed,
             ends: (for_helpers, from_helpers),
         }
     }
 
     /// Pushes to all, together; the number of clients reached.
-    fn share(&mut self, sessions: &Sessions, payload: &str) -> usize {
-        if sessions.len() >= SHARED_FROM && self.threads.len() < self.wanted {
+    fn share(&mut self, sessions: Vec<Connection>, payload: String) -> usize {
+        if sessions.len() < SHARED_FROM {
+            return reach(&sessions, payload);
+        }
+        if self.threads.len() < self.wanted {
             self.start();
         }
-        let threads = if sessions.len() >= SHARED_FROM { self.threads.len() + 1 } else { 1 };
-        let size = sessions.len().div_ceil(threads).max(1);
-        let share = |start: usize| Share {
-            sessions: sessions.clone(),
-            range: start.min(sessions.len())..(start + size).min(sessions.len()),
-            payload: payload.to_owned(),
-        };
-        for helper in 1..threads {
-            self.shares.iter().for_each(|shares| drop(shares.send(share(helper * size))));
+        self.cores.spread(self.threads.iter().map(|(_, id)| *id));
+        let round = Arc::new(Shared { sessions, payload, taken: AtomicUsize::new(0) });
+        for _ in &self.threads {
+            self.rounds.iter().for_each(|rounds| drop(rounds.send(round.clone())));
         }
-        let own = share(0).push();
-        own + (1..threads).filter_map(|_| self.pushed.recv().ok()).sum::<usize>()
+        let own = round.push();
+        own + self.threads.iter().filter_map(|_| self.pushed.recv().ok()).sum::<usize>()
     }
 
     fn start(&mut self) {
         for number in self.threads.len()..self.wanted {
-            let (shares, pushed) = self.ends.clone();
+            let (rounds, pushed) = self.ends.clone();
+            let (id, started) = crossbeam_channel::bounded(1);
             let help = move || {
-                for share in shares {
-                    // A panic has been reported; `send` waits for every share.
-                    let sent = catch_unwind(AssertUnwindSafe(|| share.push())).unwrap_or(0);
+                let _ = id.send(rustix::thread::gettid());
+                for round in rounds {
+                    // A panic has been reported; `send` waits for every helper.
+                    let sent = catch_unwind(AssertUnwindSafe(|| round.push())).unwrap_or(0);
                     // Without a receiver the round has been given up, with its thread.
                     let _ = pushed.send(sent);
                 }
             };
-            match thread::Builder::new().name(format!("send-{}", number + 2)).spawn(help) {
+            let name = format!("send-{}", number + 2);
+            let thread = thread::Builder::new().name(name).spawn(help);
+            match thread.and_then(|thread| Ok((thread, started.recv().map_err(io::Error::other)?))) {
                 Ok(thread) => self.threads.push(thread),
                 Err(error) => {
                     log::warn!("cannot start the thread send-{}: {error}", number + 2);
@@ -200,7 +218,7 @@ impl Helpers {
 
 impl Drop for Helpers {
     fn drop(&mut self) {
-        self.shares = None;
-        self.threads.drain(..).for_each(|thread| drop(thread.join()));
+        self.rounds = None;
+        self.threads.drain(..).for_each(|(thread, _)| drop(thread.join()));
     }
 }
