@@ -182,7 +182,7 @@ mod tests {
         }
         run.rounds = 3;
         let (lines, _) = compare(&run, &run);
-        assert!(lines[0].contains("/ floor: 1.84 and 1.84, 0 %: agree"), "{}", lines[0]);
+        assert!(lines[0].contains("/ floor: 1.25 and 1.25, 0 %: agree"), "{}", lines[0]);
     }
 
     #[test]

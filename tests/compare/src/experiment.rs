@@ -39,8 +39,6 @@ pub const SOME: usize = 5000;
 const STEADY_ROUNDS: usize = 5;
 /// Rounds that are enough for pushes, of which a turn has several.
 const PUSH_ROUNDS: usize = 10;
-/// The same with more than [`SOME`] clients: each push is a mean of many.
-const MANY_ROUNDS: usize = 8;
 /// Time that a load generator may take besides what it was told to measure.
 const LOAD_DEADLINE: Duration = Duration::from_secs(400);
 
@@ -174,7 +172,6 @@ impl Experiment {
     /// what is measured hardly depends on the moment.
     pub fn rounds(self, rounds: usize) -> usize {
         match self.kind {
-            Kind::Push if self.size > SOME => rounds.min(MANY_ROUNDS),
             Kind::Push => rounds.min(PUSH_ROUNDS),
             // How its threads come to lie on the cores is up to chance, and stays so for the whole turn.
             Kind::Echo => rounds,
@@ -295,13 +292,9 @@ mod tests {
 
     #[test]
     fn what_hardly_varies_has_fewer_rounds() {
-        for (kind, size, rounds) in [
-            (Kind::Push, SOME, 10),
-            (Kind::Push, SOME + 1, 8),
-            (Kind::Echo, 500, 12),
-            (Kind::Blocked, 50, 5),
-            (Kind::Hold, 20_000, 5),
-        ] {
+        for (kind, size, rounds) in
+            [(Kind::Push, 15_000, 10), (Kind::Echo, 500, 12), (Kind::Blocked, 50, 5), (Kind::Hold, 20_000, 5)]
+        {
             let experiment = Experiment::new(kind, size);
             assert_eq!(experiment.rounds(12), rounds, "{experiment}");
             assert_eq!(experiment.rounds(1), 1, "{experiment}");

@@ -19,12 +19,12 @@ pub fn median(values: &[f64]) -> Option<f64> {
     }
 }
 
-/// The geometric mean of ratios (that of 2 and 1/2 is 1) without the fifth of them at either end, so that
-/// one in five may be anything. None where there are none.
+/// The interquartile geometric mean of ratios (that of 2 and 1/2 is 1): without the quarter of them, rounded
+/// up, at either end; so one in five may be anything, and a second one as well. None where there are none.
 pub fn mean_ratio(ratios: &[f64]) -> Option<f64> {
     let mut ratios = ratios.to_vec();
     ratios.sort_by(f64::total_cmp);
-    let end = ratios.len() / 5;
+    let end = ratios.len().div_ceil(4).min(ratios.len().saturating_sub(1) / 2);
     let middle = &ratios[end..ratios.len() - end];
     let sum: f64 = middle.iter().map(|ratio| ratio.ln()).sum();
     (!middle.is_empty()).then(|| (sum / middle.len() as f64).exp())
@@ -62,6 +62,8 @@ mod tests {
             (vec![1.0, 4.0], 2.0),
             (vec![3.0], 3.0),
             (vec![4.0, 16.0, 4.0, 0.01, 4.0], 4.0),
+            (vec![4.0, 0.02, 4.0, 0.01, 4.0], 4.0),
+            (vec![0.01, 0.1, 2.0, 8.0, 100.0, 1000.0], 4.0),
         ] {
             let mean = mean_ratio(&ratios).unwrap();
             let upside_down: Vec<f64> = ratios.iter().map(|ratio| 1.0 / ratio).collect();

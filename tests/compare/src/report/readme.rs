@@ -32,8 +32,8 @@ fn section(results: &Results, charts: &str) -> String {
     let variants = tables::variants(results).markdown();
     format!(
         "Measured on {} on {}: medians of {} interleaved rounds{}, minimum and maximum in brackets. \
-         A factor is the geometric mean of the rounds' own, without the fifth of them at either end. Server and \
-         load generator share the machine.{}\n\n{topics}{details}{}{}{}",
+         A factor is the geometric mean of the rounds' own, without the quarter of them, rounded up, at either end. \
+         Server and load generator share the machine.{}\n\n{topics}{details}{}{}{}",
         results.machine.sentence(),
         results.date.split(' ').next().unwrap_or_default(),
         results.rounds,

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn to_win_ranges_must_not_overlap_and_to_lose_a_mean_is_enough() {
+    fn to_win_ranges_must_not_overlap_and_to_lose_a_middle_is_enough() {
         let judge = |own: [f64; 3], other: [f64; 3]| {
             let pairs = own.iter().zip(&other);
             let samples: Vec<_> = pairs.map(|(own, other)| ([(MEMORY, *own)], [(MEMORY, *other)])).collect();
@@ -220,7 +220,7 @@ mod tests {
         assert_eq!(judge([1.0, 2.0, 3.0], [3.1, 4.0, 5.0]).0, Verdict::Won);
         let (verdict, sentence) = judge([1.0, 2.0, 3.2], [3.1, 4.0, 5.0]);
         assert_eq!(verdict, Verdict::Draw);
-        assert!(sentence.ends_with("a factor of 2.13. Their ranges overlap."), "{sentence}");
+        assert!(sentence.ends_with("a factor of 2. Their ranges overlap."), "{sentence}");
         assert_eq!(judge([3.1, 4.0, 5.0], [1.0, 2.0, 3.2]).0, Verdict::Lost);
     }
 
