@@ -1,8 +1,8 @@
 //! [`Cores`]: where the threads run that share a round of pushes.
 //!
 //! A kernel gives a thread that is woken an idle core, if it can tell which one is idle. In a virtual
-//! machine it often cannot: a core that rests may as well be one that the host has taken away. The thread
-//! then waits on the core of the thread that woke it, until that one is done.
+//! machine it was seen to fail at that (`perf sched timehist`), perhaps since a core that rests may as well
+//! be one that the host has taken away. The thread then waits on the core of the thread that woke it.
 
 use rustix::thread::CpuSet;
 use rustix::thread::Pid;

@@ -135,12 +135,12 @@ impl Shared {
             let some = &self.sessions[start..(start + TAKEN).min(self.sessions.len())];
             (!some.is_empty()).then_some(some)
         };
-        std::iter::from_fn(take).map(|some| reach(some, self.payload.clone())).sum()
+        reach(std::iter::from_fn(take).flatten(), self.payload.clone())
     }
 }
 
 /// Pushes to them all; the number of clients reached.
-fn reach(sessions: &[Connection], payload: String) -> usize {
+fn reach<'a>(sessions: impl IntoIterator<Item = &'a Connection>, payload: String) -> usize {
     broadcast(sessions, payload).unwrap_or_else(|error| {
         log::error!("nobody gets this round: {error}");
         0

@@ -136,7 +136,7 @@ impl Results {
     }
 
     /// The ratio of a figure of one variant to that of another: the mean of [`Self::ratios`], see
-    /// [`mean_ratio`]. More rounds count in it than in a median, and so it varies less from run to run.
+    /// [`mean_ratio`]. With many rounds it varies less from run to run than a median.
     pub fn ratio(&self, one: &str, other: &str, experiment: Experiment, figure: &str) -> Option<f64> {
         mean_ratio(&self.ratios(one, other, experiment, figure))
     }
