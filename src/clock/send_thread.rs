@@ -36,7 +36,7 @@ const LINE_EACH: usize = 20;
 /// A round of fewer clients is not shared: waking another thread costs more than it would push.
 const SHARED_FROM: usize = 500;
 /// Clients that a thread takes of a shared round at a time: it counts a few times a round, and whoever is
-/// held up leaves the rest to the others.
+/// held up leaves the rest to the others. They share one encoded frame, the next hundred has its own.
 const TAKEN: usize = 100;
 
 /// How it pushes.
@@ -135,12 +135,12 @@ impl Shared {
             let some = &self.sessions[start..(start + TAKEN).min(self.sessions.len())];
             (!some.is_empty()).then_some(some)
         };
-        reach(std::iter::from_fn(take).flatten(), self.payload.clone())
+        std::iter::from_fn(take).map(|some| reach(some, self.payload.clone())).sum()
     }
 }
 
 /// Pushes to them all; the number of clients reached.
-fn reach<'a>(sessions: impl IntoIterator<Item = &'a Connection>, payload: String) -> usize {
+fn reach(sessions: &[Connection], payload: String) -> usize {
     broadcast(sessions, payload).unwrap_or_else(|error| {
         log::error!("nobody gets this round: {error}");
         0
