@@ -126,40 +126,61 @@
 //! to the socket there and then, without blocking, and wakes nobody. Only where a socket is full does a
 //! pump take over, so a slow client delays no one.
 //!
-//! # Layers
+//! # Rooms
 //!
-//! `web` is the framework, in files that import only what stands above them in `src/web/mod.rs`: parsers
-//! and formats, the outbox, the connection, handlers and routes, the client's thread, the listener, the
-//! server. [`clock`] is the application, and [`lab`] is what only the lesson needs.
+//! The source is a house of rooms, bottom first: a file imports only files above it in its own room, and from
+//! rooms above its own.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | `error`, `metrics`, `observer`, `log_limit` | what everybody uses |
+//! | `http` | requests, responses, cookies, files: no sockets, no threads |
+//! | `ws` | frames, messages, the handshake: pure bytes |
+//! | `net` | sockets, and who writes to them: the outbox, its pumps, the closer |
+//! | `server` | handlers, sessions, one thread for each client, the listener |
+//! | `hub` | one message to many |
+//!
+//! The program is `main.rs` with `clock`, the application, and `lab`, which only the lesson needs. It uses this
+//! library as any other program does.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-pub mod clock;
-pub mod lab;
-mod web;
+#[cfg(not(target_os = "linux"))]
+compile_error!("threadcast runs on Linux only: it counts on Linux's limits, sockets and threads");
 
-pub use web::application::Application;
-pub use web::capacity::Capacity;
-pub use web::capacity::Limit;
-pub use web::connection::Connection;
-pub use web::connection::broadcast;
-pub use web::cookies::CookieSecret;
-pub use web::cookies::create_signed_value;
-pub use web::cookies::decode_signed_value;
-pub use web::error::Error;
-pub use web::error::Result;
-pub use web::exchange::Exchange;
-pub use web::handler::RequestHandler;
-pub use web::handler::WebSocketHandler;
-pub use web::message::Message;
-pub use web::observer::Event;
-pub use web::observer::Observer;
-pub use web::request::Request;
-pub use web::server::Server;
-pub use web::static_files::StaticFiles;
-pub use web::stats::Meter;
-pub use web::stats::Stats;
-pub use web::wire::Delivery;
+mod error;
+mod metrics;
+mod observer;
+
+mod log_limit;
+
+mod http;
+mod ws;
+
+mod net;
+
+mod server;
+
+mod hub;
+
+pub use error::{Error, Result};
+pub use http::cookies::{CookieSecret, create_signed_value, decode_signed_value};
+pub use http::exchange::Exchange;
+pub use http::request::Request;
+pub use http::static_files::StaticFiles;
+pub use hub::fan_out::FanOut;
+pub use metrics::{Disconnects, Meter, Stats};
+pub use net::transport::Delivery;
+pub use observer::{Event, Observer};
+pub use server::application::Application;
+pub use server::capacity::{Capacity, Limit};
+pub use server::connection::{Connection, broadcast};
+pub use server::handler::{RequestHandler, WebSocketHandler};
+pub use server::server::Server;
+pub use ws::message::Message;
+
+/// The target of every log line of the library.
+const LOG: &str = "threadcast";
 
 /// The README's examples are run too.
 #[cfg(doctest)]

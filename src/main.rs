@@ -1,48 +1,30 @@
 //! The program `threadcast`: options, logging, the server, the `send` thread, and a wait for a signal.
 #![forbid(unsafe_code)]
 
+mod clock;
+mod lab;
+
 use std::env;
-use std::io::Write;
-use std::io::stderr;
-use std::io::stdout;
-use std::net::IpAddr;
-use std::net::Ipv4Addr;
-use std::net::Ipv6Addr;
-use std::net::SocketAddr;
+use std::io::{Write, stderr, stdout};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use crate::clock::clients::Clients;
+use crate::clock::options::{Audience, Options};
+use crate::clock::send_thread::{Rounds, SendThread};
+use crate::clock::stats::{Readings, StatsHandler};
+use crate::clock::{handlers, logging};
+use crate::lab::beside::Beside;
+use crate::lab::setup::{Lab, Running, Setup};
+use crate::lab::{commands, page};
 use chrono::Local;
-use signal_hook::consts::SIGINT;
-use signal_hook::consts::SIGTERM;
-use signal_hook::consts::SIGUSR1;
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
-use threadcast::Application;
-use threadcast::Capacity;
-use threadcast::Connection;
-use threadcast::Error;
-use threadcast::Limit;
-use threadcast::Result;
-use threadcast::Server;
-use threadcast::StaticFiles;
-use threadcast::clock::clients::Clients;
-use threadcast::clock::handlers;
-use threadcast::clock::logging;
-use threadcast::clock::options::Audience;
-use threadcast::clock::options::Options;
-use threadcast::clock::send_thread::Rounds;
-use threadcast::clock::send_thread::SendThread;
-use threadcast::clock::stats::Readings;
-use threadcast::clock::stats::StatsHandler;
-use threadcast::lab::beside::Beside;
-use threadcast::lab::commands;
-use threadcast::lab::page;
-use threadcast::lab::setup::Lab;
-use threadcast::lab::setup::Running;
-use threadcast::lab::setup::Setup;
+use threadcast::{Application, Capacity, Connection, Error, Limit, Result, Server, StaticFiles};
 
 fn main() -> ExitCode {
     match Options::parse_from_args(env::args_os()) {
@@ -85,7 +67,7 @@ fn run(options: &Options) -> Result<()> {
     let lab = lab.map_err(Error::io("cannot start the threads of the lab"))?;
     let rounds = Rounds {
         interval: options.interval,
-        width: options.pad,
+        pad: options.pad,
         threads: options.push_threads,
         wall: Local::now,
     };

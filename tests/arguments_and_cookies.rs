@@ -5,35 +5,19 @@ mod support;
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::path::PathBuf;
-use std::process::Command;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::time::SystemTime;
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use chrono::DateTime;
-use serde_json::Value;
-use serde_json::json;
-use threadcast::Application;
-use threadcast::Connection;
-use threadcast::CookieSecret;
-use threadcast::Exchange;
-use threadcast::Message;
-use threadcast::RequestHandler;
-use threadcast::Result;
-use threadcast::Server;
-use threadcast::WebSocketHandler;
-use threadcast::create_signed_value;
-use threadcast::decode_signed_value;
+use serde_json::{Value, json};
+use threadcast::{
+    Application, Connection, CookieSecret, Exchange, Message, RequestHandler, Result, Server,
+    WebSocketHandler, create_signed_value, decode_signed_value,
+};
 
-use support::Program;
-use support::Raw;
-use support::frame;
-use support::get;
-use support::header_values;
-use support::upgrade;
+use support::{Program, Raw, frame, get, header_values, upgrade};
 
 const SECRET: &str = "It's a secret to everybody";
 const DAY: u64 = 86_400;

@@ -5,28 +5,11 @@ mod support;
 
 use std::io::Write;
 use std::process::Command;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use rustix::process::Resource;
-use rustix::process::Rlimit;
-use rustix::process::getrlimit;
-use rustix::process::setrlimit;
-use support::Probed;
-use support::Program;
-use support::Raw;
-use support::eventually;
-use support::frame;
-use support::threads;
-use support::upgrade;
-use threadcast::Application;
-use threadcast::Capacity;
-use threadcast::Delivery;
-use threadcast::Limit;
-use threadcast::Message;
-use threadcast::Result;
-use threadcast::Server;
-use threadcast::WebSocketHandler;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use support::{Probed, Program, Raw, eventually, frame, threads, upgrade};
+use threadcast::{Application, Capacity, Delivery, Limit, Message, Result, Server, WebSocketHandler};
 
 /// How long a head may take.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
@@ -51,7 +34,7 @@ fn beyond_the_capacity_a_client_gets_503_and_those_inside_notice_nothing() {
         assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("\r\nRetry-After: "), "{head}");
         assert_eq!(body, b"503: No room for another client, try again later\n");
         assert!(outside.is_at_end());
-        eventually("it is counted", || server.stats().refused == refused);
+        eventually("it is counted", || server.stats().rejected == refused);
     }
     for client in &mut inside {
         client.send_frame(0x81, "hi");
@@ -151,7 +134,7 @@ fn a_client_that_no_thread_can_be_started_for_gets_503_and_the_server_stays_up()
         assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("\r\nRetry-After: "), "{head}");
         assert_eq!(body, b"503: No room for another client, try again later\n");
         assert!(client.is_at_end());
-        eventually("it is counted", || probed.server.stats().refused == refused);
+        eventually("it is counted", || probed.server.stats().rejected == refused);
     }
     let stats = probed.server.stats();
     assert_eq!((stats.clients, stats.accepted), (0, 0));

@@ -3,21 +3,12 @@
 mod support;
 
 use std::fs;
-use std::net::TcpListener;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use support::DEADLINE;
-use support::Program;
-use support::Raw;
-use support::close_frame;
-use support::eventually;
-use support::frame;
-use support::sockets;
-use support::threads;
+use support::{DEADLINE, Program, Raw, close_frame, eventually, frame, sockets, threads};
 
 /// `2026-11-22 18:14:05.561472`, or without its fraction.
 fn is_payload(text: &[u8]) -> bool {

@@ -5,11 +5,7 @@ mod support;
 use std::net::Shutdown;
 use std::time::Instant;
 
-use support::DEADLINE;
-use support::Event;
-use support::Probed;
-use support::close_frame;
-use support::frame;
+use support::{DEADLINE, Event, Probed, close_frame, frame};
 use threadcast::Error;
 
 #[test]

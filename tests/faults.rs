@@ -1,43 +1,27 @@
 //! What may go wrong around the program, and must not be noticed by its clients.
 
+#[path = "../src/clock/mod.rs"]
+#[allow(dead_code, reason = "the program's own module, of which this test needs a part")]
+mod clock;
 mod support;
 
-use std::env;
-use std::fs;
-use std::io::BufRead;
-use std::io::BufReader;
-use std::io::Write;
-use std::io::stderr;
-use std::net::SocketAddr;
-use std::net::TcpListener;
-use std::net::TcpStream;
-use std::process;
-use std::process::Child;
-use std::process::ChildStdout;
-use std::process::Command;
-use std::process::Stdio;
+use std::io::{BufRead, BufReader, Write, stderr};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{self, Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
-use std::time::Instant;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+use std::{env, fs};
 
-use chrono::DateTime;
-use chrono::Local;
-use chrono::TimeZone;
+use chrono::{DateTime, Local, TimeZone};
+use clock::clients::Clients;
+use clock::handlers;
+use clock::send_thread::{Rounds, SendThread};
+use clock::time::payload;
 use rustix::process::Signal;
 use serde_json::Value;
-use support::Program;
-use support::Raw;
-use support::eventually;
-use support::frame;
-use support::threads;
+use support::{Program, Raw, eventually, frame, threads};
 use threadcast::Server;
-use threadcast::clock::clients::Clients;
-use threadcast::clock::handlers;
-use threadcast::clock::send_thread::Rounds;
-use threadcast::clock::send_thread::SendThread;
-use threadcast::clock::time::payload;
 
 fn client(addr: SocketAddr, id: &str) -> Raw {
     Raw::websocket(addr, &format!("/websocket?Id={id}"))
@@ -159,7 +143,7 @@ fn when_the_wall_clock_jumps_an_hour_back_and_forth_pushes_keep_their_interval_a
     let server = Server::bind("127.0.0.1:0", routes).unwrap();
     let mut client = client(server.local_addr(), "A");
     let wall = || jumping(READINGS.fetch_add(1, Ordering::Relaxed));
-    let rounds = Rounds { interval, width: 0, threads: None, wall };
+    let rounds = Rounds { interval, pad: 0, threads: None, wall };
     let send = SendThread::start(clients, rounds, Arc::default()).unwrap();
     let arrivals = (0..15).map(|reading| {
         assert_eq!(client.frame(), frame(0x81, payload(&jumping(reading))));

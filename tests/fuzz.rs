@@ -17,48 +17,20 @@ mod cases;
 mod support;
 
 use std::collections::BTreeMap;
-use std::env;
-use std::fs;
-use std::io::Read;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::Shutdown;
-use std::panic;
 use std::path::Path;
-use std::process;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::Once;
-use std::sync::PoisonError;
-use std::thread;
-use std::time::Duration;
-use std::time::Instant;
-use std::time::SystemTime;
-use std::time::UNIX_EPOCH;
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{env, fs, panic, process, thread};
 
-use answers::Answer;
-use answers::answers;
-use answers::without_dates;
-use cases::Case;
-use cases::Ending;
-use support::DEADLINE;
-use support::Event;
-use support::Probed;
-use support::Raw;
-use support::SERVER_THREADS;
-use support::Wire;
-use support::close_frame;
-use support::eventually;
-use support::frame;
-use support::server_threads;
-use support::sockets;
-use threadcast::Connection;
-use threadcast::CookieSecret;
-use threadcast::Error;
-use threadcast::Exchange;
-use threadcast::Message;
-use threadcast::RequestHandler;
-use threadcast::Result;
-use threadcast::StaticFiles;
+use answers::{Answer, answers, without_dates};
+use cases::{Case, Ending};
+use support::{
+    DEADLINE, Event, Probed, Raw, SERVER_THREADS, Wire, close_frame, eventually, frame, server_threads,
+    sockets,
+};
+use threadcast::{Connection, CookieSecret, Error, Exchange, Message, RequestHandler, Result, StaticFiles};
 
 /// How long to fuzz if nobody says, as part of all tests.
 const SECONDS: u64 = 5;

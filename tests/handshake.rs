@@ -5,30 +5,15 @@ mod support;
 
 use std::sync::Arc;
 
-use crossbeam_channel::Receiver;
-use crossbeam_channel::Sender;
-use threadcast::Application;
-use threadcast::Connection;
-use threadcast::CookieSecret;
-use threadcast::Error;
-use threadcast::Exchange;
-use threadcast::Message;
-use threadcast::Request;
-use threadcast::Result;
-use threadcast::Server;
-use threadcast::WebSocketHandler;
+use crossbeam_channel::{Receiver, Sender};
+use threadcast::{
+    Application, Connection, CookieSecret, Error, Exchange, Message, Request, Result, Server,
+    WebSocketHandler,
+};
 
-use support::DEADLINE;
-use support::Event;
-use support::Probed;
-use support::Program;
-use support::Raw;
-use support::close_frame;
-use support::eventually;
-use support::frame;
-use support::header_values;
-use support::masked;
-use support::upgrade;
+use support::{
+    DEADLINE, Event, Probed, Program, Raw, close_frame, eventually, frame, header_values, masked, upgrade,
+};
 
 /// The handshake of RFC 6455, section 1.3, line by line.
 const LINES: [(&str, &str); 5] = [

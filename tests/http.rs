@@ -2,32 +2,16 @@
 
 mod support;
 
-use std::fs;
-use std::io::ErrorKind;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
-use std::path::Path;
-use std::path::PathBuf;
-use std::thread;
-use std::time::Duration;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
 
-use threadcast::Application;
-use threadcast::Error;
-use threadcast::Exchange;
-use threadcast::RequestHandler;
-use threadcast::Result;
-use threadcast::Server;
+use threadcast::{Application, Error, Exchange, RequestHandler, Result, Server};
 
-use support::DEADLINE;
-use support::Program;
-use support::Raw;
-use support::frame;
-use support::get;
-use support::header_values;
-use support::masked;
-use support::upgrade;
+use support::{DEADLINE, Program, Raw, frame, get, header_values, masked, upgrade};
 
 /// Most bytes of a request head.
 const MAX_HEAD: usize = 16 * 1024;

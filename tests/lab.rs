@@ -6,15 +6,9 @@ mod support;
 use std::fs;
 use std::time::Instant;
 
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use support::DEADLINE;
-use support::Program;
-use support::Raw;
-use support::eventually;
-use support::get;
-use support::upgrade;
+use support::{DEADLINE, Program, Raw, eventually, get, upgrade};
 
 const QUICK: &[&str] = &["--lab", "--interval", "50ms", "--logging", "none"];
 

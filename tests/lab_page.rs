@@ -6,23 +6,17 @@
 mod browser;
 mod support;
 
-use std::env;
 use std::io::ErrorKind;
-use std::net::SocketAddr;
-use std::net::TcpListener;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::thread;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use std::{env, thread};
 
 use serde_json::json;
-use tungstenite::Message;
-use tungstenite::WebSocket;
+use tungstenite::{Message, WebSocket};
 
 use browser::Page;
-use support::Program;
-use support::Raw;
+use support::{Program, Raw};
 
 const LAB: &[&str] = &["--lab", "--interval", "250ms", "--logging", "none"];
 

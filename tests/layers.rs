@@ -1,74 +1,157 @@
-//! The order of the layers, which a reader is promised: imports run one way.
+//! The house: rooms in an order, files in an order within each, imports one way. Both orders are read from the
+//! `mod` lines of `src/lib.rs` and of each room's `mod.rs`.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The modules that a file imports with `use crate::LAYER::MODULE`, without its tests.
-fn imports(path: &Path, layer: &str) -> Vec<String> {
-    let source = fs::read_to_string(path).unwrap();
-    let start = format!("use crate::{layer}::");
-    let uses = source.lines().filter_map(|line| line.strip_prefix(&start));
-    uses.map(|rest| rest.split("::").next().unwrap().trim_end_matches(';').to_owned()).collect()
+/// What a file stands for in the order: its room and its place within.
+type Place = (usize, usize);
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = path.as_ref();
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn sources(layer: &str) -> Vec<std::path::PathBuf> {
-    let files = fs::read_dir(format!("src/{layer}")).unwrap().map(|entry| entry.unwrap().path());
-    let files: Vec<_> = files.filter(|path| path.extension().is_some_and(|end| end == "rs")).collect();
-    assert!(files.len() > 2, "src/{layer}");
+/// The modules that a file declares, in their order.
+fn declared(path: &str) -> Vec<String> {
+    let source = read(path);
+    let lines = source.lines().map(|line| line.trim_start_matches("pub ").trim_start_matches("pub(crate) "));
+    let names = lines.filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';').map(str::to_owned));
+    names.collect()
+}
+
+/// Every file below a folder of the source.
+fn sources(folder: impl AsRef<Path>) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        match entry.path() {
+            path if path.is_dir() => files.extend(sources(path)),
+            path if path.extension().is_some_and(|end| end == "rs") => files.push(path),
+            _ => {}
+        }
+    }
     files
 }
 
-#[test]
-fn in_the_framework_a_file_imports_only_what_stands_above_it_in_mod_rs() {
-    let order = fs::read_to_string("src/web/mod.rs").unwrap();
-    let order: Vec<_> = order.lines().filter_map(|line| line.strip_prefix("pub(crate) mod ")).collect();
-    let place = |name: &str| order.iter().position(|other| other.trim_end_matches(';') == name);
-    let mut seen = 0;
-    for path in sources("web") {
-        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        for import in imports(&path, "web") {
-            assert!(place(&import) < place(&name), "{name} imports {import}");
-            seen += 1;
+/// The paths that a source names behind `crate::`, its tests left out: `net::outbox` of `crate::net::outbox::Link`,
+/// and of each name in `crate::net::{outbox, closer}`.
+fn imports(source: &str) -> Vec<Vec<String>> {
+    let without_tests = source.split("#[cfg(test)]\nmod tests {").next().unwrap();
+    let without_tests = without_tests.split("#[cfg(all(test, not(loom)))]\nmod tests {").next().unwrap();
+    let code = without_tests.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let code = code.collect::<Vec<_>>().join("\n");
+    let mut found = Vec::new();
+    for rest in code.split("crate::").skip(1) {
+        let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(rest.len());
+        let path: Vec<_> =
+            rest[..end].split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect();
+        match rest[end..].strip_prefix('{') {
+            Some(list) => {
+                for name in list.split('}').next().unwrap().split(',') {
+                    found.push([&path[..], &[name.trim().to_owned()]].concat());
+                }
+            }
+            None => found.push(path),
         }
     }
-    assert!(seen > 50, "{seen} imports were found");
+    found
 }
 
 #[test]
-fn the_framework_knows_nothing_of_the_clock_and_the_lab() {
-    for path in sources("web") {
-        let source = fs::read_to_string(&path).unwrap();
-        assert!(!source.contains("crate::clock") && !source.contains("crate::lab"), "{}", path.display());
+fn in_the_library_imports_run_one_way() {
+    let rooms = declared("src/lib.rs");
+    let files: Vec<_> = rooms
+        .iter()
+        .map(|room| match Path::new(&format!("src/{room}/mod.rs")).exists() {
+            true => declared(&format!("src/{room}/mod.rs")),
+            false => Vec::new(),
+        })
+        .collect();
+    let place = |path: &[String]| -> Option<Place> {
+        let room = rooms.iter().position(|room| *room == path[0])?;
+        let file = path.get(1).and_then(|name| files[room].iter().position(|file| file == name));
+        Some((room, file.unwrap_or(0)))
+    };
+    let mut seen = 0;
+    for (room, name) in rooms.iter().enumerate() {
+        let folder = format!("src/{name}");
+        let mut paths = if Path::new(&folder).is_dir() { sources(&folder) } else { Vec::new() };
+        paths.extend(Some(PathBuf::from(format!("src/{name}.rs"))).filter(|path| path.exists()));
+        for path in paths {
+            if path.ends_with("tests.rs") || path.ends_with("model.rs") || path.ends_with("mod.rs") {
+                continue;
+            }
+            // `src/net/outbox/drain.rs` is part of `outbox`.
+            let inner = path.strip_prefix(&folder).ok().and_then(|path| path.iter().next());
+            let own = inner.map(|file| file.to_string_lossy().trim_end_matches(".rs").to_owned());
+            let own = own.and_then(|own| files[room].iter().position(|file| *file == own)).unwrap_or(0);
+            for import in imports(&read(&path)) {
+                let Some(place) = place(&import) else { continue };
+                let within = place.0 == room && (place.1 < own || (place.1 == own && inner.is_some()));
+                assert!(place.0 < room || within, "{} imports {}", path.display(), import.join("::"));
+                seen += 1;
+            }
+        }
     }
-    for (layer, other) in [("clock", "lab"), ("lab", "clock")] {
-        for path in sources(layer) {
-            assert_eq!(imports(&path, other), [] as [&str; 0], "{}", path.display());
+    assert!(seen > 100, "{seen} imports were found");
+}
+
+#[test]
+fn an_import_that_runs_back_up_is_found() {
+    let source = "//! crate::none::x\nuse crate::net::{outbox, closer};\nuse crate::error::Error;\n\
+                  fn f() { crate::ws::frame::close(); }\n#[cfg(test)]\nmod tests {\nuse crate::hub::x;\n}";
+    let found: Vec<_> = imports(source).iter().map(|path| path.join("::")).collect();
+    assert_eq!(found, ["net::outbox", "net::closer", "error::Error", "ws::frame::close"]);
+}
+
+#[test]
+fn the_programs_two_parts_do_not_know_each_other_nor_the_inside_of_the_library() {
+    for (part, other) in [("clock", "lab"), ("lab", "clock")] {
+        for path in sources(format!("src/{part}")) {
+            for import in imports(&read(&path)) {
+                assert_eq!(import[0], part, "{} imports {}, not {other}", path.display(), import.join("::"));
+            }
         }
     }
 }
 
 #[test]
 fn no_file_of_the_source_is_over_300_lines() {
-    let mut paths: Vec<_> = ["web", "clock", "lab"].into_iter().flat_map(sources).collect();
-    // `outbox/tests.rs` and such.
-    for folder in fs::read_dir("src/web").unwrap().chain(fs::read_dir("src/clock").unwrap()).flatten() {
-        paths.extend(fs::read_dir(folder.path()).into_iter().flatten().flatten().map(|file| file.path()));
-    }
-    for path in paths.iter().filter(|path| path.is_file()) {
-        let lines = fs::read_to_string(path).unwrap().lines().count();
+    let paths = sources("src");
+    assert!(paths.len() > 50, "{}", paths.len());
+    for path in paths {
+        let lines = read(&path).lines().count();
         assert!(lines <= 300, "{} has {lines}: what is it hiding?", path.display());
     }
 }
 
+/// The crates that a user of the library compiles, with these features.
+fn tree(features: &[&str]) -> Vec<String> {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["tree", "--package", "threadcast", "--edges", "normal", "--prefix", "none"]).args(features);
+    let output = command.output().expect("cargo tree runs");
+    let mut crates: Vec<_> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| line.split(" (").next().unwrap().trim().to_owned())
+        .collect();
+    crates.sort_unstable();
+    crates.dedup();
+    assert!(crates.iter().any(|line| line.starts_with("tungstenite v")), "{crates:?}");
+    crates
+}
+
 #[test]
 fn the_product_depends_on_no_async_runtime() {
-    let mut command = Command::new(env!("CARGO"));
-    command.args(["tree", "--package", "threadcast", "--edges", "normal", "--prefix", "none"]);
-    let tree = command.output().expect("cargo tree runs");
-    let tree = String::from_utf8(tree.stdout).unwrap();
-    assert!(tree.contains("tungstenite v"), "{tree}");
+    let crates = tree(&["--all-features"]);
     for runtime in ["tokio v", "async-std v", "smol v", "mio v", "futures v"] {
-        assert!(!tree.lines().any(|line| line.starts_with(runtime)), "{runtime}");
+        assert!(!crates.iter().any(|line| line.starts_with(runtime)), "{runtime}");
     }
+}
+
+#[test]
+fn a_user_of_the_library_compiles_at_most_52_crates() {
+    let crates = tree(&["--no-default-features"]);
+    assert!(crates.len() <= 52, "{}: {crates:#?}", crates.len());
 }

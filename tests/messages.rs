@@ -5,16 +5,8 @@ mod support;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use support::DEADLINE;
-use support::Event;
-use support::Probed;
-use support::Wire;
-use support::close_frame;
-use support::frame;
-use support::masked;
-use threadcast::Application;
-use threadcast::Error;
-use threadcast::Message;
+use support::{DEADLINE, Event, Probed, Wire, close_frame, frame, masked};
+use threadcast::{Application, Error, Message};
 
 #[test]
 fn text_and_binary_arrive_as_what_they_are() {

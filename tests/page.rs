@@ -15,8 +15,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use browser::Page;
-use support::Program;
-use support::Raw;
+use support::{Program, Raw};
 
 /// Four pushes a second, where a test waits for several.
 const FAST: &[&str] = &["--interval", "250ms"];

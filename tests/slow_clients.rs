@@ -4,35 +4,15 @@
 mod support;
 
 use std::net::Shutdown;
-use std::sync::Arc;
-use std::sync::Barrier;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
-use std::time::Instant;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use support::DEADLINE;
-use support::Event;
-use support::Probed;
-use support::Program;
-use support::Raw;
-use support::close_frame;
-use support::eventually;
-use support::frame;
-use support::masked;
-use support::server_threads;
-use support::sockets;
-use support::threads;
-use threadcast::Application;
-use threadcast::Capacity;
-use threadcast::Connection;
-use threadcast::Error;
-use threadcast::Limit;
-use threadcast::Message;
-use threadcast::broadcast;
+use support::{
+    DEADLINE, Event, Probed, Program, Raw, close_frame, eventually, frame, masked, server_threads, sockets,
+    threads,
+};
+use threadcast::{Application, Capacity, Connection, Error, Limit, Message, broadcast};
 
 /// One test at a time: they look at the threads of this process, and load the machine.
 fn alone() -> MutexGuard<'static, ()> {

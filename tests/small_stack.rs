@@ -6,18 +6,10 @@ mod support;
 use std::env;
 use std::process::Command;
 
-use support::Program;
-use support::Raw;
-use support::close_frame;
-use support::frame;
-use threadcast::Application;
-use threadcast::Connection;
-use threadcast::Exchange;
-use threadcast::Message;
-use threadcast::RequestHandler;
-use threadcast::Result;
-use threadcast::Server;
-use threadcast::WebSocketHandler;
+use support::{Program, Raw, close_frame, frame};
+use threadcast::{
+    Application, Connection, Exchange, Message, RequestHandler, Result, Server, WebSocketHandler,
+};
 
 /// What `RUST_BACKTRACE` may be.
 const STYLES: [&str; 2] = ["1", "full"];

@@ -11,30 +11,17 @@ mod visitors;
 mod support;
 
 use std::collections::BTreeMap;
-use std::env;
-use std::fs;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering;
-use std::thread;
-use std::thread::JoinHandle;
-use std::time::Duration;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use std::{env, fs};
 
 use serde_json::Value;
-use support::DEADLINE;
-use support::Program;
-use support::Raw;
 use support::dice::Dice;
-use support::eventually;
-use support::get;
-use support::sockets;
-use support::threads;
-use visitors::BRISK;
-use visitors::SLOW;
-use visitors::Visit;
+use support::{DEADLINE, Program, Raw, eventually, get, sockets, threads};
+use visitors::{BRISK, SLOW, Visit};
 
 /// How long to soak if nobody says, as part of all tests.
 const SECONDS: u64 = 6;

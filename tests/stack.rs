@@ -6,48 +6,29 @@
 //! `cargo test --release --test stack -- --nocapture` shows the tables. `make footprint` shows the second
 //! one for 5,000 clients.
 
+#[path = "../src/clock/mod.rs"]
+#[allow(dead_code, reason = "the program's own module, of which this test needs a part")]
+mod clock;
 mod support;
 
-use std::env;
 use std::ffi::OsStr;
-use std::fs;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::process::Command;
-use std::process::id;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::thread;
+use std::process::{Command, id};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use std::{env, thread};
 
-use rustix::process::Resource;
-use rustix::process::Rlimit;
-use rustix::process::Signal;
-use rustix::process::getrlimit;
-use rustix::process::set_parent_process_death_signal;
-use rustix::process::setrlimit;
-use support::Program;
-use support::Raw;
-use support::eventually;
-use support::frame;
-use support::get;
-use support::masked;
-use support::upgrade;
-use threadcast::Application;
-use threadcast::Connection;
-use threadcast::CookieSecret;
-use threadcast::Error;
-use threadcast::Exchange;
-use threadcast::Message;
-use threadcast::RequestHandler;
-use threadcast::Result;
-use threadcast::Server;
-use threadcast::WebSocketHandler;
-use threadcast::lab::echo::EchoHandler;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit};
+use support::{Program, Raw, eventually, frame, get, masked, upgrade};
+use threadcast::{
+    Application, Connection, CookieSecret, Error, Exchange, Message, RequestHandler, Result, Server,
+    WebSocketHandler,
+};
 
 /// One part in so many of a stack is never touched.
 const SPARE: u64 = 4;
@@ -458,7 +439,7 @@ impl log::Log for Halts {
 /// Serves what the program does not have, until the process ends.
 fn serve_the_library() {
     set_parent_process_death_signal(Some(Signal::KILL)).expect("ends with the other test");
-    let logger = threadcast::clock::logging::logger(log::LevelFilter::Debug, None).expect("logs");
+    let logger = clock::logging::logger(log::LevelFilter::Debug, None).expect("logs");
     log::set_boxed_logger(Box::new(Halts(logger))).expect("is the first");
     log::set_max_level(log::LevelFilter::Debug);
     let everybody = Arc::new(Mutex::new(Vec::new()));
@@ -468,11 +449,19 @@ fn serve_the_library() {
         .stack_size(64 << 10)
         .cookie_secret(secret)
         .websocket("/ws", make)
-        .websocket("/echo", || EchoHandler)
+        .websocket("/echo", || Echo)
         .page("/page", || Panics);
     let server = Server::bind("127.0.0.1:0", application).expect("binds");
     println!("threadcast is at http://{}/", server.local_addr());
     server.join();
+}
+
+struct Echo;
+
+impl WebSocketHandler for Echo {
+    fn on_message(&mut self, connection: &Connection, message: Message) -> Result<()> {
+        connection.write_message(message)
+    }
 }
 
 // ---- the memory of idle clients ----

@@ -1,11 +1,9 @@
 //! [`Clients`]: who gets the pushes. The tutorial's `clients = dict()`, with a lock.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::Connection;
+use threadcast::Connection;
 
 /// Sessions by Id. Written by `client-N` in `open` and `on_close`, read by `send`. The lock is held for
 /// a look-up or a copy, never while something is sent.
@@ -47,17 +45,52 @@ impl Clients {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::net::TcpStream;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::time::Duration;
+
+    use crossbeam_channel::Sender;
+    use threadcast::{Application, Exchange, Message, Result, Server, WebSocketHandler};
+
     use super::*;
-    use crate::web::connection::tests::connection;
-    use crate::web::connection::tests::poison;
+
+    struct Hands(Sender<Connection>);
+
+    impl WebSocketHandler for Hands {
+        fn open(&mut self, connection: &Connection, _: &mut Exchange<'_>) -> Result<()> {
+            self.0.send(connection.clone()).unwrap();
+            Ok(())
+        }
+        fn on_message(&mut self, _: &Connection, _: Message) -> Result<()> {
+            Ok(())
+        }
+    }
 
     #[test]
     fn behind_a_poisoned_lock_clients_come_and_go_and_are_found() {
-        let (clients, [first, second, third]) = (Clients::new(), [(); 3].map(|()| connection()));
+        let (hand, handed) = crossbeam_channel::unbounded();
+        let application = Application::new().websocket("/", move || Hands(hand.clone()));
+        let server = Server::bind("127.0.0.1:0", application).unwrap();
+        let [first, second, third] = [(); 3].map(|()| {
+            let mut client = TcpStream::connect(server.local_addr()).unwrap();
+            client
+                .write_all(
+                    b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                      Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+                )
+                .unwrap();
+            handed.recv_timeout(Duration::from_secs(60)).expect("the handler opens")
+        });
+        let clients = Clients::new();
         clients.register("A", &first);
-        poison(&clients.sessions);
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let _held = clients.sessions.lock();
+            panic!("as planned");
+        }));
+        assert!(panicked.is_err() && clients.sessions.is_poisoned());
         let (everybody, a) = (vec![first.clone()], "A".to_owned());
         assert_eq!(clients.snapshot(1), (everybody.clone(), vec![a]));
         assert_eq!(clients.snapshot(0), (everybody, vec![]));

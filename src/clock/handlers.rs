@@ -2,17 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::Application;
-use crate::Connection;
-use crate::Exchange;
-use crate::Message;
-use crate::Request;
-use crate::RequestHandler;
-use crate::Result;
-use crate::StaticFiles;
-use crate::WebSocketHandler;
 use crate::clock::clients::Clients;
 use crate::clock::logging::printable;
+use threadcast::{
+    Application, Connection, Exchange, Message, Request, RequestHandler, Result, StaticFiles,
+    WebSocketHandler,
+};
 
 /// Close code of a session whose Id a newer one has taken. In the range for private use (RFC 6455,
 /// section 7.4.2); the page knows it, and does not reconnect.

@@ -3,18 +3,13 @@
 //! Blocks in a channel, and in `write`: a terminal that is paused, a pipe that nobody reads or a slow disk
 //! holds up this thread, and nobody who has something to log.
 
-use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
-use std::thread;
-use std::time::Duration;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use std::{io, thread};
 
-use crossbeam_channel::Receiver;
-use crossbeam_channel::Sender;
-use log::Level;
-use log::Record;
+use crossbeam_channel::{Receiver, Sender};
+use log::{Level, Record};
 use simplelog::SharedLogger;
 
 /// Lines that may wait for one place. What is more is lost, and counted.
@@ -78,13 +73,11 @@ fn run(logger: &dyn SharedLogger, entries: &Receiver<Entry>, lost: &AtomicU64) {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use std::sync::Mutex;
 
-    use log::LevelFilter;
-    use log::Log;
-    use log::Metadata;
+    use log::{LevelFilter, Log, Metadata};
     use simplelog::Config;
 
     use super::*;

@@ -4,25 +4,16 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::fs::OpenOptions;
 use std::io::IsTerminal;
-use std::panic;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread;
+use std::{panic, thread};
 
 use chrono::Local;
-use log::LevelFilter;
-use log::Log;
-use log::Metadata;
-use log::Record;
-use simplelog::ColorChoice;
-use simplelog::ConfigBuilder;
-use simplelog::TermLogger;
-use simplelog::TerminalMode;
-use simplelog::WriteLogger;
+use log::{LevelFilter, Log, Metadata, Record};
+use simplelog::{ColorChoice, ConfigBuilder, TermLogger, TerminalMode, WriteLogger};
 
-use crate::Error;
-use crate::Result;
 use crate::clock::log_thread::LogThread;
+use threadcast::{Error, Result};
 
 /// Most characters of a client's text in a log line.
 const SHOWN: usize = 2000;

@@ -1,7 +1,6 @@
 //! The application: the clock of the Tornado tutorial, on top of the framework.
 
 pub mod clients;
-pub mod cores;
 pub mod handlers;
 pub mod log_thread;
 pub mod logging;

@@ -5,9 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::ArgAction;
-use clap::Parser;
-use clap::ValueEnum;
+use clap::{ArgAction, Parser, ValueEnum};
 use log::LevelFilter;
 
 /// A WebSocket server with one blocking thread per client, which pushes the time.
@@ -99,7 +97,7 @@ pub struct Options {
     help: Option<bool>,
 }
 
-/// [`threadcast::Delivery`](crate::Delivery), as an option.
+/// [`threadcast::Delivery`](threadcast::Delivery), as an option.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum Delivery {
     /// The pushing thread; wakes nobody.
@@ -108,11 +106,11 @@ pub enum Delivery {
     Handoff,
 }
 
-impl From<Delivery> for crate::Delivery {
-    fn from(delivery: Delivery) -> crate::Delivery {
+impl From<Delivery> for threadcast::Delivery {
+    fn from(delivery: Delivery) -> threadcast::Delivery {
         match delivery {
-            Delivery::Inline => crate::Delivery::Inline,
-            Delivery::Handoff => crate::Delivery::Handoff,
+            Delivery::Inline => threadcast::Delivery::Inline,
+            Delivery::Handoff => threadcast::Delivery::Handoff,
         }
     }
 }

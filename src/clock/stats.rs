@@ -1,19 +1,14 @@
 //! Numbers to look at: the page `/stats`, and the same in one log line. Runs on `client-N` and `main`.
 
 use std::fs;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::Error;
-use crate::Exchange;
-use crate::Meter;
-use crate::RequestHandler;
-use crate::Result;
+use threadcast::{Error, Exchange, Meter, Request, RequestHandler, Result};
 
 /// What `send` counts: written by it alone, after each round.
 #[derive(Debug, Default)]
@@ -55,14 +50,27 @@ impl Readings {
     /// The numbers now, as JSON.
     pub fn read(&self) -> Value {
         let (server, rounds) = (self.meter.stats(), &self.rounds);
+        let ends = server.disconnects;
         json!({
             "clients": server.clients,
             "capacity": self.capacity,
             "accepted": server.accepted,
-            "refused": server.refused,
+            "refused": server.rejected,
             "pushes": server.pushes,
             "bytes": server.bytes,
             "slow_consumers": server.slow_consumers,
+            "disconnects": {
+                "overflow": ends.overflow,
+                "stalled": ends.stalled,
+                "no_pump": ends.no_pump,
+                "failed": ends.failed,
+                "evicted": ends.evicted,
+                "close_timeout": ends.close_timeout,
+                "ping_timeout": ends.ping_timeout,
+                "shutdown": ends.shutdown,
+                "panicked": ends.panicked,
+                "done": ends.done,
+            },
             "rounds": rounds.rounds.load(Ordering::Relaxed),
             "late_rounds": rounds.late.load(Ordering::Relaxed),
             "last_round_us": rounds.last_micros.load(Ordering::Acquire),
@@ -84,13 +92,13 @@ fn of_this_process(name: &str) -> Option<u64> {
 pub struct StatsHandler {
     /// What it shows.
     pub readings: Readings,
-    /// Whether others than loopback may see it.
+    /// Whether others than this machine may see it.
     pub public: bool,
 }
 
 impl RequestHandler for StatsHandler {
     fn get(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
-        if !self.public && !exchange.peer_addr().ip().to_canonical().is_loopback() {
+        if !self.public && !is_local(exchange) {
             return Err(Error::refused(403, "Only for this machine; --stats public shows it to all"));
         }
         exchange.set_header("Content-Type", "application/json; charset=utf-8")?;
@@ -100,42 +108,54 @@ impl RequestHandler for StatsHandler {
     }
 }
 
+/// Headers that proxies add. Who has one of them comes from elsewhere.
+const OF_A_PROXY: [&str; 6] =
+    ["X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Forwarded", "Via"];
+
+/// Returns whether a request was made on this machine: from a loopback address, to a loopback name (a page
+/// elsewhere may have a name that leads here), and not by way of a proxy that says so.
+fn is_local(request: &Request) -> bool {
+    let proxied = OF_A_PROXY.iter().any(|name| request.header(name).is_some());
+    let host = request.header("Host").unwrap_or_default();
+    !proxied && request.peer_addr().ip().to_canonical().is_loopback() && is_loopback_name(&host)
+}
+
+/// Returns whether a `Host` is a name or an address of this machine alone, with or without a port.
+fn is_loopback_name(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !host.ends_with(']') => name,
+        _ => host,
+    };
+    let name = name.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase();
+    let is_address = || name.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
+    name == "localhost" || name.ends_with(".localhost") || is_address()
+}
+
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
     use super::*;
-    use crate::Request;
 
     #[test]
-    fn this_machine_may_see_them_and_others_where_they_are_public_as_a_table() {
-        for (peer, allowed) in [
+    fn names_of_this_machine_as_a_table() {
+        for (host, local) in [
+            ("localhost", true),
+            ("localhost:8888", true),
+            ("LOCALHOST.:80", true),
+            ("clock.localhost", true),
             ("127.0.0.1", true),
-            ("127.8.8.8", true),
-            ("::1", true),
-            ("::ffff:127.0.0.1", true),
+            ("127.8.8.8:8888", true),
+            ("[::1]:8888", true),
+            ("[::1]", true),
+            ("[::ffff:127.0.0.1]:1", true),
+            ("", false),
+            ("localhost.evil.test", false),
+            ("notlocalhost", false),
+            ("evil.test:8888", false),
             ("10.0.0.1", false),
-            ("::ffff:10.0.0.1", false),
-            ("2001:db8::1", false),
-            ("::", false),
+            ("[2001:db8::1]:80", false),
+            ("0.0.0.0", false),
         ] {
-            let peer: IpAddr = peer.parse().unwrap();
-            let request = Request::parse(b"GET /stats HTTP/1.1\r\nHost: h\r\n\r\n", (peer, 1).into());
-            let (request, _) = request.unwrap().unwrap();
-            let status = |public: bool| {
-                let readings = Readings { meter: Meter::default(), capacity: 7, rounds: Arc::default() };
-                let mut exchange = Exchange::new(&request, None);
-                match (StatsHandler { readings, public }).get(&mut exchange) {
-                    Ok(()) => {
-                        let shown: Value = serde_json::from_slice(&exchange.response.body).unwrap();
-                        assert_eq!(shown["capacity"], 7);
-                        exchange.response.status
-                    }
-                    Err(Error::Refused { status, .. }) => status,
-                    Err(error) => panic!("{error}"),
-                }
-            };
-            assert_eq!((status(false), status(true)), (if allowed { 200 } else { 403 }, 200), "{peer}");
+            assert_eq!(is_loopback_name(host), local, "{host}");
         }
     }
 }

@@ -1,8 +1,6 @@
 //! The payload: the local time, exactly as Python's `str(datetime.now())`. Pure.
 
-use chrono::DateTime;
-use chrono::TimeZone;
-use chrono::Timelike;
+use chrono::{DateTime, TimeZone, Timelike};
 
 /// 26 characters, `2026-11-22 18:14:05.561472`, or 19 without the fraction where it is 0, as in Python.
 pub fn payload<Tz: TimeZone>(now: &DateTime<Tz>) -> String {
@@ -16,8 +14,7 @@ pub fn payload<Tz: TimeZone>(now: &DateTime<Tz>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use chrono::FixedOffset;
-    use chrono::Utc;
+    use chrono::{FixedOffset, Utc};
 
     use super::*;
 

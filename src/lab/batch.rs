@@ -1,15 +1,13 @@
 //! Events become JSON. Pure.
 
 use std::collections::HashMap;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::Event;
 use crate::lab::lanes::Lane;
 use crate::lab::recorder::Seen;
+use threadcast::Event;
 
 /// Frames of one thread that follow each other within this time are one push. Less than the shortest
 /// interval between two rounds that one can tell apart on the page.
@@ -69,6 +67,7 @@ fn simple(t: f64, lane: Lane, client: u64, event: Event) -> Value {
         Event::SlowConsumer { backlog } => ("slow", json!({ "backlog": backlog })),
         Event::Closed { code } => ("closed", json!({ "code": code })),
         Event::Gone => ("gone", json!({})),
+        _ => ("other", json!({})),
     };
     let mut event = json!({ "t": t, "thread": lane.to_string(), "is": is, "client": client });
     if let (Value::Object(event), Value::Object(more)) = (&mut event, more) {

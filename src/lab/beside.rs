@@ -11,8 +11,7 @@
 
 use std::net::SocketAddr;
 
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// The name of the place that is this server itself.
 pub const HERE: &str = "here";

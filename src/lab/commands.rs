@@ -1,10 +1,8 @@
 //! What a client can ask its own handler to do: `sleep 2000` and `spin 2000`, in milliseconds, and `panic`.
 //! Runs on `client-N`, as a handler's own work would, and shows who else pays for it.
 
-use std::hint;
-use std::thread;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use std::{hint, thread};
 
 /// The longest sleep or spin.
 const LONGEST: Duration = Duration::from_secs(10);

@@ -5,21 +5,14 @@
 //! that no server has to ask whether they are there. Blocks in a channel; while there are no clients, until
 //! somebody orders some.
 
-use std::io;
-use std::io::Write;
-use std::net::SocketAddr;
-use std::net::TcpStream;
-use std::time::Duration;
-use std::time::Instant;
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
-use crossbeam_channel::RecvTimeoutError;
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use rustix::io::Errno;
-use rustix::net::RecvFlags;
-use rustix::net::SendFlags;
-use serde_json::Value;
-use serde_json::json;
+use rustix::net::{RecvFlags, SendFlags};
+use serde_json::{Value, json};
 
 use crate::lab::beside::HERE;
 use crate::lab::deaf::Deaf;

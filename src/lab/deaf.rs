@@ -3,14 +3,10 @@
 //! Blocks in `write`, once everything between it and its echoes is full: the server's socket, then the
 //! backlog, then its own socket. It ends when the server has had enough of it.
 
-use std::io;
-use std::io::Write;
-use std::net::Shutdown;
-use std::net::SocketAddr;
-use std::net::TcpStream;
+use std::io::{self, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::thread;
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 
 use crate::lab::crowd;
 

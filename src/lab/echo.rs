@@ -1,9 +1,6 @@
 //! [`EchoHandler`]: sends every message back, for the conformance suite and the measurements.
 
-use crate::Connection;
-use crate::Message;
-use crate::Result;
-use crate::WebSocketHandler;
+use threadcast::{Connection, Message, Result, WebSocketHandler};
 
 /// Echoes.
 #[derive(Debug, Default)]

@@ -2,25 +2,16 @@
 //!
 //! Blocks in a channel: while nobody watches, until somebody does.
 
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
-use crossbeam_channel::RecvTimeoutError;
-use serde_json::Map;
-use serde_json::Value;
-use serde_json::json;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use serde_json::{Map, Value, json};
 
-use crate::Connection;
-use crate::Event;
-use crate::Message;
-use crate::Meter;
-use crate::broadcast;
 use crate::lab::batch;
 use crate::lab::beside::HERE;
 use crate::lab::numbers::Process;
-use crate::lab::recorder::Recorder;
-use crate::lab::recorder::Seen;
+use crate::lab::recorder::{Recorder, Seen};
+use threadcast::{Connection, Event, Message, Meter, broadcast};
 
 /// From one batch of events to the next.
 const BATCH: Duration = Duration::from_millis(50);

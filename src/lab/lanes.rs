@@ -1,7 +1,6 @@
 //! [`Lane`]: the thread on which something happened. Any thread.
 
-use std::fmt;
-use std::thread;
+use std::{fmt, thread};
 
 /// A thread of the server, by what it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

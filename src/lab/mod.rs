@@ -1,7 +1,7 @@
 //! What only the lesson needs: the page `/lab`, which shows the threads at work, and what breaks them.
 //! Nothing here is reachable without `--lab`.
 //!
-//! Everything on the page has happened. The framework tells an [`Observer`](crate::Observer) what its
+//! Everything on the page has happened. The framework tells an [`Observer`](threadcast::Observer) what its
 //! threads do; [`recorder`] puts that into a bounded channel, [`events`] (the thread `lab-events`) sends it
 //! to the watchers, [`numbers`] reads `/proc`. The clients that are broken are real ones: [`crowd`] (the
 //! thread `lab-crowd`) connects them over the loopback and speaks for them, [`deaf`] (`lab-deaf`) is one

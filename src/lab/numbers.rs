@@ -2,11 +2,9 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Kernel memory that each thread's stack takes, on x86-64 and on 64-bit ARM.
 const KERNEL_STACK_KIB: u64 = 16;

@@ -1,9 +1,6 @@
 //! [`LabHandler`]: the page `/lab`. Runs on `client-N`.
 
-use crate::Exchange;
-use crate::RequestHandler;
-use crate::Result;
-use crate::StaticFiles;
+use threadcast::{Exchange, RequestHandler, Result, StaticFiles};
 
 /// The page and what it needs, compiled in; below `/lab/`.
 pub const PAGES: StaticFiles = StaticFiles::Embedded(&[

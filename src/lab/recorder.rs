@@ -1,15 +1,13 @@
 //! What happened, on its way to `lab-events`: a bounded channel. Any thread writes, and never waits.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crossbeam_channel::Receiver;
 
-use crate::Event;
-use crate::Observer;
 use crate::lab::lanes::Lane;
+use threadcast::{Event, Observer};
 
 /// Events that may be on their way. `lab-events` takes them 20 times a second, so this is some 60,000 a
 /// second of those that happen often; what is more is dropped and counted.
@@ -89,10 +87,9 @@ fn happens_often(event: &Event) -> bool {
     matches!(event, HandlerBegins(_) | HandlerEnds { .. } | Reads | Wakes | Wrote | Queued)
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
-    use crate::web::connection::tests::connection;
 
     #[test]
     fn what_does_not_fit_is_dropped_and_counted() {
@@ -109,10 +106,5 @@ mod tests {
         recorder.seen.try_iter().for_each(drop);
         recorder.observer.report(1, Event::Wakes);
         assert_eq!((recorder.seen.len(), recorder.dropped()), (1, 8));
-    }
-
-    #[test]
-    fn a_server_that_knows_no_observer_reports_to_nobody() {
-        assert!(!connection().common().observer.is_watching());
     }
 }

@@ -1,33 +1,23 @@
 //! [`Lab`]: its routes, before the server starts, and its threads, after.
 
 use std::io;
-use std::net::IpAddr;
-use std::net::Ipv4Addr;
-use std::net::SocketAddr;
-use std::thread;
-use std::thread::JoinHandle;
-use std::time::Duration;
-use std::time::Instant;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 use serde_json::json;
 
-use crate::Application;
-use crate::Delivery;
-use crate::Meter;
-use crate::StaticFiles;
-use crate::lab::beside::Beside;
-use crate::lab::beside::HERE;
+use crate::lab::beside::{Beside, HERE};
 use crate::lab::crowd::Crowd;
 use crate::lab::echo::EchoHandler;
-use crate::lab::events::Change;
-use crate::lab::events::Events;
+use crate::lab::events::{Change, Events};
 use crate::lab::numbers::Process;
 use crate::lab::orders::Order;
 use crate::lab::page::LabHandler;
 use crate::lab::recorder::Recorder;
 use crate::lab::watch::WatchHandler;
+use threadcast::{Application, Delivery, Meter, StaticFiles};
 
 /// What the lab shows of its surroundings.
 pub struct Setup {
@@ -99,7 +89,7 @@ impl Lab {
             processes: std::iter::once(own).chain(others).collect(),
             hello: json!({
                 "interval": setup.interval.as_millis() as u64,
-                "delivery": match setup.delivery { Delivery::Inline => "inline", Delivery::Handoff => "handoff" },
+                "delivery": if setup.delivery == Delivery::Handoff { "handoff" } else { "inline" },
                 "beside": setup.beside.iter().map(Beside::to_json).collect::<Vec<_>>(),
             }),
             clients: setup.clients,

@@ -5,13 +5,9 @@
 use crossbeam_channel::Sender;
 use serde_json::json;
 
-use crate::Connection;
-use crate::Exchange;
-use crate::Message;
-use crate::Result;
-use crate::WebSocketHandler;
 use crate::lab::events::Change;
 use crate::lab::orders::Order;
+use threadcast::{Connection, Exchange, Message, Result, WebSocketHandler};
 
 /// Passes on who watches, and what they order.
 pub struct WatchHandler {

@@ -1,7 +1,6 @@
 //! What a server sends, taken apart, and whether it is well-formed.
 
-use crate::support::Wire;
-use crate::support::frame;
+use crate::support::{Wire, frame};
 
 /// What comes back.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,12 +4,8 @@ use std::fmt::Write as _;
 
 use crate::MAX_MESSAGE;
 use crate::answers::Answer;
-use crate::support;
-use crate::support::Wire;
-use crate::support::close_frame;
 use crate::support::dice::Dice;
-use crate::support::frame;
-use crate::support::upgrade;
+use crate::support::{self, Wire, close_frame, frame, upgrade};
 
 /// Most bytes in an input that is not [`Ending::Greedy`]. The kernel takes as many both ways with nobody
 /// reading, so that writing all of it before reading cannot block.

@@ -2,32 +2,17 @@
 //! end. An error is an end that came early, which is nobody's fault: a full house, or a head that had to make
 //! room for a newer one. A wrong answer, and one that does not come, is a panic.
 
-use std::io;
-use std::io::ErrorKind;
-use std::io::Read;
-use std::io::Write;
-use std::net::Shutdown;
-use std::net::SocketAddr;
-use std::net::TcpStream;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use rustix::net::AddressFamily;
-use rustix::net::SocketType;
-use rustix::net::sockopt::set_socket_linger;
-use rustix::net::sockopt::set_socket_recv_buffer_size;
+use rustix::net::sockopt::{set_socket_linger, set_socket_recv_buffer_size};
+use rustix::net::{AddressFamily, SocketType};
 
-use crate::CAPACITY;
-use crate::MAX_MESSAGE;
-use crate::support::DEADLINE;
-use crate::support::Wire;
 use crate::support::dice::Dice;
-use crate::support::eventually;
-use crate::support::frame;
-use crate::support::get;
-use crate::support::masked;
-use crate::support::upgrade;
+use crate::support::{DEADLINE, Wire, eventually, frame, get, masked, upgrade};
+use crate::{CAPACITY, MAX_MESSAGE};
 
 /// The receive buffer of those who do not want to receive, so that the sender's is all that is to be filled.
 const SMALL_BUFFER: usize = 4 << 10;

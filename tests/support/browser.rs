@@ -5,38 +5,23 @@
 #![allow(dead_code, reason = "each test file is a crate of its own, and none uses all of this")]
 
 use std::collections::HashMap;
-use std::env;
 use std::ffi::OsStr;
-use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::Weak;
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering;
-use std::thread;
-use std::time::Duration;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
 
-use headless_chrome::Browser;
-use headless_chrome::LaunchOptions;
-use headless_chrome::Tab;
-use headless_chrome::protocol::cdp::Emulation;
-use headless_chrome::protocol::cdp::Input;
-use headless_chrome::protocol::cdp::Input::DispatchMouseEventTypeOption;
-use headless_chrome::protocol::cdp::Log;
+use headless_chrome::protocol::cdp::Input::{self, DispatchMouseEventTypeOption};
 use headless_chrome::protocol::cdp::Page::CaptureScreenshotFormatOption;
-use headless_chrome::protocol::cdp::Runtime;
 use headless_chrome::protocol::cdp::Target::CreateTarget;
 use headless_chrome::protocol::cdp::types::Event;
-use serde_json::Value;
-use serde_json::json;
+use headless_chrome::protocol::cdp::{Emulation, Log, Runtime};
+use headless_chrome::{Browser, LaunchOptions, Tab};
+use serde_json::{Value, json};
 
-use crate::support::DEADLINE;
-use crate::support::eventually;
+use crate::support::{DEADLINE, eventually};
 
 /// Longest silence of the browser, and longest answer to a call. Must be more than `support::DEADLINE`,
 /// which is for the page.

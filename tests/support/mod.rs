@@ -5,36 +5,17 @@
 
 pub mod dice;
 
-use std::io::BufRead;
-use std::io::BufReader;
-use std::io::ErrorKind;
-use std::io::Read;
-use std::io::Write;
-use std::net::SocketAddr;
-use std::net::TcpStream;
-use std::process::Child;
-use std::process::Command;
-use std::process::ExitStatus;
-use std::process::Stdio;
-use std::sync::Arc;
-use std::sync::Condvar;
-use std::sync::Mutex;
-use std::thread;
-use std::thread::JoinHandle;
-use std::time::Duration;
-use std::time::Instant;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
-use crossbeam_channel::Sender;
-use threadcast::Application;
-use threadcast::Capacity;
-use threadcast::Connection;
-use threadcast::Exchange;
-use threadcast::Limit;
-use threadcast::Message;
-use threadcast::Result;
-use threadcast::Server;
-use threadcast::WebSocketHandler;
+use crossbeam_channel::{Receiver, Sender};
+use threadcast::{
+    Application, Capacity, Connection, Exchange, Limit, Message, Result, Server, WebSocketHandler,
+};
 
 /// How long any event may take before its test fails. Long, since two cores may be busy.
 pub const DEADLINE: Duration = Duration::from_secs(60);

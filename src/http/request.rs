@@ -1,0 +1,196 @@
+//! The bytes of a request head become a [`Request`]: arguments, headers, cookies.
+//!
+//! Pure: no I/O, any thread. `httparse` splits the head; the rules of the path and the query are here.
+
+use std::net::SocketAddr;
+
+use percent_encoding::percent_decode_str;
+use tungstenite::http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::error::{Error, Result};
+use crate::http::cookies;
+
+/// Most bytes in a request head, as the whole of request line and headers.
+pub(crate) const MAX_HEAD: usize = 16 * 1024;
+/// Most header lines in a head. More, within [`MAX_HEAD`], is the same refusal.
+const MAX_HEADERS: usize = 100;
+
+/// One HTTP request without its body (this server refuses bodies).
+#[derive(Debug, Clone)]
+pub struct Request {
+    method: String,
+    target: String,
+    http_1_0: bool,
+    headers: HeaderMap,
+    peer: SocketAddr,
+}
+
+impl Request {
+    /// Reads a head from the front of `bytes`, and says how many bytes it took; `None` while the end
+    /// of it has not arrived. The error is the refusal that the client earned (400 or 431).
+    pub(crate) fn parse(bytes: &[u8], peer: SocketAddr) -> Result<Option<(Request, usize)>> {
+        let mut lines = vec![httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut head = httparse::Request::new(&mut lines);
+        // No further than the limit, so that what came with the same read behind it changes nothing.
+        let length = match head.parse(&bytes[..bytes.len().min(MAX_HEAD)]) {
+            Ok(httparse::Status::Complete(length)) => length,
+            Ok(httparse::Status::Partial) if bytes.len() < MAX_HEAD => return Ok(None),
+            Ok(_) | Err(httparse::Error::TooManyHeaders) => {
+                return Err(Error::refused(
+                    431,
+                    format!("The request head is over {MAX_HEAD} bytes or {MAX_HEADERS} headers."),
+                ));
+            }
+            Err(error) => return Err(Error::refused(400, format!("Malformed HTTP request: {error}."))),
+        };
+        let mut headers = HeaderMap::with_capacity(head.headers.len());
+        for line in head.headers.iter() {
+            // httparse takes only tokens and field-vchars, which are also what these two take.
+            let name = HeaderName::from_bytes(line.name.as_bytes());
+            let value = HeaderValue::from_bytes(line.value);
+            let (Ok(name), Ok(value)) = (name, value) else {
+                return Err(Error::refused(400, "Malformed HTTP header."));
+            };
+            headers.append(name, value);
+        }
+        let request = Request {
+            method: head.method.unwrap_or_default().to_owned(),
+            target: head.path.unwrap_or_default().to_owned(),
+            http_1_0: head.version == Some(0),
+            headers,
+            peer,
+        };
+        request.check()?;
+        Ok(Some((request, length)))
+    }
+
+    /// RFC 9112, sections 3.2 and 6: what would make two readers see two different requests is refused.
+    fn check(&self) -> Result<()> {
+        let hosts = self.headers.get_all("Host").iter().count();
+        if hosts > 1 || (hosts == 0 && !self.http_1_0) {
+            return Err(Error::refused(400, "An HTTP/1.1 request has exactly one Host header."));
+        }
+        let lengths = self.headers.get_all("Content-Length");
+        if self.headers.contains_key("Transfer-Encoding") || lengths.iter().any(|length| length != "0") {
+            return Err(Error::refused(400, "A request with a body is not accepted here."));
+        }
+        Ok(())
+    }
+
+    /// The method, as sent: `GET`.
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// The path without the query, still percent-encoded: `/websocket`.
+    pub fn path(&self) -> &str {
+        self.origin_form().split('?').next().unwrap_or_default()
+    }
+
+    /// The query without the question mark, still percent-encoded; empty if there is none.
+    pub fn query(&self) -> &str {
+        self.origin_form().split_once('?').map_or("", |(_, query)| query)
+    }
+
+    /// The target as sent, for log lines.
+    pub(crate) fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// `/path?query`, also of a target in absolute form (RFC 9112, section 3.2.2).
+    fn origin_form(&self) -> &str {
+        let absolute = self.target.split_once("://").filter(|_| !self.target.starts_with('/'));
+        let Some((_, rest)) = absolute else { return &self.target };
+        rest.find(['/', '?']).map_or("/", |start| &rest[start..])
+    }
+
+    /// The value of a header, by name in any case; several lines of it are joined with `, `. Bytes
+    /// that are not UTF-8 are replaced.
+    pub fn header(&self, name: &str) -> Option<String> {
+        let lines = self.headers.get_all(name).iter();
+        let lines: Vec<_> = lines.map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
+        (!lines.is_empty()).then(|| lines.join(", "))
+    }
+
+    /// The client's address.
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// The last value of argument `name`, percent-decoded, `+` as a space, control characters as
+    /// spaces, white space stripped from its ends; all as Tornado's `get_argument`.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with 400: `Missing argument NAME`, or the value is not UTF-8.
+    pub fn get_argument(&self, name: &str) -> Result<String> {
+        let last = self.get_arguments(name)?.pop();
+        last.ok_or_else(|| Error::refused(400, format!("Missing argument {name}")))
+    }
+
+    /// [`get_argument`](Request::get_argument) with a default for a missing argument.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with 400 if the value is not UTF-8.
+    pub fn get_argument_or(&self, name: &str, default: &str) -> Result<String> {
+        Ok(self.get_arguments(name)?.pop().unwrap_or_else(|| default.to_owned()))
+    }
+
+    /// All values of argument `name`, in their order; empty if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with 400 if a value is not UTF-8.
+    pub fn get_arguments(&self, name: &str) -> Result<Vec<String>> {
+        let mut values = Vec::new();
+        for pair in self.query().split('&').filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            if decode(key) != name.as_bytes() {
+                continue;
+            }
+            let value = String::from_utf8(decode(value))
+                .map_err(|_| Error::refused(400, format!("Invalid unicode in {name}")))?;
+            let odd = |c: char| c < ' ' && !('\t'..='\r').contains(&c);
+            values.push(value.replace(odd, " ").trim().to_owned());
+        }
+        Ok(values)
+    }
+
+    /// The value of a cookie, or `None`; the last one wins, and quotes are undone, as in Tornado.
+    pub fn get_cookie(&self, name: &str) -> Option<String> {
+        // RFC 6265 has one Cookie line, HTTP/2 gateways may leave several.
+        let lines = self.headers.get_all("Cookie").iter();
+        let lines: Vec<_> = lines.map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
+        cookies::find(&lines.join("; "), name)
+    }
+
+    /// True if the authority of `origin` is this request's `Host`, port and all (Tornado's rule).
+    pub fn is_same_origin(&self, origin: &str) -> bool {
+        let authority = origin.split_once("//").map_or("", |(_, rest)| rest);
+        let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
+        self.header("Host").is_some_and(|host| host == authority.to_lowercase())
+    }
+
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    pub(crate) fn is_http_1_0(&self) -> bool {
+        self.http_1_0
+    }
+
+    /// True if list header `name` has `token` among its comma-separated members, in any case.
+    pub(crate) fn has_token(&self, name: &str, token: &str) -> bool {
+        self.header(name).is_some_and(|list| list.split(',').any(|t| t.trim().eq_ignore_ascii_case(token)))
+    }
+
+    /// RFC 9112, section 9.3: HTTP/1.1 persists unless told to close, HTTP/1.0 closes.
+    pub(crate) fn keep_alive(&self) -> bool {
+        !self.http_1_0 && !self.has_token("Connection", "close")
+    }
+}
+
+fn decode(text: &str) -> Vec<u8> {
+    percent_decode_str(&text.replace('+', " ")).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,238 @@
+//! [`FanOut`]: threads that share a large broadcast.
+//!
+//! The thread that publishes takes part, and returns when its round is done. The others block in a channel
+//! between rounds. Never here: a push that blocks, a wait for another publisher's round.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread::{self, JoinHandle};
+use std::{fmt, io};
+
+use crossbeam_channel::{Receiver, Sender};
+use rustix::thread::Pid;
+
+use crate::error::Result;
+use crate::hub::cores::Cores;
+use crate::server::connection::{Connection, broadcast_prepared};
+use crate::ws::frame::Prepared;
+use crate::ws::message::Message;
+
+/// A broadcast to fewer clients is not shared: waking another thread costs more than it would push.
+const PARALLEL_FROM: usize = 500;
+/// Clients that a thread takes of a round at a time: it counts a few times a round, and a thread that is
+/// held up leaves the rest to the others.
+const CHUNK: usize = 100;
+
+/// Threads that share the work of a broadcast to many clients. They are started by the first broadcast that is
+/// large enough for them (500 clients), and end when this is dropped.
+///
+/// Any thread may broadcast. A second one at the same time does its own work alone, so nobody waits for another
+/// round; [`broadcast`](FanOut::broadcast) returns when its round is done, so the messages of one thread keep
+/// their order.
+///
+/// ```
+/// use threadcast::FanOut;
+///
+/// let fan_out = FanOut::new();
+/// assert_eq!(fan_out.broadcast(Vec::new(), "nobody is here")?, 0);
+/// # Ok::<(), threadcast::Error>(())
+/// ```
+pub struct FanOut {
+    name: String,
+    pinned: bool,
+    helpers: Mutex<Helpers>,
+}
+
+/// A broadcast that several threads share: each takes some clients, pushes to them, and takes the next.
+struct Round {
+    connections: Vec<Connection>,
+    message: Prepared,
+    taken: AtomicUsize,
+}
+
+/// The threads. Locked by the publisher whose round they share.
+struct Helpers {
+    wanted: usize,
+    cores: Cores,
+    threads: Vec<(JoinHandle<()>, Pid)>,
+    rounds: Option<Sender<Arc<Round>>>,
+    pushed: Receiver<usize>,
+    /// For the threads to be, and so that `pushed` always has a sender.
+    ends: (Receiver<Arc<Round>>, Sender<usize>),
+}
+
+impl FanOut {
+    /// Shares rounds among as many threads as there are cores, the publishing one included.
+    pub fn new() -> FanOut {
+        FanOut::with_threads(thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    /// Shares rounds among `threads` threads, the publishing one included.
+    pub fn with_threads(threads: usize) -> FanOut {
+        let helpers = Mutex::new(Helpers::new(threads.max(1) - 1));
+        FanOut { name: "fan-out".to_owned(), pinned: false, helpers }
+    }
+
+    /// Names its threads `NAME-2` and so on.
+    pub fn named(mut self, name: &str) -> FanOut {
+        name.clone_into(&mut self.name);
+        self
+    }
+
+    /// Gives each of its threads a core that is not the publisher's. In a virtual machine the kernel does not
+    /// always find the idle one; in a program that has other work to do, it knows better.
+    pub fn pinned(mut self) -> FanOut {
+        self.pinned = true;
+        self
+    }
+
+    /// Sends one message to many clients: encoded once, pushed to each without blocking. Returns the number of
+    /// those that accepted it, see [`broadcast`](crate::broadcast).
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](crate::Error::Invalid) for a message of over 1 GiB, which nobody gets.
+    pub fn broadcast(&self, connections: Vec<Connection>, message: impl Into<Message>) -> Result<usize> {
+        let message = message.into().prepare()?;
+        if connections.len() < PARALLEL_FROM {
+            return Ok(broadcast_prepared(&connections, &message));
+        }
+        let round = Round { connections, message, taken: AtomicUsize::new(0) };
+        Ok(match self.free_helpers() {
+            Some(mut helpers) => self.share(round, &mut helpers),
+            None => round.push(),
+        })
+    }
+
+    /// Returns the threads, unless they are busy with another publisher's round.
+    fn free_helpers(&self) -> Option<MutexGuard<'_, Helpers>> {
+        match self.helpers.try_lock() {
+            Ok(helpers) => Some(helpers),
+            Err(TryLockError::Poisoned(helpers)) => Some(helpers.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    fn share(&self, round: Round, helpers: &mut Helpers) -> usize {
+        if helpers.threads.len() < helpers.wanted {
+            helpers.start(&self.name);
+        }
+        if self.pinned {
+            helpers.cores.spread(helpers.threads.iter().map(|(_, id)| *id));
+        }
+        let round = Arc::new(round);
+        if let Some(rounds) = &helpers.rounds {
+            for _ in &helpers.threads {
+                let _ = rounds.send(round.clone());
+            }
+        }
+        let own = round.push();
+        own + helpers.threads.iter().filter_map(|_| helpers.pushed.recv().ok()).sum::<usize>()
+    }
+}
+
+impl Default for FanOut {
+    fn default() -> FanOut {
+        FanOut::new()
+    }
+}
+
+impl fmt::Debug for FanOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FanOut")
+            .field("name", &self.name)
+            .field("pinned", &self.pinned)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for FanOut {
+    fn drop(&mut self) {
+        let helpers = self.helpers.get_mut().unwrap_or_else(PoisonError::into_inner);
+        helpers.rounds = None;
+        for (thread, _) in helpers.threads.drain(..) {
+            // If it panicked, that has been reported.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Round {
+    /// Pushes until nobody is left. Returns the number of clients that this thread reached.
+    fn push(&self) -> usize {
+        let mut sent = 0;
+        loop {
+            let start = self.taken.fetch_add(CHUNK, Ordering::Relaxed).min(self.connections.len());
+            let chunk = &self.connections[start..(start + CHUNK).min(self.connections.len())];
+            if chunk.is_empty() {
+                return sent;
+            }
+            // Its references are counted by this thread alone.
+            sent += broadcast_prepared(chunk, &self.message.copied());
+        }
+    }
+}
+
+impl Helpers {
+    fn new(wanted: usize) -> Helpers {
+        let (rounds, for_helpers) = crossbeam_channel::unbounded();
+        let (from_helpers, pushed) = crossbeam_channel::unbounded();
+        Helpers {
+            wanted,
+            cores: Cores::usable(),
+            threads: Vec::new(),
+            rounds: Some(rounds),
+            pushed,
+            ends: (for_helpers, from_helpers),
+        }
+    }
+
+    fn start(&mut self, name: &str) {
+        for number in self.threads.len()..self.wanted {
+            let (rounds, pushed) = self.ends.clone();
+            let (id, started) = crossbeam_channel::bounded(1);
+            let help = move || {
+                let _ = id.send(rustix::thread::gettid());
+                for round in rounds {
+                    // A panic has been reported; the publisher waits for every helper.
+                    let sent = catch_unwind(AssertUnwindSafe(|| round.push())).unwrap_or(0);
+                    // Without a receiver the round has been given up, with its thread.
+                    let _ = pushed.send(sent);
+                }
+            };
+            let name = format!("{name}-{}", number + 2);
+            let thread = thread::Builder::new().name(name.clone()).spawn(help);
+            match thread.and_then(|thread| Ok((thread, started.recv().map_err(io::Error::other)?))) {
+                Ok(thread) => self.threads.push(thread),
+                Err(error) => {
+                    log::warn!(target: crate::LOG, "cannot start the thread {name}: {error}");
+                    self.wanted = number;
+                    return;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::server::connection::tests::connection;
+
+    #[test]
+    fn every_client_is_pushed_to_once_and_a_second_publisher_does_its_own_work() {
+        let fan_out = FanOut::with_threads(3).named("test-fan").pinned();
+        let crowd: Vec<_> = std::iter::repeat_with(connection).take(PARALLEL_FROM).collect();
+        // Nobody has begun: what is pushed waits.
+        let backlog = |times: u64| crowd.iter().all(|one| one.backlog() == times * (64 + 4));
+        assert_eq!(fan_out.broadcast(crowd.clone(), "hi").unwrap(), crowd.len());
+        assert!(backlog(1));
+        let busy = fan_out.helpers.lock().unwrap();
+        assert_eq!(fan_out.broadcast(crowd.clone(), "hi").unwrap(), crowd.len());
+        assert!(backlog(2));
+        assert_eq!(busy.threads.len(), 2);
+        drop(busy);
+        crowd[0].close(None, None).unwrap();
+        assert_eq!(fan_out.broadcast(crowd.clone(), "hi").unwrap(), crowd.len() - 1);
+    }
+}

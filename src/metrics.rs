@@ -1,0 +1,165 @@
+//! What a server counts, and the reasons for which connections end. Written by every thread, read by anyone.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Who, or what, ended a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DisconnectReason {
+    /// Its backlog was at the limit when one more frame came.
+    Overflow { backlog: u64 },
+    /// Its backlog did not shrink for the whole write deadline.
+    Stalled { backlog: u64 },
+    /// There was no thread for its pump.
+    NoPump { backlog: u64 },
+    /// A write failed.
+    Failed,
+    /// It had to make room for a newer client.
+    Evicted,
+    /// The peer did not answer a Close frame in time.
+    CloseTimeout,
+    /// The peer showed no sign of life after a Ping.
+    PingTimeout,
+    /// The server shut down.
+    Shutdown,
+    /// A handler or a drainer panicked.
+    Panicked,
+    /// The peer left, or the closing handshake was complete.
+    Done,
+}
+
+/// One number that only grows. Who reads what was added sees all that was counted before.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Release);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// What one server counts, from its start.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) accepted: Counter,
+    pub(crate) ended: Counter,
+    pub(crate) rejected: Counter,
+    pub(crate) pushes: Counter,
+    pub(crate) bytes: Counter,
+    overflow: Counter,
+    stalled: Counter,
+    no_pump: Counter,
+    failed: Counter,
+    evicted: Counter,
+    close_timeout: Counter,
+    ping_timeout: Counter,
+    shutdown: Counter,
+    panicked: Counter,
+    done: Counter,
+}
+
+impl Counters {
+    /// Counts the end of a connection.
+    pub(crate) fn disconnected(&self, reason: DisconnectReason) {
+        let counter = match reason {
+            DisconnectReason::Overflow { .. } => &self.overflow,
+            DisconnectReason::Stalled { .. } => &self.stalled,
+            DisconnectReason::NoPump { .. } => &self.no_pump,
+            DisconnectReason::Failed => &self.failed,
+            DisconnectReason::Evicted => &self.evicted,
+            DisconnectReason::CloseTimeout => &self.close_timeout,
+            DisconnectReason::PingTimeout => &self.ping_timeout,
+            DisconnectReason::Shutdown => &self.shutdown,
+            DisconnectReason::Panicked => &self.panicked,
+            DisconnectReason::Done => &self.done,
+        };
+        counter.add(1);
+    }
+}
+
+/// Reads what a server counts; clones read the same. From
+/// [`Application::meter`](crate::Application::meter), before the server runs, so that a page can show it.
+#[derive(Debug, Clone, Default)]
+pub struct Meter(pub(crate) Arc<Counters>);
+
+impl Meter {
+    /// Returns the numbers now.
+    pub fn stats(&self) -> Stats {
+        let counters = &*self.0;
+        // In this order, or a client that comes and goes meanwhile would be one less than none.
+        let ended = counters.ended.get();
+        let accepted = counters.accepted.get();
+        let disconnects = Disconnects {
+            overflow: counters.overflow.get(),
+            stalled: counters.stalled.get(),
+            no_pump: counters.no_pump.get(),
+            failed: counters.failed.get(),
+            evicted: counters.evicted.get(),
+            close_timeout: counters.close_timeout.get(),
+            ping_timeout: counters.ping_timeout.get(),
+            shutdown: counters.shutdown.get(),
+            panicked: counters.panicked.get(),
+            done: counters.done.get(),
+        };
+        Stats {
+            clients: accepted - ended,
+            accepted,
+            rejected: counters.rejected.get(),
+            pushes: counters.pushes.get(),
+            bytes: counters.bytes.get(),
+            slow_consumers: disconnects.overflow + disconnects.stalled + disconnects.no_pump,
+            disconnects,
+        }
+    }
+}
+
+/// A reading of a server's counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Connections open now, pages and WebSockets.
+    pub clients: u64,
+    /// Connections accepted since the start.
+    pub accepted: u64,
+    /// Connections rejected with 503, for want of room.
+    pub rejected: u64,
+    /// Frames accepted for sending.
+    pub pushes: u64,
+    /// Bytes in those.
+    pub bytes: u64,
+    /// WebSockets disconnected because they read too slowly, or because there was no thread left to write
+    /// what they had not read.
+    pub slow_consumers: u64,
+    /// Connections that have ended, by who ended them.
+    pub disconnects: Disconnects,
+}
+
+/// How many connections have ended, by who ended them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Disconnects {
+    /// The backlog was full when one more frame came.
+    pub overflow: u64,
+    /// The backlog did not shrink for the whole write deadline.
+    pub stalled: u64,
+    /// There was no thread to write to a full socket.
+    pub no_pump: u64,
+    /// A write failed.
+    pub failed: u64,
+    /// A newer client needed the room.
+    pub evicted: u64,
+    /// The peer did not answer a Close frame in time.
+    pub close_timeout: u64,
+    /// The peer did not answer a Ping in time.
+    pub ping_timeout: u64,
+    /// The server shut down.
+    pub shutdown: u64,
+    /// A handler panicked, or a thread that was writing.
+    pub panicked: u64,
+    /// The peer left, or the closing handshake was complete.
+    pub done: u64,
+}

@@ -1,0 +1,146 @@
+//! The outbox's one atomic word: how many frames are on their way, how many bytes they take, and three
+//! flags. Any thread; nothing here waits.
+
+use crate::net::sync::{AtomicU64, Ordering};
+use crate::ws::frame::MAX_FRAME;
+
+/// Bytes that a frame is charged beside its own: its slot in the channel and its allocation. So a
+/// backlog of a million empty frames counts as what it occupies.
+pub(crate) const OVERHEAD: u64 = 64;
+
+/// The word: bytes in bits 0 to 31, frames in bits 32 to 60, then the flags. The largest limit and the largest
+/// frame together fit in 32 bits.
+const FRAME: u64 = 1 << 32;
+const BYTES: u64 = FRAME - 1;
+const FRAMES: u64 = ((1 << 29) - 1) << 32;
+/// Somebody waits for the backlog to change.
+const WAITING: u64 = 1 << 61;
+/// A Close frame is in: nothing is accepted after it (RFC 6455, section 5.5.1).
+const CLOSING: u64 = 1 << 62;
+/// The connection is dead: nothing is accepted, nothing is written.
+const DEAD: u64 = 1 << 63;
+
+/// A reading of the word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct State(u64);
+
+impl State {
+    pub(crate) fn frames(self) -> u64 {
+        (self.0 & FRAMES) / FRAME
+    }
+
+    pub(crate) fn bytes(self) -> u64 {
+        self.0 & BYTES
+    }
+
+    pub(crate) fn is_waited_for(self) -> bool {
+        self.0 & WAITING != 0
+    }
+
+    pub(crate) fn is_closing(self) -> bool {
+        self.0 & CLOSING != 0
+    }
+
+    pub(crate) fn is_dead(self) -> bool {
+        self.0 & DEAD != 0
+    }
+}
+
+/// The word. `AcqRel` throughout: what the drainer before did to the socket happens before what the
+/// next one does, and loom finds a race with less.
+pub(crate) struct Backlog {
+    word: AtomicU64,
+    /// Bytes at which nothing but a Close frame is accepted.
+    limit: u64,
+}
+
+impl Backlog {
+    /// Starts with one frame of no cost on its way: the response that comes before all frames.
+    pub(crate) fn new(limit: u64) -> Backlog {
+        Backlog { word: AtomicU64::new(FRAME), limit: limit.min(MAX_FRAME as u64) }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        State(self.word.load(Ordering::Acquire))
+    }
+
+    /// Half of the limit is left to those who push when the client's own thread fills the other half.
+    pub(crate) fn is_half_empty(&self, state: State) -> bool {
+        state.bytes() <= self.limit / 2
+    }
+
+    /// Counts a frame, if it is accepted. Returns the state before; the error is the state that forbids it.
+    pub(crate) fn admit(&self, cost: u64, is_close: bool) -> Result<State, State> {
+        let admitted = self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
+            let state = State(word);
+            if state.is_dead() || state.is_closing() || (state.bytes() >= self.limit && !is_close) {
+                return None;
+            }
+            let closing = if is_close { CLOSING } else { 0 };
+            Some((word + FRAME + cost) | closing)
+        });
+        admitted.map(State).map_err(State)
+    }
+
+    /// Takes off a frame that is written. Returns the state before, in which it still counts.
+    pub(crate) fn written(&self, cost: u64) -> State {
+        State(self.word.fetch_sub(FRAME + cost, Ordering::AcqRel))
+    }
+
+    /// Sets the flag. Returns the state before.
+    pub(crate) fn die(&self) -> State {
+        State(self.word.fetch_or(DEAD, Ordering::AcqRel))
+    }
+
+    /// Sets the flag. Returns the state before.
+    pub(crate) fn set_waiting(&self) -> State {
+        State(self.word.fetch_or(WAITING, Ordering::AcqRel))
+    }
+
+    pub(crate) fn clear_waiting(&self) {
+        self.word.fetch_and(!WAITING, Ordering::AcqRel);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn counts(state: State) -> (u64, u64) {
+        (state.frames(), state.bytes())
+    }
+
+    #[test]
+    fn frames_and_bytes_are_counted_apart() {
+        let backlog = Backlog::new(1 << 30);
+        assert_eq!(counts(backlog.admit((1 << 30) + 7, false).unwrap()), (1, 0));
+        assert_eq!(counts(backlog.state()), (2, (1 << 30) + 7));
+        assert_eq!(counts(backlog.written(0)), (2, (1 << 30) + 7));
+        assert_eq!(counts(backlog.written((1 << 30) + 7)), (1, (1 << 30) + 7));
+        assert_eq!(counts(backlog.state()), (0, 0));
+    }
+
+    #[test]
+    fn the_backlog_is_full_at_its_limit_but_takes_a_close() {
+        let backlog = Backlog::new(100);
+        assert!(backlog.admit(99, false).is_ok());
+        assert!(backlog.admit(5000, false).is_ok(), "a frame is accepted whole, whatever its size");
+        assert_eq!(backlog.admit(1, false).map_err(counts), Err((3, 5099)));
+        assert!(backlog.admit(1, true).is_ok());
+        assert!(backlog.state().is_closing());
+        assert!(backlog.admit(1, true).is_err(), "a second Close frame");
+        for cost in [0, 99, 5000, 1] {
+            backlog.written(cost);
+        }
+        assert_eq!(counts(backlog.state()), (0, 0));
+        assert!(backlog.admit(1, false).is_err(), "nothing follows a Close frame");
+    }
+
+    #[test]
+    fn the_dead_take_nothing() {
+        let backlog = Backlog::new(100);
+        assert!(!backlog.die().is_dead());
+        assert!(backlog.die().is_dead());
+        assert!(backlog.admit(1, false).is_err() && backlog.admit(1, true).is_err());
+    }
+}

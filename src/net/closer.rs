@@ -1,0 +1,78 @@
+//! The `closer` thread: disconnects peers that do not answer a Close frame in time, and lets those who were
+//! rejected read why.
+//!
+//! `client-N` cannot do the first, since it is blocked in `read` when another thread calls `close`; the
+//! second has no thread. Blocks in a channel; never touches a handler.
+
+use std::io::Read;
+use std::net::TcpStream;
+use std::sync::Weak;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use crate::metrics::DisconnectReason;
+
+/// How long the peer has to answer our Close frame (RFC 6455, section 7.1.1, wants "a reasonable time"), and
+/// one that was rejected to read why.
+pub(crate) const CLOSE_GRACE: Duration = Duration::from_secs(5);
+
+/// Ends a connection at once, from any thread.
+pub(crate) trait Kill: Send + Sync {
+    /// Ends it; what is not written is lost. Only the first reason counts.
+    fn kill(&self, reason: DisconnectReason);
+}
+
+/// Who must be gone at `deadline`, [`CLOSE_GRACE`] after it was sent to the closer.
+pub(crate) struct Overdue {
+    pub(crate) deadline: Instant,
+    pub(crate) peer: OverduePeer,
+}
+
+pub(crate) enum OverduePeer {
+    /// It has to answer our Close frame. Weak: that keeps no descriptor open.
+    Closing(Weak<dyn Kill>),
+    /// It was rejected before its request was here. Closed at once, its socket would answer the request with
+    /// a reset, which may overtake the refusal.
+    Rejected(TcpStream),
+}
+
+/// Runs until the server drops the other end of `stop`. Every deadline lies equally far ahead when it
+/// is sent, so they come in their order, and one sleep at a time is enough.
+pub(crate) fn run(overdue: Receiver<Overdue>, stop: Receiver<()>) {
+    loop {
+        let next = crossbeam_channel::select! {
+            recv(overdue) -> next => next,
+            recv(stop) -> _ => return,
+        };
+        let Ok(Overdue { deadline, peer }) = next else { return };
+        if stop.recv_deadline(deadline) != Err(RecvTimeoutError::Timeout) {
+            return;
+        }
+        match peer {
+            OverduePeer::Closing(connection) => {
+                // If it has answered, its thread has ended it already, and this changes nothing.
+                if let Some(connection) = connection.upgrade() {
+                    connection.kill(DisconnectReason::CloseTimeout);
+                }
+            }
+            OverduePeer::Rejected(stream) => {
+                discard_input(&stream);
+            }
+        }
+    }
+}
+
+/// Reads what is here already, up to a request's length, so that closing the socket resets nothing. Returns
+/// whether there was any. `stream` does not block.
+pub(crate) fn discard_input(mut stream: &TcpStream) -> bool {
+    let mut bytes = [0; 1024];
+    let mut any = false;
+    for _ in 0..16 {
+        match stream.read(&mut bytes) {
+            Ok(length) if length > 0 => any = true,
+            _ => break,
+        }
+    }
+    any
+}

@@ -1,0 +1,201 @@
+//! The client's channel, which empties itself. Any thread pushes; one at a time writes.
+//!
+//! ```text
+//!  push ──► count it ──► was the count 0? ── yes ──► this thread is the drainer: it writes, without
+//!              │                                     blocking, and hands over to a pump if the
+//!              └── no: into the channel, return      socket is full
+//! ```
+//!
+//! One atomic word, the [backlog](crate::net::backlog), counts what is on its way. Whoever takes the count
+//! from 0 to 1 is the drainer, and stays it until the count is 0 again. So there is one writer per socket by
+//! construction, nothing is left behind, and order is the channel's.
+//!
+//! Never here: a lock held while writing, a wait on the pushing thread, a frame that is half written
+//! and followed by another. If the drainer cannot go on (an error, a panic, no thread for a pump), its
+//! guard kills the connection.
+//!
+//! A frame is counted *before* it goes into the channel. Counting afterwards works too, but then the
+//! thread that finds a count of 0 cannot know that the channel is empty, and would have to send each
+//! frame through it. This way the drainer writes its own frame straight from its own stack.
+
+mod drain;
+
+use std::io;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use tungstenite::Bytes;
+
+use drain::Drain;
+
+use crate::metrics::DisconnectReason;
+use crate::net::backlog::{Backlog, OVERHEAD, State};
+use crate::net::closer::Kill;
+use crate::net::sync::{Channel, Condvar, Mutex};
+use crate::net::transport::{Delivery, Transport};
+use crate::observer::Event;
+use crate::ws::frame::Frame;
+
+/// What an outbox is the outbox of: the transport that it writes to, and who has to know what happens.
+pub(crate) trait Link: Send + Sync + Sized + 'static {
+    /// How the bytes travel.
+    type Transport: Transport;
+
+    /// Returns it.
+    fn transport(&self) -> &Self::Transport;
+    /// Returns who writes.
+    fn delivery(&self) -> Delivery;
+    /// Returns how long a pump goes on without getting rid of a byte.
+    fn write_deadline(&self) -> Duration;
+    /// Runs `pump` on a thread of its own.
+    fn start_pump(&self, pump: impl FnOnce() + Send + 'static) -> io::Result<()>;
+    /// Shuts the transport down. Called once, for the first reason.
+    fn disconnect(&self, reason: DisconnectReason);
+    /// Called once, when the Close frame is written: from now on the peer has to answer.
+    fn close_written(&self, connection: Weak<dyn Kill>);
+    /// Tells those who watch, see [`Observer`](crate::Observer).
+    fn report(&self, event: Event) {
+        let _ = event;
+    }
+}
+
+/// Why a push was not accepted.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum PushError {
+    Closed,
+    /// The backlog, in bytes; the connection has been killed.
+    Full(u64),
+}
+
+/// See the [module](self).
+pub(crate) struct Outbox<L> {
+    pub(crate) link: L,
+    /// Written by pushing threads and the drainer.
+    backlog: Backlog,
+    /// Sent to by pushing threads that found a drainer at work, received from by that drainer.
+    channel: Channel<Frame>,
+    /// How many threads sleep in [`wait`](Outbox::wait). Written by them, under the lock that wakes them.
+    sleepers: Mutex<usize>,
+    changed: Condvar,
+}
+
+impl<L: Link> Outbox<L> {
+    /// Returns an outbox whose drainer is the caller until it calls [`begin`](Outbox::begin): what is pushed
+    /// before that waits in the channel. `limit` is the backlog, in bytes, of a slow consumer.
+    pub(crate) fn new(link: L, limit: u64) -> Outbox<L> {
+        Outbox {
+            link,
+            backlog: Backlog::new(limit),
+            channel: Channel::new(),
+            sleepers: Mutex::new(0),
+            changed: Condvar::new(),
+        }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.backlog.state()
+    }
+
+    /// Writes `head`, the response that every frame has to wait for, and then what has been pushed.
+    pub(crate) fn begin(self: &Arc<Self>, head: Bytes) -> Result<(), PushError> {
+        let drain = Drain::new(self, Frame { bytes: head, is_close: false }, 0);
+        match self.link.delivery() {
+            Delivery::Inline => drain.inline(),
+            Delivery::Handoff => drain.hand_over(0),
+        }
+    }
+
+    /// Accepts a frame, whole, or not at all. Never blocks. `Ok` means that it will be written before
+    /// the Close frame unless the connection dies.
+    pub(crate) fn push(self: &Arc<Self>, frame: Frame) -> Result<(), PushError> {
+        let cost = frame.bytes.len() as u64 + OVERHEAD;
+        match self.backlog.admit(cost, frame.is_close) {
+            Ok(before) if before.frames() == 0 && self.link.delivery() == Delivery::Inline => {
+                Drain::new(self, frame, cost).inline()
+            }
+            Ok(_) => {
+                self.channel.send(frame);
+                self.link.report(Event::Queued);
+                Ok(())
+            }
+            Err(before) if before.is_closing() || before.is_dead() => Err(PushError::Closed),
+            Err(before) => {
+                self.kill(DisconnectReason::Overflow { backlog: before.bytes() });
+                Err(PushError::Full(before.bytes()))
+            }
+        }
+    }
+
+    /// Blocks until at most half of the limit waits, the connection is dead, or the deadline passes. Any
+    /// number of threads may wait. Returns whether there is room.
+    pub(crate) fn wait_for_room(&self, deadline: Option<Instant>) -> bool {
+        self.wait(deadline, |state| self.backlog.is_half_empty(state)) && !self.state().is_dead()
+    }
+
+    /// Blocks until all that was accepted is written, or the connection is dead: a pump that gets rid of
+    /// nothing for the write deadline kills it.
+    pub(crate) fn wait_until_written(&self) {
+        self.wait(None, |state| state.frames() == 0);
+    }
+
+    /// Blocks until the connection is dead or `ready`, which is true, or until the deadline, which is false.
+    fn wait(&self, deadline: Option<Instant>, ready: impl Fn(State) -> bool) -> bool {
+        let ready = |state: State| state.is_dead() || ready(state);
+        if ready(self.state()) {
+            return true;
+        }
+        self.link.report(Event::Waits);
+        let mut sleepers = self.sleepers.lock().expect("nothing panics under this lock");
+        *sleepers += 1;
+        // The flag is set and the state read under the lock that `wake` takes: no wake-up is lost.
+        let is_ready = loop {
+            if ready(self.backlog.set_waiting()) {
+                break true;
+            }
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            sleepers = match left {
+                Some(Duration::ZERO) => break false,
+                Some(left) => self.changed.wait_timeout(sleepers, left).expect("as above").0,
+                None => self.changed.wait(sleepers).expect("as above"),
+            };
+        };
+        *sleepers -= 1;
+        if *sleepers == 0 {
+            self.backlog.clear_waiting();
+        }
+        is_ready
+    }
+
+    fn wake(&self) {
+        let _sleepers = self.sleepers.lock().expect("nothing panics under this lock");
+        self.changed.notify_all();
+    }
+
+    /// Ends the connection at once, from any thread; what is not written is lost. Only the first reason
+    /// counts.
+    pub(crate) fn kill(&self, reason: DisconnectReason) {
+        let before = self.backlog.die();
+        if !before.is_dead() {
+            self.link.disconnect(reason);
+            if self.link.delivery() == Delivery::Handoff {
+                // Not counted, and never written: it wakes a writer that waits for the next frame.
+                self.channel.send(Frame { bytes: Bytes::new(), is_close: false });
+            }
+        }
+        if before.is_waited_for() {
+            self.wake();
+        }
+    }
+}
+
+impl<L: Link> Kill for Outbox<L> {
+    fn kill(&self, reason: DisconnectReason) {
+        Outbox::kill(self, reason);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+#[cfg(all(test, loom))]
+mod model;

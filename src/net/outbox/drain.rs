@@ -1,0 +1,185 @@
+//! [`Drain`]: the role of the one thread that writes. A pushing thread has it, or a pump.
+//!
+//! Never here: a lock held while writing; a frame begun after one that failed.
+
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tungstenite::Bytes;
+
+use super::{Link, Outbox, PushError};
+use crate::metrics::DisconnectReason;
+use crate::net::backlog::OVERHEAD;
+use crate::net::sync::Mutex;
+use crate::net::transport::{Delivery, Transport};
+use crate::observer::Event;
+use crate::ws::frame::Frame;
+
+/// Frames and bytes of others that a pushing thread writes inline before a pump takes over. Few, since
+/// the pushing thread has its own things to do (unbounded, one `send` wrote 943 frames for others).
+pub(super) const INLINE_FRAMES: usize = 8;
+pub(super) const INLINE_BYTES: usize = 64 * 1024;
+
+/// The drainer's role. It ends when the count is 0, or with the connection.
+pub(super) struct Drain<L: Link> {
+    outbox: Arc<Outbox<L>>,
+    /// What is left of the frame that is being written, and not sealed yet.
+    frame: Frame,
+    /// What is left of the part of it that is sealed.
+    sealed: Bytes,
+    cost: u64,
+    /// The Close frame, while frames that were accepted before it are still on their way here.
+    held: Option<Frame>,
+    done: bool,
+}
+
+impl<L: Link> Drain<L> {
+    pub(super) fn new(outbox: &Arc<Outbox<L>>, frame: Frame, cost: u64) -> Drain<L> {
+        Drain { outbox: outbox.clone(), frame, sealed: Bytes::new(), cost, held: None, done: false }
+    }
+
+    /// Writes on the pushing thread. An error means that the pusher's own frame was not accepted.
+    pub(super) fn inline(mut self) -> Result<(), PushError> {
+        let (mut frames, mut written) = (0, 0);
+        loop {
+            match self.write(L::Transport::try_send) {
+                Ok(sent) => {
+                    written += sent;
+                    if !self.advance() {
+                        continue;
+                    }
+                    frames += 1;
+                    if self.done {
+                        return Ok(());
+                    }
+                    if frames > INLINE_FRAMES || written > INLINE_BYTES {
+                        return self.hand_over(frames);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return self.hand_over(frames),
+                Err(_) => {
+                    self.give_up(DisconnectReason::Failed);
+                    return accepted(frames);
+                }
+            }
+        }
+    }
+
+    /// Leaves the role to a pump: the socket is full, or this thread has done enough for others.
+    pub(super) fn hand_over(self, frames: usize) -> Result<(), PushError> {
+        let outbox = self.outbox.clone();
+        let role = Arc::new(Mutex::new(Some(self)));
+        let take = |role: &Mutex<Option<Self>>| role.lock().expect("nothing panics under this lock").take();
+        let its_role = role.clone();
+        let started = outbox.link.start_pump(move || {
+            if let Some(drain) = take(&its_role) {
+                drain.pump();
+            }
+        });
+        if started.is_err() {
+            if let Some(drain) = take(&role) {
+                drain.give_up(DisconnectReason::NoPump { backlog: outbox.state().bytes() });
+            }
+            return accepted(frames);
+        }
+        Ok(())
+    }
+
+    /// Writes on a thread of its own, blocking.
+    fn pump(mut self) {
+        let mut progress = Instant::now();
+        while !self.done && !self.outbox.state().is_dead() {
+            match self.write(L::Transport::send) {
+                Ok(_) => {
+                    self.advance();
+                    progress = Instant::now();
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    if progress.elapsed() >= self.outbox.link.write_deadline() {
+                        let backlog = self.outbox.state().bytes();
+                        return self.give_up(DisconnectReason::Stalled { backlog });
+                    }
+                }
+                Err(_) => return self.give_up(DisconnectReason::Failed),
+            }
+        }
+        self.done = true;
+    }
+
+    /// Sends some of the frame. Returns how many bytes of it, as sealed, are out.
+    fn write(&mut self, send: fn(&L::Transport, &[u8]) -> io::Result<usize>) -> io::Result<usize> {
+        let transport = self.outbox.link.transport();
+        if self.sealed.is_empty() {
+            self.sealed = transport.seal(&mut self.frame.bytes)?;
+        }
+        let sent = send(transport, &self.sealed)?;
+        let _ = self.sealed.split_to(sent);
+        Ok(sent)
+    }
+
+    /// Looks whether the frame is written. True if it is; then the next one is here, or `done`.
+    fn advance(&mut self) -> bool {
+        if !self.sealed.is_empty() || !self.frame.bytes.is_empty() {
+            return false;
+        }
+        let outbox = &self.outbox;
+        outbox.link.report(Event::Wrote);
+        if self.frame.is_close {
+            let connection = Arc::downgrade(outbox);
+            outbox.link.close_written(connection);
+        }
+        let before = outbox.backlog.written(self.cost);
+        if before.is_waited_for() {
+            outbox.wake();
+        }
+        // A writer stays until it has written the Close. Of a dead connection nobody becomes the drainer
+        // any more, so what is left may stay counted.
+        let stays = outbox.link.delivery() == Delivery::Handoff && !before.is_closing();
+        self.done = (before.frames() == 1 && !stays) || before.is_dead();
+        if !self.done {
+            self.take_next();
+        }
+        true
+    }
+
+    /// At least one frame is counted, so it is in the channel, or about to be: a blocking receive. (A
+    /// writer has nothing else to do.)
+    fn take_next(&mut self) {
+        let channel = &self.outbox.channel;
+        let mut frame = self.held.take().unwrap_or_else(|| channel.recv());
+        if frame.is_close && self.outbox.state().frames() > 1 {
+            // Nothing is accepted after a Close, but what other threads had accepted before it can come
+            // out of the channel behind it. It was promised, so it is written first.
+            self.held = Some(std::mem::replace(&mut frame, channel.recv()));
+        }
+        self.cost = frame.bytes.len() as u64 + OVERHEAD;
+        self.frame = frame;
+    }
+
+    /// Ends the connection, since nobody can go on: after part of a frame failed, nothing is ever written.
+    fn give_up(mut self, reason: DisconnectReason) {
+        self.done = true;
+        self.outbox.kill(reason);
+    }
+}
+
+/// The connection has failed after so many frames. The first one was the pusher's own: once it is out,
+/// what became of the others is not its pusher's failure.
+fn accepted(frames: usize) -> Result<(), PushError> {
+    if frames > 0 { Ok(()) } else { Err(PushError::Closed) }
+}
+
+impl<L: Link> Drop for Drain<L> {
+    fn drop(&mut self) {
+        if !self.done {
+            // Only a panic leaves the role like this.
+            self.outbox.kill(DisconnectReason::Panicked);
+        }
+        if self.outbox.state().is_dead() {
+            self.outbox.channel.clear();
+        }
+    }
+}

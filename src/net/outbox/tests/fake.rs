@@ -1,0 +1,112 @@
+//! A socket that does what a test wants.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::net::Shutdown;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tungstenite::Bytes;
+
+use crate::metrics::DisconnectReason;
+use crate::net::closer::Kill;
+use crate::net::outbox::Link;
+use crate::net::transport::{Delivery, Transport};
+
+/// What a write to the [`Fake`] does.
+pub(super) enum Step {
+    /// Takes at most this many bytes.
+    Take(usize),
+    Full,
+    Interrupt,
+    Fail,
+    Panic,
+    /// Runs this first, on the writing thread, then takes everything.
+    Call(Box<dyn FnOnce() + Send>),
+}
+
+/// A socket. Takes everything, unless it has steps to follow.
+#[derive(Default)]
+pub(super) struct Fake {
+    pub(super) now: Mutex<VecDeque<Step>>,
+    pub(super) blocking: Mutex<VecDeque<Step>>,
+    pub(super) written: Mutex<Vec<u8>>,
+    pub(super) reason: Mutex<Option<DisconnectReason>>,
+    pub(super) delivery: Delivery,
+    pub(super) close_written: AtomicBool,
+    pub(super) no_pumps: bool,
+    pub(super) pumps: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Fake {
+    fn write(&self, steps: &Mutex<VecDeque<Step>>, bytes: &[u8]) -> io::Result<usize> {
+        let step = steps.lock().unwrap().pop_front().unwrap_or(Step::Take(usize::MAX));
+        let taken = match step {
+            Step::Take(most) => bytes.len().min(most),
+            Step::Full => return Err(ErrorKind::WouldBlock.into()),
+            Step::Interrupt => return Err(ErrorKind::Interrupted.into()),
+            Step::Fail => return Err(ErrorKind::BrokenPipe.into()),
+            Step::Panic => panic!("as planned"),
+            Step::Call(call) => {
+                call();
+                bytes.len()
+            }
+        };
+        self.written.lock().unwrap().extend_from_slice(&bytes[..taken]);
+        Ok(taken)
+    }
+}
+
+impl Transport for Fake {
+    fn recv(&self, _: &mut [u8]) -> io::Result<usize> {
+        unreachable!("an outbox does not read")
+    }
+    fn seal(&self, plain: &mut Bytes) -> io::Result<Bytes> {
+        Ok(std::mem::take(plain))
+    }
+    fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.write(&self.now, bytes)
+    }
+    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.write(&self.blocking, bytes)
+    }
+    fn shutdown(&self, _: Shutdown) {}
+    fn set_recv_timeout(&self, _: Option<Duration>) -> io::Result<()> {
+        Ok(())
+    }
+    fn set_send_timeout(&self, _: Duration) -> io::Result<()> {
+        Ok(())
+    }
+    fn set_nodelay(&self, _: bool) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Link for Fake {
+    type Transport = Fake;
+
+    fn transport(&self) -> &Fake {
+        self
+    }
+    fn delivery(&self) -> Delivery {
+        self.delivery
+    }
+    fn write_deadline(&self) -> Duration {
+        Duration::ZERO
+    }
+    fn start_pump(&self, pump: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        if self.no_pumps {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        self.pumps.lock().unwrap().push(thread::spawn(pump));
+        Ok(())
+    }
+    fn disconnect(&self, reason: DisconnectReason) {
+        self.reason.lock().unwrap().replace(reason);
+    }
+    fn close_written(&self, _: Weak<dyn Kill>) {
+        self.close_written.store(true, Ordering::Relaxed);
+    }
+}

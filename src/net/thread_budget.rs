@@ -1,0 +1,195 @@
+//! The threads that a server may start for its clients. Any thread; nothing here waits long.
+//!
+//! Past the machine's limits a thread that has *started* can abort the process, see
+//! [`Capacity`](crate::Capacity). The number of clients is planned, that of pumps is not: it is how many
+//! sockets are full at a time. So they share one budget.
+//!
+//! A thread keeps its stack until it is joined. So each thread that ends joins the one that ended before it,
+//! and a shutdown joins the very last.
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use crate::net::transport::Delivery;
+
+/// Pumps for which there is room beside as many clients as there may be: half of the threads in the
+/// reserve of [`Capacity`](crate::Capacity), or this part of the clients if that is less.
+const MOST_SPARE: usize = 256;
+const SPARE: usize = 8;
+
+/// See the [module](self).
+pub(crate) struct ThreadBudget {
+    books: Mutex<Books>,
+    /// Signalled when the last thread is about to end.
+    idle: Condvar,
+}
+
+struct Books {
+    free: usize,
+    running: usize,
+    /// The thread that ended last, to be joined by the next one that ends.
+    ended: Option<JoinHandle<()>>,
+}
+
+/// A thread that [`ThreadBudget::spawn`] has started: its handle, until it is joined or about to end.
+#[derive(Clone)]
+pub(crate) struct Worker(Arc<Mutex<Option<JoinHandle<()>>>>);
+
+/// One thread's share of the budget, until this is dropped.
+struct Permit(Arc<ThreadBudget>);
+
+/// The end of a thread that has begun, however it comes.
+struct Ending {
+    own: Worker,
+    permit: Permit,
+}
+
+impl ThreadBudget {
+    /// Allows for `clients` clients, and some pumps.
+    pub(crate) fn new(clients: usize, delivery: Delivery) -> ThreadBudget {
+        let threads = clients.saturating_mul(delivery.threads());
+        let spare = clients.div_ceil(SPARE).min(MOST_SPARE);
+        let free = threads.saturating_add(spare);
+        ThreadBudget { books: Mutex::new(Books { free, running: 0, ended: None }), idle: Condvar::new() }
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        lock(&self.books)
+    }
+
+    /// Starts a thread. The error is the system's, or says that the budget is spent.
+    pub(crate) fn spawn(
+        self: &Arc<ThreadBudget>,
+        name: String,
+        stack_size: usize,
+        run: impl FnOnce() + Send + 'static,
+    ) -> io::Result<Worker> {
+        let own = Worker(Arc::default());
+        let permit = self.permit().ok_or_else(|| io::Error::other("as many as there may be run"))?;
+        // Held until the handle is in it; at its end the thread waits for that.
+        let mut handle = lock(&own.0);
+        let thread = thread::Builder::new().name(name).stack_size(stack_size);
+        let its_own = own.clone();
+        *handle = Some(thread.spawn(move || {
+            let _ending = Ending { own: its_own, permit };
+            run();
+        })?);
+        drop(handle);
+        Ok(own)
+    }
+
+    fn permit(self: &Arc<ThreadBudget>) -> Option<Permit> {
+        let mut books = self.books();
+        books.free = books.free.checked_sub(1)?;
+        books.running += 1;
+        Some(Permit(self.clone()))
+    }
+
+    /// Blocks until the last thread has ended, or the deadline passes; then joins it.
+    pub(crate) fn join_all(&self, deadline: Instant) {
+        let mut books = self.books();
+        while books.running > 0 {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            books = self.idle.wait_timeout(books, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let last = books.ended.take();
+        drop(books);
+        join(last);
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut books = self.0.books();
+        books.free += 1;
+        books.running -= 1;
+        if books.running == 0 {
+            self.0.idle.notify_all();
+        }
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        // Not there if somebody is joining it.
+        let own = lock(&self.own.0).take();
+        let before = own.and_then(|own| self.permit.0.books().ended.replace(own));
+        join(before);
+    }
+}
+
+impl Worker {
+    /// Blocks until the thread has ended.
+    pub(crate) fn join(&self) {
+        let thread = lock(&self.0).take();
+        join(thread);
+    }
+}
+
+/// A thread that panicked has been reported already.
+fn join(thread: Option<JoinHandle<()>>) {
+    let _ = thread.map(JoinHandle::join);
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn there_is_a_permit_for_every_client_and_some_pumps() {
+        for (clients, delivery, permits) in [
+            (1, Delivery::Inline, 2),
+            (16, Delivery::Inline, 18),
+            (15_870, Delivery::Inline, 16_126),
+            (7935, Delivery::Handoff, 16_126),
+        ] {
+            let budget = Arc::new(ThreadBudget::new(clients, delivery));
+            let taken: Vec<_> = std::iter::from_fn(|| budget.permit()).collect();
+            assert_eq!(taken.len(), permits, "{clients} {delivery:?}");
+            drop(taken);
+            assert!(budget.permit().is_some());
+        }
+    }
+
+    #[test]
+    fn over_the_budget_no_thread_is_started_until_one_has_ended() {
+        let budget = Arc::new(ThreadBudget::new(1, Delivery::Inline));
+        let spawn = |run: Box<dyn FnOnce() + Send>| budget.spawn("x".to_owned(), 64 << 10, run);
+        let (end, wait) = crossbeam_channel::bounded::<()>(0);
+        let waits = || {
+            let wait = wait.clone();
+            Box::new(move || _ = wait.recv()) as Box<dyn FnOnce() + Send>
+        };
+        let (first, _second) = (spawn(waits()).unwrap(), spawn(waits()).unwrap());
+        let refused = spawn(Box::new(|| {})).err().expect("the budget is spent");
+        assert_eq!(refused.to_string(), "as many as there may be run");
+        budget.join_all(Instant::now() + Duration::from_millis(1));
+        assert_eq!(budget.books().running, 2, "the deadline is kept");
+        drop(end);
+        first.join();
+        budget.join_all(Instant::now() + Duration::from_secs(60));
+        spawn(Box::new(|| {})).unwrap().join();
+        assert_eq!(budget.books().running, 0);
+    }
+
+    #[test]
+    fn a_thread_that_panics_returns_its_permit() {
+        let budget = Arc::new(ThreadBudget::new(1, Delivery::Inline));
+        for _ in 0..9 {
+            budget.spawn("x".to_owned(), 64 << 10, || panic!("as planned")).unwrap().join();
+        }
+        let books = budget.books();
+        assert_eq!((books.running, books.free), (0, 2));
+    }
+}

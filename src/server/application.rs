@@ -1,0 +1,141 @@
+//! [`Application`]: routes and settings. Built before the server starts, never changed after.
+
+use std::time::Duration;
+
+use crate::http::cookies::CookieSecret;
+use crate::http::router::Router;
+use crate::http::static_files::StaticFiles;
+use crate::metrics::Meter;
+use crate::net::transport::Delivery;
+use crate::observer::Observer;
+use crate::server::handler::{RequestHandler, WebSocketHandler};
+use crate::server::settings::Settings;
+
+/// Bytes of stack without which a thread is not safe.
+const MIN_STACK: usize = 64 << 10;
+
+/// Makes a handler.
+pub(crate) type Make<H> = Box<dyn Fn() -> Box<H> + Send + Sync>;
+
+/// What answers a request.
+pub(crate) enum Route {
+    Page(Make<dyn RequestHandler>),
+    WebSocket(Make<dyn WebSocketHandler>),
+    /// Everything below this path.
+    Static(StaticFiles),
+}
+
+/// Routes and settings. A route is an exact path, or a directory of files.
+pub struct Application {
+    pub(crate) routes: Router<Route>,
+    pub(crate) settings: Settings,
+    pub(crate) observer: Observer,
+    meter: Meter,
+}
+
+impl Default for Application {
+    fn default() -> Application {
+        Application::new()
+    }
+}
+
+impl Application {
+    /// Starts without routes, with the settings' defaults.
+    pub fn new() -> Application {
+        let (observer, meter) = (Observer::default(), Meter::default());
+        Application { routes: Router::new(), settings: Settings::default(), observer, meter }
+    }
+
+    /// Adds a page at exactly `path`; `make` makes a handler for each request.
+    pub fn page<H: RequestHandler>(
+        mut self,
+        path: &str,
+        make: impl Fn() -> H + Send + Sync + 'static,
+    ) -> Application {
+        self.routes.add(path, Route::Page(Box::new(move || Box::new(make()))));
+        self
+    }
+
+    /// Adds a WebSocket at exactly `path`; `make` makes a handler for each connection.
+    pub fn websocket<H: WebSocketHandler>(
+        mut self,
+        path: &str,
+        make: impl Fn() -> H + Send + Sync + 'static,
+    ) -> Application {
+        self.routes.add(path, Route::WebSocket(Box::new(move || Box::new(make()))));
+        self
+    }
+
+    /// Adds files below `prefix`, which ends with a slash: `/static/`.
+    pub fn static_files(mut self, prefix: &str, files: StaticFiles) -> Application {
+        self.routes.add_below(prefix, Route::Static(files));
+        self
+    }
+
+    /// Signs secure cookies. Without it they are an error.
+    pub fn cookie_secret(mut self, secret: CookieSecret) -> Application {
+        self.settings.cookie_secret = Some(secret);
+        self
+    }
+
+    /// Sets the most bytes in a message from a client, 10 MiB by default. A larger one closes with 1009 when its
+    /// header arrives (Tornado: `websocket_max_message_size`).
+    pub fn max_message(mut self, bytes: usize) -> Application {
+        self.settings.max_message = bytes;
+        self
+    }
+
+    /// Sets the bytes of backlog at which a client is a slow consumer, 1 MiB by default, 1 GiB at most. The
+    /// push that finds that much waiting disconnects the client. A client's own messages are not read
+    /// while more than half of it is waiting.
+    pub fn max_backlog(mut self, bytes: usize) -> Application {
+        self.settings.max_backlog = bytes;
+        self
+    }
+
+    /// Sets how long a client's backlog may stand still before it is disconnected, 10 s by default.
+    pub fn write_deadline(mut self, deadline: Duration) -> Application {
+        self.settings.write_deadline = deadline;
+        self
+    }
+
+    /// Sets who writes what is pushed: the pushing thread, or a writer thread for each client.
+    pub fn delivery(mut self, delivery: Delivery) -> Application {
+        self.settings.delivery = delivery;
+        self
+    }
+
+    /// Sets the silence after which a connection gets a Ping, 20 s by default; `None` for never
+    /// (Tornado: `websocket_ping_interval`).
+    pub fn ping_interval(mut self, interval: Option<Duration>) -> Application {
+        self.settings.ping_interval = interval.filter(|interval| !interval.is_zero());
+        self
+    }
+
+    /// Sets how long after that Ping the peer has to show a sign of life, or it is closed with 1011; as long
+    /// as the interval by default (Tornado: `websocket_ping_timeout`).
+    pub fn ping_timeout(mut self, timeout: Duration) -> Application {
+        self.settings.ping_timeout = Some(timeout).filter(|timeout| !timeout.is_zero());
+        self
+    }
+
+    /// Sets the bytes of stack of a client's thread: 512 KiB by default, in which `serde_json` may recurse as deep as
+    /// it ever does, and no less than 64 KiB, in which a panic may print its backtrace. A stack that overflows
+    /// ends the process. Only pages that were used once take memory; what a larger stack costs is its page
+    /// tables, 1 KiB instead of 0.2 for each client.
+    pub fn stack_size(mut self, bytes: usize) -> Application {
+        self.settings.stack_size = bytes.max(MIN_STACK);
+        self
+    }
+
+    /// Tells `observer` what the server's threads do.
+    pub fn observer(mut self, observer: Observer) -> Application {
+        self.observer = observer;
+        self
+    }
+
+    /// Returns what reads the server's counters, once there is one.
+    pub fn meter(&self) -> Meter {
+        self.meter.clone()
+    }
+}

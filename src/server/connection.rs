@@ -1,0 +1,220 @@
+//! [`Connection`]: what handlers hold of a client. Clones are the same connection; any thread may call
+//! anything on it at any time, while `client-N` is blocked in `read`.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::error::{Error, Result};
+use crate::net::outbox::{Link, Outbox, PushError};
+use crate::net::tcp::Tcp;
+use crate::net::transport::Transport;
+use crate::observer::Event;
+use crate::server::link::ClientLink;
+use crate::server::state::ServerState;
+use crate::ws::frame::{self, Frame, Prepared};
+use crate::ws::message::Message;
+
+/// The number of the last connection of this process.
+static LAST_ID: AtomicU64 = AtomicU64::new(0);
+
+/// One client's WebSocket.
+///
+/// Two are equal if they are the same connection; they are ordered as they were accepted.
+#[derive(Clone)]
+pub struct Connection {
+    outbox: Arc<Outbox<ClientLink>>,
+}
+
+impl Connection {
+    pub(crate) fn new(stream: TcpStream, peer: SocketAddr, state: Arc<ServerState>) -> Connection {
+        let limit = state.settings.max_backlog as u64;
+        let id = LAST_ID.fetch_add(1, Relaxed) + 1;
+        let link = ClientLink::new(Tcp(stream), id, peer, state);
+        Connection { outbox: Arc::new(Outbox::new(link, limit)) }
+    }
+
+    /// Sends a message: text, binary, or [`Message::json`]. Never blocks: what the socket does not take
+    /// waits in the backlog. Messages of one thread arrive in their order.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if the connection is closed or closing; [`Error::SlowConsumer`] if its backlog
+    /// is full, which disconnects it; [`Error::Invalid`] for a message of over 1 GiB.
+    pub fn write_message(&self, message: impl Into<Message>) -> Result<()> {
+        self.push_prepared(&message.into().prepare()?)
+    }
+
+    /// Sends a Ping with up to 125 bytes; the answer arrives at the handler's `on_pong`.
+    ///
+    /// # Errors
+    /// As [`write_message`](Connection::write_message).
+    pub fn ping(&self, payload: &[u8]) -> Result<()> {
+        self.push(frame::ping(payload)?)
+    }
+
+    /// Begins the closing handshake: a Close frame behind all that was sent so far. A reason alone
+    /// means code 1000; neither sends an empty Close frame. Messages that arrive before the peer's
+    /// answer are still delivered; a peer that does not answer within 5 seconds of getting it is disconnected.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a code that may not be sent, or a reason of over 123 bytes; the connection
+    /// stays open then. [`Error::Closed`] if it is closed or closing already.
+    pub fn close(&self, code: Option<u16>, reason: Option<&str>) -> Result<()> {
+        self.push(frame::close(code, reason)?)
+    }
+
+    /// Returns the code of the peer's Close frame: `None` before it, if it had none, or if the connection
+    /// ended without one.
+    pub fn close_code(&self) -> Option<u16> {
+        self.link().close.get()?.0
+    }
+
+    /// Returns the reason in the peer's Close frame; `None` as for [`close_code`](Connection::close_code), and
+    /// if it is empty.
+    pub fn close_reason(&self) -> Option<&str> {
+        self.link().close.get()?.1.as_deref()
+    }
+
+    /// Returns the connection's number, unique in this process; its thread is `client-N`.
+    pub fn id(&self) -> u64 {
+        self.link().id
+    }
+
+    /// Returns the client's address.
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.link().peer
+    }
+
+    /// Returns the bytes that wait for the client, plus 64 for each frame.
+    pub fn backlog(&self) -> u64 {
+        self.outbox.state().bytes()
+    }
+
+    /// Returns true once nothing can be sent any more.
+    pub fn is_closed(&self) -> bool {
+        let state = self.outbox.state();
+        state.is_dead() || state.is_closing()
+    }
+
+    /// Turns Nagle's algorithm off (`true`, which is how a WebSocket starts here) or on.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the system refuses, as it may for a connection that is closed.
+    pub fn set_nodelay(&self, nodelay: bool) -> Result<()> {
+        let set = self.link().transport.set_nodelay(nodelay);
+        set.map_err(Error::io(format!("cannot set TCP_NODELAY of {self}")))
+    }
+
+    pub(crate) fn push(&self, frame: Frame) -> Result<()> {
+        let bytes = frame.bytes.len() as u64;
+        self.outbox.push(frame).map_err(|error| match error {
+            PushError::Closed => Error::Closed,
+            PushError::Full(backlog) => Error::SlowConsumer { backlog },
+        })?;
+        self.state().counters.pushes.add(1);
+        self.state().counters.bytes.add(bytes);
+        Ok(())
+    }
+
+    pub(crate) fn push_prepared(&self, message: &Prepared) -> Result<()> {
+        self.push(message.frame())
+    }
+
+    pub(crate) fn outbox(&self) -> &Arc<Outbox<ClientLink>> {
+        &self.outbox
+    }
+
+    pub(crate) fn link(&self) -> &ClientLink {
+        &self.outbox.link
+    }
+
+    pub(crate) fn state(&self) -> &Arc<ServerState> {
+        &self.link().state
+    }
+
+    /// Tells those who watch, see [`Observer`](crate::Observer).
+    #[inline]
+    pub(crate) fn report(&self, event: Event) {
+        self.link().report(event);
+    }
+
+    /// Called once, by `client-N`, when it knows that the client wants a WebSocket at `path`.
+    pub(crate) fn set_path(&self, path: &str) {
+        self.link().path.get_or_init(|| path.to_owned());
+    }
+
+    /// Called once, by `client-N`, when the peer's Close frame is here.
+    pub(crate) fn set_close(&self, code: Option<u16>, reason: Option<String>) {
+        self.link().close.get_or_init(|| (code, reason.filter(|reason| !reason.is_empty())));
+    }
+
+    /// Returns true from the moment that `client-N` has seen a request for a WebSocket.
+    pub(crate) fn is_websocket(&self) -> bool {
+        self.link().path.get().is_some()
+    }
+}
+
+impl PartialEq for Connection {
+    fn eq(&self, other: &Connection) -> bool {
+        self.id() == other.id()
+    }
+}
+
+impl Eq for Connection {}
+
+impl PartialOrd for Connection {
+    fn partial_cmp(&self, other: &Connection) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Connection {
+    fn cmp(&self, other: &Connection) -> Ordering {
+        self.id().cmp(&other.id())
+    }
+}
+
+impl Hash for Connection {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id().hash(state);
+    }
+}
+
+/// `client-7 (127.0.0.1:50000 /websocket)`
+impl fmt::Display for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.link().fmt(f)
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Connection({self})")
+    }
+}
+
+/// Sends one message to many clients: encoded once, pushed to each without blocking. Returns the number
+/// of those that accepted it; the others are closed, closing, or slow consumers that it disconnected.
+///
+/// # Errors
+/// [`Error::Invalid`] for a message of over 1 GiB, which nobody gets.
+pub fn broadcast<'a>(
+    connections: impl IntoIterator<Item = &'a Connection>,
+    message: impl Into<Message>,
+) -> Result<usize> {
+    Ok(broadcast_prepared(connections, &message.into().prepare()?))
+}
+
+/// The same with a message that is encoded already.
+pub(crate) fn broadcast_prepared<'a>(
+    connections: impl IntoIterator<Item = &'a Connection>,
+    message: &Prepared,
+) -> usize {
+    connections.into_iter().filter(|connection| connection.push_prepared(message).is_ok()).count()
+}
+
+#[cfg(all(test, not(loom)))]
+pub(crate) mod tests;

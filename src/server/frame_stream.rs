@@ -1,0 +1,165 @@
+//! The transport as tungstenite sees it, on `client-N`: reads block, and end at the end of a frame; writes
+//! go into the outbox.
+//!
+//! Ending at the end of a frame is what makes three promises cheap. tungstenite's buffer is empty
+//! between two frames, so a large one can be thrown away; a message over the limit is refused when
+//! its header is here; the peer's close code is seen before tungstenite replaces a bad one.
+//!
+//! Never here: a second thread, a read while the client's backlog is over half its limit.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::thread;
+use std::time::Duration;
+
+use tungstenite::Bytes;
+
+use crate::error::Error;
+use crate::net::transport::Transport;
+use crate::observer::Event;
+use crate::server::connection::Connection;
+use crate::ws::frame::{self, Frame};
+use crate::ws::scanner::{CLOSE, HeaderError, Scanner};
+
+/// Bytes that `client-N` receives at a time.
+const RECEIVE: usize = 1024;
+/// A frame with more than this still to come is received in larger pieces than [`RECEIVE`].
+pub(crate) const LARGE: u64 = 16 * 1024;
+/// The size of those pieces.
+const LARGE_RECEIVE: usize = 64 * 1024;
+
+/// Why a read failed that did not end with the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReadFailure {
+    /// A message or a control frame is too large.
+    Header(HeaderError),
+    /// The peer showed no sign of life after a Ping.
+    PingTimeout,
+}
+
+/// See the [module](self).
+pub(crate) struct FrameStream<'a> {
+    connection: &'a Connection,
+    scanner: Scanner,
+    /// `start..end` is received and not yet handed out. As long as what came with the head, then
+    /// [`RECEIVE`], or [`LARGE_RECEIVE`] while a large frame comes in. On the heap, where it costs what
+    /// it is; on the stack it would cost whole pages.
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    failure: Option<ReadFailure>,
+}
+
+impl<'a> FrameStream<'a> {
+    /// `early` came with the head of the request, and is read first.
+    pub(crate) fn new(connection: &'a Connection, early: Vec<u8>) -> FrameStream<'a> {
+        let scanner = Scanner::new(connection.state().settings.max_message as u64);
+        let end = early.len();
+        FrameStream { connection, scanner, buffer: early, start: 0, end, failure: None }
+    }
+
+    /// Returns code and reason of the peer's Close frame, if it had a code that may be sent.
+    pub(crate) fn close(&self) -> Option<(u16, &str)> {
+        self.scanner.close()
+    }
+
+    /// Returns why the last read failed; `None` if that was the end of the connection.
+    pub(crate) fn failure(&self) -> Option<ReadFailure> {
+        self.failure
+    }
+
+    /// Blocks until there are bytes, or the end of them.
+    fn receive(&mut self) -> io::Result<()> {
+        // What it reads can make it write: a client that does not take its answers is not asked again.
+        if !self.connection.outbox().wait_for_room(None) {
+            return Err(ErrorKind::ConnectionAborted.into());
+        }
+        let length = if self.scanner.left() > LARGE { LARGE_RECEIVE } else { RECEIVE };
+        if self.buffer.len() != length {
+            self.buffer = vec![0; length];
+        }
+        if self.end > 0 {
+            // After a message, not at first. While others run, the next one may come; where clients are busy,
+            // that saves this thread from going to sleep and being woken for each.
+            thread::yield_now();
+        }
+        let settings = &self.connection.state().settings;
+        let mut pinged = false;
+        self.connection.report(Event::Reads);
+        let received = loop {
+            match self.connection.link().transport.recv(&mut self.buffer) {
+                Ok(received) => break received,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // The read timeout is the ping interval: the client has been silent for that long.
+                Err(error) if is_timeout(&error) && !pinged => {
+                    pinged = true;
+                    self.set_timeout(settings.ping_grace())?;
+                    // Closing already, it needs no ping, but must still answer in time.
+                    let _ = self.connection.ping(b"");
+                }
+                Err(error) if is_timeout(&error) => {
+                    self.failure = Some(ReadFailure::PingTimeout);
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        self.connection.report(Event::Wakes);
+        if pinged {
+            self.set_timeout(settings.ping_interval)?;
+        }
+        (self.start, self.end) = (0, received);
+        Ok(())
+    }
+
+    fn set_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        let settings = &self.connection.state().settings;
+        if settings.ping_grace() == settings.ping_interval {
+            return Ok(());
+        }
+        self.connection.link().transport.set_recv_timeout(timeout)
+    }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+impl Read for FrameStream<'_> {
+    /// An error ends the connection; [`failure`](FrameStream::failure) says why.
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.start == self.end {
+            self.receive()?;
+        }
+        let received = &self.buffer[self.start..self.end];
+        let offered = &received[..received.len().min(into.len())];
+        let taken = self.scanner.scan(offered).map_err(|error| {
+            self.failure = Some(ReadFailure::Header(error));
+            io::Error::from(ErrorKind::InvalidData)
+        })?;
+        into[..taken].copy_from_slice(&offered[..taken]);
+        self.start += taken;
+        Ok(taken)
+    }
+}
+
+impl Write for FrameStream<'_> {
+    /// tungstenite writes whole frames, one at a time: its own pongs and its reply to a Close.
+    fn write(&mut self, written: &[u8]) -> io::Result<usize> {
+        let is_close = written.first().is_some_and(|first| first & 0x0f == CLOSE);
+        let frame = match self.close() {
+            // A Close is answered with its code alone, as Tornado does; tungstenite adds the reason, and
+            // does not know all of IANA's codes.
+            Some((code, _)) if is_close => frame::close(Some(code), None).expect("it may be sent"),
+            _ => Frame { bytes: Bytes::copy_from_slice(written), is_close },
+        };
+        match self.connection.push(frame) {
+            // After a Close of ours there is nothing more to say, a second Close least of all.
+            Ok(()) | Err(Error::Closed) => Ok(written.len()),
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! What an application writes: [`WebSocketHandler`] and [`RequestHandler`].
+//!
+//! Every method runs on the client's own thread. It may block as long as it likes: that delays this
+//! client's next message, and nobody else's anything. If it panics, or returns an error, this
+//! connection ends with code 1011.
+
+use crate::error::Result;
+use crate::http::exchange::Exchange;
+use crate::http::request::Request;
+use crate::server::connection::Connection;
+use crate::ws::message::Message;
+
+/// One value per WebSocket, made by the function given to
+/// [`Application::websocket`](crate::Application::websocket). Tornado's class of the same name.
+pub trait WebSocketHandler: Send + 'static {
+    /// A client asks to connect. Runs before the 101 is written, so it can read arguments and cookies,
+    /// set headers and cookies, and refuse. `connection` may be written to and shared already: it waits
+    /// until the 101 is out.
+    ///
+    /// # Errors
+    /// [`Error::refused`](crate::Error::refused) refuses with that status. Any other error refuses
+    /// with 500, and is logged. In both cases `on_close` does not run.
+    fn open(&mut self, connection: &Connection, exchange: &mut Exchange<'_>) -> Result<()> {
+        let _ = (connection, exchange);
+        Ok(())
+    }
+
+    /// A message has arrived, whole.
+    ///
+    /// # Errors
+    /// [`Error::Closed`](crate::Error::Closed) and
+    /// [`Error::SlowConsumer`](crate::Error::SlowConsumer) are what `write_message` returns when the
+    /// client leaves meanwhile: no failure. Any other error is logged and closes with 1011.
+    fn on_message(&mut self, connection: &Connection, message: Message) -> Result<()>;
+
+    /// The connection has ended. Runs once for each `open` that did not refuse, whatever ended it;
+    /// [`close_code`](Connection::close_code) and [`close_reason`](Connection::close_reason) are the peer's.
+    fn on_close(&mut self, connection: &Connection) {
+        let _ = connection;
+    }
+
+    /// A Ping has arrived; it has been answered.
+    fn on_ping(&mut self, connection: &Connection, payload: &[u8]) {
+        let _ = (connection, payload);
+    }
+
+    /// A Pong has arrived, perhaps the answer to a [`ping`](Connection::ping).
+    fn on_pong(&mut self, connection: &Connection, payload: &[u8]) {
+        let _ = (connection, payload);
+    }
+
+    /// Whether a page from `origin` may connect; asked if the request has an `Origin` header, which
+    /// every browser sends. By default the origin's host and port must be the `Host` of the request.
+    fn check_origin(&self, request: &Request, origin: &str) -> bool {
+        request.is_same_origin(origin)
+    }
+
+    /// Picks one of the subprotocols that the client offers (RFC 6455, section 1.9), or none.
+    fn select_subprotocol(&mut self, offered: &[&str]) -> Option<String> {
+        let _ = offered;
+        None
+    }
+}
+
+/// One value per request, made by the function given to
+/// [`Application::page`](crate::Application::page). Tornado's class of the same name.
+pub trait RequestHandler: 'static {
+    /// Answers GET and HEAD. The response gets an `ETag`, and is a 304 where the client has it already.
+    ///
+    /// # Errors
+    /// [`Error::refused`](crate::Error::refused) answers with that status; any other error answers
+    /// with 500, and is logged.
+    fn get(&mut self, exchange: &mut Exchange<'_>) -> Result<()>;
+}

@@ -1,0 +1,131 @@
+//! [`ClientLink`]: what the outbox of a client belongs to. Its transport is read by `client-N`, written by the
+//! drainer; everything else here is read by any thread.
+
+use std::net::{Shutdown, SocketAddr};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+use std::{fmt, io};
+
+use crate::metrics::DisconnectReason;
+use crate::net::closer::{CLOSE_GRACE, Kill, Overdue, OverduePeer};
+use crate::net::outbox::Link;
+use crate::net::tcp::Tcp;
+use crate::net::thread_budget::Worker;
+use crate::net::transport::{Delivery, Transport};
+use crate::observer::Event;
+use crate::server::state::ServerState;
+
+/// How long a pump blocks in one write before it looks at the clock: this, or the write deadline if that is
+/// shorter, which it must not overshoot by much.
+const PUMP_WRITE: Duration = Duration::from_millis(500);
+
+/// See the [module](self).
+pub(crate) struct ClientLink {
+    pub(crate) transport: Tcp,
+    pub(crate) id: u64,
+    pub(crate) peer: SocketAddr,
+    pub(crate) state: Arc<ServerState>,
+    /// The path that the client asked for as a WebSocket. Written once by `client-N`, read for log lines.
+    pub(crate) path: OnceLock<String>,
+    /// The peer's close code and reason. Written once by `client-N`, before `on_close`.
+    pub(crate) close: OnceLock<(Option<u16>, Option<String>)>,
+    /// The pump that runs, or the last one that did. Written by the drainer, joined by `client-N`.
+    pub(crate) pump: Mutex<Option<Worker>>,
+}
+
+impl ClientLink {
+    pub(crate) fn new(transport: Tcp, id: u64, peer: SocketAddr, state: Arc<ServerState>) -> ClientLink {
+        let (path, close, pump) = (OnceLock::new(), OnceLock::new(), Mutex::default());
+        ClientLink { transport, id, peer, state, path, close, pump }
+    }
+
+    /// Waits for the thread of the pump to end; it has nothing left to write.
+    pub(crate) fn join_pump(&self) {
+        let pump = self.pump.lock().unwrap_or_else(PoisonError::into_inner).take();
+        pump.inspect(Worker::join);
+    }
+
+    fn warn_slow(&self, why: &str, backlog: u64) {
+        log::warn!(target: crate::LOG, "{self} is a slow consumer: disconnected, {why}, {backlog} bytes are lost");
+    }
+}
+
+impl Link for ClientLink {
+    type Transport = Tcp;
+
+    fn transport(&self) -> &Tcp {
+        &self.transport
+    }
+
+    fn delivery(&self) -> Delivery {
+        self.state.settings.delivery
+    }
+
+    fn write_deadline(&self) -> Duration {
+        self.state.settings.write_deadline
+    }
+
+    fn start_pump(&self, pump: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        // The pump before has given up its role, so it is about to end.
+        self.join_pump();
+        self.transport.set_send_timeout(PUMP_WRITE.min(self.write_deadline()))?;
+        let role = match self.delivery() {
+            Delivery::Inline => "pump",
+            Delivery::Handoff => "writer",
+        };
+        let (id, observer) = (self.id, self.state.observer.clone());
+        let run = move || {
+            observer.report(id, Event::PumpBegins);
+            pump();
+            observer.report(id, Event::PumpEnds);
+        };
+        let started = self.state.budget.spawn(format!("{role}-{id}"), self.state.settings.stack_size, run);
+        let started =
+            started.inspect_err(|error| log::warn!(target: crate::LOG, "{self} has no pump: {error}"))?;
+        *self.pump.lock().unwrap_or_else(PoisonError::into_inner) = Some(started);
+        Ok(())
+    }
+
+    fn disconnect(&self, reason: DisconnectReason) {
+        // Counted before anybody can notice.
+        self.state.counters.disconnected(reason);
+        self.transport.shutdown(Shutdown::Both);
+        match reason {
+            DisconnectReason::Overflow { backlog } => {
+                self.report(Event::SlowConsumer { backlog });
+                self.warn_slow("its backlog is full", backlog);
+            }
+            DisconnectReason::Stalled { backlog } => {
+                self.report(Event::SlowConsumer { backlog });
+                self.warn_slow("it has read nothing within the write deadline", backlog);
+            }
+            DisconnectReason::NoPump { backlog } => {
+                self.report(Event::SlowConsumer { backlog });
+                self.warn_slow("no thread can be had to write to it", backlog);
+            }
+            _ => log::debug!(target: crate::LOG, "{self}: disconnected ({reason:?})"),
+        }
+    }
+
+    fn close_written(&self, connection: Weak<dyn Kill>) {
+        // Who has sent a Close has answered ours, or needs no answer to its own.
+        if self.close.get().is_none() {
+            let (deadline, peer) = (Instant::now() + CLOSE_GRACE, OverduePeer::Closing(connection));
+            // Without a closer the server is shutting down, which has a deadline of its own.
+            let _ = self.state.closer.send(Overdue { deadline, peer });
+        }
+    }
+
+    #[inline]
+    fn report(&self, event: Event) {
+        self.state.observer.report(self.id, event);
+    }
+}
+
+/// `client-7 (127.0.0.1:50000 /websocket)`
+impl fmt::Display for ClientLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.get().map_or("", String::as_str);
+        write!(f, "client-{} ({} {})", self.id, self.peer, path.escape_debug())
+    }
+}

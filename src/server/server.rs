@@ -1,0 +1,192 @@
+//! [`Server`]: binds, starts the `listener` and the `closer`, and ends them all.
+
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::error::{Error, Result};
+use crate::log_limit::LogLimiter;
+use crate::metrics::{DisconnectReason, Meter, Stats};
+use crate::net::closer;
+use crate::net::transport::Transport;
+use crate::server::application::Application;
+use crate::server::capacity::Capacity;
+use crate::server::listener::Listener;
+use crate::server::registry::Registry;
+use crate::server::state::ServerState;
+
+/// How long a shutdown waits for the clients to answer its Close frames.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
+/// How long it waits after that for threads whose sockets it has shut; only a handler that blocks takes
+/// longer.
+const KILL_GRACE: Duration = Duration::from_secs(1);
+/// Connections that the kernel completes before they are accepted; it may allow fewer
+/// (`net.core.somaxconn`).
+const LISTEN_BACKLOG: i32 = 4096;
+
+/// A running server. Dropped, it shuts down.
+pub struct Server {
+    local_addr: SocketAddr,
+    capacity: Capacity,
+    listener: TcpListener,
+    state: Arc<ServerState>,
+    registry: Arc<Registry>,
+    meter: Meter,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Dropped at the end of a shutdown; then `stopped` has no sender any more, which the closer and
+    /// [`join`](Server::join) wait for.
+    running: Mutex<Option<Sender<()>>>,
+    stopped: Receiver<()>,
+}
+
+impl Server {
+    /// Listens on `address` and serves `application`, with as many clients as this machine can hold
+    /// ([`Capacity`]). Port 0 lets the system choose one, see [`local_addr`](Server::local_addr).
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the address cannot be bound, or a thread cannot be started.
+    pub fn bind(address: impl ToSocketAddrs, application: Application) -> Result<Server> {
+        let capacity = Capacity::of_this_machine(application.settings.delivery);
+        Server::bind_with(address, application, capacity)
+    }
+
+    /// Does the same with a capacity of one's own.
+    ///
+    /// # Errors
+    /// As [`bind`](Server::bind).
+    pub fn bind_with(
+        address: impl ToSocketAddrs,
+        application: Application,
+        capacity: Capacity,
+    ) -> Result<Server> {
+        let addresses: Vec<_> =
+            address.to_socket_addrs().map_err(Error::io("cannot find the address"))?.collect();
+        let names: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+        let doing = format!("cannot listen on {}", names.join(" or "));
+        let listener = TcpListener::bind(&addresses[..]).map_err(Error::io(doing))?;
+        let doing = || "cannot start the server";
+        // The standard library asks for a backlog of 128, too few for a storm of clients.
+        rustix::net::listen(&listener, LISTEN_BACKLOG).map_err(|error| Error::io(doing())(error.into()))?;
+        let local_addr = listener.local_addr().map_err(Error::io(doing()))?;
+        let (to_closer, overdue) = crossbeam_channel::unbounded();
+        let (running, stopped) = crossbeam_channel::bounded(0);
+        let meter = application.meter();
+        let Application { routes, settings, observer, .. } = application;
+        let max_clients = capacity.clients;
+        let state = Arc::new(ServerState::new(settings, max_clients, meter.0.clone(), observer, to_closer));
+        let (routes, registry) = (Arc::new(routes), Arc::new(Registry::new(max_clients)));
+        let server = Server {
+            local_addr,
+            capacity,
+            listener: listener.try_clone().map_err(Error::io(doing()))?,
+            state: state.clone(),
+            registry: registry.clone(),
+            meter,
+            threads: Mutex::default(),
+            running: Mutex::new(Some(running)),
+            stopped: stopped.clone(),
+        };
+        // In this order: `shutdown`, which an error here comes to, joins the first one first.
+        let accepting = Listener { state, routes, registry, trouble: LogLimiter::default() };
+        server.start("listener", move || accepting.run(&listener)).map_err(Error::io(doing()))?;
+        let closer = move || closer::run(overdue, stopped);
+        server.start("closer", closer).map_err(Error::io(doing()))?;
+        Ok(server)
+    }
+
+    fn start(&self, name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(run)?;
+        self.threads().push(thread);
+        Ok(())
+    }
+
+    fn threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the address that it listens on, with the real port.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Returns the most clients at a time, and which limit says so.
+    pub fn capacity(&self) -> Capacity {
+        self.capacity
+    }
+
+    /// Returns what has been counted so far.
+    pub fn stats(&self) -> Stats {
+        self.meter.stats()
+    }
+
+    /// Stops accepting, sends Close 1001 to every client, gives them 3 seconds to answer, ends those
+    /// that did not, and joins the threads. The port is free when this returns. A handler that still
+    /// blocks then is left to itself, and counted in the log. Any thread may call this, except a
+    /// handler's own; the second call waits for the first.
+    pub fn shutdown(&self) {
+        let mut threads = self.threads();
+        if threads.is_empty() {
+            return;
+        }
+        self.state.stop();
+        // Wakes `accept`.
+        let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
+        // If it panicked, that has been reported.
+        let _ = threads.remove(0).join();
+        let deadline = Instant::now() + SHUTDOWN_GRACE;
+        for connection in self.registry.connections() {
+            // Before the 101 the Close waits behind it; on a page's connection it is never written.
+            let _ = connection.close(Some(1001), Some("server shutting down"));
+            if !connection.is_websocket() {
+                connection.link().transport.shutdown(Shutdown::Read);
+            }
+        }
+        if self.registry.wait_until_empty(deadline) > 0 {
+            for connection in self.registry.connections() {
+                connection.outbox().kill(DisconnectReason::Shutdown);
+            }
+            let left = self.registry.wait_until_empty(Instant::now() + KILL_GRACE);
+            if left > 0 {
+                log::warn!(target: crate::LOG, "shut down while {left} handlers were still running");
+            }
+        }
+        self.state.budget.join_all(Instant::now() + KILL_GRACE);
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(running);
+        threads.drain(..).for_each(|thread| drop(thread.join()));
+    }
+
+    /// Blocks until another thread has called [`shutdown`](Server::shutdown) and it is done. A program
+    /// whose main thread has nothing else to do waits here.
+    pub fn join(&self) {
+        // Nothing is ever sent: this is the end of the last sender.
+        let _ = self.stopped.recv();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::server::connection::tests::poison;
+
+    #[test]
+    fn behind_poisoned_locks_it_shuts_down_and_is_joined() {
+        let server = Server::bind("127.0.0.1:0", Application::new()).unwrap();
+        poison(&server.threads);
+        poison(&server.running);
+        server.shutdown();
+        server.join();
+        assert!(server.threads().is_empty());
+        drop(TcpListener::bind(server.local_addr()).expect("the port is free"));
+    }
+}

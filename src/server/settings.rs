@@ -1,0 +1,42 @@
+//! [`Settings`]: limits and times, with Tornado's names where it has one. Set before the server starts,
+//! held once, read by every thread.
+
+use std::time::Duration;
+
+use crate::http::cookies::CookieSecret;
+use crate::net::transport::Delivery;
+
+/// See [`Application`](crate::Application), which has a method for each.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) cookie_secret: Option<CookieSecret>,
+    pub(crate) max_message: usize,
+    pub(crate) max_backlog: usize,
+    pub(crate) write_deadline: Duration,
+    pub(crate) delivery: Delivery,
+    pub(crate) ping_interval: Option<Duration>,
+    pub(crate) ping_timeout: Option<Duration>,
+    pub(crate) stack_size: usize,
+}
+
+impl Settings {
+    /// Returns how long after a Ping the peer has to show a sign of life: as long as between two, unless set.
+    pub(crate) fn ping_grace(&self) -> Option<Duration> {
+        self.ping_timeout.or(self.ping_interval)
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            cookie_secret: None,
+            max_message: 10 << 20,
+            max_backlog: 1 << 20,
+            write_deadline: Duration::from_secs(10),
+            delivery: Delivery::Inline,
+            ping_interval: Some(Duration::from_secs(20)),
+            ping_timeout: None,
+            stack_size: 512 << 10,
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! [`ServerState`]: what all threads of one server share, but for the map of its clients.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam_channel::Sender;
+
+use crate::metrics::Counters;
+use crate::net::closer::Overdue;
+use crate::net::thread_budget::ThreadBudget;
+use crate::observer::Observer;
+use crate::server::settings::Settings;
+
+/// See the [module](self).
+pub(crate) struct ServerState {
+    pub(crate) settings: Settings,
+    /// Most clients at a time.
+    pub(crate) max_clients: usize,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) budget: Arc<ThreadBudget>,
+    /// To the `closer` thread. Sent to by any thread.
+    pub(crate) closer: Sender<Overdue>,
+    pub(crate) observer: Observer,
+    /// Set once, by `shutdown`, before it wakes the listener.
+    stopping: AtomicBool,
+}
+
+impl ServerState {
+    /// Starts with nothing counted.
+    pub(crate) fn new(
+        settings: Settings,
+        max_clients: usize,
+        counters: Arc<Counters>,
+        observer: Observer,
+        closer: Sender<Overdue>,
+    ) -> ServerState {
+        let budget = Arc::new(ThreadBudget::new(max_clients, settings.delivery));
+        let stopping = AtomicBool::new(false);
+        ServerState { settings, max_clients, counters, budget, closer, observer, stopping }
+    }
+
+    /// Begins the shutdown.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Returns whether the shutdown has begun.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,129 @@
+//! Frames as this side sends them: encoded by tungstenite, and shared by all who get them. Pure, any thread.
+
+use tungstenite::Bytes;
+use tungstenite::protocol::CloseFrame;
+use tungstenite::protocol::frame::Frame as Encoder;
+use tungstenite::protocol::frame::coding::{Data, OpCode};
+
+use crate::error::{Error, Result};
+
+/// Most bytes in a control frame's payload (RFC 6455, section 5.5); a close code takes two of them.
+pub(crate) const MAX_CONTROL: usize = 125;
+/// Most bytes in a data frame's payload. With the largest backlog it must fit in 32 bits.
+pub(crate) const MAX_FRAME: usize = 1 << 30;
+
+/// One encoded WebSocket frame; clones share its bytes.
+#[derive(Clone)]
+pub(crate) struct Frame {
+    pub(crate) bytes: Bytes,
+    /// The connection's last frame.
+    pub(crate) is_close: bool,
+}
+
+/// A message for any number of connections: encoded once, in each form that one of them needs.
+pub(crate) struct Prepared {
+    plain: Frame,
+}
+
+impl Prepared {
+    /// Encodes a message that is no larger than [`MAX_FRAME`].
+    pub(crate) fn new(kind: Data, payload: Bytes) -> Result<Prepared> {
+        if payload.len() > MAX_FRAME {
+            return Err(Error::invalid(format!(
+                "a message of {} bytes is over the {MAX_FRAME} bytes that one frame may have",
+                payload.len()
+            )));
+        }
+        Ok(Prepared { plain: encode(Encoder::message(payload, OpCode::Data(kind), true), false) })
+    }
+
+    /// Returns the form for a connection.
+    pub(crate) fn frame(&self) -> Frame {
+        self.plain.clone()
+    }
+
+    /// Copies the bytes. Threads on different cores that share a round each count the references to a copy of
+    /// their own; nothing is encoded twice.
+    pub(crate) fn copied(&self) -> Prepared {
+        let Frame { bytes, is_close } = &self.plain;
+        Prepared { plain: Frame { bytes: Bytes::copy_from_slice(bytes), is_close: *is_close } }
+    }
+}
+
+/// Encodes a Ping with up to 125 bytes of payload.
+pub(crate) fn ping(payload: &[u8]) -> Result<Frame> {
+    if payload.len() > MAX_CONTROL {
+        return Err(Error::invalid(format!(
+            "a ping carries at most {MAX_CONTROL} bytes, this one has {}",
+            payload.len()
+        )));
+    }
+    Ok(encode(Encoder::ping(payload.to_vec()), false))
+}
+
+/// Returns whether a Close frame may have this code: those of IANA's registry, and the ranges for libraries
+/// and for private use. 1004 is reserved; 1005, 1006 and 1015 are never sent (RFC 6455, section 7.4).
+pub(crate) fn may_be_sent(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+}
+
+/// Encodes a Close. A reason alone means code 1000; neither is an empty frame.
+pub(crate) fn close(code: Option<u16>, reason: Option<&str>) -> Result<Frame> {
+    let code = code.or(reason.map(|_| 1000));
+    let reason = reason.unwrap_or_default();
+    if let Some(code) = code.filter(|code| !may_be_sent(*code)) {
+        return Err(Error::invalid(format!(
+            "close code {code} cannot be sent: use 1000 to 1003, 1007 to 1014, or 3000 to 4999"
+        )));
+    }
+    if reason.len() > MAX_CONTROL - 2 {
+        return Err(Error::invalid(format!(
+            "a close reason has at most {} bytes, this one has {}",
+            MAX_CONTROL - 2,
+            reason.len()
+        )));
+    }
+    let frame = code.map(|code| CloseFrame { code: code.into(), reason: reason.into() });
+    Ok(encode(Encoder::close(frame), true))
+}
+
+fn encode(frame: Encoder, is_close: bool) -> Frame {
+    let mut bytes = Vec::with_capacity(frame.len());
+    frame.format(&mut bytes).expect("a Vec takes every write");
+    Frame { bytes: bytes.into(), is_close }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_as_a_table() {
+        let bytes = |frame: Result<Frame>| frame.map(|f| f.bytes.to_vec()).map_err(|e| e.to_string());
+        let message = |kind, payload: &'static [u8]| {
+            bytes(Prepared::new(kind, Bytes::from_static(payload)).map(|prepared| prepared.frame()))
+        };
+        assert_eq!(message(Data::Text, b"hi"), Ok(b"\x81\x02hi".to_vec()));
+        assert_eq!(message(Data::Binary, b"\0"), Ok(b"\x82\x01\0".to_vec()));
+        assert_eq!(bytes(ping(b"")), Ok(b"\x89\x00".to_vec()));
+        assert_eq!(bytes(close(None, None)), Ok(b"\x88\x00".to_vec()));
+        assert_eq!(bytes(close(Some(1001), None)), Ok(b"\x88\x02\x03\xe9".to_vec()));
+        assert_eq!(bytes(close(None, Some("x"))), Ok(b"\x88\x03\x03\xe8x".to_vec()));
+        assert_eq!(bytes(close(Some(4001), Some("replaced"))), Ok(b"\x88\x0a\x0f\xa1replaced".to_vec()));
+    }
+
+    #[test]
+    fn what_may_not_be_sent_is_an_error_with_a_sentence() {
+        for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535] {
+            let error = close(Some(code), None).err().expect("refused").to_string();
+            assert!(error.starts_with(&format!("close code {code} cannot be sent")), "{error}");
+        }
+        for code in [1000, 1003, 1007, 1012, 1013, 1014, 3000, 4999] {
+            assert!(close(Some(code), None).is_ok(), "{code}");
+        }
+        assert!(close(None, Some(&"x".repeat(123))).is_ok());
+        assert!(close(None, Some(&"x".repeat(124))).err().unwrap().to_string().contains("at most 123 bytes"));
+        assert!(ping(&[0; 125]).is_ok());
+        assert!(ping(&[0; 126]).err().unwrap().to_string().contains("at most 125 bytes"));
+    }
+}

@@ -1,0 +1,118 @@
+//! A request becomes the 101, or the refusal that it earns. Pure, any thread.
+//!
+//! tungstenite checks the rules of RFC 6455, section 4.2.1, and computes the answer; the order of the
+//! checks and the words of the refusals are Tornado's.
+
+use tungstenite::error::{Error as WsError, ProtocolError};
+use tungstenite::handshake::server::{create_response, write_response};
+use tungstenite::http::{self, HeaderValue};
+
+use crate::error::{Error, Result};
+use crate::http::request::Request;
+use crate::http::response;
+
+/// The empty line at the end of a head.
+const END: &[u8] = b"\r\n";
+
+/// A request that may become a WebSocket, once the handler agrees.
+pub(crate) struct Upgrade {
+    /// The 101, but for what the handler adds and the empty line at its end.
+    head: Vec<u8>,
+    /// The subprotocols that the client offers.
+    offered: String,
+}
+
+/// Decides about a request: an upgrade, or the refusal. `check_origin` is asked if there is an origin.
+pub(crate) fn accept(request: &Request, check_origin: impl FnOnce(&str) -> Result<bool>) -> Result<Upgrade> {
+    if request.is_http_1_0() {
+        return Err(Error::refused(400, "A WebSocket needs HTTP/1.1."));
+    }
+    if !request.has_token("Upgrade", "websocket") {
+        return Err(Error::refused(426, r#"Can "Upgrade" only to "WebSocket"."#));
+    }
+    if !request.has_token("Connection", "upgrade") {
+        return Err(Error::refused(400, r#""Connection" must be "Upgrade"."#));
+    }
+    if let Some(origin) = request.header("Origin").or_else(|| request.header("Sec-WebSocket-Origin"))
+        && !check_origin(&origin)?
+    {
+        return Err(Error::refused(403, "Cross origin websockets not allowed"));
+    }
+    let offered = request.header("Sec-WebSocket-Protocol").unwrap_or_default();
+    Ok(Upgrade { head: switching(request)?, offered })
+}
+
+impl Upgrade {
+    /// Returns the subprotocols that the client offers.
+    pub(crate) fn offered(&self) -> Vec<&str> {
+        self.offered.split(',').map(str::trim).filter(|name| !name.is_empty()).collect()
+    }
+
+    /// Returns the 101, with the subprotocol that the handler has chosen, and the headers that it has set.
+    pub(crate) fn into_head(
+        mut self,
+        subprotocol: Option<String>,
+        headers: &[(String, String)],
+    ) -> Result<Vec<u8>> {
+        if let Some(chosen) = subprotocol {
+            if !self.offered().contains(&chosen.as_str()) {
+                return Err(Error::invalid(format!("{chosen:?} is none of the subprotocols offered")));
+            }
+            add(&mut self.head, "Sec-WebSocket-Protocol", &chosen)?;
+        }
+        for (name, value) in headers {
+            // A 101 has no content.
+            if !name.eq_ignore_ascii_case("Content-Type") {
+                add(&mut self.head, name, value)?;
+            }
+        }
+        self.head.extend_from_slice(END);
+        Ok(self.head)
+    }
+}
+
+/// The 101, but for the empty line at its end; or the refusal.
+///
+/// Nothing of a handshake needs more stack. Not inlined, it stays within the two pages that a thread has
+/// touched anyway.
+#[inline(never)]
+fn switching(request: &Request) -> Result<Vec<u8>> {
+    let switching = create_response(&plain(request)).map_err(refusal)?;
+    let mut head = Vec::new();
+    write_response(&mut head, &switching).map_err(|error| Error::invalid(error.to_string()))?;
+    head.truncate(head.len() - END.len());
+    Ok(head)
+}
+
+/// Returns the request as tungstenite is to see it: it looks at the first line of each header only, and these
+/// two are checked, and may be lists.
+#[inline(never)]
+fn plain(request: &Request) -> Box<http::Request<()>> {
+    let mut plain = Box::new(http::Request::new(()));
+    plain.headers_mut().insert("Connection", HeaderValue::from_static("Upgrade"));
+    plain.headers_mut().insert("Upgrade", HeaderValue::from_static("websocket"));
+    for name in ["Sec-WebSocket-Version", "Sec-WebSocket-Key"] {
+        if let Some(value) = request.headers().get(name) {
+            plain.headers_mut().insert(name, value.clone());
+        }
+    }
+    plain
+}
+
+/// Adds a header line to a head.
+fn add(head: &mut Vec<u8>, name: &str, value: &str) -> Result<()> {
+    response::header(name, value)?;
+    for part in [name, ": ", value, "\r\n"] {
+        head.extend_from_slice(part.as_bytes());
+    }
+    Ok(())
+}
+
+fn refusal(error: WsError) -> Error {
+    match error {
+        WsError::Protocol(ProtocolError::MissingSecWebSocketVersionHeader) => {
+            Error::refused(426, "Sec-WebSocket-Version must be 13.")
+        }
+        other => Error::refused(400, format!("{other}.")),
+    }
+}
