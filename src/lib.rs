@@ -149,18 +149,13 @@
 compile_error!("threadcast runs on Linux only: it counts on Linux's limits, sockets and threads");
 
 mod error;
-mod metrics;
 mod observer;
-
+mod metrics;
 mod log_limit;
-
 mod http;
 mod ws;
-
 mod net;
-
 mod server;
-
 mod hub;
 
 pub use error::{Error, Result};

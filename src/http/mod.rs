@@ -3,8 +3,8 @@
 //! A file imports only files above it in this list, and rooms above this one in `src/lib.rs`.
 
 pub(crate) mod cookies;
-pub(crate) mod exchange;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod router;
 pub(crate) mod static_files;
+pub(crate) mod exchange;

@@ -2,10 +2,10 @@
 //!
 //! A file imports only files above it in this list, and rooms above this one in `src/lib.rs`.
 
+pub(crate) mod transport;
+pub(crate) mod tcp;
+pub(crate) mod sync;
 pub(crate) mod backlog;
 pub(crate) mod closer;
 pub(crate) mod outbox;
-pub(crate) mod sync;
-pub(crate) mod tcp;
 pub(crate) mod thread_budget;
-pub(crate) mod transport;

@@ -2,17 +2,17 @@
 //!
 //! A file imports only files above it in this list, and rooms above this one in `src/lib.rs`.
 
-pub(crate) mod application;
-pub(crate) mod capacity;
-pub(crate) mod client_thread;
-pub(crate) mod connection;
-pub(crate) mod frame_stream;
-pub(crate) mod handler;
-pub(crate) mod link;
-pub(crate) mod listener;
-pub(crate) mod registry;
-#[expect(clippy::module_inception, reason = "the room is named after what it builds up to")]
-pub(crate) mod server;
-pub(crate) mod session;
 pub(crate) mod settings;
 pub(crate) mod state;
+pub(crate) mod link;
+pub(crate) mod connection;
+pub(crate) mod handler;
+pub(crate) mod application;
+pub(crate) mod capacity;
+pub(crate) mod frame_stream;
+pub(crate) mod session;
+pub(crate) mod registry;
+pub(crate) mod client_thread;
+pub(crate) mod listener;
+#[expect(clippy::module_inception, reason = "the room is named after what it builds up to")]
+pub(crate) mod server;
