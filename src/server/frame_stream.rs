@@ -146,10 +146,13 @@ impl Write for FrameStream<'_> {
     /// tungstenite writes whole frames, one at a time: its own pongs and its reply to a Close.
     fn write(&mut self, written: &[u8]) -> io::Result<usize> {
         let is_close = written.first().is_some_and(|first| first & 0x0f == CLOSE);
-        let frame = match self.close() {
-            // A Close is answered with its code alone, as Tornado does; tungstenite adds the reason, and
-            // does not know all of IANA's codes.
-            Some((code, _)) if is_close => frame::close(Some(code), None).expect("it may be sent"),
+        // A Close is answered with a code alone, as Tornado does; tungstenite adds a reason, and does not know
+        // all of IANA's codes.
+        let frame = match (self.close(), written) {
+            (Some((code, _)), _) if is_close => frame::close(Some(code), None).map_err(io::Error::other)?,
+            (None, [first, 3..=125, code @ .., _]) if is_close => {
+                Frame { bytes: [&[*first, 2], &code[..2]].concat().into(), is_close }
+            }
             _ => Frame { bytes: Bytes::copy_from_slice(written), is_close },
         };
         match self.connection.push(frame) {

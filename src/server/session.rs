@@ -53,13 +53,16 @@ impl<'a> Session<'a> {
     ) -> Result<(Session<'a>, Vec<u8>)> {
         let handler = guarded(connection, "the handshake", make)?;
         let mut session = Session { handler, connection };
-        let upgrade = handshake::accept(request, |origin| {
+        let mut upgrade = handshake::accept(request, |origin| {
             let handler = &session.handler;
             Ok(guarded(connection, "the handshake", || handler.check_origin(request, origin))?)
         })?;
         let offered = upgrade.offered();
         let handler = &mut session.handler;
         let chosen = guarded(connection, "the handshake", || handler.select_subprotocol(&offered))?;
+        if let Some(chosen) = chosen {
+            upgrade.choose(&chosen)?;
+        }
         let mut exchange = Exchange::new(request, connection.state().settings.cookie_secret.as_ref());
         match guarded(connection, "open", || handler.open(connection, &mut exchange)) {
             Ok(opened) => opened?,
@@ -69,7 +72,7 @@ impl<'a> Session<'a> {
                 return Err(panicked.into());
             }
         }
-        match upgrade.into_head(chosen, &exchange.response.headers) {
+        match upgrade.into_head(&exchange.response.headers) {
             Ok(head) => Ok((session, head)),
             Err(error) => {
                 session.close();

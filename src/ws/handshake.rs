@@ -48,18 +48,16 @@ impl Upgrade {
         self.offered.split(',').map(str::trim).filter(|name| !name.is_empty()).collect()
     }
 
-    /// Returns the 101, with the subprotocol that the handler has chosen, and the headers that it has set.
-    pub(crate) fn into_head(
-        mut self,
-        subprotocol: Option<String>,
-        headers: &[(String, String)],
-    ) -> Result<Vec<u8>> {
-        if let Some(chosen) = subprotocol {
-            if !self.offered().contains(&chosen.as_str()) {
-                return Err(Error::invalid(format!("{chosen:?} is none of the subprotocols offered")));
-            }
-            add(&mut self.head, "Sec-WebSocket-Protocol", &chosen)?;
+    /// Takes the subprotocol that the handler has chosen, one of those offered.
+    pub(crate) fn choose(&mut self, subprotocol: &str) -> Result<()> {
+        if !self.offered().contains(&subprotocol) {
+            return Err(Error::invalid(format!("{subprotocol:?} is none of the subprotocols offered")));
         }
+        add(&mut self.head, "Sec-WebSocket-Protocol", subprotocol)
+    }
+
+    /// Returns the 101, with the headers that the handler has set.
+    pub(crate) fn into_head(mut self, headers: &[(String, String)]) -> Result<Vec<u8>> {
         for (name, value) in headers {
             // A 101 has no content.
             if !name.eq_ignore_ascii_case("Content-Type") {
