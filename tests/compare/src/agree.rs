@@ -8,8 +8,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::experiment::Experiment;
-use crate::experiment::Kind;
+use crate::experiment::{Experiment, Kind};
 use crate::figures;
 use crate::manifest::Model;
 use crate::report::claims::SUBJECT;

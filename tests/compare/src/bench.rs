@@ -1,11 +1,9 @@
 //! The ratios that threadcast is held to: to the floor, and to tokio. One line each.
 
-use crate::experiment::Experiment;
-use crate::experiment::Kind;
+use crate::experiment::{Experiment, Kind};
 use crate::figures;
 use crate::report::claims::SUBJECT;
-use crate::report::numbers::number;
-use crate::report::numbers::thousands;
+use crate::report::numbers::{number, thousands};
 use crate::results::Results;
 use crate::runner::Trial;
 
@@ -55,11 +53,8 @@ const LOAD_LIMIT: f64 = 0.9;
 pub const ATTEMPTS: usize = 20_000;
 
 const GOALS: [Goal; 14] = {
-    use Against::Nothing;
-    use Against::Variant;
-    use Target::AtLeast;
-    use Target::AtMost;
-    use Target::Below;
+    use Against::{Nothing, Variant};
+    use Target::{AtLeast, AtMost, Below};
     [
         goal("round CPU", (Kind::Push, 1000), figures::CPU_MS, Variant(FLOOR), AtMost(1.15)),
         goal("round CPU", (Kind::Push, 5000), figures::CPU_MS, Variant(FLOOR), AtMost(1.15)),

@@ -4,16 +4,12 @@
 //! What tells is the time of the same work again and again, which has nothing to do with any variant:
 //! small packets over a loopback connection, from a thread to itself, so that nobody is woken.
 
-use std::io::Read;
-use std::io::Write;
-use std::net::TcpListener;
-use std::net::TcpStream;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::thread;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::failure::Failure;
-use crate::failure::While;
+use crate::failure::{Failure, While};
 use crate::stats::median;
 
 /// Packets of a measurement: it takes one or two milliseconds.

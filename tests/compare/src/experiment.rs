@@ -1,24 +1,19 @@
 //! What is measured: the kinds of experiment, how a server is started for each, and what the load
 //! generator is told to do.
 
-use std::fmt;
 use std::io::Read;
-use std::process::Command;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
+use std::{fmt, thread};
 
 use clap::ValueEnum;
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::failure::Failure;
-use crate::failure::While;
+use crate::failure::{Failure, While};
 use crate::figures::Figures;
 use crate::interval::show_interval;
-use crate::manifest::Manifest;
-use crate::manifest::Variant;
+use crate::manifest::{Manifest, Variant};
 use crate::server::Server;
 
 /// Interval while a handler blocks: short, so that a gap is seen as it is.

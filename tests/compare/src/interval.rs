@@ -28,8 +28,7 @@ pub fn show_interval(interval: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::parse_interval;
-    use super::show_interval;
+    use super::{parse_interval, show_interval};
 
     #[test]
     fn intervals_are_read_and_written() {

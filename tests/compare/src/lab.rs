@@ -5,27 +5,18 @@
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Child;
-use std::process::Command;
-use std::process::ExitStatus;
-use std::process::Stdio;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
-use nix::sys::signal::kill;
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::Value;
-use serde_json::json;
-use signal_hook::consts::SIGCHLD;
-use signal_hook::consts::SIGINT;
-use signal_hook::consts::SIGTERM;
+use serde_json::{Value, json};
+use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::experiment::Setup;
-use crate::failure::Failure;
-use crate::failure::While;
-use crate::manifest::Manifest;
-use crate::manifest::Variant;
+use crate::failure::{Failure, While};
+use crate::manifest::{Manifest, Variant};
 use crate::server::Server;
 
 /// What stands beside the lab unless told otherwise.

@@ -5,11 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::report::numbers::number;
-use crate::report::numbers::thousands;
+use crate::report::numbers::{number, thousands};
 
 /// Limits of the kernel that decide how many clients fit.
 const LIMITS: [(&str, &str); 5] = [

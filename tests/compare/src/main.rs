@@ -2,30 +2,19 @@
 
 #![forbid(unsafe_code)]
 
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Args;
-use clap::Parser;
-use clap::Subcommand;
-use threadcast_compare::agree;
-use threadcast_compare::bench;
-use threadcast_compare::experiment::Experiment;
-use threadcast_compare::experiment::Kind;
-use threadcast_compare::experiment::Times;
+use clap::{Args, Parser, Subcommand};
+use threadcast_compare::experiment::{Experiment, Kind, Times};
 use threadcast_compare::failure::Failure;
 use threadcast_compare::interval::parse_interval;
-use threadcast_compare::lab;
-use threadcast_compare::load;
-use threadcast_compare::load::Scenario;
-use threadcast_compare::load::Target;
+use threadcast_compare::load::{self, Scenario, Target};
 use threadcast_compare::manifest::Manifest;
-use threadcast_compare::report::charts;
-use threadcast_compare::report::readme;
+use threadcast_compare::report::{charts, readme};
 use threadcast_compare::results::Results;
-use threadcast_compare::runner;
-use threadcast_compare::runner::Trial;
+use threadcast_compare::runner::{self, Trial};
+use threadcast_compare::{agree, bench, lab};
 
 /// The manifest beside this crate's sources.
 const MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/variants.toml");

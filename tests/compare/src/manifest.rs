@@ -1,17 +1,13 @@
 //! `variants.toml`: the servers that are compared. Whoever wants another one adds a row.
 
 use std::fs;
-use std::path::Path;
-use std::path::PathBuf;
-use std::process::Command;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::experiment::Kind;
-use crate::failure::Failure;
-use crate::failure::While;
+use crate::failure::{Failure, While};
 
 /// How a server gives its clients their turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,12 +4,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use nix::time::ClockId;
-use nix::time::clock_getcpuclockid;
+use nix::time::{ClockId, clock_getcpuclockid};
 use nix::unistd::Pid;
 
-use crate::failure::Failure;
-use crate::failure::While;
+use crate::failure::{Failure, While};
 
 /// Kernel memory that each thread's stack takes, on x86-64 and on 64-bit ARM.
 pub const KERNEL_STACK_KIB: f64 = 16.0;
@@ -160,8 +158,7 @@ fn number_of(status: &str, name: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
-    use std::net::TcpStream;
+    use std::net::{TcpListener, TcpStream};
 
     use super::*;
 

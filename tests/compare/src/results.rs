@@ -4,19 +4,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::experiment::Experiment;
-use crate::experiment::Kind;
-use crate::experiment::Times;
-use crate::failure::Failure;
-use crate::failure::While;
+use crate::experiment::{Experiment, Kind, Times};
+use crate::failure::{Failure, While};
 use crate::figures::Figures;
 use crate::machine::Machine;
 use crate::manifest::Model;
-use crate::stats::mean_ratio;
-use crate::stats::median;
+use crate::stats::{mean_ratio, median};
 
 /// A run.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -1,26 +1,19 @@
 //! Plays the experiments: the variants take turns, round after round.
 
 use std::fs;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use chrono::Local;
 
 use crate::calm::Calm;
-use crate::experiment::Experiment;
-use crate::experiment::Times;
-use crate::failure::Failure;
-use crate::failure::While;
-use crate::figures;
-use crate::figures::Figures;
+use crate::experiment::{Experiment, Times};
+use crate::failure::{Failure, While};
+use crate::figures::{self, Figures};
 use crate::load::raise_descriptor_limit;
 use crate::machine::Machine;
-use crate::manifest::Manifest;
-use crate::manifest::Variant;
-use crate::results::Entry;
-use crate::results::Results;
-use crate::results::Sample;
+use crate::manifest::{Manifest, Variant};
+use crate::results::{Entry, Results, Sample};
 
 /// How often a turn is played again where the machine is not its usual self.
 const TRIES: usize = 3;

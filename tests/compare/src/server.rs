@@ -1,28 +1,16 @@
 //! A variant as a running process.
 
-use std::io::BufRead;
-use std::io::BufReader;
-use std::net::Ipv4Addr;
-use std::net::SocketAddr;
-use std::net::TcpListener;
-use std::net::TcpStream;
-use std::process::Child;
-use std::process::ExitStatus;
-use std::process::Stdio;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::mpsc;
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::experiment::Setup;
-use crate::failure::Failure;
-use crate::failure::While;
+use crate::failure::{Failure, While};
 use crate::interval::show_interval;
-use crate::manifest::Manifest;
-use crate::manifest::Variant;
+use crate::manifest::{Manifest, Variant};
 
 /// Time that a server has until its port accepts connections.
 const READY_DEADLINE: Duration = Duration::from_secs(20);

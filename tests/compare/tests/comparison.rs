@@ -2,11 +2,9 @@
 //! there. All of them are one small Python file, known by their manifest only.
 
 use std::path::PathBuf;
-use std::process::Command;
-use std::process::Output;
+use std::process::{Command, Output};
 
-use threadcast_compare::experiment::Experiment;
-use threadcast_compare::experiment::Kind;
+use threadcast_compare::experiment::{Experiment, Kind};
 use threadcast_compare::figures;
 use threadcast_compare::results::Results;
 

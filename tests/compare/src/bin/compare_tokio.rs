@@ -4,8 +4,7 @@
 
 use clap::Parser;
 use threadcast_compare::clocks::options::ClockOptions;
-use threadcast_compare::clocks::tokio_server;
-use threadcast_compare::clocks::tokio_server::Delivery;
+use threadcast_compare::clocks::tokio_server::{self, Delivery};
 
 /// A clock on tokio-tungstenite
 #[derive(Parser)]

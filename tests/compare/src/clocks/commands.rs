@@ -1,7 +1,6 @@
 //! `sleep N` and `spin N`: what a client can ask of the clock route, to see whom it hurts.
 
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Obeys one text message, on the calling thread, as a naive handler would. Other texts are ignored.
 pub fn obey(text: &str) {

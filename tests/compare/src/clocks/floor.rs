@@ -4,25 +4,18 @@
 //! the other. Nothing is read, queued or retried, so nothing that serves WebSocket clients over
 //! this system's sockets can be much cheaper. It pushes, and does nothing else.
 
-use std::io::ErrorKind;
-use std::io::Read;
-use std::io::Write;
-use std::net::TcpListener;
-use std::net::TcpStream;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::clocks::frame::text_frame;
 use crate::clocks::options::ClockOptions;
 use crate::clocks::payload::payload;
-use crate::failure::Failure;
-use crate::failure::While;
+use crate::failure::{Failure, While};
 
 /// Longest request head that is read, in bytes.
 const HEAD_LIMIT: usize = 4096;

@@ -1,8 +1,6 @@
 //! The payload: the local time, in the form of Python's `str(datetime.now())`.
 
-use chrono::Local;
-use chrono::NaiveDateTime;
-use chrono::Timelike;
+use chrono::{Local, NaiveDateTime, Timelike};
 
 /// Characters of a payload with a fraction of a second.
 pub const LENGTH: usize = 26;

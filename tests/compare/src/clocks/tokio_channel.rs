@@ -4,15 +4,10 @@
 //! every client's task, which encodes and writes it. A client whose channel is full is dropped.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::SinkExt;
-use futures_util::StreamExt;
-use tokio::net::TcpListener;
-use tokio::net::TcpStream;
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
@@ -22,10 +17,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::clocks::commands::obey;
 use crate::clocks::options::ClockOptions;
 use crate::clocks::payload::payload;
-use crate::clocks::tokio_server::Route;
-use crate::clocks::tokio_server::accept;
-use crate::clocks::tokio_server::echo;
-use crate::clocks::tokio_server::upgrade;
+use crate::clocks::tokio_server::{Route, accept, echo, upgrade};
 
 /// Messages that may wait for a client before it counts as too slow.
 const BACKLOG: usize = 16;

@@ -5,10 +5,7 @@
 //! With several workers a large crowd is split among as many tasks.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::StreamExt;
 use tokio::net::TcpListener;
@@ -21,12 +18,8 @@ use crate::clocks::commands::obey;
 use crate::clocks::frame::text_frame;
 use crate::clocks::options::ClockOptions;
 use crate::clocks::payload::payload;
-use crate::clocks::tokio_outbox::Duplex;
-use crate::clocks::tokio_outbox::Outbox;
-use crate::clocks::tokio_server::Route;
-use crate::clocks::tokio_server::accept;
-use crate::clocks::tokio_server::echo;
-use crate::clocks::tokio_server::upgrade;
+use crate::clocks::tokio_outbox::{Duplex, Outbox};
+use crate::clocks::tokio_server::{Route, accept, echo, upgrade};
 
 /// Fewest clients for which another task is worth its start.
 const CLIENTS_PER_TASK: usize = 256;

@@ -3,26 +3,18 @@
 use std::net::SocketAddr;
 
 use clap::ValueEnum;
-use futures_util::SinkExt;
-use futures_util::StreamExt;
-use tokio::io::AsyncRead;
-use tokio::io::AsyncWrite;
-use tokio::net::TcpListener;
-use tokio::net::TcpStream;
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::accept_hdr_async_with_config;
-use tokio_tungstenite::tungstenite::handshake::server::ErrorResponse;
-use tokio_tungstenite::tungstenite::handshake::server::Request;
-use tokio_tungstenite::tungstenite::handshake::server::Response;
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::StatusCode;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
 
 use crate::clocks::options::ClockOptions;
-use crate::clocks::tokio_channel;
-use crate::clocks::tokio_direct;
-use crate::failure::Failure;
-use crate::failure::While;
+use crate::clocks::{tokio_channel, tokio_direct};
+use crate::failure::{Failure, While};
 
 /// Bytes that tungstenite reserves for reading, for each client: as many as threadcast lets it have. Its
 /// default is 128 KiB.

@@ -1,18 +1,14 @@
 //! Lets one client's handler block, first asleep and then busy, and sees what the others notice.
 
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
-use crate::figures;
-use crate::figures::Figures;
-use crate::load::CLOCK;
-use crate::load::Target;
+use crate::figures::{self, Figures};
 use crate::load::crowd::Crowd;
-use crate::load::event::Action;
-use crate::load::event::Event;
+use crate::load::event::{Action, Event};
 use crate::load::frame::text_frame;
 use crate::load::gaps::Gaps;
+use crate::load::{CLOCK, Target};
 
 /// Intervals after the blocking time, in which the others can still be made to wait.
 const AFTERMATH: u32 = 3;

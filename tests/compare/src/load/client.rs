@@ -1,34 +1,19 @@
 //! One client of the load generator: connects, shakes hands, reads frames. Never blocks.
 
-use std::io;
-use std::io::ErrorKind;
-use std::io::IoSliceMut;
-use std::io::Write;
+use std::io::{self, ErrorKind, IoSliceMut, Write};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
-use std::time::Duration;
-use std::time::Instant;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use mio::net::TcpStream;
 use nix::cmsg_space;
-use nix::sys::socket::ControlMessageOwned;
-use nix::sys::socket::MsgFlags;
-use nix::sys::socket::recvmsg;
-use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::ReceiveTimestampns;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt};
 use nix::sys::time::TimeSpec;
-use socket2::Domain;
-use socket2::Protocol;
-use socket2::Socket;
-use socket2::Type;
+use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::load::event::Action;
-use crate::load::event::Ended;
-use crate::load::event::Event;
-use crate::load::event::Listener;
-use crate::load::frame;
-use crate::load::frame::Kind;
+use crate::load::event::{Action, Ended, Event, Listener};
+use crate::load::frame::{self, Kind};
 use crate::load::handshake;
 
 /// How far a client has come.

@@ -2,24 +2,14 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::Ipv4Addr;
-use std::net::SocketAddr;
-use std::time::Duration;
-use std::time::Instant;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
-use mio::Events;
-use mio::Interest;
-use mio::Poll;
-use mio::Token;
+use mio::{Events, Interest, Poll, Token};
 
-use crate::failure::Failure;
-use crate::failure::While;
-use crate::load::client::Client;
-use crate::load::client::Manner;
-use crate::load::event::Action;
-use crate::load::event::Ended;
-use crate::load::event::Event;
-use crate::load::event::Listener;
+use crate::failure::{Failure, While};
+use crate::load::client::{Client, Manner};
+use crate::load::event::{Action, Ended, Event, Listener};
 use crate::report::numbers::thousands;
 
 /// Bytes that one read can bring.

@@ -1,17 +1,13 @@
 //! Sends a message on each connection, again and again, as soon as the last one is back.
 
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
-use crate::figures;
-use crate::figures::Figures;
-use crate::load::ECHO;
-use crate::load::Target;
+use crate::figures::{self, Figures};
 use crate::load::crowd::Crowd;
-use crate::load::event::Action;
-use crate::load::event::Event;
+use crate::load::event::{Action, Event};
 use crate::load::frame::text_frame;
+use crate::load::{ECHO, Target};
 use crate::process::OwnUse;
 use crate::stats::percentile;
 

@@ -1,13 +1,11 @@
 //! The longest time that any of some clients went without a push.
 
 use std::collections::HashMap;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
 use crate::load::crowd::Crowd;
-use crate::load::event::Action;
-use crate::load::event::Event;
+use crate::load::event::{Action, Event};
 
 /// Time in which every client must get a push while nothing is in its way.
 const RECOVERY: Duration = Duration::from_secs(20);

@@ -1,20 +1,14 @@
 //! Connects clients until no more are let in, and sees that those inside get their ticks.
 
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
-use crate::figures;
-use crate::figures::Figures;
-use crate::load::CLOCK;
-use crate::load::Target;
+use crate::figures::{self, Figures};
 use crate::load::crowd::Crowd;
-use crate::load::event::Action;
-use crate::load::event::Ended;
-use crate::load::event::Event;
-use crate::load::raise_descriptor_limit;
+use crate::load::event::{Action, Ended, Event};
 use crate::load::tally::Tally;
 use crate::load::ticks::await_end_of;
+use crate::load::{CLOCK, Target, raise_descriptor_limit};
 use crate::report::numbers::thousands;
 
 /// Descriptors of the load generator that are not clients.

@@ -1,16 +1,12 @@
 //! Connects clients that say nothing (but answer pings), and sees what they cost.
 
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
-use crate::figures;
-use crate::figures::Figures;
-use crate::load::CLOCK;
-use crate::load::Target;
+use crate::figures::{self, Figures};
 use crate::load::crowd::Crowd;
-use crate::load::event::Action;
-use crate::load::event::Event;
+use crate::load::event::{Action, Event};
+use crate::load::{CLOCK, Target};
 
 /// Time for the server to finish what it does for new clients.
 const SETTLE: Duration = Duration::from_secs(1);

@@ -6,18 +6,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::Args;
-use clap::Subcommand;
-use nix::sched::CpuSet;
-use nix::sched::sched_getaffinity;
-use nix::sched::sched_setaffinity;
-use nix::sys::resource::Resource;
-use nix::sys::resource::getrlimit;
-use nix::sys::resource::setrlimit;
+use clap::{Args, Subcommand};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 
-use crate::failure::Failure;
-use crate::failure::While;
+use crate::failure::{Failure, While};
 use crate::figures::Figures;
 use crate::interval::parse_interval;
 use crate::load::crowd::Pace;

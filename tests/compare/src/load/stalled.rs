@@ -1,17 +1,13 @@
 //! Connects clients that never read and one that does, and sees what the server keeps for them.
 
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
-use crate::figures;
-use crate::figures::Figures;
-use crate::load::CLOCK;
-use crate::load::Target;
+use crate::figures::{self, Figures};
 use crate::load::crowd::Crowd;
-use crate::load::event::Action;
-use crate::load::event::Event;
+use crate::load::event::{Action, Event};
 use crate::load::gaps::Gaps;
+use crate::load::{CLOCK, Target};
 use crate::process::connections_at;
 
 /// What the kernel may buffer on the side of a client that never reads, so that it is the server's

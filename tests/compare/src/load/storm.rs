@@ -1,19 +1,13 @@
 //! Connects and leaves as fast as possible, beside clients that stay and watch their pushes.
 
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::failure::Failure;
-use crate::failure::While;
-use crate::figures;
-use crate::figures::Figures;
-use crate::load::CLOCK;
-use crate::load::Target;
+use crate::failure::{Failure, While};
+use crate::figures::{self, Figures};
 use crate::load::crowd::Crowd;
-use crate::load::event::Action;
-use crate::load::event::Ended;
-use crate::load::event::Event;
+use crate::load::event::{Action, Ended, Event};
 use crate::load::gaps::Gaps;
+use crate::load::{CLOCK, Target};
 
 /// Longest wait before new clients are started in place of those that left.
 const GLANCE: Duration = Duration::from_millis(20);

@@ -1,20 +1,16 @@
 //! Which client got which push, and when. A round is all the pushes that carry the same time.
 
 use std::ops::Range;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::Local;
 
 use crate::clocks::payload;
 use crate::failure::Failure;
-use crate::figures;
-use crate::figures::Figures;
-use crate::load::event::Action;
-use crate::load::event::Event;
+use crate::figures::{self, Figures};
+use crate::load::event::{Action, Event};
 use crate::process::OwnUse;
-use crate::stats::median;
-use crate::stats::percentile;
+use crate::stats::{median, percentile};
 
 /// Intervals after its first arrival, at which a round counts as ended whoever is missing.
 const ROUND_PATIENCE: u32 = 2;

@@ -3,19 +3,14 @@
 //! arrived: a load generator that read them at once would take a core from the server meanwhile.
 
 use std::thread;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
-use crate::figures;
-use crate::figures::Figures;
-use crate::load::CLOCK;
-use crate::load::Target;
+use crate::figures::{self, Figures};
 use crate::load::crowd::Crowd;
 use crate::load::tally::Tally;
-use crate::process::KERNEL_STACK_KIB;
-use crate::process::Memory;
-use crate::process::OwnUse;
+use crate::load::{CLOCK, Target};
+use crate::process::{KERNEL_STACK_KIB, Memory, OwnUse};
 
 /// Longest wait before it is looked again whether a round has ended without all its clients.
 const GLANCE: Duration = Duration::from_millis(20);

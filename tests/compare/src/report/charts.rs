@@ -4,10 +4,8 @@
 use std::fs;
 use std::path::Path;
 
-use crate::experiment::Experiment;
-use crate::experiment::Kind;
-use crate::failure::Failure;
-use crate::failure::While;
+use crate::experiment::{Experiment, Kind};
+use crate::failure::{Failure, While};
 use crate::figures;
 use crate::report::bars::Bars;
 use crate::report::lines::Lines;

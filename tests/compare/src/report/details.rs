@@ -2,15 +2,9 @@
 
 use std::time::Duration;
 
-use crate::experiment::Experiment;
-use crate::experiment::FEW;
-use crate::experiment::Kind;
-use crate::experiment::Pushes;
-use crate::experiment::SOME;
+use crate::experiment::{Experiment, FEW, Kind, Pushes, SOME};
 use crate::figures;
-use crate::report::numbers::every;
-use crate::report::numbers::thousands;
-use crate::report::numbers::time;
+use crate::report::numbers::{every, thousands, time};
 use crate::report::tables;
 use crate::report::topics::Render;
 use crate::results::Results;

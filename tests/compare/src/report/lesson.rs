@@ -1,13 +1,11 @@
 //! The table in the README's lesson: what each design costs, side by side. Medians only; the section on
 //! the comparison has the ranges.
 
-use crate::experiment::Experiment;
-use crate::experiment::Kind;
+use crate::experiment::{Experiment, Kind};
 use crate::figures;
 use crate::lab::COLUMNS;
 use crate::report::numbers::number;
-use crate::report::tables::NONE;
-use crate::report::tables::Table;
+use crate::report::tables::{NONE, Table};
 use crate::results::Results;
 
 /// Where the table begins in the README.

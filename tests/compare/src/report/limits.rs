@@ -1,15 +1,10 @@
 //! Where figures are missing or mean less, and why: failures, and a load generator without time to spare.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::experiment::Experiment;
-use crate::experiment::Kind;
-use crate::figures;
-use crate::figures::Figures;
-use crate::report::numbers::number;
-use crate::report::numbers::thousands;
-use crate::report::numbers::title;
+use crate::experiment::{Experiment, Kind};
+use crate::figures::{self, Figures};
+use crate::report::numbers::{number, thousands, title};
 use crate::results::Results;
 
 /// Memory mappings of a thread: its stack and that of its signal handlers, each with a guard.

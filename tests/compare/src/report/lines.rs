@@ -3,18 +3,10 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
-use crate::experiment::Experiment;
-use crate::experiment::Kind;
-use crate::failure::Failure;
-use crate::failure::While;
-use crate::report::numbers::number;
-use crate::report::numbers::thousands;
-use crate::report::palette::COLOURS;
-use crate::report::palette::INK;
-use crate::report::palette::NAMES;
-use crate::report::palette::TITLE;
-use crate::report::palette::WIDTH;
-use crate::report::palette::ink;
+use crate::experiment::{Experiment, Kind};
+use crate::failure::{Failure, While};
+use crate::report::numbers::{number, thousands};
+use crate::report::palette::{COLOURS, INK, NAMES, TITLE, WIDTH, ink};
 use crate::results::Results;
 
 /// Height of a chart, in pixels.

@@ -1,9 +1,7 @@
 //! What all charts share: colours of middle lightness, measures, the style of text.
 
 use plotters::prelude::*;
-use plotters::style::text_anchor::HPos;
-use plotters::style::text_anchor::Pos;
-use plotters::style::text_anchor::VPos;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 /// Text and lines: as far from white as from the usual dark page.
 pub const INK: RGBColor = RGBColor(125, 133, 144);

@@ -5,17 +5,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use crate::failure::Failure;
-use crate::failure::While;
+use crate::failure::{Failure, While};
 use crate::report::details::DETAILS;
-use crate::report::lesson;
-use crate::report::limits::bottlenecks;
-use crate::report::limits::failures;
+use crate::report::limits::{bottlenecks, failures};
 use crate::report::numbers::title;
-use crate::report::tables;
-use crate::report::topics::TOPICS;
-use crate::report::topics::Topic;
+use crate::report::topics::{TOPICS, Topic};
 use crate::report::verdicts::Verdict;
+use crate::report::{lesson, tables};
 use crate::results::Results;
 
 /// Where the section begins.

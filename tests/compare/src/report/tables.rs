@@ -1,11 +1,8 @@
 //! The tables, in Markdown. A cell is a median, with minimum and maximum in brackets.
 
-use crate::experiment::Experiment;
-use crate::experiment::Kind;
+use crate::experiment::{Experiment, Kind};
 use crate::figures;
-use crate::report::numbers::number;
-use crate::report::numbers::range;
-use crate::report::numbers::thousands;
+use crate::report::numbers::{number, range, thousands};
 use crate::results::Results;
 
 /// Stands where there is no figure.

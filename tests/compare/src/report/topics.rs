@@ -3,13 +3,10 @@
 
 use crate::experiment::Kind;
 use crate::figures;
-use crate::report::claims;
-use crate::report::claims::Claim;
+use crate::report::claims::{self, Claim};
 use crate::report::details::of_kind;
-use crate::report::limits::DESCRIPTORS;
-use crate::report::limits::MAPS;
-use crate::report::numbers::thousands;
-use crate::report::numbers::time;
+use crate::report::limits::{DESCRIPTORS, MAPS};
+use crate::report::numbers::{thousands, time};
 use crate::report::tables;
 use crate::results::Results;
 

@@ -1,16 +1,12 @@
 //! How claims turn out, in sentences that are filled in from the figures. Doubts count against threads:
 //! they lose by the mean of the rounds' ratios alone, but win only where the ranges do not touch.
 
-use crate::experiment::Experiment;
-use crate::experiment::Kind;
+use crate::experiment::{Experiment, Kind};
 use crate::figures;
 use crate::manifest::Model;
-use crate::report::claims::Claim;
-use crate::report::claims::SUBJECT;
-use crate::report::numbers::number;
-use crate::report::numbers::thousands;
-use crate::results::Range;
-use crate::results::Results;
+use crate::report::claims::{Claim, SUBJECT};
+use crate::report::numbers::{number, thousands};
+use crate::results::{Range, Results};
 
 /// Ratio up to which neither is better.
 const DRAW: f64 = 1.05;
