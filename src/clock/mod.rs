@@ -2,6 +2,7 @@
 
 pub mod clients;
 pub mod handlers;
+pub mod interval;
 pub mod log_thread;
 pub mod logging;
 pub mod options;

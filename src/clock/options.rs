@@ -8,6 +8,8 @@ use std::time::Duration;
 use clap::{ArgAction, Parser, ValueEnum};
 use log::LevelFilter;
 
+use crate::clock::interval;
+
 /// A WebSocket server with one blocking thread per client, which pushes the time.
 #[derive(Debug, Parser)]
 #[command(
@@ -29,7 +31,7 @@ pub struct Options {
     pub address: Option<IpAddr>,
 
     /// Time between two pushes: 250ms, 1s, 2m, 1h
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval::parse)]
     pub interval: Duration,
 
     /// Serve the pages from this directory, not the ones in the binary
@@ -177,24 +179,8 @@ impl Options {
     }
 }
 
-fn interval(text: &str) -> Result<Duration, String> {
-    let how =
-        || format!("{text:?} is not a time: use a whole number with ms, s, m or h, such as 250ms or 1s");
-    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(how)?;
-    let number: u64 = text[..digits].parse().map_err(|_| how())?;
-    let millis: u64 = match &text[digits..] {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err(how()),
-    };
-    let millis = number.checked_mul(millis).filter(|millis| (1..=31_536_000_000).contains(millis));
-    millis.map(Duration::from_millis).ok_or_else(|| "it must be from 1ms to a year (8760h)".to_owned())
-}
-
 fn interval_or_off(text: &str) -> Result<OrOff, String> {
-    if text == "off" { Ok(OrOff(None)) } else { interval(text).map(|time| OrOff(Some(time))) }
+    if text == "off" { Ok(OrOff(None)) } else { interval::parse(text).map(|time| OrOff(Some(time))) }
 }
 
 fn size(text: &str) -> Result<usize, String> {

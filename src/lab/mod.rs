@@ -65,6 +65,7 @@ pub mod lanes;
 pub mod numbers;
 pub mod orders;
 pub mod page;
+pub mod proc;
 pub mod recorder;
 pub mod setup;
 pub mod watch;

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-/// Kernel memory that each thread's stack takes, on x86-64 and on 64-bit ARM.
-const KERNEL_STACK_KIB: u64 = 16;
+use crate::lab::proc;
+
 /// Milliseconds in a clock tick of `/proc`; every Linux has 100 ticks in a second.
 const TICK_MS: u64 = 10;
 /// A process with more threads than this has its context switches counted in one turn of [`MANY_TURNS`],
@@ -49,9 +49,9 @@ impl Process {
 
     fn try_read(&mut self) -> Option<Value> {
         let status = fs::read_to_string(self.directory.join("status")).ok()?;
-        let resident = number(&status, "VmRSS:")?;
-        let threads = number(&status, "Threads:")?;
-        let cpu = cpu_ticks(&fs::read_to_string(self.directory.join("stat")).ok()?)? * TICK_MS;
+        let resident = proc::number(&status, "VmRSS:")?;
+        let threads = proc::number(&status, "Threads:")?;
+        let cpu = proc::cpu_ticks(&fs::read_to_string(self.directory.join("stat")).ok()?)? * TICK_MS;
         self.pause = match self.pause.checked_sub(1) {
             Some(pause) => pause,
             None if self.count_switches() > MANY_THREADS => MANY_TURNS - 1,
@@ -60,7 +60,7 @@ impl Process {
         Some(json!({
             "threads": threads,
             "resident": resident,
-            "stacks": threads * KERNEL_STACK_KIB,
+            "stacks": threads * proc::KERNEL_STACK_KIB,
             "cpu": cpu,
             "voluntary": self.switches.0,
             "involuntary": self.switches.1,
@@ -72,7 +72,9 @@ impl Process {
         let Ok(tasks) = fs::read_dir(self.directory.join("task")) else { return 0 };
         let before = std::mem::take(&mut self.threads);
         for task in tasks.flatten() {
-            let Some(now) = switches(&task.path()) else { continue };
+            // A thread that has ended meanwhile has none.
+            let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
+            let Some(now) = proc::switches(&status) else { continue };
             let name = task.file_name().to_string_lossy().into_owned();
             let (voluntary, involuntary) = before.get(&name).copied().unwrap_or((0, 0));
             // A number may be taken again by a new thread, which begins at 0.
@@ -84,36 +86,9 @@ impl Process {
     }
 }
 
-/// A thread's context switches, voluntary and not; none if it has ended meanwhile.
-fn switches(task: &Path) -> Option<(u64, u64)> {
-    let status = fs::read_to_string(task.join("status")).ok()?;
-    Some((number(&status, "voluntary_ctxt_switches:")?, number(&status, "nonvoluntary_ctxt_switches:")?))
-}
-
-/// The number behind `name` at the start of a line.
-fn number(status: &str, name: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-    line.split_whitespace().next()?.parse().ok()
-}
-
-/// User and system time in a `/proc/PID/stat`, whose second field is a name that may contain anything.
-fn cpu_ticks(stat: &str) -> Option<u64> {
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-    Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn cpu_is_read_behind_any_name() {
-        for name in ["(send)", "(a b)", "(a) R 1 (b)"] {
-            let stat = format!("7 {name} S 1 7 7 0 -1 4194560 10 0 0 0 12 30 0 0 20 0 9 0 1 2 3");
-            assert_eq!(cpu_ticks(&stat), Some(42), "{name}");
-        }
-        assert_eq!(cpu_ticks("7 (x) S 1"), None);
-    }
 
     #[test]
     fn a_process_sees_itself_and_its_numbers_grow() {

@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, While};
 use crate::figures::Figures;
-use crate::interval::show_interval;
 use crate::manifest::{Manifest, Variant};
 use crate::server::Server;
 
@@ -199,7 +198,7 @@ impl Experiment {
         let mut load = Command::new(program);
         load.args(["load", "--address", &server.address.to_string()]);
         load.args(["--pid", &server.pid().to_string()]);
-        load.args(["--interval", &show_interval(setup.interval)]);
+        load.args(["--interval", &in_ms(setup.interval)]);
         load.args(self.scenario(times));
         let outcome = run_load(load);
         match server.crash(outcome.is_err()) {
@@ -222,11 +221,11 @@ impl Experiment {
     fn scenario(self, times: &Times) -> Vec<String> {
         let (name, extra) = match self.kind {
             Kind::Push => ("ticks", Some(("--rounds", times.pushes(self.size).count.to_string()))),
-            Kind::Echo => ("echo", Some(("--time", show_interval(times.echo)))),
-            Kind::Blocked => ("blocked", Some(("--time", show_interval(times.block)))),
-            Kind::Stalled => ("stalled", Some(("--time", show_interval(times.stall)))),
+            Kind::Echo => ("echo", Some(("--time", in_ms(times.echo)))),
+            Kind::Blocked => ("blocked", Some(("--time", in_ms(times.block)))),
+            Kind::Stalled => ("stalled", Some(("--time", in_ms(times.stall)))),
             Kind::Hold => ("hold", None),
-            Kind::Idle => ("idle", Some(("--time", show_interval(times.idle)))),
+            Kind::Idle => ("idle", Some(("--time", in_ms(times.idle)))),
         };
         let mut words = vec![name.to_owned(), "--clients".into(), self.size.to_string()];
         if let Some((option, value)) = extra {
@@ -234,6 +233,11 @@ impl Experiment {
         }
         words
     }
+}
+
+/// Returns a time as the command lines here take it.
+pub fn in_ms(time: Duration) -> String {
+    format!("{}ms", time.as_millis())
 }
 
 /// Runs the load generator to its end, or to its deadline.

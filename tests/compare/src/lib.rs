@@ -9,7 +9,8 @@
 //! holds what came out, [`report`] makes tables, charts and sentences of it, and [`bench`] the few
 //! ratios that threadcast is held to. [`agree`] sets two runs side by side.
 //!
-//! Nothing here is part of the product: this crate may use what threadcast itself refuses.
+//! Nothing here is part of the product: this crate may use what threadcast itself refuses. What both need
+//! is the program's own file ([`program`]).
 
 pub mod agree;
 pub mod bench;
@@ -18,12 +19,13 @@ pub mod clocks;
 pub mod experiment;
 pub mod failure;
 pub mod figures;
-pub mod interval;
+pub mod frame;
 pub mod lab;
 pub mod load;
 pub mod machine;
 pub mod manifest;
 pub mod process;
+pub mod program;
 pub mod report;
 pub mod results;
 pub mod runner;

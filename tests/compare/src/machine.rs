@@ -7,6 +7,7 @@ use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
+use crate::program::proc;
 use crate::report::numbers::{number, thousands};
 
 /// Limits of the kernel that decide how many clients fit.
@@ -53,12 +54,11 @@ impl Machine {
         versions
             .extend(python.and_then(|line| Some(("Python".into(), line.strip_prefix("Python ")?.into()))));
         versions.extend(commit.map(|commit| ("commit".into(), commit)));
-        let memory = field(&read("/proc/meminfo"), "MemTotal");
-        let kilobytes: u64 = memory.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(0);
+        let memory_kib = proc::number(&read("/proc/meminfo"), "MemTotal:").unwrap_or(0);
         Self {
             processor: field(&read("/proc/cpuinfo"), "model name"),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
-            memory_mib: kilobytes / 1024,
+            memory_mib: memory_kib / 1024,
             kernel: format!("Linux {}", read("/proc/sys/kernel/osrelease")),
             limits,
             versions,

@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use threadcast_compare::experiment::{Experiment, Kind, Times};
 use threadcast_compare::failure::Failure;
-use threadcast_compare::interval::parse_interval;
 use threadcast_compare::load::{self, Scenario, Target};
 use threadcast_compare::manifest::Manifest;
+use threadcast_compare::program::interval;
 use threadcast_compare::report::{charts, readme};
 use threadcast_compare::results::Results;
 use threadcast_compare::runner::{self, Trial};
@@ -109,7 +109,7 @@ struct RunOptions {
     #[arg(long, value_delimiter = ',', value_enum)]
     experiments: Vec<Kind>,
     /// Interval of the clocks where pushes are measured, whatever the number of clients
-    #[arg(long, value_parser = parse_interval)]
+    #[arg(long, value_parser = interval::parse)]
     interval: Option<std::time::Duration>,
     /// Pushes to measure each time
     #[arg(long)]
@@ -124,7 +124,7 @@ struct LabOptions {
     #[arg(long, value_delimiter = ',', default_values = lab::COLUMNS)]
     only: Vec<String>,
     /// Interval of the variants' clocks
-    #[arg(long, default_value = "250ms", value_parser = parse_interval)]
+    #[arg(long, default_value = "250ms", value_parser = interval::parse)]
     interval: std::time::Duration,
     /// Options for the threadcast that serves the page
     #[arg(last = true)]

@@ -8,9 +8,8 @@ use nix::time::{ClockId, clock_getcpuclockid};
 use nix::unistd::Pid;
 
 use crate::failure::{Failure, While};
+use crate::program::proc;
 
-/// Kernel memory that each thread's stack takes, on x86-64 and on 64-bit ARM.
-pub const KERNEL_STACK_KIB: f64 = 16.0;
 /// The state of a connection that stands, as `/proc/net/tcp` has it.
 const ESTABLISHED: &str = "01";
 
@@ -46,11 +45,8 @@ impl Process {
     pub fn memory(self) -> Result<Memory, Failure> {
         let path = self.directory().join("status");
         let status = fs::read_to_string(&path).doing(format!("read {}", path.display()))?;
-        let field = |name| {
-            number_of(&status, name)
-                .ok_or_else(|| Failure::new(format!("process {} has ended, or has no {name}", self.0)))
-        };
-        Ok(Memory { resident: self.resident()?, page_tables: field("VmPTE:")?, threads: field("Threads:")? })
+        let (page_tables, threads) = (self.field(&status, "VmPTE:")?, self.field(&status, "Threads:")?);
+        Ok(Memory { resident: self.resident()?, page_tables, threads })
     }
 
     /// Its anonymous pages, counted one by one: `VmRSS` leaves out what each core has not yet added to the
@@ -59,8 +55,13 @@ impl Process {
     fn resident(self) -> Result<f64, Failure> {
         let path = self.directory().join("smaps_rollup");
         let rollup = fs::read_to_string(&path).doing(format!("read {}", path.display()))?;
-        number_of(&rollup, "Anonymous:")
-            .ok_or_else(|| Failure::new(format!("process {} has ended, or has no memory", self.0)))
+        self.field(&rollup, "Anonymous:")
+    }
+
+    /// A number in one of its files; the kernel leaves some of them out once a process has ended.
+    fn field(self, text: &str, name: &str) -> Result<f64, Failure> {
+        let failure = || Failure::new(format!("process {} has ended, or has no {name}", self.0));
+        proc::number(text, name).map(|number| number as f64).ok_or_else(failure)
     }
 
     /// Times that a thread of it was put on a core so far. Threads that have ended are left out.
@@ -145,15 +146,8 @@ fn switches_of(thread: &std::path::Path) -> Option<f64> {
     if let Ok(line) = fs::read_to_string(thread.join("schedstat")) {
         return line.split_whitespace().nth(2)?.parse().ok();
     }
-    let status = fs::read_to_string(thread.join("status")).ok()?;
-    let voluntary = number_of(&status, "voluntary_ctxt_switches:")?;
-    Some(voluntary + number_of(&status, "nonvoluntary_ctxt_switches:")?)
-}
-
-/// The number behind `name` at the start of a line.
-fn number_of(status: &str, name: &str) -> Option<f64> {
-    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-    line.split_whitespace().next()?.parse().ok()
+    let (voluntary, involuntary) = proc::switches(&fs::read_to_string(thread.join("status")).ok()?)?;
+    Some((voluntary + involuntary) as f64)
 }
 
 #[cfg(test)]

@@ -7,9 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::experiment::Setup;
+use crate::experiment::{Setup, in_ms};
 use crate::failure::{Failure, While};
-use crate::interval::show_interval;
 use crate::manifest::{Manifest, Variant};
 
 /// Time that a server has until its port accepts connections.
@@ -36,7 +35,7 @@ impl Server {
         let address = free_address()?;
         let mut command = manifest.command(&variant.command);
         command.arg(&variant.port).arg(address.port().to_string());
-        command.arg("--interval").arg(show_interval(setup.interval));
+        command.arg("--interval").arg(in_ms(setup.interval));
         if setup.pad > 0 {
             command.arg("--pad").arg(setup.pad.to_string());
         }

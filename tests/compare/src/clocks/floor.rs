@@ -12,10 +12,9 @@ use std::time::{Duration, Instant};
 
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::clocks::frame::text_frame;
 use crate::clocks::options::ClockOptions;
-use crate::clocks::payload::payload;
 use crate::failure::{Failure, While};
+use crate::frame;
 
 /// Longest request head that is read, in bytes.
 const HEAD_LIMIT: usize = 4096;
@@ -30,10 +29,10 @@ pub fn serve(options: &ClockOptions) -> Result<(), Failure> {
     let listener = TcpListener::bind(options.address()).doing(format!("listen on port {}", options.port))?;
     let sockets = Sockets::default();
     let pushed = Arc::clone(&sockets);
-    let (interval, pad) = (options.interval, options.pad);
+    let pushing = options.clone();
     thread::Builder::new()
         .name("send".into())
-        .spawn(move || push_for_ever(&pushed, interval, pad))
+        .spawn(move || push_for_ever(&pushed, &pushing))
         .doing("start the sending thread")?;
     for client in listener.incoming().flatten() {
         if let Ok(client) = shake_hands(client) {
@@ -44,15 +43,15 @@ pub fn serve(options: &ClockOptions) -> Result<(), Failure> {
 }
 
 /// Pushes at multiples of the interval, however long a push takes.
-fn push_for_ever(sockets: &Sockets, interval: Duration, pad: usize) {
-    let mut next = Instant::now() + interval;
+fn push_for_ever(sockets: &Sockets, options: &ClockOptions) {
+    let mut next = Instant::now() + options.interval;
     loop {
         thread::park_timeout(next.saturating_duration_since(Instant::now()));
         if Instant::now() < next {
             continue;
         }
-        next += interval;
-        let frame = text_frame(&payload(pad));
+        next += options.interval;
+        let frame = frame::text(&options.payload(), None);
         lock(sockets).retain(|mut socket| socket.write(&frame).is_ok_and(|written| written == frame.len()));
     }
 }

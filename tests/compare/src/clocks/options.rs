@@ -3,9 +3,10 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use chrono::Local;
 use clap::Args;
 
-use crate::interval::parse_interval;
+use crate::program::{interval, time};
 
 /// What every clock can be told on its command line.
 #[derive(Args, Debug, Clone)]
@@ -14,9 +15,9 @@ pub struct ClockOptions {
     #[arg(long)]
     pub port: u16,
     /// Time between two pushes, such as 1s or 250ms
-    #[arg(long, default_value = "1s", value_parser = parse_interval)]
+    #[arg(long, default_value = "1s", value_parser = interval::parse)]
     pub interval: Duration,
-    /// Pad each push with spaces to so many bytes
+    /// Pad each push with spaces to this many bytes
     #[arg(long, default_value_t = 0)]
     pub pad: usize,
 }
@@ -25,5 +26,10 @@ impl ClockOptions {
     /// Where this clock listens.
     pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// Returns the payload of a push that happens now, padded with spaces.
+    pub fn payload(&self) -> String {
+        format!("{:pad$}", time::payload(&Local::now()), pad = self.pad)
     }
 }

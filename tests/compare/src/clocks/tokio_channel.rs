@@ -14,10 +14,9 @@ use tokio::time::MissedTickBehavior;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::clocks::commands::obey;
 use crate::clocks::options::ClockOptions;
-use crate::clocks::payload::payload;
 use crate::clocks::tokio_server::{Route, accept, echo, upgrade};
+use crate::program::commands;
 
 /// Messages that may wait for a client before it counts as too slow.
 const BACKLOG: usize = 16;
@@ -47,7 +46,7 @@ async fn broadcast(clients: Clients, options: ClockOptions) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         ticks.tick().await;
-        let message = Message::text(payload(options.pad));
+        let message = Message::text(options.payload());
         lock(&clients).retain(|_, client| {
             let taken = client.messages.try_send(message.clone()).is_ok();
             if !taken {
@@ -90,7 +89,7 @@ async fn tell_time(
                 None => return, // replaced by a newer client, or dropped as too slow
             },
             received = socket.next() => match received {
-                Some(Ok(Message::Text(text))) => obey(&text),
+                Some(Ok(Message::Text(text))) => commands::run(&text),
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => break,
             },

@@ -14,12 +14,11 @@ use tokio::time::MissedTickBehavior;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::clocks::commands::obey;
-use crate::clocks::frame::text_frame;
 use crate::clocks::options::ClockOptions;
-use crate::clocks::payload::payload;
 use crate::clocks::tokio_outbox::{Duplex, Outbox};
 use crate::clocks::tokio_server::{Route, accept, echo, upgrade};
+use crate::frame;
+use crate::program::commands;
 
 /// Fewest clients for which another task is worth its start.
 const CLIENTS_PER_TASK: usize = 256;
@@ -43,7 +42,7 @@ async fn broadcast(clients: Clients, options: ClockOptions, workers: usize) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         ticks.tick().await;
-        let frame: Arc<[u8]> = text_frame(&payload(options.pad)).into();
+        let frame: Arc<[u8]> = frame::text(&options.payload(), None).into();
         let crowd: Vec<_> = lock(&clients).values().map(Arc::clone).collect();
         let share = crowd.len().div_ceil(workers).max(CLIENTS_PER_TASK);
         if crowd.len() <= share {
@@ -90,7 +89,7 @@ async fn tell_time(mut socket: WebSocketStream<Duplex>, outbox: Arc<Outbox>, id:
     let read = async {
         while let Some(Ok(message)) = socket.next().await {
             if let Message::Text(text) = message {
-                obey(&text);
+                commands::run(&text);
             }
         }
     };

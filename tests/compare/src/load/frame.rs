@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::frame;
+
 /// Mask of all frames that are sent. Its value matters to no server; that it is not 0 does, since
 /// a server could skip the work of unmasking.
 const MASK: [u8; 4] = [0x5a, 0x3c, 0x96, 0xe1];
@@ -66,39 +68,22 @@ pub fn first_frame(bytes: &[u8]) -> Result<Option<Found>, &'static str> {
 
 /// A masked text frame.
 pub fn text_frame(text: &str) -> Vec<u8> {
-    masked_frame(0x81, text.as_bytes())
+    frame::text(text, Some(MASK))
 }
 
 /// The answer to a ping.
 pub fn pong_frame(payload: &[u8]) -> Vec<u8> {
-    masked_frame(0x8a, &payload[..payload.len().min(125)])
-}
-
-/// A masked frame with a payload of at most 65,535 bytes.
-fn masked_frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![first];
-    match u8::try_from(payload.len()) {
-        Ok(length) if length < 126 => frame.push(0x80 | length),
-        _ => {
-            frame.push(0x80 | 126);
-            frame.extend((payload.len() as u16).to_be_bytes());
-        }
-    }
-    frame.extend(MASK);
-    let masked = payload.iter().zip(MASK.iter().cycle());
-    frame.extend(masked.map(|(byte, mask)| byte ^ mask));
-    frame
+    frame::pong(&payload[..payload.len().min(125)], Some(MASK))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clocks::frame::text_frame as server_frame;
 
     #[test]
     fn frames_of_every_length_are_found_once_they_are_whole() {
         for length in [0, 1, 125, 126, 127, 65_535, 65_536] {
-            let frame = server_frame(&"x".repeat(length));
+            let frame = frame::text(&"x".repeat(length), None);
             let found = first_frame(&frame).unwrap().unwrap();
             assert_eq!((found.kind, found.payload.len()), (Kind::Message, length));
             for cut in [0, 1, frame.len() - 1] {
@@ -112,12 +97,5 @@ mod tests {
         for bytes in [[0x01, 0x00], [0xc1, 0x00], [0x83, 0x00], [0x81, 0x80]] {
             assert!(first_frame(&bytes).is_err(), "{bytes:?}");
         }
-    }
-
-    #[test]
-    fn own_frames_are_masked() {
-        let frame = text_frame("hi");
-        assert_eq!(frame, [0x81, 0x82, 0x5a, 0x3c, 0x96, 0xe1, b'h' ^ 0x5a, b'i' ^ 0x3c]);
-        assert_eq!(text_frame(&"x".repeat(126)).len(), 8 + 126);
     }
 }

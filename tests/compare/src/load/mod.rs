@@ -13,9 +13,9 @@ use nix::unistd::Pid;
 
 use crate::failure::{Failure, While};
 use crate::figures::Figures;
-use crate::interval::parse_interval;
 use crate::load::crowd::Pace;
 use crate::process::Process;
+use crate::program::interval;
 
 mod blocked;
 mod client;
@@ -28,6 +28,7 @@ mod handshake;
 mod hold;
 mod idle;
 mod stalled;
+mod stamp;
 mod storm;
 mod tally;
 mod ticks;
@@ -47,7 +48,7 @@ pub struct Target {
     #[arg(long)]
     pub pid: u32,
     /// Interval between two pushes of the server
-    #[arg(long, default_value = "1s", value_parser = parse_interval)]
+    #[arg(long, default_value = "1s", value_parser = interval::parse)]
     pub interval: Duration,
     /// Handshakes under way at once
     #[arg(long, default_value_t = 64)]
@@ -75,7 +76,7 @@ pub enum Scenario {
         #[arg(long)]
         clients: usize,
         /// Time to measure
-        #[arg(long, default_value = "2s", value_parser = parse_interval)]
+        #[arg(long, default_value = "2s", value_parser = interval::parse)]
         time: Duration,
     },
     /// Let one client's handler block, and see what the others notice
@@ -84,7 +85,7 @@ pub enum Scenario {
         #[arg(long, default_value_t = 50)]
         clients: usize,
         /// Time that the handler sleeps, and then spins
-        #[arg(long, default_value = "2s", value_parser = parse_interval)]
+        #[arg(long, default_value = "2s", value_parser = interval::parse)]
         time: Duration,
     },
     /// Connect clients that never read, and one that does
@@ -93,7 +94,7 @@ pub enum Scenario {
         #[arg(long, default_value_t = 10)]
         clients: usize,
         /// Time to watch
-        #[arg(long, default_value = "30s", value_parser = parse_interval)]
+        #[arg(long, default_value = "30s", value_parser = interval::parse)]
         time: Duration,
     },
     /// Connect clients until no more are let in, and see that those inside get their ticks
@@ -108,7 +109,7 @@ pub enum Scenario {
         #[arg(long)]
         clients: usize,
         /// Time to watch
-        #[arg(long, default_value = "30s", value_parser = parse_interval)]
+        #[arg(long, default_value = "30s", value_parser = interval::parse)]
         time: Duration,
     },
     /// Connect and leave as fast as possible, beside clients that stay
@@ -117,7 +118,7 @@ pub enum Scenario {
         #[arg(long, default_value_t = 50)]
         clients: usize,
         /// Time to watch
-        #[arg(long, default_value = "5s", value_parser = parse_interval)]
+        #[arg(long, default_value = "5s", value_parser = interval::parse)]
         time: Duration,
     },
 }

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use chrono::Local;
 
-use crate::clocks::payload;
 use crate::failure::Failure;
 use crate::figures::{self, Figures};
 use crate::load::event::{Action, Event};
+use crate::load::stamp;
 use crate::process::OwnUse;
 use crate::stats::{median, percentile};
 
@@ -79,7 +79,7 @@ impl Tally {
     }
 
     fn tick(&mut self, text: &[u8], now: Instant) {
-        let stamp = payload::stamp(text);
+        let stamp = stamp::stamp(text);
         let clients = self.clients;
         if let Some(round) = self.rounds.iter_mut().rev().find(|round| round.stamp == stamp) {
             round.first = round.first.min(now);
@@ -89,7 +89,7 @@ impl Tally {
             }
             return;
         }
-        let Some(time) = payload::parse(text) else {
+        let Some(time) = stamp::parse(text) else {
             let text = String::from_utf8_lossy(stamp);
             let line = format!("a push is not a time such as str(datetime.now()): `{text}`");
             self.problem.get_or_insert(Failure::new(line));

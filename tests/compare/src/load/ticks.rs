@@ -10,7 +10,8 @@ use crate::figures::{self, Figures};
 use crate::load::crowd::Crowd;
 use crate::load::tally::Tally;
 use crate::load::{CLOCK, Target};
-use crate::process::{KERNEL_STACK_KIB, Memory, OwnUse};
+use crate::process::{Memory, OwnUse};
+use crate::program::proc::KERNEL_STACK_KIB;
 
 /// Longest wait before it is looked again whether a round has ended without all its clients.
 const GLANCE: Duration = Duration::from_millis(20);
@@ -90,7 +91,7 @@ fn memory_of_each(clients: usize, before: Memory, after: Memory) -> Figures {
     let share = |before: f64, after: f64| (after - before) / clients as f64;
     let resident = share(before.resident, after.resident);
     let page_tables = share(before.page_tables, after.page_tables);
-    let kernel_stack = share(before.threads, after.threads) * KERNEL_STACK_KIB;
+    let kernel_stack = share(before.threads, after.threads) * KERNEL_STACK_KIB as f64;
     Figures::from([
         (figures::RESIDENT_KIB.into(), resident),
         (figures::PAGE_TABLES_KIB.into(), page_tables),

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::experiment::Experiment;
-use crate::interval::show_interval;
 use crate::results::Range;
 
 /// A number with as many decimals as matter.
@@ -44,9 +43,10 @@ pub fn title(experiment: Experiment) -> String {
 
 /// A time as in `250 ms`.
 pub fn time(time: Duration) -> String {
-    let text = show_interval(time);
-    let unit = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
-    format!("{} {}", &text[..unit], &text[unit..])
+    match time.as_millis() {
+        millis if millis.is_multiple_of(1000) => format!("{} s", millis / 1000),
+        millis => format!("{millis} ms"),
+    }
 }
 
 /// How often something happens that has this interval.

@@ -1,0 +1,45 @@
+//! Times on a command line: `250ms`, `1s`, `2m`, `1h`. Pure.
+
+use std::time::Duration;
+
+/// The longest time: a year.
+const LONGEST_MS: u64 = 8760 * 3_600_000;
+
+/// Returns the time that a whole number with its unit stands for.
+///
+/// # Errors
+/// A line that says what is wrong with the text.
+pub fn parse(text: &str) -> Result<Duration, String> {
+    let how =
+        || format!("{text:?} is not a time: use a whole number with ms, s, m or h, such as 250ms or 1s");
+    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(how)?;
+    let number: u64 = text[..digits].parse().map_err(|_| how())?;
+    let millis: u64 = match &text[digits..] {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(how()),
+    };
+    let millis = number.checked_mul(millis).filter(|millis| (1..=LONGEST_MS).contains(millis));
+    millis.map(Duration::from_millis).ok_or_else(|| "it must be from 1ms to a year (8760h)".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_a_unit_and_end_at_a_year() {
+        for (text, millis) in
+            [("250ms", 250), ("1s", 1000), ("90s", 90_000), ("2m", 120_000), ("8760h", LONGEST_MS)]
+        {
+            assert_eq!(parse(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in
+            ["", "1", "s", "0s", "1.5s", "-1s", "1 s", "9999999999999999999s", "8761h", "99999h", "1d"]
+        {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+}
