@@ -1,42 +1,29 @@
 //! Whether two runs agree: the ratios of threadcast to the floor and to the event loops, side by side.
 //!
-//! A ratio is the mean of the rounds' ratios ([`Results::ratio`]), which is also the factor that the README
-//! tells. What slows a round down slows both of its sides, and so leaves their ratio alone.
+//! Compared are the figures that can be won or lost ([`CLAIMS`]). Each is a mean or a median of many pushes,
+//! echoes or clients, or a limit. Percentiles above the median and longest gaps are left out: a turn has a
+//! handful of values up there, and which ones is up to whatever else ran at that moment. The gap while a
+//! handler sleeps stays, since it is the sleep that makes it.
+//!
+//! A ratio is the mean of the rounds' ratios ([`Results::ratio`]), which is also what the report's tables
+//! show. What slows a round down slows both of its sides, and so leaves their ratio alone.
 //!
 //! Two variants are left out: `threadcast-handoff`, which is threadcast itself, and `websockets-threads`,
-//! which ends when it is out of descriptors. No claim of the README rests on either.
+//! which ends when it is out of descriptors. No verdict rests on either.
 
 use std::collections::BTreeSet;
 
-use crate::experiment::{Experiment, Kind};
+use crate::experiment::Experiment;
 use crate::figures;
 use crate::manifest::Model;
-use crate::report::claims::SUBJECT;
 use crate::report::numbers::number;
+use crate::report::verdicts::{CLAIMS, SUBJECT};
 use crate::results::Results;
 
 /// Difference between two ratios that is still agreement.
 const TOLERANCE: f64 = 0.15;
 /// What the kernel alone charges: set beside threadcast like the event loops are.
 const FLOOR: &str = "floor";
-/// The figures whose ratios must not depend on the day: all that the README's claims rest on, and the
-/// time to connect. Each is a mean or a median of many pushes, echoes or clients, or a limit. Percentiles
-/// above the median and longest gaps are left out: a turn has a handful of values up there, and which
-/// ones is up to whatever else ran at that moment. The gap while a handler sleeps stays, since it is the
-/// sleep that makes it. The time of an echo counts where there is one connection: with more of them it is
-/// the rate once more, or tells whom an unfair server prefers. The time to connect counts with the most
-/// clients, which is what its claim is about: fewer are there in a fraction of a second, of which a turn has
-/// one.
-const FIGURES: [(Kind, &str); 8] = [
-    (Kind::Push, figures::CPU_MS),
-    (Kind::Push, figures::SPREAD_MS),
-    (Kind::Push, figures::MEMORY_KIB),
-    (Kind::Push, figures::CONNECT_S),
-    (Kind::Echo, figures::RATE),
-    (Kind::Echo, figures::P50_US),
-    (Kind::Blocked, figures::SLEEP_GAP_MS),
-    (Kind::Hold, figures::HELD),
-];
 /// Memory of all clients together below which a ratio means nothing, in KiB: it depends on how many
 /// handshakes happened to be under way at the same time, and the floor keeps none.
 const LEAST_MEMORY: f64 = 2048.0;
@@ -54,15 +41,9 @@ enum Found {
 /// A line for each ratio, and how many of them differ by more than 15 % or are in one run only.
 pub fn compare(first: &Results, second: &Results) -> (Vec<String>, usize) {
     let (mut lines, mut apart) = (Vec::new(), 0);
-    for (kind, figure) in FIGURES {
+    for (kind, figure) in CLAIMS {
         let sizes: BTreeSet<_> = [first, second].into_iter().flat_map(|run| run.sizes(kind)).collect();
-        let place = sizes.len().saturating_sub(1);
-        let (skip, take) = match figure {
-            figures::P50_US => (0, 1),
-            figures::CONNECT_S => (place, 1),
-            _ => (0, sizes.len()),
-        };
-        for size in sizes.into_iter().skip(skip).take(take) {
+        for size in figures::telling_sizes(figure, sizes.into_iter().collect()) {
             let experiment = Experiment::new(kind, size);
             for other in others(first, second) {
                 let ratios = [first, second].map(|run| ratio(run, experiment, figure, other));
@@ -90,7 +71,7 @@ fn verdict(one: f64, two: f64) -> (bool, String) {
     (agree, format!("{one} and {two}, {:.0} %: {verdict}", difference * 100.0))
 }
 
-/// Whom the README sets threadcast against, in either run.
+/// The variants that threadcast is set against, in either run.
 fn others<'a>(first: &'a Results, second: &'a Results) -> Vec<&'a str> {
     let mut names: Vec<&str> = Vec::new();
     for entry in first.variants.iter().chain(&second.variants) {
@@ -121,6 +102,7 @@ fn ratio(results: &Results, experiment: Experiment, figure: &str, other: &str) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::experiment::Kind;
     use crate::results::Sample;
 
     /// Results of pushes to 1,000 clients: a figure of each variant.

@@ -2,8 +2,8 @@
 
 use crate::experiment::{Experiment, Kind};
 use crate::figures;
-use crate::report::claims::SUBJECT;
 use crate::report::numbers::{number, thousands};
+use crate::report::verdicts::SUBJECT;
 use crate::results::Results;
 use crate::runner::Trial;
 

@@ -17,9 +17,9 @@ use crate::server::Server;
 
 /// Interval while a handler blocks: short, so that a gap is seen as it is.
 const BLOCKED_INTERVAL: Duration = Duration::from_millis(250);
-/// Interval while clients do not read: short, so that the kernel's buffers are full soon.
+/// Interval of pushes to stalled clients: short, so that the kernel's buffers are full soon.
 const STALLED_INTERVAL: Duration = Duration::from_millis(50);
-/// Size of each push to clients that do not read, in bytes.
+/// Size of each push to them, in bytes.
 const STALLED_PAD: usize = 64 * 1024;
 /// Interval where nothing is to be pushed.
 const IDLE_INTERVAL: Duration = Duration::from_secs(3600);
@@ -40,17 +40,17 @@ const LOAD_DEADLINE: Duration = Duration::from_secs(400);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// Pushes to so many clients.
+    /// Pushes to all clients.
     Push,
-    /// Echoes on so many connections.
+    /// Echoes on all connections.
     Echo,
-    /// So many clients watch while another one's handler blocks.
+    /// Clients watch while another one's handler blocks.
     Blocked,
-    /// So many clients do not read.
+    /// Stalled clients: they never read.
     Stalled,
-    /// So many connections are tried; how many are held?
+    /// Connections are tried; how many are held?
     Hold,
-    /// So many clients say nothing, and nothing is pushed.
+    /// Clients say nothing, and nothing is pushed.
     Idle,
 }
 
@@ -94,7 +94,7 @@ pub struct Times {
     pub echo: Duration,
     /// How long a handler blocks.
     pub block: Duration,
-    /// How long clients do not read.
+    /// How long clients are stalled.
     pub stall: Duration,
     /// How long idle clients are watched.
     pub idle: Duration,
@@ -118,7 +118,7 @@ impl Times {
         stall: Duration::from_secs(30),
         idle: Duration::from_secs(45),
     };
-    /// The times of a run that gives a first impression.
+    /// The times of a run for a first impression.
     pub const QUICK: Self = Self {
         few: Pushes { interval: Duration::from_millis(250), count: 4 },
         some: Pushes { interval: Duration::from_millis(250), count: 4 },
@@ -129,7 +129,7 @@ impl Times {
         idle: Duration::from_secs(5),
     };
 
-    /// How often pushes come to so many clients, and how many are measured.
+    /// Returns how often pushes come to this number of clients, and how many are measured.
     pub fn pushes(&self, clients: usize) -> Pushes {
         if clients <= FEW {
             self.few
@@ -142,8 +142,8 @@ impl Times {
 }
 
 impl Kind {
-    /// Whether all variants are played side by side. Where clients do not read, what counts is memory, and
-    /// hardly any CPU is used: the time passes once for all of them.
+    /// Whether all variants are played side by side. With stalled clients memory counts, and hardly any CPU is
+    /// used, so the time passes once for all of them.
     pub fn concurrent(self) -> bool {
         self == Self::Stalled
     }
@@ -162,7 +162,7 @@ impl Experiment {
         Self { kind, size }
     }
 
-    /// The rounds that it takes part in when a run has so many: from the first on, and fewer where
+    /// The rounds that it takes part in when a run has this number of them: from the first on, and fewer where
     /// what is measured hardly depends on the moment.
     pub fn rounds(self, rounds: usize) -> usize {
         match self.kind {

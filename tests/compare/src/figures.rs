@@ -77,6 +77,67 @@ pub const LOAD_WANTED: &str = "load_wanted";
 /// 1 if what it used itself was so much that it could not do more.
 pub const LOAD_BOUND: &str = "load_bound";
 
+/// Figures as tables call them.
+const HEADINGS: [(&str, &str); 29] = [
+    (CONNECT_S, "time to connect all, s"),
+    (CPU_MS, "CPU of a push, ms"),
+    (SPREAD_MS, "first to last client of a push, ms"),
+    (SPREAD_P50_MS, "until half of the clients have it, ms"),
+    (SPREAD_P99_MS, "until 99 % of the clients have it, ms"),
+    (MISSED, "missed ticks, all turns together"),
+    (LATE, "late ticks, all turns together"),
+    (RESIDENT_KIB, "of these, resident"),
+    (PAGE_TABLES_KIB, "page tables"),
+    (KERNEL_STACK_KIB, "kernel stacks"),
+    (MEMORY_KIB, "memory of a client, kernel stack included, KiB"),
+    (DESCRIPTORS, "descriptors of a client"),
+    (THREADS, "threads of the server"),
+    (SWITCHES, "context switches of a push"),
+    (RATE, "echoes a second"),
+    (P50_US, "time of an echo, µs"),
+    (P99_US, "99th percentile"),
+    (P999_US, "99.9th percentile"),
+    (CPU_US, "CPU of an echo, µs"),
+    (SLEEP_GAP_MS, "longest gap of others while a handler sleeps, ms"),
+    (SPIN_GAP_MS, "while it computes"),
+    (GROWTH_MIB, "memory grew by MiB"),
+    (KEPT, "still connected"),
+    (GAP_MS, "longest gap of a healthy client, ms"),
+    (HELD, "most clients held"),
+    (REFUSED, "refused"),
+    (UNCLEAN, "failed, all turns together"),
+    (LOST, "lost, all turns together"),
+    (CPU_PERCENT, "CPU, % of a core"),
+];
+
+/// Returns what a table calls a figure.
+pub fn heading(figure: &str) -> &str {
+    HEADINGS.iter().find(|(name, _)| *name == figure).map_or(figure, |(_, heading)| heading)
+}
+
+/// Whether more of a figure is better.
+pub fn more_is_better(figure: &str) -> bool {
+    [RATE, HELD].contains(&figure)
+}
+
+/// Whether a figure counts what must not happen: then the sum of all turns tells, rather than the median.
+pub fn is_counted_up(figure: &str) -> bool {
+    [MISSED, LATE, UNCLEAN, LOST].contains(&figure)
+}
+
+/// Returns the sizes, of these, at which a ratio of this figure tells something. The time of an echo does
+/// with the fewest connections; with more it is the rate once more, or tells whom an unfair server prefers.
+/// The time to connect does with the most clients; fewer are there in a fraction of a second, of which a
+/// turn has one.
+pub fn telling_sizes(figure: &str, mut sizes: Vec<usize>) -> Vec<usize> {
+    match figure {
+        P50_US => sizes.truncate(1),
+        CONNECT_S => drop(sizes.drain(..sizes.len().saturating_sub(1))),
+        _ => {}
+    }
+    sizes
+}
+
 /// Share of a core from which on the load generator has no time to spare.
 const BOUND: f64 = 0.9;
 

@@ -11,7 +11,7 @@ use threadcast_compare::failure::Failure;
 use threadcast_compare::load::{self, Scenario, Target};
 use threadcast_compare::manifest::Manifest;
 use threadcast_compare::program::interval;
-use threadcast_compare::report::{charts, readme};
+use threadcast_compare::report::{charts, page};
 use threadcast_compare::results::Results;
 use threadcast_compare::runner::{self, Trial};
 use threadcast_compare::{agree, bench, lab};
@@ -22,7 +22,7 @@ const MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/variants.toml");
 const ECHO_SIZES: [usize; 3] = [1, 50, 500];
 /// Clients that watch while another one's handler blocks.
 const WATCHERS: usize = 50;
-/// Clients that do not read.
+/// Clients that never read.
 const STALLED: usize = 10;
 /// Clients of a push, and rounds: in full, and in a hurry.
 const SIZES: [usize; 4] = [100, 1000, 5000, 15_000];
@@ -40,7 +40,7 @@ struct Options {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Measure all variants, and write results.json, charts and the README's section
+    /// Measure all variants; write results.json, charts and the page of the results
     Run(RunOptions),
     /// Print the ratios that threadcast is held to, a line each; a target that is missed is no failure
     Bench {
@@ -50,7 +50,7 @@ enum Command {
         #[arg(long, default_value_t = ROUNDS)]
         rounds: usize,
     },
-    /// Write charts and the README's section again, from an earlier results.json
+    /// Write charts and pages again, from an earlier results.json
     Report(Output),
     /// Compare the ratios of two runs
     Agree { first: PathBuf, second: PathBuf },
@@ -79,10 +79,10 @@ struct Which {
 /// Where results go.
 #[derive(Args)]
 struct Output {
-    /// Directory for results.json and the charts
-    #[arg(long, default_value = "results")]
+    /// Directory for results.json, the charts and their page
+    #[arg(long, default_value = "target/compare")]
     out: PathBuf,
-    /// README whose section between the markers is replaced
+    /// README that has the few rows between its two markers
     #[arg(long)]
     readme: Option<PathBuf>,
 }
@@ -93,8 +93,8 @@ struct RunOptions {
     which: Which,
     #[command(flatten)]
     output: Output,
-    /// A first impression, in less than three minutes
-    #[arg(long)]
+    /// A first impression, in less than three minutes; none that a README should tell
+    #[arg(long, conflicts_with = "readme")]
     quick: bool,
     /// Numbers of clients to push to
     #[arg(long, value_delimiter = ',')]
@@ -174,14 +174,9 @@ fn run(options: &RunOptions) -> Result<(), Failure> {
 
 fn report(results: &Results, output: &Output) -> Result<(), Failure> {
     charts::write(results, &output.out)?;
-    let Some(path) = &output.readme else {
-        return Ok(());
-    };
-    let charts = match path.parent() {
-        Some(parent) => output.out.strip_prefix(parent).unwrap_or(&output.out),
-        None => &output.out,
-    };
-    readme::update(path, results, &charts.to_string_lossy())
+    page::write(results, &output.out, output.readme.as_deref())?;
+    println!("{}\n{} has all tables and charts", page::verdicts(results), output.out.display());
+    Ok(())
 }
 
 fn run_bench(which: &Which, rounds: usize) -> Result<(), Failure> {

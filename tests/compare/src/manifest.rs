@@ -1,4 +1,4 @@
-//! `variants.toml`: the servers that are compared. Whoever wants another one adds a row.
+//! `variants.toml`: the servers that are compared. A new one is a new row.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::experiment::Kind;
 use crate::failure::{Failure, While};
 
-/// How a server gives its clients their turns.
+/// How a server waits for its clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Model {

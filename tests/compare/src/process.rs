@@ -50,8 +50,7 @@ impl Process {
     }
 
     /// Its anonymous pages, counted one by one: `VmRSS` leaves out what each core has not yet added to the
-    /// sum, and adds the pages of the program's file, which come when they are first needed, whoever it is
-    /// that needs them.
+    /// sum, and adds the pages of the program's file, which come when anybody first needs them.
     fn resident(self) -> Result<f64, Failure> {
         let path = self.directory().join("smaps_rollup");
         let rollup = fs::read_to_string(&path).doing(format!("read {}", path.display()))?;

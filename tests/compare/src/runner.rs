@@ -27,7 +27,7 @@ pub struct Trial {
     pub only: Vec<String>,
 }
 
-/// Plays all trials in so many rounds. Progress goes to stderr, a line for each variant's turn. After each
+/// Plays all trials in this number of rounds. Progress goes to stderr, a line for each variant's turn. After each
 /// round `keep` gets the results until then.
 pub fn run(
     manifest: &Manifest,

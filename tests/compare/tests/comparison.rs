@@ -1,7 +1,7 @@
 //! What the comparison must notice: servers that are slow, that drop ticks, that crash, that are not
 //! there. All of them are one small Python file, known by their manifest only.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use threadcast_compare::experiment::{Experiment, Kind};
@@ -10,8 +10,10 @@ use threadcast_compare::results::Results;
 
 const CLIENTS: usize = 20;
 const PUSHES: usize = 20;
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+const RESULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/results");
 
-/// Runs the comparison's program in a directory of its own, which it gives back with the output.
+/// Runs the comparison's program in a directory of its own, which it returns with the output.
 fn compare(name: &str, arguments: &[&str]) -> (PathBuf, Output) {
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(&directory).unwrap();
@@ -29,7 +31,7 @@ fn compare(name: &str, arguments: &[&str]) -> (PathBuf, Output) {
     (directory, output)
 }
 
-/// Pushes to these variants, and gives back the results.
+/// Pushes to these variants, and returns the results.
 fn push(name: &str, variants: &str) -> Results {
     let (directory, output) = compare(name, &["--experiments", "push", "--only", variants]);
     let complaint = String::from_utf8_lossy(&output.stderr);
@@ -96,13 +98,11 @@ fn servers_that_are_played_side_by_side_fail_one_by_one() {
 #[test]
 fn a_foreign_server_takes_part_by_its_manifest_alone() {
     let experiments = ["--experiments", "push,echo,blocked,stalled", "--quick", "--only", "one-file,absent"];
-    let readme = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("README.md");
-    std::fs::write(&readme, "# A\n<!-- compare:begin -->\n<!-- compare:end -->\n").unwrap();
-    let mut arguments = experiments.to_vec();
-    arguments.extend(["--readme", readme.to_str().unwrap()]);
-    let (directory, output) = compare("foreign", &arguments);
+    let (directory, output) = compare("foreign", &experiments);
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{complaint}");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(printed.contains("all tables and charts"), "{printed}");
 
     let results = Results::read(&directory.join("results.json")).unwrap();
     for sample in &results.samples {
@@ -115,10 +115,79 @@ fn a_foreign_server_takes_part_by_its_manifest_alone() {
         let svg = std::fs::read_to_string(directory.join(chart)).unwrap();
         assert!(svg.contains("one-file"), "{chart}");
     }
-    let readme = std::fs::read_to_string(readme).unwrap();
-    for wanted in ["foreign/cpu.svg", "| one-file |", "not measured: `fetch it"] {
-        assert!(readme.contains(wanted), "{wanted} in:\n{readme}");
+    let page = std::fs::read_to_string(directory.join("README.md")).unwrap();
+    for wanted in ["](cpu.svg)", "| one-file |", "not measured: `fetch it"] {
+        assert!(page.contains(wanted), "{wanted} in:\n{page}");
     }
+}
+
+/// A copy of the results in the repository, in a directory of its own, and a README with old rows.
+fn copy_of_results(name: &str) -> (PathBuf, PathBuf) {
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let results = directory.join("results");
+    std::fs::create_dir_all(&results).unwrap();
+    std::fs::copy(format!("{RESULTS}/results.json"), results.join("results.json")).unwrap();
+    let readme = directory.join("README.md");
+    std::fs::write(&readme, "before\n<!-- compare:begin -->\nold\n<!-- compare:end -->\nafter\n").unwrap();
+    (results, readme)
+}
+
+fn report(results: &Path, readme: &Path) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_threadcast-compare"));
+    command.args(["report", "--out"]).arg(results).arg("--readme").arg(readme);
+    command.output().expect("the comparison starts")
+}
+
+#[test]
+fn the_readme_gets_five_rows_and_a_chart_between_its_markers() {
+    let (results, readme) = copy_of_results("five-rows");
+    let output = report(&results, &readme);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = std::fs::read_to_string(&readme).unwrap();
+    assert!(text.starts_with("before\n<!-- compare:begin -->\n\nMeasured on 20"), "{text}");
+    assert!(text.ends_with("(results/cpu.svg)\n\n<!-- compare:end -->\nafter\n"), "{text}");
+    assert_eq!(text.lines().filter(|line| line.starts_with("| ")).count(), 1 + 5, "{text}");
+    assert_eq!(text.matches("svg").count(), 1, "{text}");
+
+    std::fs::write(&readme, "no markers").unwrap();
+    let output = report(&results, &readme);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && complaint.contains("it lacks <!-- compare:begin -->"), "{complaint}");
+    assert_eq!(std::fs::read_to_string(&readme).unwrap(), "no markers");
+}
+
+#[test]
+fn the_pages_in_the_repository_are_those_of_its_results() {
+    let (results, readme) = copy_of_results("pages");
+    let own = std::fs::read_to_string(format!("{ROOT}/README.md")).unwrap();
+    std::fs::write(&readme, &own).unwrap();
+    assert!(report(&results, &readme).status.success());
+    // Beside this README the charts are in another directory.
+    let rendered = std::fs::read_to_string(&readme).unwrap();
+    let rendered = rendered.replace("](results/", "](tests/compare/results/");
+    let page = |directory: &Path| std::fs::read_to_string(directory.join("README.md")).unwrap();
+    for (file, same) in
+        [("README.md", rendered == own), ("results/README.md", page(&results) == page(Path::new(RESULTS)))]
+    {
+        assert!(same, "{file} is not of results.json: `make -C tests/compare report` writes it");
+    }
+}
+
+#[test]
+fn a_quick_run_stays_below_target() {
+    for (quick, wanted, absent) in [
+        ("QUICK=1", "--quick --out target/compare", "README.md"),
+        ("QUICK=", "--out tests/compare/results --readme README.md", "--quick"),
+    ] {
+        let output = Command::new("make").args(["--dry-run", "compare", quick]).current_dir(ROOT).output();
+        let recipe = String::from_utf8(output.expect("make starts").stdout).unwrap();
+        let run = recipe.lines().find(|line| line.contains("threadcast-compare run")).expect("it runs");
+        assert!(run.contains(wanted) && !run.contains(absent), "{quick}: {run}");
+    }
+    let readme = format!("{ROOT}/README.md");
+    let (_, output) = compare("quick", &["--quick", "--readme", &readme]);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && complaint.contains("cannot be used with '--readme"), "{complaint}");
 }
 
 #[test]

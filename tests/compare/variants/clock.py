@@ -24,7 +24,7 @@ def options():
 
 
 def payload(pad):
-    """The local time, padded with spaces to so many bytes."""
+    """The local time, padded with spaces to this number of bytes."""
     return str(datetime.datetime.now()).ljust(pad)
 
 
@@ -52,6 +52,6 @@ def obey(message):
 
 
 def route(target):
-    """The path of a request, and the name that the client gave itself."""
+    """The path of a request, and the name of the client."""
     parts = urlsplit(target)
     return parts.path, parse_qs(parts.query).get("Id", [""])[-1]

@@ -56,7 +56,7 @@ fn push_for_ever(sockets: &Sockets, options: &ClockOptions) {
     }
 }
 
-/// Answers the request of a client, and gives its socket back ready for the loop.
+/// Answers the request of a client, and returns its socket, ready for the loop.
 fn shake_hands(mut client: TcpStream) -> std::io::Result<TcpStream> {
     client.set_read_timeout(Some(HEAD_DEADLINE))?;
     client.set_nodelay(true)?;

@@ -15,7 +15,7 @@ const BACKLOG_LIMIT: usize = 1 << 20;
 /// A socket, and the bytes that it did not take yet.
 pub(crate) struct Outbox {
     stream: TcpStream,
-    /// Written under the lock by whoever pushes; emptied by the client's task.
+    /// Written under the lock by the pushing thread; emptied by the client's task.
     backlog: Mutex<Backlog>,
     /// Wakes the client's task when there is a backlog, or when the client is to be ended.
     wake: Notify,

@@ -81,7 +81,7 @@ impl Crowd {
         self.manner.receive_buffer = Some(bytes);
     }
 
-    /// Gives events the time at which they are read, not that of their arrival.
+    /// Stamps events with the time at which they are read, not that of their arrival.
     pub fn take_own_times(&mut self) {
         self.manner.own_times = true;
     }

@@ -88,7 +88,7 @@ pub enum Scenario {
         #[arg(long, default_value = "2s", value_parser = interval::parse)]
         time: Duration,
     },
-    /// Connect clients that never read, and one that does
+    /// Connect stalled clients, which never read, and one that reads
     Stalled {
         /// Clients to connect
         #[arg(long, default_value_t = 10)]

@@ -12,7 +12,7 @@ use crate::load::stamp;
 use crate::process::OwnUse;
 use crate::stats::{median, percentile};
 
-/// Intervals after its first arrival, at which a round counts as ended whoever is missing.
+/// Intervals after its first arrival, at which a round counts as ended, complete or not.
 const ROUND_PATIENCE: u32 = 2;
 
 /// One round of pushes.
@@ -40,7 +40,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// No rounds yet, for so many clients and this interval.
+    /// No rounds yet, for this number of clients and this interval.
     pub fn new(clients: usize, interval: Duration) -> Self {
         Self { interval, clients, rounds: Vec::new(), lost: 0, problem: None }
     }

@@ -1,17 +1,12 @@
-//! From results to what people read: sentences, tables, charts, the README's section.
+//! From results to what people read: tables, charts, the page of the results and the README's rows of it.
 
 mod bars;
 pub mod charts;
-pub mod claims;
-mod details;
-pub mod lesson;
-mod limits;
 mod lines;
 pub mod numbers;
+pub mod page;
 mod palette;
-pub mod readme;
 #[cfg(test)]
 mod samples;
 pub mod tables;
-pub mod topics;
 pub mod verdicts;

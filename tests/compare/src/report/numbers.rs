@@ -1,6 +1,4 @@
-//! Numbers, times and sizes as people read them: three digits that matter, thousands apart.
-
-use std::time::Duration;
+//! Numbers and sizes as people read them: three digits that matter, thousands apart.
 
 use crate::experiment::Experiment;
 use crate::results::Range;
@@ -41,33 +39,9 @@ pub fn title(experiment: Experiment) -> String {
     experiment.to_string().replace(&size, &thousands(experiment.size as i64))
 }
 
-/// A time as in `250 ms`.
-pub fn time(time: Duration) -> String {
-    match time.as_millis() {
-        millis if millis.is_multiple_of(1000) => format!("{} s", millis / 1000),
-        millis => format!("{millis} ms"),
-    }
-}
-
-/// How often something happens that has this interval.
-pub fn every(interval: Duration) -> String {
-    if interval == Duration::from_secs(1) {
-        "every second".into()
-    } else {
-        format!("every {}", time(interval))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_written_out() {
-        for (milliseconds, text) in [(250, "every 250 ms"), (1000, "every second"), (30_000, "every 30 s")] {
-            assert_eq!(every(Duration::from_millis(milliseconds)), text);
-        }
-    }
 
     #[test]
     fn numbers_have_three_digits_that_matter() {

@@ -4,7 +4,7 @@ use crate::experiment::Times;
 use crate::machine::Machine;
 use crate::results::Results;
 
-/// A turn: of a variant, in a kind of experiment, with so many clients, and its figures.
+/// A turn: of a variant, in a kind of experiment, a number of clients, and its figures.
 pub type Turn<'a> = (&'a str, &'a str, usize, &'a [(&'a str, f64)]);
 
 /// Results of these turns. Turns of a variant in the same experiment are of one round after the other. Variants whose name begins with `thread` are threads, all others loops.

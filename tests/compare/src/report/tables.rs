@@ -1,9 +1,11 @@
-//! The tables, in Markdown. A cell is a median, with minimum and maximum in brackets.
+//! The tables, in Markdown. A cell is a median, with minimum and maximum in brackets, or the sum of all turns.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::experiment::{Experiment, Kind};
 use crate::figures;
-use crate::report::numbers::{number, range, thousands};
-use crate::results::Results;
+use crate::report::numbers::{number, range, thousands, title};
+use crate::results::{Results, Sample};
 
 /// Stands where there is no figure.
 pub const NONE: &str = "–";
@@ -16,8 +18,8 @@ pub struct Table {
 
 impl Table {
     /// No rows yet.
-    pub fn new(columns: Vec<String>) -> Self {
-        Self { columns, rows: Vec::new() }
+    pub fn new(columns: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self { columns: columns.into_iter().map(Into::into).collect(), rows: Vec::new() }
     }
 
     /// Adds a row, unless there is nothing in it but its name.
@@ -27,13 +29,20 @@ impl Table {
         }
     }
 
-    /// The table in Markdown; empty if it has no rows.
+    /// The table in Markdown, numbers to the right; empty if it has no rows.
     pub fn markdown(&self) -> String {
         if self.rows.is_empty() {
             return String::new();
         }
         let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
-        let rule = format!("|---|{}\n", "---:|".repeat(self.columns.len() - 1));
+        let is_number = |row: &Vec<String>, column: usize| {
+            row[column].starts_with(|first: char| first.is_ascii_digit() || "-–≥≤".contains(first))
+        };
+        let aligned = (0..self.columns.len()).map(|column| {
+            let numbers = self.rows.iter().all(|row| is_number(row, column));
+            if numbers { "---:" } else { "---" }
+        });
+        let rule = format!("|{}|\n", aligned.collect::<Vec<_>>().join("|"));
         let rows: String = self.rows.iter().map(|row| line(row)).collect();
         line(&self.columns) + &rule + &rows
     }
@@ -42,7 +51,7 @@ impl Table {
 /// One figure of all variants, a column for each size.
 pub fn by_size(results: &Results, kind: Kind, figure: &str) -> Table {
     let sizes = results.sizes(kind);
-    let mut columns = vec!["clients".to_owned()];
+    let mut columns = vec![format!("{}, by clients", figures::heading(figure))];
     columns.extend(sizes.iter().map(|size| thousands(*size as i64)));
     let mut table = Table::new(columns);
     for entry in &results.variants {
@@ -54,38 +63,19 @@ pub fn by_size(results: &Results, kind: Kind, figure: &str) -> Table {
 }
 
 /// Several figures of all variants in one experiment, a column for each figure.
-pub fn by_figure(results: &Results, experiment: Experiment, columns: &[(&str, &str)]) -> Table {
-    let titles = columns.iter().map(|(title, _)| (*title).to_owned());
-    let mut table = Table::new(std::iter::once(String::new()).chain(titles).collect());
+pub fn by_figure(results: &Results, experiment: Experiment, columns: &[&str]) -> Table {
+    let headings = columns.iter().map(|figure| figures::heading(figure));
+    let mut table = Table::new(std::iter::once("").chain(headings));
     for entry in &results.variants {
-        let cells = columns.iter().map(|(_, figure)| cell(results, &entry.name, experiment, figure));
+        let cells = columns.iter().map(|figure| cell(results, &entry.name, experiment, figure));
         table.push(std::iter::once(entry.name.clone()).chain(cells).collect());
-    }
-    table
-}
-
-/// Two or more figures in one cell, a column for each size: the sums of all turns.
-pub fn joined_totals(results: &Results, kind: Kind, unit: &str, wanted: &[&str]) -> Table {
-    let sizes = results.sizes(kind);
-    let mut columns = vec![unit.to_owned()];
-    columns.extend(sizes.iter().map(|size| thousands(*size as i64)));
-    let mut table = Table::new(columns);
-    for entry in &results.variants {
-        let mut row = vec![entry.name.clone()];
-        row.extend(sizes.iter().map(|size| {
-            let experiment = Experiment::new(kind, *size);
-            let values = wanted.iter().map(|figure| results.total(&entry.name, experiment, figure));
-            let values: Option<Vec<_>> = values.map(|value| value.map(number)).collect();
-            values.map_or(NONE.to_owned(), |values| values.join(" / "))
-        }));
-        table.push(row);
     }
     table
 }
 
 /// What each variant is, and what it runs on.
 pub fn variants(results: &Results) -> Table {
-    let mut table = Table::new(vec!["variant".into(), "kind".into(), "version".into()]);
+    let mut table = Table::new(["variant", "kind", "version"]);
     for entry in &results.variants {
         let kind = match entry.kind {
             crate::manifest::Model::Threads => "threads",
@@ -101,6 +91,38 @@ pub fn variants(results: &Results) -> Table {
     table
 }
 
+/// The turns that failed, and those in which the load generator had no time to spare.
+pub fn turns(results: &Results) -> (Table, Table) {
+    let mut failed = Table::new(["", "turns", "why"]);
+    let mut busy = Table::new(["", "could do no more", "waited for its core", "could connect no faster"]);
+    let experiments: BTreeSet<_> = results.samples.iter().map(|turn| turn.experiment).collect();
+    let each = |experiment| results.variants.iter().map(move |entry| (experiment, &entry.name));
+    for (experiment, variant) in experiments.into_iter().flat_map(each) {
+        let turns: Vec<_> = results.turns(variant, experiment).collect();
+        let count = |so: &dyn Fn(&Sample) -> bool| match turns.iter().filter(|turn| so(turn)).count() {
+            0 => NONE.to_owned(),
+            count => format!("{count} of {}", turns.len()),
+        };
+        let share =
+            |turn: &Sample, name| turn.figures.get(name).copied().map_or(0.0, figures::load_bound) == 1.0;
+        let name = format!("{}, `{variant}`", title(experiment));
+        busy.push(vec![
+            name.clone(),
+            count(&|turn| share(turn, figures::LOAD_BUSY)),
+            count(&|turn| share(turn, figures::LOAD_WANTED) && !share(turn, figures::LOAD_BUSY)),
+            count(&|turn| turn.figures.get(figures::CONNECT_LOAD_BOUND) == Some(&1.0)),
+        ]);
+        let mut reasons = BTreeMap::<_, usize>::new();
+        for why in turns.iter().filter_map(|turn| turn.failed.as_ref()) {
+            *reasons.entry(why.replace('|', "/")).or_default() += 1;
+        }
+        let reasons: Vec<_> = reasons.into_iter().map(|(why, times)| format!("{why} ({times})")).collect();
+        let why = if reasons.is_empty() { NONE.to_owned() } else { reasons.join("; ") };
+        failed.push(vec![name, count(&|turn| turn.failed.is_some()), why]);
+    }
+    (failed, busy)
+}
+
 /// What this crate's own servers are built with; they have no version of their own.
 fn built_with(results: &Results, variant: &str) -> Option<String> {
     let family = variant.split('-').next()?;
@@ -112,6 +134,9 @@ fn built_with(results: &Results, variant: &str) -> Option<String> {
 }
 
 fn cell(results: &Results, variant: &str, experiment: Experiment, figure: &str) -> String {
+    if figures::is_counted_up(figure) {
+        return results.total(variant, experiment, figure).map_or(NONE.to_owned(), number);
+    }
     let Some(found) = results.range(variant, experiment, figure) else {
         return NONE.to_owned();
     };
@@ -119,4 +144,39 @@ fn cell(results: &Results, variant: &str, experiment: Experiment, figure: &str) 
         figure == figures::HELD && results.median(variant, experiment, figures::LOAD_LIMITED) == Some(1.0);
     let prefix = if limited { "≥ " } else { "" };
     format!("{prefix}{}", range(found))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples::results;
+
+    #[test]
+    fn what_failed_and_what_the_load_generator_was_short_of_is_counted() {
+        let load = |busy, wanted| [(figures::LOAD_BUSY, busy), (figures::LOAD_WANTED, wanted)];
+        let (free, busy, shared) = (load(0.4, 0.5), load(0.95, 0.99), load(0.5, 0.97));
+        let mut results = results(&[
+            ("thread", "echo", 500, &shared),
+            ("thread", "echo", 500, &shared),
+            ("loop", "echo", 500, &busy),
+            ("loop", "echo", 500, &shared),
+            ("loop-2", "echo", 500, &free),
+            ("loop-2", "push", 5000, &[(figures::CONNECT_LOAD_BOUND, 1.0)]),
+            ("thread", "push", 5000, &[]),
+            ("thread", "push", 5000, &[]),
+            ("loop", "push", 5000, &[]),
+        ]);
+        (results.samples[6].failed, results.samples[7].failed) =
+            (Some("silence".into()), Some("a | b".into()));
+        let (failed, busy) = turns(&results);
+        let text = failed.markdown() + &busy.markdown();
+        let rows: Vec<_> = text.lines().filter(|line| line.contains(" of ")).collect();
+        let expected = [
+            "| push 5,000, `thread` | 2 of 2 | a / b (1); silence (1) |",
+            "| push 5,000, `loop-2` | – | – | 1 of 1 |",
+            "| echo 500, `thread` | – | 2 of 2 | – |",
+            "| echo 500, `loop` | 1 of 2 | 1 of 2 | – |",
+        ];
+        assert_eq!(rows, expected, "{text}");
+    }
 }
