@@ -23,22 +23,24 @@ const LAB: &[&str] = &["--lab", "--interval", "250ms", "--logging", "none"];
 /// The page, with the six clients that come to an empty lab.
 fn open(program: &Program) -> Page {
     let page = Page::open(program.addr(), "/lab");
-    page.wait_for("the lab's clients", "names.length === 6 && sortedLanes().length >= 8");
+    page.wait_for("the lab's clients", "lab.names.length === 6 && lab.model.sortedLanes().length >= 8");
     page
 }
 
 /// In the page's words: the lane of the client of this name.
 fn lane_of(name: &str) -> String {
-    format!("[...lanes.values()].find((l) => l.role === 'client' && clients.get(l.number) === '{name}')")
+    format!(
+        "[...lab.model.lanes.values()].find((l) => l.role === 'client' && lab.model.clients.get(l.number) === '{name}')"
+    )
 }
 
 #[test]
 fn lanes_appear_for_clients_and_go_with_them() {
     let program = Program::start(LAB);
     let page = open(&program);
-    assert!(page.is("['listener', 'send'].every((thread) => lanes.has(thread))"));
+    assert!(page.is("['listener', 'send'].every((thread) => lab.model.lanes.has(thread))"));
     let zoe = Raw::websocket(program.addr(), "/websocket?Id=zoe");
-    page.wait_for("its lane", &format!("rows.has({}?.thread)", lane_of("zoe")));
+    page.wait_for("its lane", &format!("lab.view.rows.has({}?.thread)", lane_of("zoe")));
     page.wait_for("a push to it", &format!("{}.marks.some((m) => m.kind === 'wrote')", lane_of("zoe")));
     assert!(page.is(&format!("{}.segments.at(-1).kind === 'blocked'", lane_of("zoe"))));
     drop(zoe);
@@ -76,8 +78,10 @@ fn a_handler_that_panics_ends_its_own_lane() {
     page.eval("$('client').value = 'dan'");
     page.click("panic");
     page.wait_for("the end of its lane", &format!("{}?.gone > 0", lane_of("dan")));
-    page.wait_for("its name to go", "names.join() === 'ann,bob,cleo,eve,fay'");
-    assert!(page.is("sortedLanes().filter((l) => l.role === 'client' && l.gone === null).length >= 6"));
+    page.wait_for("its name to go", "lab.names.join() === 'ann,bob,cleo,eve,fay'");
+    assert!(
+        page.is("lab.model.sortedLanes().filter((l) => l.role === 'client' && l.gone === null).length >= 6")
+    );
 }
 
 #[test]
@@ -85,16 +89,20 @@ fn a_pump_appears_for_a_client_that_does_not_read_and_goes_with_it() {
     let program = Program::start(LAB);
     let page = open(&program);
     page.click("deaf");
-    page.wait_for("its pump", "[...rows.keys()].some((thread) => thread.startsWith('pump-'))");
+    page.wait_for("its pump", "[...lab.view.rows.keys()].some((thread) => thread.startsWith('pump-'))");
     page.wait_for("its thread to wait", &format!("{}.segments.at(-1).kind === 'waiting'", lane_of("deaf-7")));
     page.wait_for(
         "its disconnect",
-        "[...lanes.values()].some((l) => l.role === 'pump' && l.gone && l.marks.some((m) => m.kind === 'slow'))",
+        "[...lab.model.lanes.values()].some((l) => l.role === 'pump' && l.gone && l.marks.some((m) => m.kind === 'slow'))",
     );
-    let lived =
-        page.eval("(({ born, gone }) => gone - born)([...lanes.values()].find((l) => l.role === 'pump'))");
+    let lived = page.eval(
+        "(({ born, gone }) => gone - born)([...lab.model.lanes.values()].find((l) => l.role === 'pump'))",
+    );
     assert!((9_500.0..40_000.0).contains(&lived.as_f64().expect("a time")), "{lived} ms");
-    page.wait_for("its lane to go", "![...lanes.keys()].some((thread) => thread.startsWith('pump-'))");
+    page.wait_for(
+        "its lane to go",
+        "![...lab.model.lanes.keys()].some((thread) => thread.startsWith('pump-'))",
+    );
 }
 
 #[test]
@@ -102,38 +110,73 @@ fn above_200_lanes_it_says_what_it_leaves_out() {
     let program = Program::start(LAB);
     let page = open(&program);
     page.click("more");
-    page.wait_for("more clients", "names.length === 106");
+    page.wait_for("more clients", "lab.names.length === 106");
     assert_eq!(page.text("left-out"), "");
     page.click("more");
-    page.wait_for("still more", "shown.length === 200 && $('left-out').textContent.includes('not drawn')");
+    page.wait_for(
+        "still more",
+        "lab.view.shown.length === 200 && $('left-out').textContent.includes('not drawn')",
+    );
     page.wait_for("the numbers", "+$('number-threads').textContent > 200");
     page.click("leave");
-    page.wait_for("all to leave", "names.length === 0");
-    page.wait_for("room again", "$('left-out').textContent === '' && shown.length < 10");
+    page.wait_for("all to leave", "lab.names.length === 0");
+    page.wait_for("room again", "$('left-out').textContent === '' && lab.view.shown.length < 10");
 }
 
 #[test]
 fn a_pause_is_for_reading() {
     let program = Program::start(LAB);
     let page = open(&program);
-    page.wait_for("some pushes", "pushes.filter((p) => p.lane.thread === 'send').length > 4");
+    page.wait_for("some pushes", "lab.model.pushes.filter((p) => p.lane.thread === 'send').length > 4");
     page.click("pause");
     page.wait_for("the story", "$('story').children.length > 3 && !$('story-box').hidden");
     assert!(page.text("story").contains("send wrote to"), "{}", page.text("story"));
     assert!(page.text("window").starts_with("Paused"));
-    let before = page.eval("[pausedAt, geometry.to]");
+    let before = page.eval("[lab.model.pausedAt, lab.view.geometry.to]");
     let _zoe = Raw::websocket(program.addr(), "/websocket?Id=zoe");
-    page.wait_for("time to go on", &format!("!!{} && serverNow() > pausedAt + 1000", lane_of("zoe")));
-    assert_eq!(page.eval("[pausedAt, geometry.to]"), before);
+    page.wait_for(
+        "time to go on",
+        &format!("!!{} && lab.model.serverNow() > lab.model.pausedAt + 1000", lane_of("zoe")),
+    );
+    assert_eq!(page.eval("[lab.model.pausedAt, lab.view.geometry.to]"), before);
     page.click("pause");
-    page.wait_for("the present", "pausedAt === null && geometry.to > serverNow() - 1000");
+    page.wait_for(
+        "the present",
+        "lab.model.pausedAt === null && lab.view.geometry.to > lab.model.serverNow() - 1000",
+    );
+}
+
+#[test]
+fn with_less_motion_the_lanes_move_in_steps() {
+    let program = Program::start(LAB);
+    let page = open(&program);
+    // How far the lanes move at a time, over some drawings.
+    let steps = "new Promise((resolve) => {
+        const seen = [lab.view.geometry.to];
+        const look = () => {
+          if (lab.view.geometry.to !== seen.at(-1)) seen.push(lab.view.geometry.to);
+          if (seen.length < 5) requestAnimationFrame(look);
+          else resolve(seen.slice(2).map((to, i) => to - seen[i + 1]));
+        };
+        look();
+      })";
+    let smallest = || {
+        let steps: Vec<f64> = serde_json::from_value(page.eval(steps)).expect("numbers");
+        steps.into_iter().fold(f64::INFINITY, f64::min)
+    };
+    page.prefer("prefers-reduced-motion", "reduce");
+    let still = smallest();
+    assert!(still >= 950.0, "{still} ms");
+    page.prefer("prefers-reduced-motion", "no-preference");
+    let moving = smallest();
+    assert!(moving < 950.0, "{moving} ms");
 }
 
 #[test]
 fn lanes_are_explained_to_the_mouse_and_to_the_keyboard() {
     let program = Program::start(LAB);
     let page = open(&program);
-    page.wait_for("some pushes", "pushes.length > 4");
+    page.wait_for("some pushes", "lab.model.pushes.length > 4");
     page.click("pause");
     page.eval("$('lanes').focus()");
     page.press("ArrowDown");
@@ -147,11 +190,11 @@ fn lanes_are_explained_to_the_mouse_and_to_the_keyboard() {
     page.eval(
         "(({ left, width, size }, row) => $('lanes').dispatchEvent(new PointerEvent('pointermove', \
            { clientX: $('lanes').getBoundingClientRect().x + left + width * 0.37, \
-             clientY: $('lanes').getBoundingClientRect().y + (row + 0.5) * size })))(geometry, rows.get('listener'))",
+             clientY: $('lanes').getBoundingClientRect().y + (row + 0.5) * size })))(lab.view.geometry, lab.view.rows.get('listener'))",
     );
     page.wait_for("a sentence", "$('explain').textContent.includes('blocked in accept')");
     page.press(" ");
-    page.wait_for("it to go on", "pausedAt === null");
+    page.wait_for("it to go on", "lab.model.pausedAt === null");
 }
 
 #[test]
@@ -170,20 +213,29 @@ fn a_loop_freezes_and_threads_do_not() {
     let page = open(&program);
 
     let worst = |name: &str| format!("+document.querySelector('[data-name={name}]').dataset.worst");
-    page.wait_for("pushes from both", "columns.filter((c) => c.arrivals.length > 10).length === 2");
+    page.wait_for(
+        "pushes from both",
+        "lab.beside.columns.filter((c) => c.arrivals.length > 10).length === 2",
+    );
     assert!(page.is(&format!("{} < 2000 && {} < 2000", worst("threads"), worst("loop"))));
     page.click("all-sleep");
     page.wait_for("the loop to freeze", &format!("{} >= 2800", worst("loop")));
-    page.wait_for("it to go on", "columns[1].arrivals.at(-1).gap < 500");
+    page.wait_for("it to go on", "lab.beside.columns[1].arrivals.at(-1).gap < 500");
     let gaps = page.eval(&format!("[{}, {}]", worst("threads"), worst("loop")));
     assert!(gaps[0].as_f64() < Some(2500.0), "{gaps}");
     assert!(page.is("document.querySelector('[data-name=absent]').textContent.includes('make absent')"));
-    page.wait_for("their numbers", "columns[0].numbers.at(-1)?.threads > 4 && columns[1].numbers.length > 0");
+    page.wait_for(
+        "their numbers",
+        "lab.beside.columns[0].numbers.at(-1)?.threads > 4 && lab.beside.columns[1].numbers.length > 0",
+    );
 
-    page.eval("order('come threads 50')");
-    page.wait_for("clients beside", "columns[0].crowd === 50 && columns[0].numbers.at(-1).threads > 50");
-    page.eval("order('leave threads')");
-    page.wait_for("them to leave", "columns[0].crowd === 0");
+    page.eval("lab.order('come threads 50')");
+    page.wait_for(
+        "clients beside",
+        "lab.beside.columns[0].crowd === 50 && lab.beside.columns[0].numbers.at(-1).threads > 50",
+    );
+    page.eval("lab.order('leave threads')");
+    page.wait_for("them to leave", "lab.beside.columns[0].crowd === 0");
 }
 
 /// A clock on one thread, which serves all its clients in turn, and obeys `sleep N` there.
@@ -234,7 +286,7 @@ fn nothing_is_wider_than_the_window_in_light_and_dark() {
     let page = open(&program);
     let pictures = env::var_os("THREADCAST_SCREENSHOTS").map(PathBuf::from);
     page.click("deaf");
-    page.wait_for("its pump", "[...rows.keys()].some((thread) => thread.startsWith('pump-'))");
+    page.wait_for("its pump", "[...lab.view.rows.keys()].some((thread) => thread.startsWith('pump-'))");
     page.eval("$('client').value = 'bob', $('seconds').value = 2");
     page.click("sleep");
     page.wait_for(
@@ -250,7 +302,12 @@ fn nothing_is_wider_than_the_window_in_light_and_dark() {
         ("", "light", 320, 640),
     ] {
         page.look(scheme, width, height);
-        page.wait_for("a drawing", &format!("geometry.width < {width} && geometry.to > serverNow() - 1000"));
+        page.wait_for(
+            "a drawing",
+            &format!(
+                "lab.view.geometry.width < {width} && lab.view.geometry.to > lab.model.serverNow() - 1000"
+            ),
+        );
         page.assert_fits(width, scheme);
         page.eval("scrollTo(0, 0)");
         if let Some(directory) = pictures.as_deref().filter(|_| !name.is_empty()) {
@@ -266,7 +323,7 @@ fn the_browser_has_nothing_to_complain_about() {
     for button in ["sleep", "deaf", "more", "pause", "pause", "leave"] {
         page.click(button);
     }
-    page.wait_for("all to leave", "names.length === 0");
+    page.wait_for("all to leave", "lab.names.length === 0");
     assert!(page.is("performance.getEntriesByType('resource').every(({ name }) => name.startsWith(origin))"));
     assert!(
         page.is("[...document.querySelectorAll('input, select, button, a, [tabindex]')].every((stop) => \
@@ -289,5 +346,5 @@ fn the_page_comes_back_by_itself_when_the_server_does() {
     let (port, address) = (addr.port().to_string(), addr.ip().to_string());
     let _program =
         Program::spawn(Program::command().args(["--port", &port, "--address", &address]).args(LAB));
-    page.wait_for("a new connection", "state === 'open' && names.length === 6");
+    page.wait_for("a new connection", "state === 'open' && lab.names.length === 6");
 }

@@ -7,9 +7,10 @@
 mod browser;
 mod support;
 
-use std::env;
+use std::collections::BTreeMap;
+use std::{env, fs};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -38,6 +39,50 @@ fn the_time_moves() {
         program.wait_for_line(&format!("write to client A:{time}"));
     }
     assert!(page.is("document.querySelectorAll('#plot circle.dot').length === +$('count').textContent - 1"));
+}
+
+#[test]
+fn no_push_is_read_aloud() {
+    let program = Program::start(FAST);
+    let page = Page::open(program.addr(), "/?Id=A");
+    let live = "output, [role=status], [role=alert], [role=log], [role=timer], [aria-live]";
+    page.eval(&format!(
+        "window.heard = [];
+         for (const region of document.querySelectorAll('{live}')) {{
+           new MutationObserver(() => heard.push(region.id))
+             .observe(region, {{ subtree: true, childList: true, characterData: true }});
+         }}"
+    ));
+    let (_, count) = page.time_and_count();
+    page.wait_for("three more pushes", &format!("+$('count').textContent >= {count} + 3"));
+    assert_eq!(page.eval("heard"), json!([]));
+    page.click("close");
+    page.wait_for("the end", "state === 'closed'");
+    assert!(page.is("heard.includes('status')"), "{}", page.eval("heard"));
+}
+
+#[test]
+fn the_modules_import_in_one_direction() {
+    let www = Path::new(env!("CARGO_MANIFEST_DIR")).join("www");
+    let files = fs::read_dir(www).expect("lists www").map(|file| file.expect("a file").path());
+    let modules = files.filter(|path| path.extension().is_some_and(|extension| extension == "js"));
+    let mut left: BTreeMap<String, Vec<String>> = modules
+        .map(|path| {
+            let text = fs::read_to_string(&path).expect("reads");
+            let imports = text
+                .lines()
+                .filter_map(|line| line.split_once(" from \"./"))
+                .map(|(_, rest)| rest.trim_end_matches("\";").to_owned());
+            (path.file_name().expect("a name").to_string_lossy().into_owned(), imports.collect())
+        })
+        .collect();
+    assert!(left["lab.js"].len() > 3 && !left["clock.js"].is_empty(), "{left:#?}");
+    // One that imports nothing of what is left goes, until none is left, or the rest is a circle.
+    while !left.is_empty() {
+        let free = left.iter().find(|(_, imports)| !imports.iter().any(|name| left.contains_key(name)));
+        let name = free.unwrap_or_else(|| panic!("a circle: {left:#?}")).0.clone();
+        left.remove(&name);
+    }
 }
 
 #[test]

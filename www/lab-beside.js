@@ -3,7 +3,9 @@
 // The page has two WebSockets to each: one that watches, and one whose handler is told to sleep or to spin.
 // All that is shown of the pushes was measured here, at the watching one.
 
-"use strict";
+import { $, colors, fit } from "./lab-base.js";
+import { MIB, SAMPLES, earlier, rate } from "./lab-numbers.js";
+import { duration } from "./lab-words.js";
 
 const GAPS_MS = 30_000; // how much the plot shows, and over which the longest gap is taken
 const LATE_FACTOR = 2.5; // a gap so many times the usual one is a late one
@@ -11,9 +13,9 @@ const COLUMN_MS = 100; // how often the figures in the columns change
 const AGAIN_MS = 2_000; // until a connection that was lost is tried again
 const PUSH_LINE = /^\d{4}-\d\d-\d\d (\d\d:\d\d:\d\d(\.\d\d)?)/;
 
-const columns = []; // { name, url, color, watch, trouble, arrivals, base, article, ... }
+export const columns = []; // { name, url, color, watch, trouble, arrivals, base, article, ... }
 
-function startBeside(servers) {
+export function startBeside(servers) {
   for (const column of columns) [column.watch, column.trouble].forEach((socket) => socket?.close());
   columns.length = 0;
   $("columns").replaceChildren();
@@ -97,7 +99,7 @@ function makeTrouble(column) {
 }
 
 // The same to the handler of one client on each.
-function troubleAll(text) {
+export function troubleAll(text) {
   const able = columns.filter((column) => column.trouble?.readyState === WebSocket.OPEN);
   for (const column of able) column.trouble.send(text);
   return able.length;
@@ -145,7 +147,7 @@ function usualGap(column) {
   return gaps[gaps.length >> 1] ?? 1_000;
 }
 
-function showBesideNumbers(t, all) {
+export function showBesideNumbers(t, all) {
   for (const column of columns) {
     const numbers = all[column.name];
     if (!numbers) {
@@ -159,7 +161,7 @@ function showBesideNumbers(t, all) {
   }
 }
 
-function showCrowds(places) {
+export function showCrowds(places) {
   for (const column of columns) column.crowd = places[column.name] ?? 0;
 }
 
@@ -183,7 +185,7 @@ function showColumns(now) {
 // ---------------------------------------------------------------------------- the plot
 
 // Each server’s gap as it grows and falls back to 0.
-function drawGaps() {
+export function drawGaps() {
   const now = performance.now();
   showColumns(now);
   if (columns.length === 0 || $("beside-box").hidden) return;

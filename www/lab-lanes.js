@@ -1,32 +1,23 @@
 // Draws the lanes, and tells what is under the mouse, or chosen with the keyboard.
 
-"use strict";
+import { $, colors, fit } from "./lab-base.js";
+import * as model from "./lab-model.js";
+import { called, count, describe, storyOf } from "./lab-words.js";
 
-const FRAME_MS = 50; // from one drawing to the next: events come 20 times a second, too
 const LATE_MS = 150; // the right edge is this long ago, so that nothing is drawn before it is known
-const EXPLAIN_MS = 250; // how often the sentence about what is under the mouse is made anew
 const NEAR_PX = 4; // a mark this near to the mouse is meant
 const AXIS_PX = 18;
 const LABEL_PX = 12; // lanes that are thinner have no room for a name
 const FIT_PX = 600; // many lanes are made thinner until they fit into this
 
-let shown = []; // the lanes that are drawn, from the top
-let rows = new Map(); // a thread's name: its place in `shown`
-let geometry = null; // of the last drawing: left, width, height of a lane, from, to
+export let shown = []; // the lanes that are drawn, from the top
+export let rows = new Map(); // a thread's name: its place in `shown`
+export let geometry = null; // of the last drawing: left, width, height of a lane, from, to
 let pointed = null; // where the mouse is on the canvas
 let chosen = null; // what the keyboard has chosen: { thread, item }
-let colors = {};
 
-const viewEnd = () => pausedAt ?? serverNow() - LATE_MS;
-const viewSpan = () => (pausedAt === null ? WINDOW_MS : FROZEN_MS);
-
-function readColors() {
-  const style = getComputedStyle(document.documentElement);
-  for (const name of ["ink", "quiet", "rule", "run", "handler", "write", "lane", "waits", "cursor", "stop"]) {
-    colors[name] = style.getPropertyValue(`--${name}`).trim();
-  }
-  colors.columns = [0, 1, 2, 3, 4, 5].map((i) => style.getPropertyValue(`--column-${i}`).trim());
-}
+const viewEnd = () => model.pausedAt ?? model.serverNow() - LATE_MS;
+const viewSpan = () => (model.pausedAt === null ? model.WINDOW_MS : model.FROZEN_MS);
 
 function laneHeight(lanes) {
   if (lanes <= 24) return 20;
@@ -36,31 +27,16 @@ function laneHeight(lanes) {
 // ---------------------------------------------------------------------------- drawing
 
 function layOut() {
-  const all = sortedLanes().filter(({ born }) => born <= viewEnd()); // others come during a pause
-  shown = all.slice(0, MOST_LANES);
+  const all = model.sortedLanes().filter(({ born }) => born <= viewEnd()); // others come during a pause
+  shown = all.slice(0, model.MOST_LANES);
   rows = new Map(shown.map((which, row) => [which.thread, row]));
   const left = all.length - shown.length;
   const text = left === 0 ? "" : `${count(left, "more thread")} ${left === 1 ? "is" : "are"} running and not drawn: `
-    + `more than ${MOST_LANES} lanes would be a grey wall.`;
+    + `more than ${model.MOST_LANES} lanes would be a grey wall.`;
   if ($("left-out").textContent !== text) $("left-out").textContent = text;
 }
 
-// A canvas of as many pixels as the screen has for it, and what draws on it.
-function fit(canvas, height) {
-  const ratio = Math.min(2, devicePixelRatio || 1);
-  const width = canvas.clientWidth;
-  if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
-    canvas.width = Math.round(width * ratio);
-    canvas.height = Math.round(height * ratio);
-    canvas.style.height = `${height}px`;
-  }
-  const context = canvas.getContext("2d");
-  context.setTransform(ratio, 0, 0, ratio, 0, 0);
-  context.clearRect(0, 0, width, height);
-  return { context, width };
-}
-
-function draw() {
+export function drawLanes() {
   layOut();
   const size = laneHeight(shown.length);
   const height = Math.max(1, shown.length) * size + AXIS_PX;
@@ -75,7 +51,7 @@ function draw() {
     context.fillStyle = colors.rule;
     context.fillRect(0, rows.get(chosen.thread) * size, width, size);
   }
-  drawLanes(context);
+  drawSegments(context);
   drawFans(context);
   drawMarks(context);
   drawChosen(context);
@@ -100,7 +76,7 @@ function drawAxis(context, height) {
 
 const STROKES = { running: "run", handler: "handler", waiting: "waits", pumping: "write" };
 
-function drawLanes(context) {
+function drawSegments(context) {
   const { size, from, to } = geometry;
   const solid = Math.max(2, Math.round(size * 0.5));
   const byKind = { running: [], handler: [], waiting: [], pumping: [] };
@@ -127,7 +103,7 @@ function drawLanes(context) {
   shown.forEach((which, row) => {
     if (size < LABEL_PX && which.role !== "pump") return;
     context.fillStyle = which.gone === null || which.gone > to ? colors.ink : colors.quiet;
-    const name = which.role === "client" && clients.get(which.number);
+    const name = which.role === "client" && model.clients.get(which.number);
     context.fillText(name ? `${which.thread} ${name}` : which.thread, 8, row * size + size / 2, geometry.left - 14);
   });
 }
@@ -137,7 +113,7 @@ function drawFans(context) {
   const { size, from, to } = geometry;
   const tick = Math.max(2, size * 0.5);
   context.fillStyle = colors.write;
-  for (const push of pushes) {
+  for (const push of model.pushes) {
     if (push.to < from || push.from > to) continue;
     const own = rows.get(push.lane.thread);
     if (own === undefined) continue;
@@ -200,7 +176,7 @@ function explain(text, aloud) {
 function itemAt(place) {
   const which = shown[Math.floor(place.y / geometry.size)];
   if (!which || place.x < geometry.left) return null;
-  const items = itemsOf(which, geometry.from, geometry.to);
+  const items = model.itemsOf(which, geometry.from, geometry.to);
   const distance = (item) => Math.max(x(item.from) - place.x, place.x - x(item.to ?? geometry.to), 0);
   const near = items.filter((item) => distance(item) <= NEAR_PX);
   const weight = { blocked: 2, pumping: 2, waiting: 2, running: 1 };
@@ -208,7 +184,7 @@ function itemAt(place) {
   return near[0] ?? null;
 }
 
-function explainPointed() {
+export function explainPointed() {
   if (!pointed || !geometry) return;
   const item = itemAt(pointed);
   if (item) explain(describe(item, viewEnd()), false);
@@ -220,19 +196,20 @@ function choose(lanesDown, itemsRight) {
   let row = rows.get(chosen?.thread);
   row = row === undefined ? 0 : Math.min(shown.length - 1, Math.max(0, row + lanesDown));
   const which = shown[row];
-  const items = itemsOf(which, geometry.from, geometry.to);
+  const items = model.itemsOf(which, geometry.from, geometry.to);
   let place = chosen?.thread === which.thread ? items.indexOf(chosen.item) : -1;
   place = place < 0 ? items.length - 1 : Math.min(items.length - 1, Math.max(0, place + itemsRight));
   chosen = { thread: which.thread, item: items[place] ?? null };
   const where = `${place + 1} of ${items.length}`;
   explain(chosen.item ? `${describe(chosen.item, viewEnd())} (${where})` : `${called(which)}: nothing in sight.`, true);
   $("lanes-box").scrollTop = Math.max(0, row * geometry.size - $("lanes-box").clientHeight / 2);
+  drawLanes();
 }
 
 // ---------------------------------------------------------------------------- pausing
 
-function setPause(on) {
-  pausedAt = on ? serverNow() - LATE_MS : null;
+export function setPause(on) {
+  model.pauseAt(on ? model.serverNow() - LATE_MS : null);
   $("pause").dataset.on = on;
   $("pause").textContent = on ? "Go on" : "Pause";
   $("window").textContent = on
@@ -240,15 +217,16 @@ function setPause(on) {
     : "The last 8 seconds; now is on the right.";
   $("story-box").hidden = !on;
   if (on) tellStory();
+  if (model.isKnown()) drawLanes();
 }
 
 const MOST_STORY = 200; // lines
 
 function tellStory() {
-  const items = storyOf(pausedAt - FROZEN_MS, pausedAt);
+  const items = storyOf(model.pausedAt - model.FROZEN_MS, model.pausedAt);
   const lines = items.slice(-MOST_STORY).map((item) => {
     const line = document.createElement("li");
-    line.textContent = `${((item.from - pausedAt) / 1_000).toFixed(2)} s: ${describe(item, pausedAt)}`;
+    line.textContent = `${((item.from - model.pausedAt) / 1_000).toFixed(2)} s: ${describe(item, model.pausedAt)}`;
     return line;
   });
   $("story").replaceChildren(...lines);
@@ -257,10 +235,9 @@ function tellStory() {
 
 // ---------------------------------------------------------------------------- the canvas
 
-function startLanes() {
+// `clicked` is told of the lane that somebody has clicked.
+export function startLanes(clicked) {
   const canvas = $("lanes");
-  readColors();
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", readColors);
   canvas.onpointermove = ({ offsetX, offsetY }) => {
     pointed = { x: offsetX, y: offsetY };
     explainPointed();
@@ -271,30 +248,15 @@ function startLanes() {
     if (!item) return;
     chosen = { thread: item.lane.thread, item };
     explain(describe(item, viewEnd()), false); // a finger that taps does not move
-    chooseClient(item.lane);
+    clicked(item.lane);
   };
   canvas.onkeydown = (event) => {
     const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
-    if (event.key === " ") setPause(pausedAt === null);
+    if (event.key === " ") setPause(model.pausedAt === null);
     else if (event.key in moves) choose(...moves[event.key]);
     else return;
     pointed = null; // or a mouse that rests there would have the last word
     event.preventDefault();
   };
-  $("pause").onclick = () => setPause(pausedAt === null);
-
-  let drawn = 0;
-  let explained = 0;
-  const step = (now) => {
-    requestAnimationFrame(step);
-    if (now - drawn < FRAME_MS || offset === null) return;
-    drawn = now;
-    draw();
-    drawGaps();
-    if (now - explained >= EXPLAIN_MS) {
-      explained = now;
-      explainPointed();
-    }
-  };
-  requestAnimationFrame(step);
+  $("pause").onclick = () => setPause(model.pausedAt === null);
 }

@@ -3,25 +3,38 @@
 // The server tells events (see src/lab/mod.rs); apply() puts them into lanes. Times are the server's, in
 // milliseconds since the lab began. Nothing here draws, and nothing here knows of sockets.
 
-"use strict";
-
-const WINDOW_MS = 8_000; // how much the lanes show
-const FROZEN_MS = 5_000; // how much of it when they are paused
+export const WINDOW_MS = 8_000; // how much the lanes show
+export const FROZEN_MS = 5_000; // how much of it when they are paused
 const KEEP_MS = 20_000; // how long anything is remembered; must be more than WINDOW_MS
-const MOST_LANES = 200; // drawn; the others are counted
+export const MOST_LANES = 200; // drawn; the others are counted
 
-const lanes = new Map(); // a thread's name: its lane
-const clients = new Map(); // a client's number: its name
-let pushes = []; // every push, the newest last: what the fans are drawn from
+export const lanes = new Map(); // a thread's name: its lane
+export const clients = new Map(); // a client's number: its name
+export let pushes = []; // every push, the newest last: what the fans are drawn from
 let offset = null; // performance.now() minus the server’s time: the smallest seen, so the least delayed
-let pausedAt = null; // the server’s time at the right edge of the lanes, while they are paused
+export let pausedAt = null; // the server’s time at the right edge of the lanes, while they are paused
 
-function synchronise(t) {
+// A server that has started again counts from 0 again.
+export function restart(t) {
+  offset = null;
+  synchronise(t);
+  lanes.clear();
+  clients.clear();
+  pushes = [];
+}
+
+export const isKnown = () => offset !== null;
+
+export function pauseAt(t) {
+  pausedAt = t;
+}
+
+export function synchronise(t) {
   const now = performance.now() - t;
   offset = offset === null ? now : Math.min(offset, now);
 }
 
-const serverNow = () => performance.now() - (offset ?? performance.now());
+export const serverNow = () => performance.now() - (offset ?? performance.now());
 
 const role = (thread) => thread.replace(/-\d+$/, "");
 
@@ -51,7 +64,7 @@ function mark(which, at, kind, more = {}) {
 }
 
 // Those who were there before the page.
-function greet(t, list) {
+export function greet(t, list) {
   for (const thread of ["listener", "send"]) lane(thread, t - WINDOW_MS);
   for (const [number, name] of list) {
     clients.set(number, name);
@@ -130,12 +143,12 @@ function end(which, at) {
   which.gone = at;
 }
 
-function apply(events) {
+export function apply(events) {
   for (const event of events) HANDLERS[event.is]?.(event);
 }
 
 // Forgets what is over for longer than KEEP_MS before `t`, and lanes that have left the window.
-function forget(t) {
+export function forget(t) {
   const young = (thing) => (thing.to ?? Infinity) > t - KEEP_MS;
   for (const [thread, which] of lanes) {
     if (which.gone !== null && which.gone < t - WINDOW_MS) {
@@ -149,14 +162,8 @@ function forget(t) {
   if (pushes.length > 0 && !young(pushes[0])) pushes = pushes.filter(young);
 }
 
-function forgetAll() {
-  lanes.clear();
-  clients.clear();
-  pushes = [];
-}
-
 // In the order in which they are shown: the listener, those who send, the clients, each with its pump.
-function sortedLanes() {
+export function sortedLanes() {
   const rank = { listener: 0, send: 1, client: 2, pump: 2, writer: 2 };
   const within = { client: 0, writer: 1, pump: 2 };
   return [...lanes.values()].sort((a, b) =>
@@ -165,7 +172,7 @@ function sortedLanes() {
 }
 
 // Segments and marks of a lane that are in sight, in the order of time.
-function itemsOf(which, from, to) {
+export function itemsOf(which, from, to) {
   const inSight = (item) => item.from <= to && (item.to ?? Infinity) >= from;
   return [...which.segments, ...which.marks].filter(inSight).sort((a, b) => a.from - b.from);
 }

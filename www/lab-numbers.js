@@ -1,13 +1,13 @@
 // The numbers, and a small plot of each over the last minute.
 
-"use strict";
+import { $ } from "./lab-base.js";
 
-const SAMPLES = 60; // one a second
+export const SAMPLES = 60; // one a second
 // Clock ticks are 10 ms long, and the switches of many threads are counted once in five seconds (see
 // src/lab/numbers.rs): so what is given per second is taken over this many.
 const OVER = 5;
 
-const MIB = 1_024;
+export const MIB = 1_024;
 
 // Name, unit, digits, and the value out of the last samples.
 const NUMBERS = [
@@ -25,14 +25,14 @@ const samples = []; // the newest last
 const plots = Object.fromEntries(NUMBERS.map(([name]) => [name, []]));
 
 // How much more it has become, for each second.
-function rate(now, then, value) {
+export function rate(now, then, value) {
   if (!then || now.t <= then.t) return undefined;
   return ((value(now) - value(then)) * 1_000) / (now.t - then.t);
 }
 
-const earlier = (list) => list.at(-1 - OVER) ?? (list.length > 1 ? list[0] : undefined);
+export const earlier = (list) => list.at(-1 - OVER) ?? (list.length > 1 ? list[0] : undefined);
 
-function startNumbers() {
+export function startNumbers() {
   const boxes = NUMBERS.map(([name, title, unit]) => {
     const box = document.createElement("div");
     const term = document.createElement("dt");
@@ -47,7 +47,7 @@ function startNumbers() {
   $("numbers").replaceChildren(...boxes);
 }
 
-function showNumbers(sample) {
+export function showNumbers(sample) {
   samples.push(sample);
   if (samples.length > SAMPLES) samples.shift();
   for (const [name, , , digits, value] of NUMBERS) {
@@ -68,7 +68,7 @@ function plot(id, values) {
   $(id).setAttribute("points", values.map(point).join(" "));
 }
 
-function forgetNumbers() {
+export function forgetNumbers() {
   samples.length = 0;
   for (const name in plots) plots[name].length = 0;
 }

@@ -1,9 +1,9 @@
-// What a segment or a mark means, in a sentence or two. Pure.
+// What a segment or a mark means, in a sentence or two. Pure, but for what it looks up in the model.
 
-"use strict";
+import { clients, itemsOf, lanes } from "./lab-model.js";
 
 // 0.04 ms, 3.1 ms, 250 ms, 3.0 s
-function duration(ms) {
+export function duration(ms) {
   if (ms < 1) return `${ms.toFixed(2)} ms`;
   if (ms < 10) return `${ms.toFixed(1)} ms`;
   if (ms < 1_000) return `${Math.round(ms)} ms`;
@@ -16,12 +16,12 @@ function whose(number) {
 }
 
 // client-7 (“ann”)
-function called(which) {
+export function called(which) {
   const name = ["client", "pump", "writer"].includes(which.role) && clients.get(which.number);
   return name ? `${which.thread} (“${name}”)` : which.thread;
 }
 
-const count = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
+export const count = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
 
 const METHODS = {
   "open": "in its handler’s open, before the 101: here it could refuse its client",
@@ -98,14 +98,14 @@ function describeMark(item) {
 
 const SEGMENTS = new Set(["blocked", "running", "handler", "waiting", "pumping"]);
 
-function describe(item, now) {
+export function describe(item, now) {
   return SEGMENTS.has(item.kind) ? describeSegment(item, now) : describeMark(item);
 }
 
 const BETWEEN = new Set(["running", "blocked", "wrote", "queued"]);
 
 // For the list of a pause: a line each, without what only fills the time in between.
-function storyOf(from, to) {
+export function storyOf(from, to) {
   const told = [];
   for (const which of lanes.values()) {
     for (const item of itemsOf(which, from, to)) {

@@ -1,5 +1,6 @@
-// The lab: its connection and its buttons. It is the last of six files, in this order:
+// The lab: its connection and its buttons. Each file imports only from those above it:
 //
+//   lab-base.js     what all draw with
 //   lab-model.js    what happened, as lanes
 //   lab-words.js    the same in sentences
 //   lab-lanes.js    draws them
@@ -7,9 +8,14 @@
 //   lab-beside.js   the servers beside this one
 //   lab.js          the WebSocket to /lab/events, and what the buttons order
 //
-// They are classic scripts, so all that they declare is yours in the browser's console: try `lanes`.
+// What they export is yours in the browser's console: try `lab.model.lanes`, or lab.order("come here 10").
 
-"use strict";
+import { $ } from "./lab-base.js";
+import * as model from "./lab-model.js";
+import { count, duration } from "./lab-words.js";
+import * as view from "./lab-lanes.js";
+import * as numbers from "./lab-numbers.js";
+import * as beside from "./lab-beside.js";
 
 const RETRY_MS = 1_000; // until a connection that was lost is tried again
 const CAST = 6; // clients that come to an empty lab, so that there is something to see
@@ -26,8 +32,6 @@ const DELIVERIES = {
 let socket = null;
 let names = []; // of the lab's own clients
 
-const $ = (name) => document.getElementById(name);
-
 function say(text) {
   $("status").textContent = text;
 }
@@ -41,33 +45,32 @@ function showState(state) {
 
 const MESSAGES = {
   hello(hello) {
-    offset = null;
-    synchronise(hello.t);
-    setPause(false);
-    forgetAll();
-    forgetNumbers();
-    greet(hello.t, hello.clients);
-    startBeside(hello.beside);
+    model.restart(hello.t);
+    view.setPause(false);
+    numbers.forgetNumbers();
+    model.greet(hello.t, hello.clients);
+    beside.startBeside(hello.beside);
     MESSAGES.crowd(hello.crowd);
     $("delivery").textContent = `Every ${duration(hello.interval)} the thread send ${DELIVERIES[hello.delivery]}.`;
     say(`Watching. This page is client-${hello.you}.`);
     if (hello.crowd.places.here === 0) order(`come here ${CAST}`);
   },
   events({ t, list, dropped }) {
-    synchronise(t);
-    apply(list);
+    model.synchronise(t);
+    model.apply(list);
     $("dropped").textContent = dropped === 0 ? "" : `${count(dropped, "event")} came faster than the lab could tell, and `
       + `${dropped === 1 ? "is" : "are"} missing in the lanes.`;
   },
-  numbers(numbers) {
-    if (pausedAt !== null && serverNow() - pausedAt > LONGEST_PAUSE_MS) setPause(false);
-    forget(pausedAt ?? serverNow());
-    showNumbers(numbers);
-    showBesideNumbers(numbers.t, numbers.beside);
+  numbers(sample) {
+    const { pausedAt, serverNow } = model;
+    if (pausedAt !== null && serverNow() - pausedAt > LONGEST_PAUSE_MS) view.setPause(false);
+    model.forget(model.pausedAt ?? serverNow());
+    numbers.showNumbers(sample);
+    beside.showBesideNumbers(sample.t, sample.beside);
   },
   crowd(crowd) {
     names = crowd.names;
-    showCrowds(crowd.places);
+    beside.showCrowds(crowd.places);
     showChoice();
   },
   note: say,
@@ -107,7 +110,7 @@ function showChoice() {
 
 // A click on a lane chooses its client, if it is one of the lab's.
 function chooseClient(which) {
-  const name = clients.get(which.number);
+  const name = model.clients.get(which.number);
   if (["client", "pump", "writer"].includes(which.role) && names.includes(name)) $("client").value = name;
 }
 
@@ -143,23 +146,49 @@ const BUTTONS = {
     say("The lab’s clients have sent their Close frames. Watch the context switches.");
   },
   "all-sleep"() {
-    say(`${count(troubleAll(`sleep ${TROUBLE_MS}`), "server")} got “sleep ${TROUBLE_MS}” from one client each. Watch the gaps of the others.`);
+    say(`${count(beside.troubleAll(`sleep ${TROUBLE_MS}`), "server")} got “sleep ${TROUBLE_MS}” from one client each. Watch the gaps of the others.`);
   },
   "all-spin"() {
-    say(`${count(troubleAll(`spin ${TROUBLE_MS}`), "server")} got “spin ${TROUBLE_MS}” from one client each. Watch gaps and CPU.`);
+    say(`${count(beside.troubleAll(`spin ${TROUBLE_MS}`), "server")} got “spin ${TROUBLE_MS}” from one client each. Watch gaps and CPU.`);
   },
   "all-more"() {
-    for (const column of columns) if (column.url) order(`come ${column.name} ${MANY}`);
+    for (const column of beside.columns) if (column.url) order(`come ${column.name} ${MANY}`);
     say(`${MANY.toLocaleString("en")} clients go to each server. Watch memory and threads.`);
   },
   "all-leave"() {
-    for (const column of columns) if (column.url) order(`leave ${column.name}`);
+    for (const column of beside.columns) if (column.url) order(`leave ${column.name}`);
     say("They leave again.");
   },
 };
 
 for (const [name, press] of Object.entries(BUTTONS)) $(name).onclick = press;
 
-startNumbers();
-startLanes();
+// ---------------------------------------------------------------------------- drawing
+
+const FRAME_MS = 50; // from one drawing to the next: events come 20 times a second, too
+const STILL_MS = 1_000; // the same for those who have asked for less motion: lanes move on in steps
+const EXPLAIN_MS = 250; // how often the sentence about what is under the mouse is made anew
+
+const lessMotion = matchMedia("(prefers-reduced-motion: reduce)");
+
+let drawn = 0;
+let explained = 0;
+
+function step(now) {
+  requestAnimationFrame(step);
+  if (now - drawn < (lessMotion.matches ? STILL_MS : FRAME_MS) || !model.isKnown()) return;
+  drawn = now;
+  view.drawLanes();
+  beside.drawGaps();
+  if (now - explained >= EXPLAIN_MS) {
+    explained = now;
+    view.explainPointed();
+  }
+}
+
+window.lab = { model, view, numbers, beside, order, get names() { return names; } };
+
+numbers.startNumbers();
+view.startLanes(chooseClient);
+requestAnimationFrame(step);
 connect();

@@ -16,8 +16,10 @@ const REPLACED: u16 = 4001;
 /// The page and what it needs, compiled in.
 pub const PAGES: StaticFiles = StaticFiles::Embedded(&[
     ("index.html", include_bytes!("../../www/index.html")),
+    ("base.css", include_bytes!("../../www/base.css")),
     ("clock.css", include_bytes!("../../www/clock.css")),
     ("clock.js", include_bytes!("../../www/clock.js")),
+    ("clock-view.js", include_bytes!("../../www/clock-view.js")),
     ("favicon.svg", include_bytes!("../../www/favicon.svg")),
 ]);
 

@@ -6,6 +6,7 @@ use threadcast::{Exchange, RequestHandler, Result, StaticFiles};
 pub const PAGES: StaticFiles = StaticFiles::Embedded(&[
     ("lab.html", include_bytes!("../../www/lab.html")),
     ("lab.css", include_bytes!("../../www/lab.css")),
+    ("lab-base.js", include_bytes!("../../www/lab-base.js")),
     ("lab-model.js", include_bytes!("../../www/lab-model.js")),
     ("lab-words.js", include_bytes!("../../www/lab-words.js")),
     ("lab-lanes.js", include_bytes!("../../www/lab-lanes.js")),

@@ -1,24 +1,24 @@
 //! A page in a real browser: Chromium runs headless, and the tests click, type and look. Each test opens
 //! tabs of its own in one browser that they share, so that they may run side by side.
 //!
-//! A page says in `<html data-state>` when it is `open`, and has a `$` that finds an element by its id.
+//! A page says in `<html data-state>` when it is `open`. The tests' own `$` finds an element by its id.
 #![allow(dead_code, reason = "each test file is a crate of its own, and none uses all of this")]
 
 use std::collections::HashMap;
+use std::{env, fs, thread};
 use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
-use std::{env, fs, thread};
 
+use headless_chrome::{Browser, LaunchOptions, Tab};
+use headless_chrome::protocol::cdp::{Emulation, Log, Runtime};
 use headless_chrome::protocol::cdp::Input::{self, DispatchMouseEventTypeOption};
-use headless_chrome::protocol::cdp::Page::CaptureScreenshotFormatOption;
+use headless_chrome::protocol::cdp::Page::{AddScriptToEvaluateOnNewDocument, CaptureScreenshotFormatOption};
 use headless_chrome::protocol::cdp::Target::CreateTarget;
 use headless_chrome::protocol::cdp::types::Event;
-use headless_chrome::protocol::cdp::{Emulation, Log, Runtime};
-use headless_chrome::{Browser, LaunchOptions, Tab};
 use serde_json::{Value, json};
 
 use crate::support::{DEADLINE, eventually};
@@ -47,6 +47,13 @@ impl Page {
         tab.call_method(Log::Enable(None)).expect("reports errors");
         // Every page is in front, though there are several.
         tab.call_method(Emulation::SetFocusEmulationEnabled { enabled: true }).expect("has the focus");
+        tab.call_method(AddScriptToEvaluateOnNewDocument {
+            source: "window.$ = (id) => document.getElementById(id)".to_owned(),
+            world_name: None,
+            include_command_line_api: None,
+            run_immediately: None,
+        })
+        .expect("adds the tests' own name");
         tab.navigate_to(&format!("http://{addr}{target}")).expect("navigates");
         let page = Page { tab, complaints, _chromium: chromium };
         page.wait_for("the connection", "state === 'open'");
@@ -84,7 +91,7 @@ impl Page {
         }
     }
 
-    /// A condition in the page's own words: its `$`, and `state`, the state of the connection.
+    /// A condition, in which `$` finds an element and `state` is that of the connection.
     pub fn is(&self, condition: &str) -> bool {
         self.eval(&with_state(condition)) == Value::Bool(true)
     }
@@ -179,13 +186,17 @@ impl Page {
         assert_eq!(written, text, "in #{id}");
     }
 
+    /// A user who has this preference, such as `prefers-reduced-motion`, and no other.
+    pub fn prefer(&self, name: &str, value: &str) {
+        let feature = Emulation::MediaFeature { name: name.to_owned(), value: value.to_owned() };
+        self.tab
+            .call_method(Emulation::SetEmulatedMedia { media: None, features: Some(vec![feature]) })
+            .expect("sets the preference");
+    }
+
     /// A light or dark window of this size.
     pub fn look(&self, scheme: &str, width: u32, height: u32) {
-        let scheme =
-            Emulation::MediaFeature { name: "prefers-color-scheme".to_owned(), value: scheme.to_owned() };
-        self.tab
-            .call_method(Emulation::SetEmulatedMedia { media: None, features: Some(vec![scheme]) })
-            .expect("sets the scheme");
+        self.prefer("prefers-color-scheme", scheme);
         self.tab
             .call_method(Emulation::SetDeviceMetricsOverride {
                 width,
