@@ -4,18 +4,21 @@
 
 #[path = "support/browser.rs"]
 mod browser;
+#[path = "support/relay.rs"]
+mod relay;
 mod support;
 
+use std::{env, thread};
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use std::{env, thread};
 
 use serde_json::json;
 use tungstenite::{Message, WebSocket};
 
 use browser::Page;
+use relay::Relay;
 use support::{Program, Raw};
 
 const LAB: &[&str] = &["--lab", "--interval", "250ms", "--logging", "none"];
@@ -278,6 +281,22 @@ fn turn(client: &mut WebSocket<TcpStream>) -> bool {
         Err(tungstenite::Error::Io(error)) => error.kind() == ErrorKind::WouldBlock,
         Err(_) => false,
     }
+}
+
+#[test]
+fn behind_a_proxy_the_lab_may_be_anywhere() {
+    let program = Program::start(LAB);
+    let relay = Relay::start(program.addr(), "/clock");
+    let page = Page::open(relay.addr, "/clock/lab");
+    page.wait_for("the lab's clients", "lab.names.length === 6 && lab.model.pushes.length > 0");
+    let links = page.eval(
+        "Promise.all([...document.querySelectorAll('a, link')].map(async ({ href }) => \
+           `${(await fetch(href)).status} ${new URL(href).pathname}`))",
+    );
+    let links: Vec<String> = serde_json::from_value(links).expect("texts");
+    assert!(links.len() >= 4 && links.iter().all(|link| link.starts_with("200 /clock/")), "{links:#?}");
+    assert_eq!(relay.astray(), [""; 0]);
+    assert_eq!(page.complaints(), [""; 0]);
 }
 
 #[test]

@@ -5,6 +5,8 @@
 
 #[path = "support/browser.rs"]
 mod browser;
+#[path = "support/relay.rs"]
+mod relay;
 mod support;
 
 use std::collections::BTreeMap;
@@ -16,6 +18,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use browser::Page;
+use relay::Relay;
 use support::{Program, Raw};
 
 /// Four pushes a second, where a test waits for several.
@@ -406,6 +409,27 @@ fn the_browser_has_nothing_to_complain_about() {
     page.wait_for_complaint("Content Security Policy");
     let complaints = page.complaints();
     assert_eq!(complaints.len(), 3, "{complaints:#?}");
+}
+
+#[test]
+fn behind_a_proxy_the_page_may_be_anywhere() {
+    let program = Program::start(FAST);
+    let relay = Relay::start(program.addr(), "/clock");
+    let page = Page::open(relay.addr, "/clock/?Id=A");
+    page.wait_for("pushes", "+$('count').textContent >= 2");
+    program.wait_for_line("write to client A:");
+    // The style sheets and the icon are there, and each link leads to a page.
+    assert!(page.is("getComputedStyle($('log')).listStyleType === 'none'"));
+    assert!(page.is("getComputedStyle(document.querySelector('h1')).margin === '0px'"));
+    let links = page.eval(
+        "Promise.all([...document.querySelectorAll('a, link')].filter((a) => !a.hidden).map(async ({ href }) => \
+           `${(await fetch(href)).status} ${new URL(href).pathname}`))",
+    );
+    let links: Vec<String> = serde_json::from_value(links).expect("texts");
+    assert!(links.len() >= 6 && links.iter().all(|link| link.starts_with("200 /clock/")), "{links:#?}");
+    assert!(page.is("location.pathname === '/clock/' && $('same-id').pathname === '/clock/'"));
+    assert_eq!(relay.astray(), [""; 0]);
+    assert_eq!(page.complaints(), [""; 0]);
 }
 
 #[test]

@@ -101,7 +101,7 @@ function connect() {
   clearTimeout(retryTimer);
   afterwards = "retry";
 
-  const url = new URL("/websocket", location);
+  const url = new URL("websocket", location); // beside the page, which a proxy may show as /clock/
   url.protocol = url.protocol.replace("http", "ws"); // a page from https: may only speak wss:
   url.searchParams.set("Id", id);
   window.socket = socket = new WebSocket(url);

@@ -77,7 +77,7 @@ const MESSAGES = {
 };
 
 function connect() {
-  const url = new URL("/lab/events", location);
+  const url = new URL("lab/events", location);
   url.protocol = url.protocol.replace("http", "ws");
   url.searchParams.set("Id", "watcher");
   socket = new WebSocket(url);
