@@ -157,6 +157,7 @@ mod ws;
 mod net;
 mod server;
 mod hub;
+pub mod guide;
 
 pub use error::{Error, Result};
 pub use http::cookies::{CookieSecret, create_signed_value, decode_signed_value};

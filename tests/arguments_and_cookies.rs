@@ -1,4 +1,4 @@
-//! BEHAVIOUR, sections "Arguments" and "Cookies": over the wire, and beside a real Tornado, which is
+//! `guide::behaviour`, *Arguments* and *Cookies*: over the wire, and beside a real Tornado, which is
 //! installed from PyPI into a virtual environment under `target/`. What one side signs the other reads.
 
 mod support;
@@ -346,7 +346,7 @@ const ARGUMENTS: [(&str, Result<&str, u16>); 32] = [
     ("?Id=%E4%BD&Id=A", Err(400)),
 ];
 
-// Section "Arguments": `get_argument`, in a page and in `open`.
+// `get_argument`, in a page and in `open`.
 #[test]
 fn arguments_as_a_table() {
     let server = threadcast(Keys::One(SECRET));
@@ -375,7 +375,7 @@ fn arguments_as_a_table() {
     }
 }
 
-// Section "Arguments": a default, and all the values.
+// A default, and all the values.
 #[test]
 fn an_argument_may_have_a_default_or_many_values() {
     let server = threadcast(Keys::One(SECRET));
@@ -399,7 +399,7 @@ fn an_argument_may_have_a_default_or_many_values() {
     assert_eq!(fetch(server.local_addr(), "/argument?Id=A&x=%ff", "").2, b"A");
 }
 
-// Section "Arguments": the same table, and Tornado itself.
+// The same table, and Tornado itself.
 #[test]
 fn tornado_makes_the_same_of_every_argument() {
     let tornado = Tornado::start(&[("one", Keys::One(SECRET))]);
@@ -433,7 +433,7 @@ fn signed_samples() -> Vec<(&'static str, Vec<u8>, u64)> {
 
 const ROTATING: Keys = Keys::Many(&[(1, "one"), (2, "two"), (10, "ten")], 10);
 
-// Section "Cookies": the signed value, to the byte, and each side reads what the other signed.
+// The signed value, to the byte, and each side reads what the other signed.
 #[test]
 fn tornado_signs_the_same_bytes_and_reads_ours_as_we_read_its() {
     for keys in [Keys::One(SECRET), ROTATING, Keys::Many(&[(0, "zero"), (7, "seven")], 0)] {
@@ -462,7 +462,7 @@ fn tornado_signs_the_same_bytes_and_reads_ours_as_we_read_its() {
     );
 }
 
-// Section "Cookies": what is valid for how long, and what is forged. Tornado agrees on all but one row.
+// What is valid for how long, and what is forged. Tornado agrees on all but one row.
 #[test]
 fn tornado_accepts_and_refuses_the_same_signed_values() {
     let at = 1_300_000_000;
@@ -515,7 +515,7 @@ fn tornado_accepts_and_refuses_the_same_signed_values() {
     }
 }
 
-// Section "Cookies", and issue 3: key rotation, a dict of secrets with key versions, between servers.
+// Key rotation, a dict of secrets with key versions, between servers.
 #[test]
 fn keys_rotate_across_tornado_and_threadcast() {
     let servers = [
@@ -548,7 +548,7 @@ fn keys_rotate_across_tornado_and_threadcast() {
     }
 }
 
-// Section "Cookies": between WebSockets too, where Tornado can read them but not set them.
+// Between WebSockets too, where Tornado can read them but not set them.
 #[test]
 fn cookies_pass_between_the_pages_and_websockets_of_both() {
     let tornado = Tornado::start(&[("one", Keys::One(SECRET))]);
@@ -576,7 +576,7 @@ fn cookies_pass_between_the_pages_and_websockets_of_both() {
     }
 }
 
-// Section "Cookies": 31 days from a server's own clock, forgeries, and no more than 31 days ahead.
+// 31 days from a server's own clock, forgeries, and no more than 31 days ahead.
 #[test]
 fn a_secure_cookie_that_is_old_forged_or_from_far_ahead_is_none() {
     let tornado = Tornado::start(&[("one", Keys::One(SECRET))]);
@@ -645,7 +645,7 @@ const COOKIES: [(&str, Option<&str>); 29] = [
     (r"k=a\054b", Some(r"a\054b")),
 ];
 
-// Section "Cookies": Tornado reads the same from every `Cookie` line.
+// Tornado reads the same from every `Cookie` line.
 #[test]
 fn tornado_reads_the_same_from_every_cookie_line() {
     let tornado = Tornado::start(&[("one", Keys::One(SECRET))]);
@@ -685,7 +685,7 @@ fn several_cookie_lines_are_one() {
     }
 }
 
-// Section "Cookies": plain ones, with what Tornado has to quote, from its server to ours and back.
+// Plain ones, with what Tornado has to quote, from its server to ours and back.
 #[test]
 fn plain_cookies_pass_between_tornado_and_threadcast() {
     let tornado = Tornado::start(&[("one", Keys::One(SECRET))]);
@@ -734,7 +734,7 @@ fn parts(line: &str) -> (String, Vec<(String, String)>) {
     (pair, attributes)
 }
 
-// Section "Cookies": `Set-Cookie` as Tornado writes it, with `HttpOnly; SameSite=Lax` added.
+// `Set-Cookie` as Tornado writes it, with `HttpOnly; SameSite=Lax` added.
 #[test]
 fn set_cookie_is_what_tornado_writes_and_two_attributes_more() {
     let tornado = Tornado::start(&[("one", Keys::One(SECRET))]);
@@ -768,7 +768,7 @@ fn set_cookie_is_what_tornado_writes_and_two_attributes_more() {
     assert_eq!(ours, theirs);
 }
 
-// Issue 3: bad cookie secrets, and none at all, are errors with a sentence; here the client's side of it.
+// Bad cookie secrets, and none at all, are errors with a sentence; here the client's side of it.
 #[test]
 fn without_a_secret_a_secure_cookie_is_a_500_and_a_plain_one_is_fine() {
     let server = Server::bind("127.0.0.1:0", threadcast_application()).expect("binds");

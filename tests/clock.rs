@@ -1,4 +1,4 @@
-//! BEHAVIOUR, *The original program*: the binary, seen from outside.
+//! `guide::behaviour`, *The clock*: the binary, seen from outside.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! BEHAVIOUR, *Close*: what is on the wire, and what `close_code` and `close_reason` say.
+//! `guide::behaviour`, *Close*: what is on the wire, and what `close_code` and `close_reason` say.
 
 mod support;
 
@@ -17,6 +17,8 @@ fn the_peers_close_as_a_table() {
         ("empty body", vec![], vec![], None, None),
         ("1001 bye", code(1001, b"bye"), code(1001, b""), Some(1001), Some("bye")),
         ("1000", code(1000, b""), code(1000, b""), Some(1000), None),
+        ("1012, registered with IANA", code(1012, b""), code(1012, b""), Some(1012), None),
+        ("1013, too", code(1013, b"busy"), code(1013, b""), Some(1013), Some("busy")),
         ("3000", code(3000, b""), code(3000, b""), Some(3000), None),
         ("4999 and 123 bytes", code(4999, &[b'x'; 123]), code(4999, b""), Some(4999), Some(&long)),
         (
@@ -29,6 +31,7 @@ fn the_peers_close_as_a_table() {
         ("999", code(999, b""), code(1002, b""), None, None),
         ("1005", code(1005, b""), code(1002, b""), None, None),
         ("1006 why", code(1006, b"why"), code(1002, b""), None, None),
+        ("1015", code(1015, b""), code(1002, b""), None, None),
         ("5000", code(5000, b""), code(1002, b""), None, None),
         ("one byte", vec![3], code(1002, b"protocol error"), None, None),
         ("bad UTF-8 in the reason", code(1000, b"\xff"), code(1007, b"invalid UTF-8"), None, None),
@@ -127,7 +130,7 @@ fn a_code_or_reason_that_may_not_be_sent_is_an_error_and_the_connection_stays_op
     assert_eq!(client.frame(), frame(0x81, "still open"));
 }
 
-/// Rule 8 of the outbox: closing a socket with unread input would make the kernel send RST, and the
+/// The outbox's rule 8: closing a socket with unread input would make the kernel send RST, and the
 /// peer would lose the Close frame and what came before it.
 #[test]
 fn what_was_sent_before_a_failure_arrives_though_the_peer_goes_on_sending() {

@@ -1,5 +1,5 @@
-//! BEHAVIOUR, section "Handshake and HTTP": who becomes a WebSocket, who is refused and how, and what
-//! `open` can do before the 101 is written.
+//! `guide::behaviour`, *The handshake*: who becomes a WebSocket, who is refused and how, and what `open` can
+//! do before the 101 is written.
 
 mod support;
 
@@ -138,7 +138,7 @@ fn the_answer_is_that_of_the_rfc_and_nothing_else() {
         let mut raw = Raw::connect(probed.addr);
         let offers = [
             ("Sec-WebSocket-Key", &[key][..]),
-            // Neither is taken: row "compression", and row "subprotocol".
+            // Neither is taken.
             ("Sec-WebSocket-Extensions", &["permessage-deflate; client_max_window_bits"]),
             ("Sec-WebSocket-Protocol", &["chat, superchat"]),
         ];
@@ -153,7 +153,7 @@ fn the_answer_is_that_of_the_rfc_and_nothing_else() {
     }
 }
 
-// Row "no `Connection: upgrade` token (lists pass, any case)", and the rest that RFC 6455 lets pass.
+// What Tornado lets pass, and the rest that RFC 6455 does.
 #[test]
 fn handshakes_that_are_accepted_as_a_table() {
     let probed = Probed::start();
@@ -187,8 +187,6 @@ fn handshakes_that_are_accepted_as_a_table() {
     }
 }
 
-// Rows "plain GET on a WebSocket route", "no `Connection: upgrade` token", "missing or other version",
-// "missing or malformed key", "HTTP/1.0 upgrade, HTTP/1.1 without Host".
 #[test]
 fn handshakes_that_are_refused_as_a_table() {
     let probed = Probed::start();
@@ -239,7 +237,7 @@ fn handshakes_that_are_refused_as_a_table() {
     assert_eq!(events, [], "none of them reached the handler");
 }
 
-// Row "missing or other version": the answer names the version that is spoken here (RFC 6455, section 4.4).
+// The answer names the version that is spoken here (RFC 6455, section 4.4).
 #[test]
 fn a_client_of_another_version_learns_which_one_to_speak() {
     let probed = Probed::start();
@@ -252,7 +250,6 @@ fn a_client_of_another_version_learns_which_one_to_speak() {
     }
 }
 
-// Row "missing or malformed key": 400 in both cases.
 #[test]
 fn a_key_is_the_base64_of_16_bytes() {
     let probed = Probed::start();
@@ -280,7 +277,7 @@ fn a_key_is_the_base64_of_16_bytes() {
     }
 }
 
-// Row "origin": the default handler, and one with a rule of its own.
+// The default handler, and one with a rule of its own.
 #[test]
 fn origins_as_a_table() {
     let default = Served::start(Script::default());
@@ -322,7 +319,7 @@ fn origins_as_a_table() {
     }
 }
 
-// Row "origin": the clock accepts any, unless `--allow-origin` is given: then those and its own.
+// The clock accepts any, unless `--allow-origin` is given: then those and its own.
 #[test]
 fn origins_of_the_clock_as_a_table() {
     let any = Program::start(&[]);
@@ -357,7 +354,6 @@ fn origins_of_the_clock_as_a_table() {
     }
 }
 
-// The original program, row "missing Id": 400 that names the missing argument, before any upgrade.
 #[test]
 fn a_client_of_the_clock_without_an_id_is_refused() {
     let program = Program::start(&["--logging", "debug"]);
@@ -378,7 +374,6 @@ fn a_client_of_the_clock_without_an_id_is_refused() {
     assert_eq!(closed, 1, "{:#?}", program.lines());
 }
 
-// Row "frames sent together with the handshake": delivered.
 #[test]
 fn frames_sent_together_with_the_handshake_are_delivered() {
     let probed = Probed::start();
@@ -422,7 +417,7 @@ fn a_handshake_and_a_frame_that_come_byte_by_byte_are_read() {
     probed.expect_message(&b"\0\xff"[..]);
 }
 
-// Row "subprotocol": none unless `select_subprotocol` picks one of those offered.
+// None unless `select_subprotocol` picks one of those offered.
 #[test]
 fn subprotocols_as_a_table() {
     let last: Choose = |offered| offered.last().map(|name| (*name).to_owned());
@@ -463,7 +458,6 @@ fn subprotocols_as_a_table() {
     }
 }
 
-// Issue 3: `open` can refuse with a real HTTP status. Then `on_close` does not run.
 #[test]
 fn open_can_refuse_with_a_status_and_on_close_does_not_run() {
     type Refusal = fn() -> Error;
@@ -497,7 +491,7 @@ fn open_can_refuse_with_a_status_and_on_close_does_not_run() {
     }
 }
 
-// DESIGN, "A client's life": a panicking handler ends its own connection. `open` may have shared it
+// A panicking handler ends its own connection. `open` may have shared it
 // before, so it gets its `on_close`, once.
 #[test]
 fn a_panic_in_open_is_a_500_and_on_close_runs_once() {
@@ -538,7 +532,7 @@ fn a_panic_before_open_is_a_500_and_on_close_does_not_run() {
     }
 }
 
-// Section "Cookies": in Tornado's `open` they raise; in threadcast they ride on the 101.
+// In Tornado's `open` cookies raise; in threadcast they ride on the 101.
 #[test]
 fn what_open_sets_rides_on_the_101() {
     let served = Served::open(|connection, exchange| {
@@ -603,7 +597,7 @@ fn what_a_101_cannot_carry_is_a_500() {
     }
 }
 
-// DESIGN, "A client's life": messages written in `open()` wait until the 101 is out.
+// Messages written in `open()` wait until the 101 is out.
 #[test]
 fn messages_written_in_open_arrive_behind_the_101() {
     let large = "x".repeat(200_000);
@@ -644,7 +638,7 @@ fn open_can_close_and_the_close_arrives_behind_the_101() {
     assert_eq!(served.events_to_the_end(), expected);
 }
 
-// The original program's threads: an `open` that blocks delays its own client, and nobody else.
+// An `open` that blocks delays its own client, and nobody else.
 #[test]
 fn an_open_that_blocks_delays_nobody_else() {
     let (release, blocked) = crossbeam_channel::bounded::<()>(0);

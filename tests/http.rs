@@ -1,4 +1,4 @@
-//! BEHAVIOUR, section "Handshake and HTTP": the pages and files, and what a client must not send.
+//! `guide::behaviour`, *Pages and requests*: the pages and files, and what a client must not send.
 
 mod support;
 
@@ -86,7 +86,7 @@ fn assert_is_one_last_response(all: &[u8], expected: u16, case: &str) {
     assert_eq!(status_lines.count(), 1, "{case}: {text}");
 }
 
-// The original program: `GET /` renders index.html.
+// `GET /` renders index.html.
 #[test]
 fn the_root_is_the_page_with_the_websocket_client() {
     let program = Program::start(&[]);
@@ -101,7 +101,6 @@ fn the_root_is_the_page_with_the_websocket_client() {
     }
 }
 
-// Row "static files": content types with charset.
 #[test]
 fn the_files_in_the_binary_have_their_content_types_and_every_byte() {
     let program = Program::start(&[]);
@@ -113,7 +112,7 @@ fn the_files_in_the_binary_have_their_content_types_and_every_byte() {
     }
 }
 
-// Row "static files": `--www` reads the directory at each request.
+// `--www` reads the directory at each request.
 #[test]
 fn files_of_a_directory_are_read_at_each_request() {
     let root = Directory::new("http-www");
@@ -149,7 +148,7 @@ fn files_of_a_directory_are_read_at_each_request() {
     assert_eq!(status(&fetch(program.addr(), get("/", "")).0), 404);
 }
 
-// Row "static files": traversal, a directory, a symlink out of the root: 403 or 404; missing: 404.
+// Traversal, a directory, a symlink out of the root: 403 or 404; missing: 404.
 #[test]
 fn nothing_outside_of_the_root_is_served() {
     let top = Directory::new("http-traversal");
@@ -209,7 +208,7 @@ fn nothing_outside_of_the_root_is_served() {
     assert_eq!(fetch(from_disk.addr(), get("/static/sub/x.txt", "")).1, b"x");
 }
 
-// Row "static files": ranges are left out, so the whole file comes, as RFC 9110 allows.
+// Ranges are left out, so the whole file comes, as RFC 9110 allows.
 #[test]
 fn a_range_is_answered_with_the_whole_file() {
     let program = Program::start(&[]);
@@ -217,7 +216,6 @@ fn a_range_is_answered_with_the_whole_file() {
     assert_eq!((status(&head), &body[..]), (200, FILES[1].2));
 }
 
-// Row "static files": HEAD.
 #[test]
 fn head_has_the_headers_of_get_and_no_body() {
     let program = Program::start(&[]);
@@ -235,7 +233,6 @@ fn head_has_the_headers_of_get_and_no_body() {
     }
 }
 
-// Row "static files": `ETag` and `If-None-Match`.
 #[test]
 fn a_client_that_has_the_page_already_gets_304() {
     let root = Directory::new("http-etag");
@@ -285,7 +282,6 @@ fn a_client_that_has_the_page_already_gets_304() {
     assert_eq!(status(&fetch(program.addr(), get("/none", "If-None-Match: *\r\n")).0), 404);
 }
 
-// DESIGN, "A client's life": pages are answered with keep-alive.
 #[test]
 fn a_connection_is_kept_unless_the_client_wants_it_closed() {
     let program = Program::start(&[]);
@@ -313,7 +309,6 @@ fn a_connection_is_kept_unless_the_client_wants_it_closed() {
     }
 }
 
-// DESIGN, "A client's life": pages are answered with pipelining.
 #[test]
 fn requests_sent_at_once_are_answered_in_their_order() {
     let program = Program::start(&[]);
@@ -348,7 +343,7 @@ fn a_head_that_comes_byte_by_byte_is_read() {
     assert_eq!(raw.response().1, FILES[1].2);
 }
 
-// Row "frames sent together with the handshake": also behind a page, on a connection that was kept.
+// Also behind a page, on a connection that was kept.
 #[test]
 fn a_websocket_may_follow_a_page_on_the_same_connection() {
     let program = Program::start(&["--lab"]);
@@ -364,7 +359,7 @@ fn a_websocket_may_follow_a_page_on_the_same_connection() {
     assert_eq!(raw.rest(), b"");
 }
 
-// Row "unknown path / method not allowed": 404 and 405 with `Allow`, also with upgrade headers.
+// With upgrade headers, too.
 #[test]
 fn an_unknown_path_is_404_and_a_method_not_allowed_is_405() {
     let program = Program::start(&[]);
@@ -415,7 +410,6 @@ fn an_unknown_path_is_404_and_a_method_not_allowed_is_405() {
     assert_eq!(body, b"405: Method Not Allowed\n");
 }
 
-// Row "a body on GET, odd Content-Length, chunked": 400 and close.
 #[test]
 fn what_follows_a_body_is_never_read_as_a_second_request() {
     let program = Program::start(&[]);
@@ -488,7 +482,7 @@ fn the_refusal_reaches_a_client_that_is_still_sending_its_body() {
     assert_is_one_last_response(&raw.rest(), 400, "a large body");
 }
 
-// Row "HTTP/1.0 upgrade, HTTP/1.1 without Host": 400; a page over HTTP/1.0 is fine without one.
+// A page over HTTP/1.0 is fine without a `Host`.
 #[test]
 fn malformed_requests_are_400_and_the_end() {
     let program = Program::start(&[]);
@@ -530,7 +524,6 @@ fn request_of(bytes: usize, lines: usize) -> String {
     get("/static/clock.css", &format!("{more}x: {}\r\n", "x".repeat(bytes - rest)))
 }
 
-// Row "request head too large / too slow": 431 above 16 KiB.
 #[test]
 fn a_head_of_16_kib_is_read_and_a_larger_one_is_431() {
     let program = Program::start(&[]);
@@ -558,7 +551,7 @@ fn a_head_of_16_kib_is_read_and_a_larger_one_is_431() {
     }
 }
 
-// The same row: what was read with the head before counts for nothing.
+// What was read with the head before counts for nothing.
 #[test]
 fn the_limit_is_for_each_head_of_a_pipeline() {
     let program = Program::start(&[]);
@@ -572,7 +565,7 @@ fn the_limit_is_for_each_head_of_a_pipeline() {
     assert_is_one_last_response(&raw.rest(), 431, "the seventh");
 }
 
-// Row "request head too large / too slow": closed after 10 s in all, whatever the rate of the bytes.
+// 10 s in all, whatever the rate of the bytes.
 #[test]
 fn a_head_that_takes_10_s_ends_its_connection_and_a_websocket_outlives_it() {
     let program = Program::start(&["--ping-interval", "off"]);
@@ -670,7 +663,7 @@ impl RequestHandler for Page {
     }
 }
 
-// Row "handler fails", for pages: that request is a 500, and the connection goes on.
+// The request is a 500, and the connection goes on.
 #[test]
 fn a_page_that_fails_or_panics_is_a_500_and_one_that_refuses_says_why() {
     let application = Application::new()

@@ -1,4 +1,4 @@
-//! BEHAVIOUR, *Messages*: what arrives, what is sent, and what happens to what is wrong.
+//! `guide::behaviour`, *Messages*: what arrives, what is sent, and what happens to what is wrong.
 
 mod support;
 
