@@ -86,31 +86,10 @@
 //! }
 //! ```
 //!
-//! # Tornado's names
+//! # The manual
 //!
-//! | Tornado | threadcast |
-//! |---|---|
-//! | `Application([(r"/websocket", H)])` | [`Application::websocket`], [`Application::page`] |
-//! | `app.listen(8888)`, `IOLoop.start()` | [`Server::bind`], [`Server::join`] |
-//! | `WebSocketHandler.open()` | [`WebSocketHandler::open`]; it runs *before* the 101, so it can refuse and set cookies |
-//! | `on_message(message)` | [`WebSocketHandler::on_message`] |
-//! | `on_close()`, `close_code`, `close_reason` | [`WebSocketHandler::on_close`], [`Connection::close_code`], [`Connection::close_reason`] |
-//! | `on_ping(data)`, `on_pong(data)` | [`WebSocketHandler::on_ping`], [`WebSocketHandler::on_pong`] |
-//! | `write_message(m)`, `write_message(m, binary=True)` | [`Connection::write_message`] with a `&str` or `String`, with bytes |
-//! | `write_message({"a": 1})` | [`Connection::write_message`] with [`Message::json`] |
-//! | `close(code, reason)`, `ping(data)` | [`Connection::close`], [`Connection::ping`] |
-//! | `set_nodelay(True)` | [`Connection::set_nodelay`]; on from the start |
-//! | `check_origin(origin)`, `select_subprotocol(list)` | [`WebSocketHandler::check_origin`], [`WebSocketHandler::select_subprotocol`] |
-//! | `get_argument(name)`, `get_argument(name, default)` | [`Request::get_argument`], [`Request::get_argument_or`] |
-//! | `get_arguments(name)`, `get_cookie(name)` | [`Request::get_arguments`], [`Request::get_cookie`] |
-//! | `set_cookie`, `set_secure_cookie`, `get_secure_cookie` | [`Exchange::set_cookie`], [`Exchange::set_secure_cookie`], [`Exchange::get_secure_cookie`] |
-//! | `cookie_secret="..."`, `{1: "...", 2: "..."}` with `key_version` | [`CookieSecret::new`], [`CookieSecret::rotating`] |
-//! | `create_signed_value`, `decode_signed_value` | [`create_signed_value`], [`decode_signed_value`] |
-//! | `raise HTTPError(403)` | `return Err(`[`Error::refused`]`(403, "..."))` |
-//! | `WebSocketClosedError` | [`Error::Closed`] |
-//! | `websocket_max_message_size`, `websocket_ping_interval`, `websocket_ping_timeout` | [`Application::max_message`], [`Application::ping_interval`], [`Application::ping_timeout`] |
-//! | `static_path` | [`Application::static_files`] |
-//! | `RequestHandler.get()`, `self.write`, `self.render` | [`RequestHandler::get`], [`Exchange::write`], [`Exchange::render`] |
+//! [`guide`] has the rest: how a push travels, what a client costs, what happens in each case, Tornado's
+//! names beside these.
 //!
 //! # Threads
 //!

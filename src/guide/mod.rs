@@ -2,7 +2,27 @@
 //!
 //! | page | what it tells |
 //! |---|---|
+//! | [`push`] | how a push travels: who writes, who waits, which thread does what |
+//! | [`capacity`] | how many clients a machine holds, and where each byte of one is |
+//! | [`lesson`] | threads or an event loop, with five experiments |
 //! | [`behaviour`] | what happens in each case, with the test that holds threadcast to it |
+//! | [`tornado`] | Tornado's names beside threadcast's, and what is different |
+//! | [`operating`] | options, signals, logs, numbers, limits, systemd, proxies |
 
 #[doc = include_str!("behaviour.md")]
 pub mod behaviour {}
+
+#[doc = include_str!("capacity.md")]
+pub mod capacity {}
+
+#[doc = include_str!("lesson.md")]
+pub mod lesson {}
+
+#[doc = include_str!("operating.md")]
+pub mod operating {}
+
+#[doc = include_str!("push.md")]
+pub mod push {}
+
+#[doc = include_str!("tornado.md")]
+pub mod tornado {}
