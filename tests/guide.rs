@@ -1,4 +1,4 @@
-//! The manual's commands do what the manual says.
+//! The manual's commands do what the manual says, and the README is a page.
 //!
 //! A block of commands is marked: `sh run` ends by itself, beside a running program; `sh serve` starts the
 //! program. The section of any other says on which day somebody tried it by hand.
@@ -77,6 +77,22 @@ fn shell(text: &str, directory: &Path) -> Command {
     command.args(["-euo", "pipefail", "-c", text]).current_dir(directory);
     command.env("PATH", format!("{}:{path}", directory.display()));
     command
+}
+
+#[test]
+fn the_readme_is_short_and_its_links_lead_somewhere() {
+    let readme = fs::read_to_string("README.md").unwrap();
+    assert!(readme.lines().count() <= 200, "{} lines", readme.lines().count());
+    let ends = [("](", ')'), ("src=\"", '"'), ("srcset=\"", '"')];
+    let links = ends
+        .iter()
+        .flat_map(|(begin, end)| readme.split(begin).skip(1).filter_map(|rest| rest.split(*end).next()));
+    let is_file = |link: &&str| !link.starts_with("https://") && !link.starts_with('#');
+    let files: Vec<_> = links.filter(is_file).collect();
+    assert!(files.len() > 10, "{files:?}");
+    for file in files {
+        assert!(Path::new(file).exists(), "{file} is not here");
+    }
 }
 
 #[test]
