@@ -1,7 +1,8 @@
 # threadcast. `make` alone lists what there is.
 #
-# `run` and `test` install what they need and do not find, with apt-get on Debian and Ubuntu. `test` is
-# all that counts as checked, and what CI runs.
+# A target installs what it needs and does not find, with apt-get on Debian and Ubuntu, and nothing else.
+# Without root and without a working sudo it says which packages to install, and stops. `test` is all that
+# counts as checked, and what CI runs.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -12,21 +13,41 @@ DURATION := 600
 CLIENTS := 5000
 # What a browser is called.
 BROWSERS := chromium chromium-browser google-chrome
-SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+RUST := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+
+# What `test` checks, in this order.
+CHECKS := lint doc suite loom autobahn
+BEGUN := $(shell date +%s)
+# Where a check says why it was not run.
+export NOT_RUN := $(CURDIR)/target/not-run
 
 .PHONY: help
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "make %-12s %s\n", $$1, $$2 }'
+	@$(call list,)
 
 .PHONY: run
 run: rust ## Serve the clock on port 8888; ARGS="--port 9000" for options
-	$(CARGO) run --release --quiet --bin threadcast -- $(ARGS)
+	$(CARGO) run --release --bin threadcast -- $(ARGS)
 
 .PHONY: test
-test: rust browser python namespaces ## Everything that is checked: format, lints, docs, tests, loom, the page, Autobahn
-	$(MAKE) --no-print-directory lint doc
-	$(CARGO) test --workspace
-	$(MAKE) --no-print-directory loom autobahn
+test: ## Everything that is checked: format, lints, manual, tests, loom, the pages, Autobahn
+	@echo "make test takes about 15 minutes on 2 cores, and 4 GB below target/. It runs"; $(call list,$(CHECKS))
+	@$(call rust)
+	@$(call packages,cc curl browser python ip unshare)
+	@passed= skipped= left=" $(CHECKS)"; \
+	end() { \
+		echo; echo "make test: $$1 after $$((($$(date +%s) - $(BEGUN) + 59) / 60)) min. Passed:$${passed:- nothing}."; \
+		[ -z "$$skipped$$left" ] || echo "make test: NOT run:$$skipped$$left."; \
+	}; \
+	mkdir -p target; \
+	for check in $(CHECKS); do \
+		left=$${left# $$check}; \
+		echo; echo "make test: $$check"; \
+		rm -f "$$NOT_RUN"; \
+		$(MAKE) --no-print-directory $$check ARGS= || { end "FAILED in $$check"; exit 1; }; \
+		if [ -f "$$NOT_RUN" ]; then skipped+=" $$check ($$(cat "$$NOT_RUN"))"; else passed+=" $$check"; fi; \
+	done; \
+	end "done"
 
 .PHONY: fmt
 fmt: ## Format the source
@@ -40,6 +61,10 @@ lint: ## Check the format, and clippy without a warning
 .PHONY: doc
 doc: ## Build the manual into target/doc, without a warning
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --lib
+
+.PHONY: suite
+suite: ## All tests, those of the pages in a browser
+	$(CARGO) test --workspace
 
 .PHONY: loom
 loom: ## Try every interleaving of the outbox, with up to three preemptions
@@ -74,11 +99,12 @@ compare: rust python ## Measure it beside other servers, 55 minutes, into tests/
 bench: rust ## The ratios that it is held to, one line each
 	$(CARGO) build --release --workspace
 	$(COMPARE) bench $(ARGS)
-	$(CARGO) test --release --quiet --lib unwatched -- --nocapture | grep watches
+	$(CARGO) test --release --lib unwatched -- --nocapture | grep watches
 
 .PHONY: lab
-lab: rust ## Open the lab at http://localhost:8888/lab, with event loops beside it; ARGS="--port 9000" for options
-	$(CARGO) build --release --workspace --quiet
+lab: rust python ## Open the lab at http://localhost:8888/lab, with event loops beside it; ARGS="--port 9000" for options
+	$(MAKE) --no-print-directory -C tests/compare python || echo "Tornado cannot be installed; its column says so" >&2
+	$(CARGO) build --release --workspace
 	$(COMPARE) lab -- $(ARGS)
 
 .PHONY: screenshots
@@ -92,21 +118,50 @@ clean: ## Remove what was built
 
 .PHONY: rust
 rust:
-	@command -v $(CARGO) >/dev/null || { echo "threadcast needs Rust 1.88 or later: https://rustup.rs" >&2; exit 1; }
-	@command -v cc >/dev/null || $(call install,build-essential)
+	@$(call rust)
+	@$(call packages,cc)
 
-.PHONY: browser
-browser:
-	@for name in $${CHROME:-} $(BROWSERS); do command -v "$$name" >/dev/null && exit; done; $(call install,chromium)
+.PHONY: browser python
+browser python:
+	@$(call packages,$@)
 
-.PHONY: python
-python:
-	@python3 -c 'import venv, ensurepip' 2>/dev/null || $(call install,python3 python3-venv)
+# $(call list,TARGETS): a line for each of them, or for all.
+list = sed -n 's/^\([a-z-]*\):.*\#\# /\1\t/p' $(MAKEFILE_LIST) | \
+	awk -F'\t' -v targets=' $(1) ' 'targets ~ /^ *$$/ || index(targets, " " $$1 " ") { printf "make %-12s %s\n", $$1, $$2 }'
 
-.PHONY: namespaces
-namespaces:
-	@{ command -v ip && command -v unshare; } >/dev/null || $(call install,iproute2 util-linux)
+# Before cargo speaks, since an old one fails at the edition in Cargo.toml.
+define rust
+for tool in $(CARGO) rustc; do \
+	found=$$($$tool --version 2>/dev/null | cut -d ' ' -f 2) || found=none; \
+	printf '%s\n' $(RUST) "$$found" | sort -C -V && [ "$$found" != none ] && continue; \
+	echo "threadcast needs Rust $(RUST) or later; $$tool here: $$found. See https://rustup.rs" >&2; exit 1; \
+done
+endef
 
-# $(call install,PACKAGES)
-install = { command -v apt-get >/dev/null || { echo "please install: $(1)" >&2; exit 1; }; \
-	echo "installing $(1)"; $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq $(1) >/dev/null; }
+# $(call packages,NEEDS): the packages of those that are not found are installed.
+define packages
+missing=; \
+for need in $(1); do case $$need in \
+	browser) \
+		missing+=" chromium"; \
+		for name in $${CHROME:-} $(BROWSERS); do \
+			! command -v "$$name" >/dev/null || missing=$${missing% chromium}; \
+		done;; \
+	python) python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=" python3 python3-venv";; \
+	cc) command -v cc >/dev/null || missing+=" build-essential";; \
+	ip) command -v ip >/dev/null || missing+=" iproute2";; \
+	unshare) command -v unshare >/dev/null || missing+=" util-linux";; \
+	*) command -v "$$need" >/dev/null || missing+=" $$need";; \
+esac; done; \
+as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; \
+if [ -z "$$missing" ]; then :; \
+elif ! command -v apt-get >/dev/null; then \
+	echo "please install what Debian calls:$$missing" >&2; exit 1; \
+elif [ -n "$$as_root" ] && ! sudo true 2>/dev/null; then \
+	echo "please install as root: apt-get install$$missing" >&2; exit 1; \
+else \
+	echo "installing$$missing"; \
+	quietly="env DEBIAN_FRONTEND=noninteractive DEBCONF_NOWARNINGS=yes"; \
+	$$as_root apt-get update && $$as_root $$quietly apt-get install -y $$missing; \
+fi
+endef

@@ -7,6 +7,7 @@
 # PY27               the CPython 2.7 to use; otherwise one of pyenv's, or the one on the PATH. Without
 #                    one this says so in one line, and exits with 0.
 # THREADCAST         the program; otherwise it is built.
+# NOT_RUN            a file to which the reason is written if the suite is not run.
 # AUTOBAHN_TIMEOUT   seconds for all cases together, 300 by default.
 #
 # The first run installs the suite into target/autobahn, which takes a minute or two, the network, and a
@@ -90,10 +91,11 @@ case "${1-}" in
 esac
 if ! python=$(find_python); then
     echo 'autobahn: NOT RUN: no Python 2.7 found (set PY27=...)'
+    [ -z "${NOT_RUN-}" ] || echo 'no Python 2.7 found; pyenv install 2.7.18 brings one' >"$NOT_RUN"
     exit 0
 fi
 if [ -z "${THREADCAST-}" ]; then
-    (cd "$root" && cargo build --release --quiet --bin threadcast) || die 'threadcast does not build'
+    (cd "$root" && cargo build --release --bin threadcast) || die 'threadcast does not build'
     THREADCAST=${CARGO_TARGET_DIR:-$root/target}/release/threadcast
 fi
 
