@@ -428,3 +428,27 @@ fn an_idle_server_with_a_hundred_clients_sleeps() {
     eventually("three seconds", || Instant::now() > until);
     assert_eq!(switches(), before, "no thread has woken in three seconds");
 }
+
+#[test]
+fn the_numbers_are_for_this_machine_and_not_for_who_comes_by_a_proxy_or_a_foreign_name() {
+    let (local, public) = (Program::start(&[]), Program::start(&["--stats", "public"]));
+    for (headers, status) in [
+        ("Host: localhost\r\n", "200"),
+        ("Host: 127.0.0.1:8888\r\n", "200"),
+        ("Host: [::1]\r\n", "200"),
+        ("Host: evil.test\r\n", "403"),
+        ("Host: localhost.evil.test\r\n", "403"),
+        ("Host: localhost\r\nX-Forwarded-For: 10.0.0.1\r\n", "403"),
+        ("Host: localhost\r\nX-Forwarded-Proto: https\r\n", "403"),
+        ("Host: localhost\r\nX-Real-IP: 10.0.0.1\r\n", "403"),
+        ("Host: localhost\r\nForwarded: for=10.0.0.1\r\n", "403"),
+        ("Host: localhost\r\nVia: 1.1 proxy\r\n", "403"),
+    ] {
+        for (program, status) in [(&local, status), (&public, "200")] {
+            let mut client = Raw::connect(program.addr());
+            client.send(format!("GET /stats HTTP/1.1\r\n{headers}\r\n"));
+            let head = client.head();
+            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{headers}: {head}");
+        }
+    }
+}

@@ -8,11 +8,11 @@ mod browser;
 mod relay;
 mod support;
 
-use std::{env, thread};
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use std::{env, thread};
 
 use serde_json::json;
 use tungstenite::{Message, WebSocket};

@@ -10,9 +10,9 @@ mod relay;
 mod support;
 
 use std::collections::BTreeMap;
-use std::{env, fs};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 use rustix::process::Signal;
 use serde_json::json;

@@ -5,20 +5,20 @@
 #![allow(dead_code, reason = "each test file is a crate of its own, and none uses all of this")]
 
 use std::collections::HashMap;
-use std::{env, fs, thread};
 use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
+use std::{env, fs, thread};
 
-use headless_chrome::{Browser, LaunchOptions, Tab};
-use headless_chrome::protocol::cdp::{Emulation, Log, Runtime};
 use headless_chrome::protocol::cdp::Input::{self, DispatchMouseEventTypeOption};
 use headless_chrome::protocol::cdp::Page::{AddScriptToEvaluateOnNewDocument, CaptureScreenshotFormatOption};
 use headless_chrome::protocol::cdp::Target::CreateTarget;
 use headless_chrome::protocol::cdp::types::Event;
+use headless_chrome::protocol::cdp::{Emulation, Log, Runtime};
+use headless_chrome::{Browser, LaunchOptions, Tab};
 use serde_json::{Value, json};
 
 use crate::support::{DEADLINE, eventually};
