@@ -30,6 +30,24 @@ impl ClockOptions {
 
     /// Returns the payload of a push that happens now, padded with spaces.
     pub fn payload(&self) -> String {
-        format!("{:pad$}", time::payload(&Local::now()), pad = self.pad)
+        let text = time::payload(&Local::now());
+        // A width in `format!` ends at 65,535.
+        let padding = " ".repeat(self.pad.saturating_sub(text.len()));
+        text + &padding
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_is_as_long_as_it_is_told_to_be() {
+        for pad in [100, 65_535, 64 * 1024, 1 << 20] {
+            let options = ClockOptions { port: 0, interval: Duration::from_secs(1), pad };
+            assert_eq!(options.payload().len(), pad);
+        }
+        let bare = ClockOptions { port: 0, interval: Duration::from_secs(1), pad: 0 }.payload();
+        assert!([19, 26].contains(&bare.len()) && !bare.ends_with(' '), "{bare}");
     }
 }
