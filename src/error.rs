@@ -26,6 +26,8 @@ pub enum Error {
         /// Bytes that were waiting for the client.
         backlog: u64,
     },
+    /// What was waited for did not come in time; nothing was sent.
+    TimedOut,
     /// The caller passed something that is not allowed; nothing happened, the connection stays open.
     Invalid(String),
     /// The operating system refused something.
@@ -66,6 +68,7 @@ impl fmt::Display for Error {
             Error::SlowConsumer { backlog } => {
                 write!(f, "slow consumer: {backlog} bytes were waiting, so the client was disconnected")
             }
+            Error::TimedOut => f.write_str("timed out: what was waited for did not come"),
             Error::Invalid(what) => f.write_str(what),
             Error::Io { doing, source } => write!(f, "{doing}: {}", without_number(source)),
         }

@@ -9,3 +9,4 @@ pub(crate) mod backlog;
 pub(crate) mod closer;
 pub(crate) mod outbox;
 pub(crate) mod thread_budget;
+pub(crate) mod unacked;

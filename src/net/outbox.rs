@@ -53,6 +53,10 @@ pub(crate) trait Link: Send + Sync + Sized + 'static {
     fn disconnect(&self, reason: DisconnectReason);
     /// Called once, when the Close frame is written: from now on the peer has to answer.
     fn close_written(&self, connection: Weak<dyn Kill>);
+    /// Counts bytes that the transport has taken. Called by the drainer.
+    fn sent(&self, bytes: usize) {
+        let _ = bytes;
+    }
     /// Tells those who watch, see [`Observer`](crate::Observer).
     fn report(&self, event: Event) {
         let _ = event;
@@ -113,9 +117,14 @@ impl<L: Link> Outbox<L> {
             Ok(before) if before.frames() == 0 && self.link.delivery() == Delivery::Inline => {
                 Drain::new(self, frame, cost).inline()
             }
-            Ok(_) => {
+            Ok(before) => {
+                let is_close = frame.is_close;
                 self.channel.send(frame);
                 self.link.report(Event::Queued);
+                if is_close && before.is_waited_for() {
+                    // Who waits for room will get none.
+                    self.wake();
+                }
                 Ok(())
             }
             Err(before) if before.is_closing() || before.is_dead() => Err(PushError::Closed),
@@ -126,10 +135,16 @@ impl<L: Link> Outbox<L> {
         }
     }
 
-    /// Blocks until at most half of the limit waits, the connection is dead, or the deadline passes. Any
-    /// number of threads may wait. Returns whether there is room.
-    pub(crate) fn wait_for_room(&self, deadline: Option<Instant>) -> bool {
-        self.wait(deadline, |state| self.backlog.is_half_empty(state)) && !self.state().is_dead()
+    /// Blocks the client's own thread until at most half of the limit waits. False if the connection died.
+    pub(crate) fn wait_to_read(&self) -> bool {
+        self.wait(None, |state| self.backlog.is_half_empty(state));
+        !self.state().is_dead()
+    }
+
+    /// Blocks until at most half of the limit waits, the connection is dead or closing, or the deadline passes.
+    /// Any number of threads may wait. False if the deadline passed.
+    pub(crate) fn wait_for_room(&self, deadline: Instant) -> bool {
+        self.wait(Some(deadline), |state| state.is_closing() || self.backlog.is_half_empty(state))
     }
 
     /// Blocks until all that was accepted is written, or the connection is dead: a pump that gets rid of

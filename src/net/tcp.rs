@@ -1,7 +1,7 @@
 //! [`Tcp`]: bytes as they are, over a socket. Read by `client-N`, written by the drainer.
 
 use std::io::{self, Read};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use rustix::net::SendFlags;
@@ -29,6 +29,10 @@ impl Transport for Tcp {
 
     fn send(&self, sealed: &[u8]) -> io::Result<usize> {
         Ok(rustix::net::send(&self.0, sealed, SendFlags::NOSIGNAL)?)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
     }
 
     fn shutdown(&self, how: Shutdown) {

@@ -1,7 +1,7 @@
 //! What bytes travel through, who asks for it, and how a connection ends. Definitions only.
 
 use std::io;
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
 use tungstenite::Bytes;
@@ -17,6 +17,8 @@ pub(crate) trait Transport: Send + Sync + 'static {
     fn try_send(&self, sealed: &[u8]) -> io::Result<usize>;
     /// Blocks until something fits, but not for long. `WouldBlock` or `TimedOut` after that.
     fn send(&self, sealed: &[u8]) -> io::Result<usize>;
+    /// Returns our own end's address.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
     /// Ends one direction or both, which wakes every thread that is blocked in it.
     fn shutdown(&self, how: Shutdown);
     /// Sets how long [`recv`](Transport::recv) blocks; `None` is for ever.

@@ -29,6 +29,9 @@ use crate::server::session::{Session, guarded};
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a page may stand still on its way out.
 const PAGE_WRITE: Duration = Duration::from_secs(10);
+/// Bytes a second at which a client takes its answer that is not to be evicted, [`RATE_GRACE`] after its beginning.
+const LEAST_RATE: f64 = 4096.0;
+const RATE_GRACE: Duration = Duration::from_secs(1);
 /// Bytes received at a time while a head is read. More than the 1 KiB that glibc's allocator keeps for each
 /// thread when they are freed.
 const HEAD_READ: usize = 2048;
@@ -74,11 +77,14 @@ fn serve(connection: &Connection, routes: &Router<Route>) -> DisconnectReason {
 /// its request nor the stack pages that the handshake would need on top of the read loop's.
 #[inline(never)]
 fn serve_one<'a>(connection: &'a Connection, routes: &Router<Route>, received: &mut Vec<u8>) -> Next<'a> {
+    connection.set_evictable(true);
     let request = match read_head(connection, received) {
         Ok(Some(request)) => request,
         Ok(None) => return Next::End,
         Err(refusal) => return refuse(connection, &refusal),
     };
+    // Whose request is here gets its answer, or a 503; but see `send_all`.
+    connection.set_evictable(false);
     match routes.find(request.path()) {
         Some((Route::WebSocket(make), _)) if request.method() == "GET" => {
             match open(connection, &request, make) {
@@ -202,13 +208,20 @@ fn respond<'a>(
     }
 }
 
-/// Blocks until all is written. A client that takes nothing for [`PAGE_WRITE`] ends it.
+/// Blocks until all is written. A client that takes nothing for [`PAGE_WRITE`] ends it; one that takes less than
+/// [`LEAST_RATE`] may be evicted.
 fn send_all(connection: &Connection, mut bytes: &[u8]) -> io::Result<()> {
     let transport = &connection.link().transport;
     transport.set_send_timeout(PAGE_WRITE)?;
+    let (begun, mut taken) = (Instant::now(), 0);
     while !bytes.is_empty() {
+        let due = begun.elapsed().saturating_sub(RATE_GRACE).as_secs_f64() * LEAST_RATE;
+        connection.set_evictable((taken as f64) < due);
         match transport.send(bytes) {
-            Ok(sent) => bytes = &bytes[sent..],
+            Ok(sent) => {
+                taken += sent;
+                bytes = &bytes[sent..];
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }

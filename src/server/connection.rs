@@ -7,6 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::net::outbox::{Link, Outbox, PushError};
@@ -20,6 +21,9 @@ use crate::ws::message::Message;
 
 /// The number of the last connection of this process.
 static LAST_ID: AtomicU64 = AtomicU64::new(0);
+
+/// The longest wait that a clock can be set to.
+const FOR_EVER: Duration = Duration::from_secs(365 * 86_400);
 
 /// One client's WebSocket.
 ///
@@ -93,6 +97,53 @@ impl Connection {
         self.outbox.state().bytes()
     }
 
+    /// Blocks until at most half of its backlog waits, for at most `within`: a producer that is faster than its
+    /// client waits here, and is never disconnected as a slow consumer. Where several produce for one client,
+    /// all may wait, and room is a hint: each should send little (together no more than half of
+    /// [`max_backlog`](crate::Application::max_backlog)) before it waits again.
+    ///
+    /// A handler that waits here does not read meanwhile, so it answers no Ping. A client that takes nothing for
+    /// the [`write_deadline`](crate::Application::write_deadline) is disconnected, which ends the wait.
+    ///
+    /// ```no_run
+    /// # use std::io::{Read, stdin};
+    /// # use std::time::Duration;
+    /// # fn forward(connection: &threadcast::Connection) -> threadcast::Result<()> {
+    /// let mut bytes = [0; 16 << 10];
+    /// while let Ok(length @ 1..) = stdin().read(&mut bytes) {
+    ///     connection.wait_for_room(Duration::from_secs(60))?;
+    ///     connection.write_message(&bytes[..length])?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if the connection is closed or closing, also while it waits; [`Error::TimedOut`] if
+    /// there is no room after `within`.
+    pub fn wait_for_room(&self, within: Duration) -> Result<()> {
+        let deadline = Instant::now() + within.min(FOR_EVER);
+        if !self.outbox.wait_for_room(deadline) {
+            return Err(Error::TimedOut);
+        }
+        if self.is_closed() { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    /// Returns how long the client took to answer the last keepalive's Ping, `None` before the first answer. A
+    /// client is pinged only when it has been silent for the
+    /// [`ping_interval`](crate::Application::ping_interval), so this may be old: see
+    /// [`latency_age`](Connection::latency_age).
+    pub fn latency(&self) -> Option<Duration> {
+        self.latency_age()?;
+        Some(Duration::from_micros(self.link().latency.round_trip.load(Relaxed)))
+    }
+
+    /// Returns how long ago [`latency`](Connection::latency) was measured.
+    pub fn latency_age(&self) -> Option<Duration> {
+        let at = self.link().latency.at.load(Relaxed);
+        (at > 0).then(|| self.state().began.elapsed().saturating_sub(Duration::from_micros(at)))
+    }
+
     /// Returns true once nothing can be sent any more.
     pub fn is_closed(&self) -> bool {
         let state = self.outbox.state();
@@ -141,9 +192,26 @@ impl Connection {
         self.link().report(event);
     }
 
+    /// Called by `client-N` when a keepalive's Ping has been answered.
+    pub(crate) fn set_latency(&self, round_trip: Duration) {
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
+        self.link().latency.round_trip.store(micros(round_trip), Relaxed);
+        self.link().latency.at.store(micros(self.state().began.elapsed()), Relaxed);
+    }
+
     /// Called once, by `client-N`, when it knows that the client wants a WebSocket at `path`.
     pub(crate) fn set_path(&self, path: &str) {
         self.link().path.get_or_init(|| path.to_owned());
+    }
+
+    /// Called by `client-N`: whether a newer client may take its place, unless it is a WebSocket.
+    pub(crate) fn set_evictable(&self, evictable: bool) {
+        self.link().is_evictable.store(evictable, Relaxed);
+    }
+
+    /// Returns whether a newer client may take its place.
+    pub(crate) fn is_evictable(&self) -> bool {
+        !self.is_websocket() && self.link().is_evictable.load(Relaxed)
     }
 
     /// Called once, by `client-N`, when the peer's Close frame is here.

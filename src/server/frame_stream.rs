@@ -9,7 +9,6 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::thread;
-use std::time::Duration;
 
 use tungstenite::Bytes;
 
@@ -17,6 +16,7 @@ use crate::error::Error;
 use crate::net::transport::Transport;
 use crate::observer::Event;
 use crate::server::connection::Connection;
+use crate::server::keepalive::Keepalive;
 use crate::ws::frame::{self, Frame};
 use crate::ws::scanner::{CLOSE, HeaderError, Scanner};
 
@@ -46,6 +46,7 @@ pub(crate) struct FrameStream<'a> {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
+    keepalive: Keepalive,
     failure: Option<ReadFailure>,
 }
 
@@ -54,7 +55,15 @@ impl<'a> FrameStream<'a> {
     pub(crate) fn new(connection: &'a Connection, early: Vec<u8>) -> FrameStream<'a> {
         let scanner = Scanner::new(connection.state().settings.max_message as u64);
         let end = early.len();
-        FrameStream { connection, scanner, buffer: early, start: 0, end, failure: None }
+        FrameStream {
+            connection,
+            scanner,
+            buffer: early,
+            start: 0,
+            end,
+            keepalive: Keepalive::default(),
+            failure: None,
+        }
     }
 
     /// Returns code and reason of the peer's Close frame, if it had a code that may be sent.
@@ -67,10 +76,15 @@ impl<'a> FrameStream<'a> {
         self.failure
     }
 
+    /// Takes a Pong that answers the keepalive's Ping. False for any other, which is the handler's.
+    pub(crate) fn take_pong(&mut self, payload: &[u8]) -> bool {
+        self.keepalive.take_pong(self.connection, payload)
+    }
+
     /// Blocks until there are bytes, or the end of them.
     fn receive(&mut self) -> io::Result<()> {
         // What it reads can make it write: a client that does not take its answers is not asked again.
-        if !self.connection.outbox().wait_for_room(None) {
+        if !self.connection.outbox().wait_to_read() {
             return Err(ErrorKind::ConnectionAborted.into());
         }
         let length = if self.scanner.left() > LARGE { LARGE_RECEIVE } else { RECEIVE };
@@ -82,41 +96,25 @@ impl<'a> FrameStream<'a> {
             // that saves this thread from going to sleep and being woken for each.
             thread::yield_now();
         }
-        let settings = &self.connection.state().settings;
-        let mut pinged = false;
         self.connection.report(Event::Reads);
         let received = loop {
             match self.connection.link().transport.recv(&mut self.buffer) {
                 Ok(received) => break received,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // The read timeout is the ping interval: the client has been silent for that long.
-                Err(error) if is_timeout(&error) && !pinged => {
-                    pinged = true;
-                    self.set_timeout(settings.ping_grace())?;
-                    // Closing already, it needs no ping, but must still answer in time.
-                    let _ = self.connection.ping(b"");
-                }
-                Err(error) if is_timeout(&error) => {
-                    self.failure = Some(ReadFailure::PingTimeout);
+                Err(error) if is_timeout(&error) && self.keepalive.is_alive(self.connection) => {}
+                Err(error) => {
+                    if is_timeout(&error) {
+                        self.failure = Some(ReadFailure::PingTimeout);
+                    }
                     return Err(error);
                 }
-                Err(error) => return Err(error),
             }
         };
         self.connection.report(Event::Wakes);
-        if pinged {
-            self.set_timeout(settings.ping_interval)?;
-        }
+        self.keepalive.heard(self.connection)?;
         (self.start, self.end) = (0, received);
         Ok(())
-    }
-
-    fn set_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        let settings = &self.connection.state().settings;
-        if settings.ping_grace() == settings.ping_interval {
-            return Ok(());
-        }
-        self.connection.link().transport.set_recv_timeout(timeout)
     }
 }
 

@@ -2,6 +2,7 @@
 //! drainer; everything else here is read by any thread.
 
 use std::net::{Shutdown, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use std::{fmt, io};
@@ -12,12 +13,21 @@ use crate::net::outbox::Link;
 use crate::net::tcp::Tcp;
 use crate::net::thread_budget::Worker;
 use crate::net::transport::{Delivery, Transport};
+use crate::net::unacked::Unacked;
 use crate::observer::Event;
 use crate::server::state::ServerState;
 
 /// How long a pump blocks in one write before it looks at the clock: this, or the write deadline if that is
 /// shorter, which it must not overshoot by much.
 const PUMP_WRITE: Duration = Duration::from_millis(500);
+
+/// The round trip of the last keepalive's Ping, in microseconds, and when it ended, in microseconds since the
+/// server's start; 0 before the first one.
+#[derive(Default)]
+pub(crate) struct Latency {
+    pub(crate) round_trip: AtomicU64,
+    pub(crate) at: AtomicU64,
+}
 
 /// See the [module](self).
 pub(crate) struct ClientLink {
@@ -29,20 +39,44 @@ pub(crate) struct ClientLink {
     pub(crate) path: OnceLock<String>,
     /// The peer's close code and reason. Written once by `client-N`, before `on_close`.
     pub(crate) close: OnceLock<(Option<u16>, Option<String>)>,
+    /// Bytes that the transport has taken. Written by the drainer, read by `client-N` when a Ping has timed out.
+    pub(crate) sent: AtomicU64,
+    /// The last keepalive's round trip. Written by `client-N`, read by any thread.
+    pub(crate) latency: Latency,
+    /// Whether a newer client may take its place: while no WebSocket, and not being answered. Written by
+    /// `client-N`, read by the listener.
+    pub(crate) is_evictable: AtomicBool,
     /// The pump that runs, or the last one that did. Written by the drainer, joined by `client-N`.
     pub(crate) pump: Mutex<Option<Worker>>,
 }
 
 impl ClientLink {
     pub(crate) fn new(transport: Tcp, id: u64, peer: SocketAddr, state: Arc<ServerState>) -> ClientLink {
-        let (path, close, pump) = (OnceLock::new(), OnceLock::new(), Mutex::default());
-        ClientLink { transport, id, peer, state, path, close, pump }
+        ClientLink {
+            transport,
+            id,
+            peer,
+            state,
+            path: OnceLock::new(),
+            close: OnceLock::new(),
+            sent: AtomicU64::new(0),
+            latency: Latency::default(),
+            is_evictable: AtomicBool::new(true),
+            pump: Mutex::default(),
+        }
     }
 
     /// Waits for the thread of the pump to end; it has nothing left to write.
     pub(crate) fn join_pump(&self) {
         let pump = self.pump.lock().unwrap_or_else(PoisonError::into_inner).take();
         pump.inspect(Worker::join);
+    }
+
+    /// Returns how many of the bytes sent the peer's kernel has acknowledged, and how often the kernel has sent
+    /// the rest again in vain; `None` if the kernel does not say.
+    pub(crate) fn acknowledged(&self) -> Option<(u64, Unacked)> {
+        let unacked = self.state.tcp_table.unacked(self.transport.local_addr().ok()?, self.peer)?;
+        Some((self.sent.load(Ordering::Relaxed).saturating_sub(unacked.bytes), unacked))
     }
 
     fn warn_slow(&self, why: &str, backlog: u64) {
@@ -114,6 +148,12 @@ impl Link for ClientLink {
             // Without a closer the server is shutting down, which has a deadline of its own.
             let _ = self.state.closer.send(Overdue { deadline, peer });
         }
+    }
+
+    #[inline]
+    fn sent(&self, bytes: usize) {
+        // One drainer at a time: no need for an addition that others see whole.
+        self.sent.store(self.sent.load(Ordering::Relaxed) + bytes as u64, Ordering::Relaxed);
     }
 
     #[inline]

@@ -9,6 +9,7 @@ pub(crate) mod connection;
 pub(crate) mod handler;
 pub(crate) mod application;
 pub(crate) mod capacity;
+pub(crate) mod keepalive;
 pub(crate) mod frame_stream;
 pub(crate) mod session;
 pub(crate) mod registry;

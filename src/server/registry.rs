@@ -41,8 +41,8 @@ impl Registry {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns whether there is room for one more client. Beyond the share of those that have not asked for a
-    /// WebSocket the oldest of them, which has had the most time to, is evicted.
+    /// Returns whether there is room for one more client. Beyond the share of those that are no WebSockets, the
+    /// one is evicted that has been there longest, and is not being answered.
     pub(crate) fn has_room(&self) -> bool {
         let mut clients = self.clients();
         let share = (self.max_clients / PENDING_SHARE).max(1);
@@ -50,8 +50,9 @@ impl Registry {
         if pending.len() >= share {
             pending.retain(|id| alive.get(id).is_some_and(|connection| !connection.is_websocket()));
         }
-        let oldest = if pending.len() >= share { pending.pop_front() } else { None };
-        if let Some(connection) = oldest.and_then(|id| alive.get(&id)) {
+        let evictable = |id: &u64| alive.get(id).is_some_and(Connection::is_evictable);
+        let oldest = pending.iter().position(evictable).filter(|_| pending.len() >= share);
+        if let Some(connection) = oldest.and_then(|at| alive.get(&pending.remove(at)?)) {
             connection.outbox().kill(DisconnectReason::Evicted);
         }
         let full = |clients: &mut Clients| clients.alive.len() >= self.max_clients;
@@ -112,6 +113,9 @@ mod tests {
         let client = connection();
         assert!(registry.has_room());
         registry.insert(&client);
+        client.set_evictable(false);
+        assert!(!registry.has_room() && !client.is_closed(), "it is being answered");
+        client.set_evictable(true);
         assert_eq!(registry.connections(), std::slice::from_ref(&client));
         assert_eq!(registry.wait_until_empty(Instant::now() + Duration::from_millis(1)), 1);
         assert!(!registry.has_room(), "it has been evicted, but has not left");

@@ -88,6 +88,8 @@ impl<'a> Session<'a> {
         match self.read_loop(&mut stream) {
             End::Over => DisconnectReason::Done,
             End::Fail(code, reason, disconnect) => {
+                // Nothing is read any more, so no answer is awaited.
+                self.connection.set_close(None, None);
                 log::debug!(target: crate::LOG, "{}: closing with {code} {reason}", self.connection);
                 // Not accepted if a Close is out already: then there is nothing to add.
                 let _ = self.connection.close(Some(code), Some(reason));
@@ -129,6 +131,7 @@ impl<'a> Session<'a> {
                 WsMessage::Text(text) => self.deliver(Message::received_text(text)),
                 WsMessage::Binary(bytes) => self.deliver(Message::received_binary(bytes)),
                 WsMessage::Ping(payload) => self.guarded("on_ping", |h, c| h.on_ping(c, &payload)),
+                WsMessage::Pong(payload) if stream.take_pong(&payload) => Ok(()),
                 WsMessage::Pong(payload) => self.guarded("on_pong", |h, c| h.on_pong(c, &payload)),
                 WsMessage::Close(_) => {
                     let close = stream.close();

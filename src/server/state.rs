@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use crossbeam_channel::Sender;
 
 use crate::metrics::Counters;
 use crate::net::closer::Overdue;
 use crate::net::thread_budget::ThreadBudget;
+use crate::net::unacked::TcpTable;
 use crate::observer::Observer;
 use crate::server::settings::Settings;
 
@@ -21,6 +23,10 @@ pub(crate) struct ServerState {
     /// To the `closer` thread. Sent to by any thread.
     pub(crate) closer: Sender<Overdue>,
     pub(crate) observer: Observer,
+    /// What the kernel holds for each client. Read where a Ping has timed out.
+    pub(crate) tcp_table: TcpTable,
+    /// When the server was made.
+    pub(crate) began: Instant,
     /// Set once, by `shutdown`, before it wakes the listener.
     stopping: AtomicBool,
 }
@@ -35,8 +41,17 @@ impl ServerState {
         closer: Sender<Overdue>,
     ) -> ServerState {
         let budget = Arc::new(ThreadBudget::new(max_clients, settings.delivery));
-        let stopping = AtomicBool::new(false);
-        ServerState { settings, max_clients, counters, budget, closer, observer, stopping }
+        ServerState {
+            settings,
+            max_clients,
+            counters,
+            budget,
+            closer,
+            observer,
+            tcp_table: TcpTable::default(),
+            began: Instant::now(),
+            stopping: AtomicBool::new(false),
+        }
     }
 
     /// Begins the shutdown.

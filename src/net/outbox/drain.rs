@@ -116,6 +116,7 @@ impl<L: Link> Drain<L> {
             self.sealed = transport.seal(&mut self.frame.bytes)?;
         }
         let sent = send(transport, &self.sealed)?;
+        self.outbox.link.sent(sent);
         let _ = self.sealed.split_to(sent);
         Ok(sent)
     }

@@ -2,7 +2,7 @@
 //! (`make loom`).
 
 use std::io::{self, ErrorKind};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use loom::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -58,6 +58,9 @@ impl Transport for Fake {
         }
         self.written.store(self.written.load(Relaxed) << 8 | u64::from(bytes[0]), Relaxed);
         Ok(bytes.len())
+    }
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        unreachable!("an outbox does not ask")
     }
     fn shutdown(&self, _: Shutdown) {}
     fn set_recv_timeout(&self, _: Option<Duration>) -> io::Result<()> {
@@ -236,6 +239,20 @@ fn who_waits_is_woken_by_a_reason() {
         outbox.wait_until_written();
         killer.join().unwrap();
         assert!(outbox.state().is_dead());
+    });
+}
+
+#[test]
+fn producers_that_wait_for_room_are_all_woken() {
+    model(|| {
+        let outbox = begun(Fake::with_room(1));
+        // Half of the limit and more: it waits until the pump has written it.
+        assert!(outbox.push(Frame { bytes: Bytes::from_static(&[b'a'; 600]), is_close: false }).is_ok());
+        let wait = |outbox: &Outbox<Fake>| outbox.wait_for_room(Instant::now() + Duration::from_secs(3600));
+        let other = outbox.clone();
+        let other = thread::spawn(move || wait(&other));
+        assert!(wait(&outbox) && other.join().unwrap());
+        assert_eq!(written(&outbox), "|a");
     });
 }
 

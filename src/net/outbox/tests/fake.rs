@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, Weak};
 use std::thread::{self, JoinHandle};
@@ -71,6 +71,9 @@ impl Transport for Fake {
     }
     fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         self.write(&self.blocking, bytes)
+    }
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        unreachable!("an outbox does not ask")
     }
     fn shutdown(&self, _: Shutdown) {}
     fn set_recv_timeout(&self, _: Option<Duration>) -> io::Result<()> {

@@ -1,0 +1,73 @@
+//! [`Keepalive`]: whether a silent client is still there. On `client-N`, when its read has timed out.
+//!
+//! A client that has been silent for the ping interval gets a Ping. Any byte from it is a sign of life; so is that
+//! it takes what we write, since the Ping waits behind that: in the outbox, or in the kernel.
+
+use std::io;
+use std::time::Instant;
+
+use crate::net::transport::Transport;
+use crate::server::connection::Connection;
+
+/// See the [module](self).
+#[derive(Default)]
+pub(crate) struct Keepalive {
+    /// The number in the last Ping, and when it was sent; `None` once it is answered.
+    ping: Option<(u64, Instant)>,
+    /// Pings sent so far.
+    pings: u64,
+    /// Whether the client has been silent since the last one.
+    pinged: bool,
+    /// Bytes that its kernel had acknowledged when the Ping timed out last.
+    acknowledged: Option<u64>,
+}
+
+impl Keepalive {
+    /// The read has timed out. Sends a Ping where none is out. False if the client shows no sign of life.
+    pub(crate) fn is_alive(&mut self, connection: &Connection) -> bool {
+        if connection.outbox().state().frames() > 0 {
+            // The pump is writing, and judges whether the client takes it.
+            return true;
+        }
+        if !self.pinged {
+            self.pinged = true;
+            self.pings += 1;
+            self.ping = Some((self.pings, Instant::now()));
+            // Closing already, it needs no Ping, but must still answer in time.
+            let _ = connection.ping(&self.pings.to_be_bytes());
+            return set_timeout(connection, true).is_ok();
+        }
+        let Some((acknowledged, unacked)) = connection.link().acknowledged() else { return false };
+        let before = self.acknowledged.replace(acknowledged);
+        // Sent again and again, it reaches nobody. Otherwise it is on its way: as long as that goes on.
+        unacked.bytes > 0 && unacked.retransmits == 0 && before.is_none_or(|before| acknowledged > before)
+    }
+
+    /// Something has come in.
+    pub(crate) fn heard(&mut self, connection: &Connection) -> io::Result<()> {
+        if !std::mem::take(&mut self.pinged) {
+            return Ok(());
+        }
+        self.acknowledged = None;
+        set_timeout(connection, false)
+    }
+
+    /// Takes a Pong that answers the last Ping. False for any other.
+    pub(crate) fn take_pong(&mut self, connection: &Connection, payload: &[u8]) -> bool {
+        let Some((_, sent)) = self.ping.take_if(|(number, _)| payload == number.to_be_bytes()) else {
+            return false;
+        };
+        connection.set_latency(sent.elapsed());
+        true
+    }
+}
+
+/// From one read to the next: the ping interval, or after a Ping the time that it may take.
+fn set_timeout(connection: &Connection, pinged: bool) -> io::Result<()> {
+    let settings = &connection.state().settings;
+    let (interval, grace) = (settings.ping_interval, settings.ping_grace());
+    if grace == interval {
+        return Ok(());
+    }
+    connection.link().transport.set_recv_timeout(if pinged { grace } else { interval })
+}
