@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use crate::error::Result;
 use crate::http::cookies::CookieSecret;
+use crate::http::exchange::Exchange;
 use crate::http::router::Router;
 use crate::http::static_files::StaticFiles;
 use crate::metrics::Meter;
@@ -17,10 +19,13 @@ const MIN_STACK: usize = 64 << 10;
 /// Makes a handler.
 pub(crate) type Make<H> = Box<dyn Fn() -> Box<H> + Send + Sync>;
 
+/// Makes a WebSocket's handler of a request, or refuses it.
+pub(crate) type MakeFor = Box<dyn Fn(&mut Exchange<'_>) -> Result<Box<dyn WebSocketHandler>> + Send + Sync>;
+
 /// What answers a request.
 pub(crate) enum Route {
     Page(Make<dyn RequestHandler>),
-    WebSocket(Make<dyn WebSocketHandler>),
+    WebSocket(MakeFor),
     /// Everything below this path.
     Static(StaticFiles),
 }
@@ -58,11 +63,38 @@ impl Application {
 
     /// Adds a WebSocket at exactly `path`; `make` makes a handler for each connection.
     pub fn websocket<H: WebSocketHandler>(
-        mut self,
+        self,
         path: &str,
         make: impl Fn() -> H + Send + Sync + 'static,
     ) -> Application {
-        self.routes.add(path, Route::WebSocket(Box::new(move || Box::new(make()))));
+        self.websocket_with(path, move |_| Ok(make()))
+    }
+
+    /// Adds a WebSocket at exactly `path`; `make` makes a handler of a request, so its fields need no
+    /// placeholders. It is called when the head has been checked, and what it makes is asked about the origin
+    /// ([`check_origin`](WebSocketHandler::check_origin)) before its `open` runs. Here nothing is registered, which
+    /// `open` does: the request may still be refused. An `Err` refuses it, as in `open`.
+    ///
+    /// ```
+    /// use threadcast::{Application, Connection, Message, Result, WebSocketHandler};
+    ///
+    /// struct Room(String);
+    ///
+    /// impl WebSocketHandler for Room {
+    ///     fn on_message(&mut self, connection: &Connection, message: Message) -> Result<()> {
+    ///         connection.write_message(format!("in {}: {message}", self.0))
+    ///     }
+    /// }
+    ///
+    /// Application::new().websocket_with("/chat", |exchange| Ok(Room(exchange.get_argument("room")?)));
+    /// ```
+    pub fn websocket_with<H: WebSocketHandler>(
+        mut self,
+        path: &str,
+        make: impl Fn(&mut Exchange<'_>) -> Result<H> + Send + Sync + 'static,
+    ) -> Application {
+        let make: MakeFor = Box::new(move |exchange| Ok(Box::new(make(exchange)?)));
+        self.routes.add(path, Route::WebSocket(make));
         self
     }
 

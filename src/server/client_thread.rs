@@ -18,9 +18,8 @@ use crate::metrics::DisconnectReason;
 use crate::net::closer::CLOSE_GRACE;
 use crate::net::transport::Transport;
 use crate::observer::Event;
-use crate::server::application::{Make, Route};
+use crate::server::application::{MakeFor, Route};
 use crate::server::connection::Connection;
-use crate::server::handler::WebSocketHandler;
 use crate::server::registry::Registry;
 use crate::server::session::{Session, guarded};
 
@@ -165,11 +164,7 @@ fn refusal(connection: &Connection, error: &Error) -> Response {
 }
 
 /// Opens a WebSocket; an error is a refusal that has not been sent.
-fn open<'a>(
-    connection: &'a Connection,
-    request: &Request,
-    make: &Make<dyn WebSocketHandler>,
-) -> Result<Session<'a>> {
+fn open<'a>(connection: &'a Connection, request: &Request, make: &MakeFor) -> Result<Session<'a>> {
     connection.set_path(request.path());
     let (session, head) = Session::open(make, connection, request)?;
     let transport = &connection.link().transport;

@@ -19,7 +19,8 @@ pub trait WebSocketHandler: Send + 'static {
     ///
     /// # Errors
     /// [`Error::refused`](crate::Error::refused) refuses with that status. Any other error refuses
-    /// with 500, and is logged. In both cases `on_close` does not run.
+    /// with 500, and is logged. In both cases `on_close` does not run. It does if this panics, since the
+    /// connection may have been shared before.
     fn open(&mut self, connection: &Connection, exchange: &mut Exchange<'_>) -> Result<()> {
         let _ = (connection, exchange);
         Ok(())
@@ -44,7 +45,8 @@ pub trait WebSocketHandler: Send + 'static {
         let _ = (connection, payload);
     }
 
-    /// A Pong has arrived, perhaps the answer to a [`ping`](Connection::ping).
+    /// A Pong has arrived, perhaps the answer to a [`ping`](Connection::ping). Those that answer the server's own
+    /// keepalive do not come here, see [`Connection::latency`].
     fn on_pong(&mut self, connection: &Connection, payload: &[u8]) {
         let _ = (connection, payload);
     }

@@ -68,7 +68,23 @@ impl Server {
         let names: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
         let doing = format!("cannot listen on {}", names.join(" or "));
         let listener = TcpListener::bind(&addresses[..]).map_err(Error::io(doing))?;
+        Server::start_on(listener, application, capacity)
+    }
+
+    /// Serves `application` on a socket that listens already: in a test, or under a supervisor that has bound the
+    /// port. With as many clients as this machine can hold.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it does not listen, or a thread cannot be started.
+    pub fn serve(listener: TcpListener, application: Application) -> Result<Server> {
+        let capacity = Capacity::of_this_machine(application.settings.delivery);
+        Server::start_on(listener, application, capacity)
+    }
+
+    fn start_on(listener: TcpListener, application: Application, capacity: Capacity) -> Result<Server> {
         let doing = || "cannot start the server";
+        // A supervisor's may not block; the listener's thread does.
+        listener.set_nonblocking(false).map_err(Error::io(doing()))?;
         // The standard library asks for a backlog of 128, too few for a storm of clients.
         rustix::net::listen(&listener, LISTEN_BACKLOG).map_err(|error| Error::io(doing())(error.into()))?;
         let local_addr = listener.local_addr().map_err(Error::io(doing()))?;
@@ -128,6 +144,11 @@ impl Server {
     /// blocks then is left to itself, and counted in the log. Any thread may call this, except a
     /// handler's own; the second call waits for the first.
     pub fn shutdown(&self) {
+        self.shutdown_within(SHUTDOWN_GRACE);
+    }
+
+    /// Does the same, but the clients have `grace` to answer.
+    pub fn shutdown_within(&self, grace: Duration) {
         let mut threads = self.threads();
         if threads.is_empty() {
             return;
@@ -137,7 +158,7 @@ impl Server {
         let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
         // If it panicked, that has been reported.
         let _ = threads.remove(0).join();
-        let deadline = Instant::now() + SHUTDOWN_GRACE;
+        let deadline = Instant::now() + grace;
         for connection in self.registry.connections() {
             // Before the 101 the Close waits behind it; on a page's connection it is never written.
             let _ = connection.close(Some(1001), Some("server shutting down"));

@@ -14,7 +14,7 @@ use crate::http::exchange::Exchange;
 use crate::http::request::Request;
 use crate::metrics::DisconnectReason;
 use crate::observer::Event;
-use crate::server::application::Make;
+use crate::server::application::MakeFor;
 use crate::server::connection::Connection;
 use crate::server::frame_stream::{FrameStream, LARGE, ReadFailure};
 use crate::server::handler::WebSocketHandler;
@@ -44,27 +44,28 @@ enum End {
 }
 
 impl<'a> Session<'a> {
-    /// Makes a handler and asks it. Returns the session and its 101, or the refusal.
+    /// Checks the request, makes a handler and asks it. Returns the session and its 101, or the refusal.
     #[inline(never)]
     pub(crate) fn open(
-        make: &Make<dyn WebSocketHandler>,
+        make: &MakeFor,
         connection: &'a Connection,
         request: &Request,
     ) -> Result<(Session<'a>, Vec<u8>)> {
-        let handler = guarded(connection, "the handshake", make)?;
-        let mut session = Session { handler, connection };
-        let mut upgrade = handshake::accept(request, |origin| {
-            let handler = &session.handler;
-            Ok(guarded(connection, "the handshake", || handler.check_origin(request, origin))?)
-        })?;
+        let mut upgrade = handshake::accept(request)?;
+        let mut exchange = Exchange::new(request, connection.state().settings.cookie_secret.as_ref());
+        let mut handler = guarded(connection, "the handshake", || make(&mut exchange))??;
+        if let Some(origin) = handshake::origin(request)
+            && !guarded(connection, "the handshake", || handler.check_origin(request, &origin))?
+        {
+            return Err(Error::refused(403, "Cross origin websockets not allowed"));
+        }
         let offered = upgrade.offered();
-        let handler = &mut session.handler;
         let chosen = guarded(connection, "the handshake", || handler.select_subprotocol(&offered))?;
         if let Some(chosen) = chosen {
             upgrade.choose(&chosen)?;
         }
-        let mut exchange = Exchange::new(request, connection.state().settings.cookie_secret.as_ref());
-        match guarded(connection, "open", || handler.open(connection, &mut exchange)) {
+        let mut session = Session { handler, connection };
+        match guarded(connection, "open", || session.handler.open(connection, &mut exchange)) {
             Ok(opened) => opened?,
             Err(panicked) => {
                 // It may have shared the connection before; a handler that refused has decided not to.

@@ -22,8 +22,8 @@ pub(crate) struct Upgrade {
     offered: String,
 }
 
-/// Decides about a request: an upgrade, or the refusal. `check_origin` is asked if there is an origin.
-pub(crate) fn accept(request: &Request, check_origin: impl FnOnce(&str) -> Result<bool>) -> Result<Upgrade> {
+/// Decides about the head of a request: an upgrade, or the refusal. About its [origin] the handler decides.
+pub(crate) fn accept(request: &Request) -> Result<Upgrade> {
     if request.is_http_1_0() {
         return Err(Error::refused(400, "A WebSocket needs HTTP/1.1."));
     }
@@ -33,13 +33,13 @@ pub(crate) fn accept(request: &Request, check_origin: impl FnOnce(&str) -> Resul
     if !request.has_token("Connection", "upgrade") {
         return Err(Error::refused(400, r#""Connection" must be "Upgrade"."#));
     }
-    if let Some(origin) = request.header("Origin").or_else(|| request.header("Sec-WebSocket-Origin"))
-        && !check_origin(&origin)?
-    {
-        return Err(Error::refused(403, "Cross origin websockets not allowed"));
-    }
     let offered = request.header("Sec-WebSocket-Protocol").unwrap_or_default();
     Ok(Upgrade { head: switching(request)?, offered })
+}
+
+/// Returns the origin of a request, which every browser sends; old ones under another name.
+pub(crate) fn origin(request: &Request) -> Option<String> {
+    request.header("Origin").or_else(|| request.header("Sec-WebSocket-Origin"))
 }
 
 impl Upgrade {
