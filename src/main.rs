@@ -134,7 +134,8 @@ fn application(
     };
     let origins = Some(options.allow_origin.clone()).filter(|origins| !origins.is_empty());
     let also = if options.lab { commands::run } else { |_: &str| {} };
-    let application = handlers::routes(clients, &pages, origins, also)
+    let hello = handlers::hello(options.interval, options.lab);
+    let application = handlers::routes(clients, &pages, origins, also, hello)
         .delivery(options.delivery.into())
         .max_message(options.max_message)
         .max_backlog(options.max_backlog)

@@ -302,6 +302,44 @@ fn the_log_goes_to_a_file_as_well() {
 }
 
 #[test]
+fn who_offers_the_subprotocol_is_told_the_interval_before_the_first_push() {
+    let chosen = "Sec-WebSocket-Protocol: threadcast.1\r\n";
+    let told = |json: &str| Some(frame(0x81, json));
+    let plain = &["--interval", "50ms"][..];
+    let slow = &["--interval", "2m"][..];
+    let lab = &["--interval", "50ms", "--lab"][..];
+    for (options, offered, answered, first) in [
+        (plain, "threadcast.1", chosen, told(r#"{"hello":{"interval_ms":50}}"#)),
+        (plain, "chat, threadcast.1,other", chosen, told(r#"{"hello":{"interval_ms":50}}"#)),
+        (slow, "threadcast.1", chosen, told(r#"{"hello":{"interval_ms":120000}}"#)),
+        (lab, "threadcast.1", chosen, told(r#"{"hello":{"interval_ms":50,"lab":true}}"#)),
+        (plain, "threadcast.10, THREADCAST.1", "", None),
+        (plain, "", "", None),
+    ] {
+        let program = Program::start(options);
+        let mut client = Raw::connect(program.addr());
+        let offer = match offered {
+            "" => String::new(),
+            offered => format!("Sec-WebSocket-Protocol: {offered}\r\n"),
+        };
+        client.send(support::upgrade("/websocket?Id=A", &offer));
+        let head = client.head();
+        assert!(head.starts_with("HTTP/1.1 101 "), "{offered}: {head}");
+        assert_eq!(head.contains("Sec-WebSocket-Protocol"), !answered.is_empty(), "{offered}: {head}");
+        assert!(head.contains(answered), "{offered}: {head}");
+        if let Some(first) = first {
+            assert_eq!(client.frame(), first, "{offered}");
+        }
+        if options != slow {
+            for _ in 0..2 {
+                let push = client.frame();
+                assert!(push.first == 0x81 && is_payload(&push.payload), "{offered}: {push:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn www_serves_pages_from_the_disk() {
     let www = Path::new(env!("CARGO_TARGET_TMPDIR")).join("www");
     fs::create_dir_all(&www).unwrap();

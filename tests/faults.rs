@@ -139,7 +139,7 @@ fn when_the_wall_clock_jumps_an_hour_back_and_forth_pushes_keep_their_interval_a
     static READINGS: AtomicI64 = AtomicI64::new(0);
     let interval = Duration::from_millis(200);
     let clients = Arc::new(Clients::new());
-    let routes = handlers::routes(&clients, &handlers::PAGES, None, |_| {});
+    let routes = handlers::routes(&clients, &handlers::PAGES, None, |_| {}, "unused".into());
     let server = Server::bind("127.0.0.1:0", routes).unwrap();
     let mut client = client(server.local_addr(), "A");
     let wall = || jumping(READINGS.fetch_add(1, Ordering::Relaxed));

@@ -10,9 +10,10 @@ mod relay;
 mod support;
 
 use std::collections::BTreeMap;
+use std::{env, fs};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::{env, fs};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -94,7 +95,8 @@ fn the_log_shows_onopen_and_each_onmessage() {
     let page = Page::open(program.addr(), "/?Id=A");
     page.wait_for("three pushes", "+$('count').textContent >= 3");
     assert_eq!(page.log_lines("onopen"), ["as A"]);
-    let pushes = page.log_lines("onmessage");
+    let mut pushes = page.log_lines("onmessage");
+    assert_eq!(pushes.remove(0), r#"{"hello":{"interval_ms":250}}"#);
     assert!(pushes.len() >= 3, "{pushes:?}");
     for push in pushes {
         program.wait_for_line(&format!("write to client A:{push}"));
@@ -409,6 +411,86 @@ fn the_browser_has_nothing_to_complain_about() {
     page.wait_for_complaint("Content Security Policy");
     let complaints = page.complaints();
     assert_eq!(complaints.len(), 3, "{complaints:#?}");
+}
+
+#[test]
+fn a_connection_that_falls_silent_is_noticed_and_made_anew() {
+    let program = Program::start(FAST);
+    let relay = Relay::start(program.addr(), "");
+    let page = Page::open(relay.addr, "/?Id=A");
+    page.wait_for("pushes", "+$('count').textContent >= 2");
+
+    // A short silence is none.
+    relay.freeze();
+    until_a_try_would_have_been_seen(&program);
+    relay.thaw();
+    let (_, count) = page.time_and_count();
+    page.wait_for("more pushes", &format!("+$('count').textContent >= {count} + 2"));
+    assert_eq!([page.text("count-onopen"), page.text("notice")], ["1", ""]);
+
+    let frozen = Instant::now();
+    relay.freeze();
+    page.wait_for(
+        "the silence",
+        "/^Silent since \\d\\d:\\d\\d:\\d\\d: .* every 250 ms/.test($('notice').textContent)",
+    );
+    assert!(frozen.elapsed() >= Duration::from_millis(4_700), "after {:?}", frozen.elapsed());
+    // Its tries are accepted, and get no answer: they are given up too.
+    page.wait_for("a try", "state === 'connecting'");
+    page.wait_for("the next one", "state === 'closed' && /^Try 2/.test($('countdown').textContent)");
+    assert!(page.is("$('notice').textContent !== '' && $('count-onopen').textContent === '1'"));
+
+    relay.thaw();
+    page.wait_for("pushes", &format!("state === 'open' && +$('count').textContent >= {count} + 4"));
+    assert_eq!([page.text("count-onopen"), page.text("notice")], ["2", ""]);
+    assert_eq!(page.text("count-onclose"), "0", "nobody waited for the end of the others");
+}
+
+#[test]
+fn a_tab_that_was_asleep_hears_what_came_meanwhile_before_it_judges() {
+    let program = Program::start(FAST);
+    let relay = Relay::start(program.addr(), "");
+    let page = Page::open(relay.addr, "/?Id=A");
+    page.wait_for("a push", "+$('count').textContent >= 1");
+    // Neither the page nor its network does anything for longer than the silence that it stands.
+    relay.freeze();
+    page.eval("((until) => { while (performance.now() < until); })(performance.now() + 8000)");
+    relay.thaw();
+    let (_, count) = page.time_and_count();
+    page.wait_for("what came meanwhile", &format!("+$('count').textContent >= {count} + 10"));
+    assert_eq!([page.text("count-onopen"), page.text("notice")], ["1", ""]);
+}
+
+#[test]
+fn a_tab_that_wakes_or_is_online_again_sits_out_no_countdown() {
+    let mut program = Program::start(FAST);
+    let addr = program.addr();
+    let page = Page::open(addr, "/?Id=A");
+    // Its countdowns, which have a random part, take minutes now.
+    page.eval("Math.random = () => 1000, 0");
+    for (round, wake) in ["visibilitychange", "online"].into_iter().enumerate() {
+        page.wait_for("pushes", "+$('count').textContent >= 2");
+        drop(program);
+        page.wait_for(
+            "a countdown",
+            "state === 'closed' && /^Try 1 in \\d{3} s$/.test($('countdown').textContent)",
+        );
+        page.offline(wake == "online");
+        page.wait_for(
+            "a word about it",
+            &format!("$('notice').textContent.includes('offline') === {}", wake == "online"),
+        );
+        program = start_at(addr);
+        match wake {
+            "online" => page.offline(false),
+            _ => drop(page.eval("document.dispatchEvent(new Event('visibilitychange'))")),
+        }
+        page.wait_for(
+            "a new connection",
+            &format!("state === 'open' && +$('count-onopen').textContent >= {}", round + 2),
+        );
+        page.wait_for("no word", "$('notice').textContent === ''");
+    }
 }
 
 #[test]

@@ -20,21 +20,15 @@ export function showTime([payload, date, clock, fraction = ""]) {
 // ---------------------------------------------------------------------------- the plot
 
 export const PLOT_INTERVALS = 60; // intervals drawn, and counted in minimum, median and maximum
-// The server does not tell its interval. The one of these nearest to the median is taken for it.
-const EXPECTED_MS = [50, 100, 200, 250, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000];
-const EXPECTED_DEFAULT_MS = 1_000; // until there is a median
+const EXPECTED_DEFAULT_MS = 1_000; // until the server has said its interval
 // How far the plot reaches to either side of the expected interval: the first that holds them all.
 const PLOT_REACH_MS = [10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 60_000];
 
 // A dot for each interval, hung on the line of the expected one. Positions are percentages, so that
 // the drawing needs no size, and colours are the style sheet's.
-export function showPlot(intervals) {
+export function showPlot(intervals, expected = EXPECTED_DEFAULT_MS) {
   const sorted = intervals.toSorted((a, b) => a - b);
-  const median = sorted.length
-    ? (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2
-    : EXPECTED_DEFAULT_MS;
-  const far = (ms) => Math.abs(Math.log(ms / median)); // by ratio: 400 is nearer to 500 than to 250
-  const expected = EXPECTED_MS.reduce((best, ms) => (far(ms) < far(best) ? ms : best));
+  const median = (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
 
   const worst = Math.max(0, ...intervals.map((ms) => Math.abs(ms - expected)));
   const reach = PLOT_REACH_MS.find((ms) => ms >= worst) ?? Math.ceil(worst);

@@ -1,7 +1,8 @@
 // The client's half of the lesson: a WebSocket from new to onclose, and back again.
 //
-// Read it from top to bottom: constants, state, view, socket, forms. A WebSocket has four events,
-// onopen, onmessage, onerror and onclose. All four are in connect(), and all else serves them.
+// Read it from top to bottom: constants, state, view, socket, watch, forms. A WebSocket has four events,
+// onopen, onmessage, onerror and onclose. All four are in connect(), and all else serves them. A fifth is
+// missing: a connection whose other end has silently gone stays open, and nothing tells. watch() does.
 // The names of a module are its own; connect() puts the socket where the browser's console finds it: try
 // socket.send("hi"). How things are drawn is in clock-view.js.
 
@@ -12,6 +13,17 @@ import { $, PLOT_INTERVALS, bytesText, log, showPlot, showTime } from "./clock-v
 const RETRY_MIN_MS = 500; // the shortest wait before a new try
 const RETRY_MAX_MS = 15_000; // the longest; the waits grow towards it and stay there
 const COUNTDOWN_STEP_MS = 250; // how often the countdown is redrawn; must divide a second
+
+// A server that chooses this subprotocol says its interval first: {"hello":{"interval_ms":1000}}. Without that
+// nobody could tell a dead connection from a slow clock. (If a server chooses none of what was offered, the
+// browser ends the connection.)
+const SUBPROTOCOL = "threadcast.1";
+const MISSED_PUSHES = 3; // so many in a row, and the connection is taken for dead,
+const SILENT_MIN_MS = 5_000; // but not before this: a busy machine may be late
+const ANSWER_MAX_MS = 10_000; // the longest wait for the 101 and the hello, or for the answer to a Close
+const WATCH_MS = 1_000; // from one look at the silence to the next
+const ASLEEP_MS = 4_000; // a look that comes so late has been held up: the tab, or the machine, was asleep
+const AWAKE_MS = 2_000; // then what has arrived meanwhile is delivered first
 
 const CLOSE_REASON_BYTES = 123; // a control frame carries 125 bytes, and the code takes two
 const CLOSE_REPLACED = 4001; // sent by this server when a newer client takes the same Id
@@ -36,7 +48,7 @@ const STATES = ["connecting", "open", "closing", "closed"]; // indexed by WebSoc
 
 // ---------------------------------------------------------------------------- state
 
-let socket = null; // the one WebSocket; a new one is made only when the last one is closed
+let socket = null; // the one WebSocket; a new one is made when the last one is closed, or was let go
 let id = idFromUrl() || randomId(); // the name under which the server knows this tab
 
 // What onclose does next: "retry" (nobody wanted this), "stay" (the user did), "replaced" (a newer
@@ -45,12 +57,21 @@ let afterwards = "retry";
 let tries = 0; // tries that failed in a row; the first message to arrive sets it back to 0
 let retryTimer = 0; // of the countdown
 
+let intervalMs = null; // from push to push, from the server's hello; null until it has come
+let heardAt = 0; // ms; when the connection last gave a sign of life, or when one was asked for
+let lookedAt = performance.now(); // ms; when watch() looked last
+let silence = ""; // since when nothing comes: from the moment that a connection was let go until the next push
+
 let pushes = 0; // received since the page was loaded
 let lastPushAt = null; // ms; null after a new connection, since a gap is not an interval
 let intervals = []; // ms, the newest last, at most PLOT_INTERVALS
 
 function idFromUrl() {
   return new URLSearchParams(location.search).getAll("Id").at(-1)?.trim(); // the last, as the server
+}
+
+function state() {
+  return socket ? STATES[socket.readyState] : "closed";
 }
 
 function randomId() {
@@ -61,25 +82,39 @@ function randomId() {
 
 // Everything that depends on the connection's state, and on what is to happen next.
 function showState(detail) {
-  const state = STATES[socket.readyState];
-  const word = state[0].toUpperCase() + state.slice(1);
-  document.documentElement.dataset.state = state;
+  const now = state();
+  const word = now[0].toUpperCase() + now.slice(1);
+  document.documentElement.dataset.state = now;
   document.title = `${word} · ${id} · threadcast`;
   $("state").textContent = word;
   $("detail").textContent = detail;
-  $("countdown").hidden = !(state === "closed" && afterwards === "retry");
+  $("countdown").hidden = !(now === "closed" && afterwards === "retry");
   $("time-note").textContent = pushes === 0
     ? "The server’s local time comes with the first push."
-    : state === "open" ? TIME_LIVE : "The last push. Nothing moves until the next.";
+    : now === "open" ? TIME_LIVE : "The last push. Nothing moves until the next.";
 
   // A message may be written while nothing is open, but not sent: without its button, Enter is dead too.
-  $("send").disabled = state !== "open";
-  $("close").disabled = state === "closing" || state === "closed";
+  $("send").disabled = now !== "open";
+  $("close").disabled = now === "closing" || now === "closed";
 
   const connect = $("connect");
   connect.textContent = { retry: "Connect now", replaced: "Take the Id back" }[afterwards] ?? "Connect";
-  if (state !== "closed" && document.activeElement === connect) $("status").focus(); // not lost with it
-  connect.hidden = state !== "closed";
+  if (now !== "closed" && document.activeElement === connect) $("status").focus(); // not lost with it
+  connect.hidden = now !== "closed";
+}
+
+// What stands beside the state, since the state alone would be half the truth.
+function showNotice() {
+  const network = navigator.onLine ? "" : "The browser says that this machine is offline.";
+  const notice = [silence, network].filter(Boolean).join(" ");
+  if ($("notice").textContent !== notice) $("notice").textContent = notice; // or it would be read aloud again
+}
+
+function showEnd(code, reason, wasClean, meaning) {
+  $("closed-code").textContent = code;
+  $("closed-reason").textContent = reason;
+  $("closed-clean").textContent = wasClean;
+  $("closed-meaning").textContent = meaning;
 }
 
 // The Id lives in the page's URL: it survives a reload, and a bookmark is a name.
@@ -104,12 +139,15 @@ function connect() {
   const url = new URL("websocket", location); // beside the page, which a proxy may show as /clock/
   url.protocol = url.protocol.replace("http", "ws"); // a page from https: may only speak wss:
   url.searchParams.set("Id", id);
-  window.socket = socket = new WebSocket(url);
+  window.socket = socket = new WebSocket(url, SUBPROTOCOL);
+  intervalMs = null;
+  heardAt = performance.now();
   socket.binaryType = "arraybuffer"; // or binary messages arrive as Blobs, to be read asynchronously
   showState(`Asking ${url.host} to change from HTTP to WebSocket.`);
 
   // The server has answered 101 Switching Protocols. From here on either side may send at any time.
   socket.onopen = () => {
+    heardAt = performance.now();
     lastPushAt = null;
     log("onopen", `as ${id}`);
     showState("A thread of the server is blocked in a read, waiting for this tab to speak.");
@@ -117,9 +155,10 @@ function connect() {
 
   // A whole message, however many frames it came in: a string for text, an ArrayBuffer for binary.
   socket.onmessage = ({ data }) => {
-    tries = 0; // a connection proves itself here: onopen alone could be followed by a close, for ever
+    heardAt = performance.now();
     const push = typeof data === "string" && data.match(PUSH);
     if (push) onPush(push);
+    else if (intervalMs === null) onHello(JSON.parse(data).hello);
     log("onmessage", typeof data === "string" ? data : bytesText(data), Boolean(push));
   };
 
@@ -132,18 +171,20 @@ function connect() {
   // The end, once, however it came: by a close frame from either side, or (1006) without one.
   socket.onclose = ({ code, reason, wasClean }) => {
     log("onclose", `${closeText(code, reason)}, ${wasClean ? "clean" : "not clean"}`);
-    $("closed-code").textContent = code;
-    $("closed-reason").textContent = reason || "(none)";
-    $("closed-clean").textContent = wasClean;
-    $("closed-meaning").textContent = CLOSE_MEANING[code] ?? "A code of the application’s own.";
+    showEnd(code, reason || "(none)", wasClean, CLOSE_MEANING[code] ?? "A code of the application’s own.");
 
     if (afterwards === "retry" && code === CLOSE_REPLACED) afterwards = "replaced";
-    if (afterwards === "connect") connect();
-    else if (afterwards === "retry") retryLater(code);
-    else if (afterwards === "stay") showState("You closed it, so it stays closed until you connect.");
-    else showState(`Replaced: another tab or client took the Id “${id}”. This page does not take it back by `
-      + "itself, or the two would do so in turn, for ever. Take it back, or go on under a new Id.");
+    goOn(CLOSE_MEANING[code] ?? `The server closed it with ${code}.`);
   };
+}
+
+// After a connection, which ended for this cause.
+function goOn(cause) {
+  if (afterwards === "connect") connect();
+  else if (afterwards === "retry") retryLater(cause);
+  else if (afterwards === "stay") showState("You closed it, so it stays closed until you connect.");
+  else showState(`Replaced: another tab or client took the Id “${id}”. This page does not take it back by `
+    + "itself, or the two would do so in turn, for ever. Take it back, or go on under a new Id.");
 }
 
 // Closes for good or for a new connection. It is over at onclose, when the server has answered.
@@ -151,24 +192,25 @@ function hangUp(next, code, reason) {
   afterwards = next;
   log("close", closeText(code, reason));
   socket.close(code, reason);
+  heardAt = performance.now();
   showState("A close frame is on its way, and the server answers with its own. It is over at onclose.");
 }
 
 // A new connection now, whatever the old one is doing.
 function reconnect() {
   tries = 0;
-  if (socket.readyState === WebSocket.CLOSED) connect();
-  else if (socket.readyState === WebSocket.CLOSING) afterwards = "connect";
+  if (state() === "closed") connect();
+  else if (state() === "closing") afterwards = "connect";
   else hangUp("connect", 1000, "new Id");
 }
 
 // Waits longer each time, so that a server in trouble is left alone; and at random, so that clients
 // who lost it together do not come back together.
-function retryLater(code) {
+function retryLater(cause) {
   tries += 1;
   const longest = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** tries);
   const retryAt = performance.now() + RETRY_MIN_MS + Math.random() * (longest - RETRY_MIN_MS);
-  showState(`${CLOSE_MEANING[code] ?? `The server closed it with ${code}.`} The page tries again by itself.`);
+  showState(`${cause} The page tries again by itself.`);
   (function countDown() {
     const left = retryAt - performance.now();
     if (left <= 0) return connect();
@@ -177,16 +219,83 @@ function retryLater(code) {
   })();
 }
 
+function onHello(hello) {
+  intervalMs = hello.interval_ms;
+  showPlot(intervals, intervalMs);
+}
+
 function onPush(push) {
+  tries = 0; // a connection proves itself here: onopen alone could be followed by a close, for ever
+  silence = "";
+  showNotice();
   const now = performance.now(); // steady, unlike the time of day, which can be set
   if (lastPushAt !== null) intervals = [...intervals, now - lastPushAt].slice(-PLOT_INTERVALS);
   lastPushAt = now;
   pushes += 1;
   showTime(push);
   $("count").textContent = pushes;
-  showPlot(intervals);
+  showPlot(intervals, intervalMs ?? undefined);
   if (pushes === 1) $("time-note").textContent = TIME_LIVE;
 }
+
+// ---------------------------------------------------------------------------- watch
+
+// A page that only listens needs a clock of its own: where a cable is cut, TCP says nothing to the side that
+// waits. This one looks once a second, and lets go of a connection from which nothing comes.
+function watch() {
+  const now = performance.now();
+  const wasAsleep = now - lookedAt > ASLEEP_MS;
+  lookedAt = now;
+  if (wasAsleep) setTimeout(judge, AWAKE_MS);
+  else judge();
+}
+
+function judge() {
+  const silent = performance.now() - heardAt;
+  const isTicking = state() === "open" && intervalMs !== null;
+  const most = isTicking ? Math.max(SILENT_MIN_MS, (MISSED_PUSHES + 0.5) * intervalMs) : ANSWER_MAX_MS;
+  if (state() === "closed" || silent < most) return;
+  if (isTicking) {
+    const since = new Date(Date.now() - silent).toTimeString().slice(0, 8);
+    silence = `Silent since ${since}: no push came, though one is due every ${intervalMs.toLocaleString("en")} ms.`;
+  }
+  letGo(isTicking ? "No push came." : "No answer came.");
+}
+
+// Ends a connection without its onclose, for which a browser may wait a minute if the other end is gone.
+function letGo(cause) {
+  log("let go", cause);
+  for (const event of ["onopen", "onmessage", "onerror", "onclose"]) socket[event] = null;
+  socket.close();
+  window.socket = socket = null;
+  showEnd("–", "–", "–", `${cause} The page did not wait for the end.`);
+  showNotice();
+  goOn(cause);
+}
+
+// Something has changed for the better, so nobody sits out a countdown.
+function hurry() {
+  watch();
+  if (state() === "closed" && afterwards === "retry") reconnect();
+}
+
+setInterval(watch, WATCH_MS);
+
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "visible") hurry(); // in the background timers are late
+});
+
+// Not believed, only told: the loopback works offline, and a server can be gone while the network is there.
+addEventListener("offline", () => {
+  log("offline", "says the browser");
+  showNotice();
+});
+
+addEventListener("online", () => {
+  log("online", "says the browser");
+  showNotice();
+  hurry();
+});
 
 // ---------------------------------------------------------------------------- forms
 
@@ -202,7 +311,7 @@ function useId(name) {
   const same = name === id;
   id = name;
   showId();
-  if (!(same && socket.readyState <= WebSocket.OPEN)) reconnect();
+  if (!(same && ["connecting", "open"].includes(state()))) reconnect();
 }
 
 $("id-form").onsubmit = (event) => {
@@ -216,7 +325,7 @@ $("connect").onclick = reconnect;
 
 $("send-form").onsubmit = (event) => {
   event.preventDefault();
-  if (socket.readyState !== WebSocket.OPEN) return; // send() would drop it without a word
+  if (state() !== "open") return; // send() would drop it without a word
   const text = $("message").value;
   socket.send(text);
   log("send", text);

@@ -1,6 +1,9 @@
 //! The tutorial's two handlers: [`IndexHandler`] and [`TimeHandler`]. They run on `client-N`.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
 
 use crate::clock::clients::Clients;
 use crate::clock::logging::printable;
@@ -13,6 +16,10 @@ use threadcast::{
 /// section 7.4.2); the page knows it, and does not reconnect.
 const REPLACED: u16 = 4001;
 
+/// The subprotocol (RFC 6455, section 1.9) of a client that is told the interval before the first push, so
+/// that it can tell a silent connection from a slow clock. The page offers it.
+const GREETED: &str = "threadcast.1";
+
 /// The page and what it needs, compiled in.
 pub const PAGES: StaticFiles = StaticFiles::Embedded(&[
     ("index.html", include_bytes!("../../www/index.html")),
@@ -23,15 +30,27 @@ pub const PAGES: StaticFiles = StaticFiles::Embedded(&[
     ("favicon.svg", include_bytes!("../../www/favicon.svg")),
 ]);
 
+/// Returns what a client of the subprotocol `threadcast.1` is sent first. `lab`: whether there is one, so
+/// that the page can show its link.
+pub fn hello(interval: Duration, lab: bool) -> Message {
+    let mut hello = json!({ "interval_ms": interval.as_millis() as u64 });
+    if lab {
+        hello["lab"] = json!(true);
+    }
+    json!({ "hello": hello }).to_string().into()
+}
+
 /// The two routes of the tutorial, and the files that its page needs. `origins`: who may connect besides
 /// the page itself; anybody if it is `None`, as in the tutorial. `also` is called with each text message,
-/// when it has been logged.
+/// when it has been logged. `hello`: see [`hello`].
 pub fn routes(
     clients: &Arc<Clients>,
     pages: &StaticFiles,
     origins: Option<Vec<String>>,
     also: fn(&str),
+    hello: Message,
 ) -> Application {
+    let hello = Arc::new(hello);
     let (index, clients, origins) = (pages.clone(), clients.clone(), origins.map(Arc::new));
     Application::new()
         .page("/", move || IndexHandler { pages: index.clone() })
@@ -39,6 +58,8 @@ pub fn routes(
             clients: clients.clone(),
             origins: origins.clone(),
             also,
+            hello: hello.clone(),
+            is_greeted: false,
             id: String::new(),
         })
         .static_files("/static/", pages.clone())
@@ -63,6 +84,9 @@ pub struct TimeHandler {
     clients: Arc<Clients>,
     origins: Option<Arc<Vec<String>>>,
     also: fn(&str),
+    hello: Arc<Message>,
+    /// Set by `select_subprotocol`, which runs before `open`.
+    is_greeted: bool,
     /// Set once, by `open`.
     id: String,
 }
@@ -71,11 +95,20 @@ impl WebSocketHandler for TimeHandler {
     fn open(&mut self, connection: &Connection, exchange: &mut Exchange<'_>) -> Result<()> {
         self.id = exchange.get_argument("Id")?;
         connection.set_nodelay(true)?;
+        if self.is_greeted {
+            // Before it is registered, and so before any push.
+            connection.write_message(self.hello.as_ref().clone())?;
+        }
         if let Some(older) = self.clients.register(&self.id, connection) {
             // If it is closing already, it has nothing to learn from this.
             let _ = older.close(Some(REPLACED), Some("replaced"));
         }
         Ok(())
+    }
+
+    fn select_subprotocol(&mut self, offered: &[&str]) -> Option<String> {
+        self.is_greeted = offered.contains(&GREETED);
+        self.is_greeted.then(|| GREETED.to_owned())
     }
 
     fn on_message(&mut self, _: &Connection, message: Message) -> Result<()> {

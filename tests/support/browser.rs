@@ -17,7 +17,7 @@ use headless_chrome::protocol::cdp::Input::{self, DispatchMouseEventTypeOption};
 use headless_chrome::protocol::cdp::Page::{AddScriptToEvaluateOnNewDocument, CaptureScreenshotFormatOption};
 use headless_chrome::protocol::cdp::Target::CreateTarget;
 use headless_chrome::protocol::cdp::types::Event;
-use headless_chrome::protocol::cdp::{Emulation, Log, Runtime};
+use headless_chrome::protocol::cdp::{Emulation, Log, Network, Runtime};
 use headless_chrome::{Browser, LaunchOptions, Tab};
 use serde_json::{Value, json};
 
@@ -192,6 +192,22 @@ impl Page {
         self.tab
             .call_method(Emulation::SetEmulatedMedia { media: None, features: Some(vec![feature]) })
             .expect("sets the preference");
+    }
+
+    /// Takes the network away, as far as the browser tells its pages, or gives it back.
+    pub fn offline(&self, offline: bool) {
+        self.tab
+            .call_method(Network::EmulateNetworkConditions {
+                offline,
+                latency: 0.0,
+                download_throughput: -1.0,
+                upload_throughput: -1.0,
+                connection_Type: None,
+                packet_loss: None,
+                packet_queue_length: None,
+                packet_reordering: None,
+            })
+            .expect("sets the network");
     }
 
     /// A light or dark window of this size.
