@@ -347,8 +347,8 @@ fn nothing_is_wider_than_the_window_in_light_and_dark() {
     page.wait_for("some pushes", "+$('count').textContent >= 15");
 
     let looks = [
-        ("clock-light.png", "light", 1280, 900),
-        ("clock-dark.png", "dark", 1280, 900),
+        ("clock-light.png", "light", 1366, 768),
+        ("clock-dark.png", "dark", 1366, 768),
         ("clock-narrow-light.png", "light", 390, 844),
         ("clock-narrow-dark.png", "dark", 390, 844),
         ("", "light", 320, 640),
@@ -512,6 +512,43 @@ fn behind_a_proxy_the_page_may_be_anywhere() {
     assert!(page.is("location.pathname === '/clock/' && $('same-id').pathname === '/clock/'"));
     assert_eq!(relay.astray(), [""; 0]);
     assert_eq!(page.complaints(), [""; 0]);
+}
+
+#[test]
+fn before_the_first_push_it_says_so_and_nothing_jumps_when_it_comes() {
+    // No push comes while the test looks.
+    let program = Program::start(&["--interval", "1h"]);
+    let page = Page::open(program.addr(), "/?Id=A");
+    assert_eq!(page.text("time"), "No push yet");
+    page.wait_for("the hello", "$('stat-expected').textContent === '3,600,000 ms'");
+    let height = "$('time').getBoundingClientRect().height";
+    for width in [1366, 390] {
+        page.look("light", width, 768);
+        let before = page.eval(height).as_f64().expect("a height");
+        page.eval("window.empty = $('time').cloneNode(true), 0");
+        page.eval(&format!(
+            "socket.dispatchEvent(new MessageEvent('message', {{ data: {} }}))",
+            json!("2026-11-22 18:14:05.561472")
+        ));
+        let after = page.eval(height).as_f64().expect("a height");
+        assert!((before - after).abs() < 2.0, "{before} px, then {after} px");
+        page.eval("$('time').replaceWith(empty)");
+    }
+}
+
+#[test]
+fn where_there_is_a_lab_the_page_has_its_link() {
+    let without = Program::start(FAST);
+    let page = Page::open(without.addr(), "/?Id=A");
+    page.wait_for("pushes", "+$('count').textContent >= 1");
+    assert!(page.is("$('lab').hidden && $('send-help').textContent.includes('only logs it')"));
+
+    let with = Program::start(&["--lab", "--interval", "250ms", "--logging", "none"]);
+    let page = Page::open(with.addr(), "/?Id=A");
+    page.wait_for("the link", "!$('lab').hidden");
+    assert!(page.text("send-help").contains("sleep 3000"));
+    page.click("lab");
+    page.wait_for("the lab", "location.pathname === '/lab' && state === 'open'");
 }
 
 #[test]

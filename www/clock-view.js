@@ -63,7 +63,7 @@ export function showPlot(intervals, expected = EXPECTED_DEFAULT_MS) {
   $("stat-min").textContent = text(sorted[0]);
   $("stat-median").textContent = text(sorted.length ? median : undefined);
   $("stat-max").textContent = text(sorted.at(-1));
-  $("stat-expected").textContent = `${expected} ms`;
+  $("stat-expected").textContent = `${expected.toLocaleString("en")} ms`;
 }
 
 // ---------------------------------------------------------------------------- the log

@@ -43,6 +43,7 @@ const CLOSE_MEANING = {
 // What a push looks like: Python's str(datetime.now()), without a fraction when it is zero.
 const PUSH = /^(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(\.\d{6})?$/;
 
+const SEND_IN_THE_LAB = "The clock logs it. With its lab open it obeys, too: sleep 3000, spin 3000 (in ms), panic.";
 const TIME_LIVE = "The server’s local time, as pushed.";
 const STATES = ["connecting", "open", "closing", "closed"]; // indexed by WebSocket.readyState
 
@@ -221,6 +222,8 @@ function retryLater(cause) {
 
 function onHello(hello) {
   intervalMs = hello.interval_ms;
+  $("lab").hidden = !hello.lab;
+  if (hello.lab) $("send-help").textContent = SEND_IN_THE_LAB;
   showPlot(intervals, intervalMs);
 }
 
