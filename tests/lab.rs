@@ -229,6 +229,38 @@ fn the_labs_clients_come_speak_and_leave() {
 }
 
 #[test]
+fn however_many_ask_the_first_six_come_once_and_start_again_brings_them_back() {
+    let program = Program::start(QUICK);
+    let (mut one, mut other) = (Watcher::new(&program), Watcher::new(&program));
+    let first = ["ann", "bob", "cleo", "dan", "eve", "fay"];
+    // Each order is followed by the crowd as it is then.
+    one.order("start");
+    other.order("start");
+    for _ in 0..2 {
+        assert_eq!(one.until("crowd")["names"], json!(first));
+    }
+    one.order("come here 20");
+    one.crowd(26);
+    one.order("stall");
+    one.client("/echo?Id=stalled-1");
+    one.order("start again");
+    assert_eq!(one.crowd(6), first);
+    eventually("the others have left", || {
+        support::threads(program.pid()).iter().filter(|name| name.starts_with("client-")).count() == 8
+    });
+    assert_eq!(one.crowd["stalled"], 0);
+}
+
+#[test]
+fn a_watcher_is_told_which_clients_are_watchers_too() {
+    let program = Program::start(QUICK);
+    let one = Watcher::new(&program);
+    let other = Watcher::new(&program);
+    assert_eq!(one.hello["watchers"], json!([]));
+    assert_eq!(other.hello["watchers"], json!([one.hello["you"]]));
+}
+
+#[test]
 fn an_order_that_cannot_be_carried_out_is_answered() {
     let program = Program::start(QUICK);
     let mut watcher = Watcher::new(&program);
@@ -248,11 +280,11 @@ fn an_order_that_cannot_be_carried_out_is_answered() {
 fn a_client_that_does_not_read_gets_a_pump() {
     let program = Program::start(QUICK);
     let mut watcher = Watcher::new(&program);
-    watcher.order("deaf");
-    let deaf = watcher.client("/echo?Id=deaf-1");
-    let pump = watcher.event("its pump", |event| event["is"] == "pump" && event["client"] == deaf);
-    assert_eq!(pump["thread"], format!("pump-{deaf}").as_str());
-    watcher.event("its thread to wait", |event| event["is"] == "waits" && event["client"] == deaf);
+    watcher.order("stall");
+    let stalled = watcher.client("/echo?Id=stalled-1");
+    let pump = watcher.event("its pump", |event| event["is"] == "pump" && event["client"] == stalled);
+    assert_eq!(pump["thread"], format!("pump-{stalled}").as_str());
+    watcher.event("its thread to wait", |event| event["is"] == "waits" && event["client"] == stalled);
 }
 
 #[test]
@@ -330,7 +362,7 @@ fn it_ends_with_watchers_and_clients_of_its_own() {
     let mut watcher = Watcher::new(&program);
     watcher.order("come here 5");
     watcher.crowd(5);
-    watcher.order("deaf");
+    watcher.order("stall");
     watcher.event("a pump", |event| event["is"] == "pump");
     program.signal(rustix::process::Signal::TERM);
     assert!(program.wait().success());

@@ -91,9 +91,12 @@ fn a_handler_that_panics_ends_its_own_lane() {
 fn a_pump_appears_for_a_client_that_does_not_read_and_goes_with_it() {
     let program = Program::start(LAB);
     let page = open(&program);
-    page.click("deaf");
+    page.click("stall");
     page.wait_for("its pump", "[...lab.view.rows.keys()].some((thread) => thread.startsWith('pump-'))");
-    page.wait_for("its thread to wait", &format!("{}.segments.at(-1).kind === 'waiting'", lane_of("deaf-7")));
+    page.wait_for(
+        "its thread to wait",
+        &format!("{}.segments.at(-1).kind === 'waiting'", lane_of("stalled-1")),
+    );
     page.wait_for(
         "its disconnect",
         "[...lab.model.lanes.values()].some((l) => l.role === 'pump' && l.gone && l.marks.some((m) => m.kind === 'slow'))",
@@ -304,7 +307,7 @@ fn nothing_is_wider_than_the_window_in_light_and_dark() {
     let program = Program::start(LAB);
     let page = open(&program);
     let pictures = env::var_os("THREADCAST_SCREENSHOTS").map(PathBuf::from);
-    page.click("deaf");
+    page.click("stall");
     page.wait_for("its pump", "[...lab.view.rows.keys()].some((thread) => thread.startsWith('pump-'))");
     page.eval("$('client').value = 'bob', $('seconds').value = 2");
     page.click("sleep");
@@ -339,7 +342,7 @@ fn nothing_is_wider_than_the_window_in_light_and_dark() {
 fn the_browser_has_nothing_to_complain_about() {
     let program = Program::start(LAB);
     let page = open(&program);
-    for button in ["sleep", "deaf", "more", "pause", "pause", "leave"] {
+    for button in ["sleep", "stall", "more", "pause", "pause", "leave"] {
         page.click(button);
     }
     page.wait_for("all to leave", "lab.names.length === 0");

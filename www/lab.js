@@ -18,7 +18,6 @@ import * as numbers from "./lab-numbers.js";
 import * as beside from "./lab-beside.js";
 
 const RETRY_MS = 1_000; // until a connection that was lost is tried again
-const CAST = 6; // clients that come to an empty lab, so that there is something to see
 const MORE = 100;
 const MANY = 1_000; // for each server beside
 const TROUBLE_MS = 3_000;
@@ -53,7 +52,7 @@ const MESSAGES = {
     MESSAGES.crowd(hello.crowd);
     $("delivery").textContent = `Every ${duration(hello.interval)} the thread send ${DELIVERIES[hello.delivery]}.`;
     say(`Watching. This page is client-${hello.you}.`);
-    if (hello.crowd.places.here === 0) order(`come here ${CAST}`);
+    order("start");
   },
   events({ t, list, dropped }) {
     model.synchronise(t);
@@ -133,8 +132,8 @@ const BUTTONS = {
   sleep: () => orderClient(`sleep ${seconds() * 1_000}`, (name) => `Watch its lane: solid for ${seconds()} s, and ${name} is pushed to all the same.`),
   spin: () => orderClient(`spin ${seconds() * 1_000}`, () => "Watch its lane, and CPU."),
   panic: () => orderClient("panic", () => "Watch its lane end, and no other."),
-  deaf() {
-    order("deaf");
+  stall() {
+    order("stall");
     say("A client came that does not read. Watch its lane wait, and the one below it, which writes to it.");
   },
   more() {

@@ -15,9 +15,9 @@ use rustix::net::{RecvFlags, SendFlags};
 use serde_json::{Value, json};
 
 use crate::lab::beside::HERE;
-use crate::lab::deaf::Deaf;
 use crate::lab::events::Change;
 use crate::lab::orders::Order;
+use crate::lab::stalled::Stalled;
 
 /// From one reading of what has come in to the next.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -27,7 +27,9 @@ const BEATS: usize = 10;
 const CONNECT: Duration = Duration::from_secs(2);
 /// Most clients at one place, and most that do not read.
 const MOST: usize = 2000;
-const MOST_DEAF: usize = 4;
+const MOST_STALLED: usize = 4;
+/// Clients that come to an empty lab, so that there is something to see.
+const FIRST: usize = 6;
 /// Most names that a watcher is told.
 const MOST_NAMES: usize = 300;
 /// The first ones have names that are easy to talk about.
@@ -40,7 +42,9 @@ const CLOSE: [u8; 8] = [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9];
 /// All clients of the lab.
 pub struct Crowd {
     places: Vec<Place>,
-    deaf: Vec<Deaf>,
+    stalled: Vec<Stalled>,
+    /// Stalled clients that ever came.
+    ever_stalled: usize,
     orders: Receiver<Order>,
     changes: Sender<Change>,
     sweeps: usize,
@@ -52,7 +56,7 @@ struct Place {
     clients: Vec<Client>,
     /// Those that have sent their Close.
     leaving: Vec<Client>,
-    /// Clients that ever came.
+    /// Clients that came since the start.
     came: usize,
 }
 
@@ -73,7 +77,7 @@ impl Crowd {
     ) -> Crowd {
         let here = std::iter::once((HERE.to_owned(), here));
         let places = here.chain(beside).map(|(name, address)| Place::new(name, address)).collect();
-        Crowd { places, deaf: Vec::new(), orders, changes, sweeps: 0 }
+        Crowd { places, stalled: Vec::new(), ever_stalled: 0, orders, changes, sweeps: 0 }
     }
 
     /// Obeys until it is told to stop; then all clients are gone.
@@ -97,7 +101,7 @@ impl Crowd {
                 }
             }
         }
-        self.deaf.drain(..).for_each(Deaf::end);
+        self.stalled.drain(..).for_each(Stalled::end);
     }
 
     /// Nobody listens any more when the lab ends, and that is all right.
@@ -106,7 +110,7 @@ impl Crowd {
     }
 
     fn is_empty(&self) -> bool {
-        self.deaf.is_empty()
+        self.stalled.is_empty()
             && self.places.iter().all(|place| place.clients.is_empty() && place.leaving.is_empty())
     }
 
@@ -118,7 +122,9 @@ impl Crowd {
                 self.place(&place)?.leave();
                 Ok(())
             }
-            Order::Deaf => self.deafen(),
+            Order::Stall => self.stall(),
+            Order::Start => self.start(),
+            Order::StartAgain => self.start_again(),
             Order::Stop => Ok(()),
         }
     }
@@ -128,21 +134,38 @@ impl Crowd {
         found.ok_or_else(|| format!("there is no server {name:?} here"))
     }
 
-    fn deafen(&mut self) -> Result<(), String> {
-        self.deaf.retain(|deaf| !deaf.is_over());
-        if self.deaf.len() >= MOST_DEAF {
-            return Err(format!("{MOST_DEAF} clients that do not read are enough at a time"));
+    fn stall(&mut self) -> Result<(), String> {
+        self.stalled.retain(|client| !client.is_over());
+        if self.stalled.len() >= MOST_STALLED {
+            return Err(format!("{MOST_STALLED} clients that do not read are enough at a time"));
         }
-        let here = &mut self.places[0];
-        here.came += 1;
-        let deaf = Deaf::start(here.address, here.came).map_err(|error| here.failed(&error))?;
-        self.deaf.push(deaf);
+        let here = &self.places[0];
+        let client =
+            Stalled::start(here.address, self.ever_stalled + 1).map_err(|error| here.failed(&error))?;
+        self.ever_stalled += 1;
+        self.stalled.push(client);
         Ok(())
+    }
+
+    /// However many pages ask for it, the first clients come once.
+    fn start(&mut self) -> Result<(), String> {
+        let here = &mut self.places[0];
+        if !here.clients.is_empty() {
+            return Ok(());
+        }
+        here.came = 0;
+        here.come(FIRST)
+    }
+
+    fn start_again(&mut self) -> Result<(), String> {
+        self.stalled.drain(..).for_each(Stalled::end);
+        self.places[0].leave();
+        self.start()
     }
 
     fn sweep(&mut self) {
         self.sweeps += 1;
-        self.deaf.retain(|deaf| !deaf.is_over());
+        self.stalled.retain(|client| !client.is_over());
         let mut scrap = vec![0; 64 << 10];
         let before = self.to_json();
         for place in &mut self.places {
@@ -165,7 +188,7 @@ impl Crowd {
             self.places.iter().map(|place| (place.name.clone(), json!(place.clients.len()))).collect();
         let names: Vec<_> =
             self.places[0].clients.iter().take(MOST_NAMES).map(|client| &client.name).collect();
-        json!({ "places": places, "names": names, "deaf": self.deaf.len() })
+        json!({ "places": places, "names": names, "stalled": self.stalled.len() })
     }
 }
 

@@ -117,6 +117,7 @@ impl Events {
         let mut hello = self.hello.clone();
         hello["t"] = json!(self.now());
         hello["you"] = json!(watcher.id());
+        hello["watchers"] = json!(self.watchers.iter().map(Connection::id).collect::<Vec<_>>());
         hello["clients"] = json!((self.clients)());
         hello["crowd"] = self.crowd.clone();
         hello

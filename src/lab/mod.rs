@@ -4,7 +4,7 @@
 //! Everything on the page has happened. The framework tells an [`Observer`](threadcast::Observer) what its
 //! threads do; [`recorder`] puts that into a bounded channel, [`events`] (the thread `lab-events`) sends it
 //! to the watchers, [`numbers`] reads `/proc`. The clients that are broken are real ones: [`crowd`] (the
-//! thread `lab-crowd`) connects them over the loopback and speaks for them, [`deaf`] (`lab-deaf`) is one
+//! thread `lab-crowd`) connects them over the loopback and speaks for them, [`stalled`] (`lab-stalled`) is one
 //! that does not read. The servers to compare with are processes of their own, see [`beside`].
 //!
 //! While nobody watches, both threads are blocked, and an event costs its thread one relaxed load.
@@ -24,7 +24,7 @@
 //!
 //! | key | when | value |
 //! |---|---|---|
-//! | `hello` | first | `t`, `you` (this watcher's client number), `interval` (ms between pushes), `delivery`, `clients` (`[[number, name], ...]` of those who are there), `beside` (see [`beside`]), `crowd` (as below) |
+//! | `hello` | first | `t`, `you` (this watcher's client number), `watchers` (those of the others), `interval` (ms between pushes), `delivery`, `clients` (`[[number, name], ...]` of those who are there), `beside` (see [`beside`]), `crowd` (as below) |
 //! | `events` | at most 20 times a second | `t`; `list`, in order for each thread; `dropped`, how many events were lost in all |
 //! | `numbers` | once a second | `t`, `clients`, `pushes`, and of this process and of each one beside, as `here` and `beside.NAME`: `threads`, `resident` and `stacks` (KiB), and what only grows: `cpu` (ms), `voluntary`, `involuntary` |
 //! | `crowd` | when it has changed | how many clients the lab itself has at each place, and the `names` of those here |
@@ -52,13 +52,14 @@
 //! | `say NAME TEXT` | the lab's client NAME sends `sleep 3000`, `spin 3000` or `panic` |
 //! | `come PLACE N` | N more clients of the lab, `here` or at a server beside |
 //! | `leave PLACE` | they all leave at once |
-//! | `deaf` | a client comes that asks for echoes and never reads one |
+//! | `stall` | a client comes that asks for echoes and never reads one |
+//! | `start` | the first six come, if the lab has no clients here |
+//! | `start again` | all leave, the stalled ones too, and the first six come |
 
 pub mod batch;
 pub mod beside;
 pub mod commands;
 pub mod crowd;
-pub mod deaf;
 pub mod echo;
 pub mod events;
 pub mod lanes;
@@ -68,4 +69,5 @@ pub mod page;
 pub mod proc;
 pub mod recorder;
 pub mod setup;
+pub mod stalled;
 pub mod watch;

@@ -13,7 +13,11 @@ pub enum Order {
     /// All the lab's clients at this place leave.
     Leave(String),
     /// A client comes that never reads.
-    Deaf,
+    Stall,
+    /// The first clients come, if there are none.
+    Start,
+    /// All the lab's clients here leave, and the first ones come.
+    StartAgain,
     /// The lab ends.
     Stop,
 }
@@ -36,7 +40,9 @@ impl Order {
                 _ => Err(format!("{clients} is not a number of clients from 1 to {MOST_AT_ONCE}")),
             },
             ["leave", place] => Ok(Order::Leave(place.to_owned())),
-            ["deaf"] => Ok(Order::Deaf),
+            ["stall"] => Ok(Order::Stall),
+            ["start"] => Ok(Order::Start),
+            ["start", "again"] => Ok(Order::StartAgain),
             _ => Err(format!(
                 "nobody here knows what to do with {:?}",
                 text.chars().take(60).collect::<String>()
@@ -58,7 +64,9 @@ mod tests {
             ("say ann panic", say("ann", "panic")),
             ("come here 100", Ok(Order::Come("here".to_owned(), 100))),
             ("leave tokio-1", Ok(Order::Leave("tokio-1".to_owned()))),
-            ("deaf", Ok(Order::Deaf)),
+            ("stall", Ok(Order::Stall)),
+            ("start", Ok(Order::Start)),
+            ("start again", Ok(Order::StartAgain)),
         ] {
             assert_eq!(Order::parse(text), order);
         }
@@ -73,6 +81,7 @@ mod tests {
             "come here 1001",
             "come here x",
             "stop",
+            "start over",
         ] {
             assert!(Order::parse(wrong).is_err(), "{wrong}");
         }

@@ -93,7 +93,7 @@ impl Lab {
                 "beside": setup.beside.iter().map(Beside::to_json).collect::<Vec<_>>(),
             }),
             clients: setup.clients,
-            crowd: json!({ "places": { HERE: 0 }, "names": [], "deaf": 0 }),
+            crowd: json!({ "places": { HERE: 0 }, "names": [], "stalled": 0 }),
             watchers: Vec::new(),
         };
         Ok(Running {

@@ -1,4 +1,4 @@
-//! The thread `lab-deaf`: a client that asks for echoes and never reads one. A browser cannot do that.
+//! The thread `lab-stalled`: a client that asks for echoes and never reads one. A browser cannot do that.
 //!
 //! Blocks in `write`, once everything between it and its echoes is full: the server's socket, then the
 //! backlog, then its own socket. It ends when the server has had enough of it.
@@ -17,22 +17,22 @@ const MESSAGE: u64 = 256 << 10;
 const RECEIVES: usize = 16 << 10;
 
 /// Such a client.
-pub struct Deaf {
+pub struct Stalled {
     stream: Arc<TcpStream>,
     thread: JoinHandle<()>,
 }
 
-impl Deaf {
-    /// Connects it, as `deaf-NUMBER`.
+impl Stalled {
+    /// Connects it, as `stalled-NUMBER`.
     ///
     /// # Errors
     /// If it cannot connect, or the system has no thread for it.
-    pub fn start(address: SocketAddr, number: usize) -> io::Result<Deaf> {
-        let stream = Arc::new(crowd::connect(address, "/echo", &format!("deaf-{number}"))?);
+    pub fn start(address: SocketAddr, number: usize) -> io::Result<Stalled> {
+        let stream = Arc::new(crowd::connect(address, "/echo", &format!("stalled-{number}"))?);
         rustix::net::sockopt::set_socket_recv_buffer_size(&stream, RECEIVES)?;
         let own = stream.clone();
-        let thread = thread::Builder::new().name("lab-deaf".to_owned()).spawn(move || run(&own))?;
-        Ok(Deaf { stream, thread })
+        let thread = thread::Builder::new().name("lab-stalled".to_owned()).spawn(move || run(&own))?;
+        Ok(Stalled { stream, thread })
     }
 
     /// Whether it has been disconnected.
