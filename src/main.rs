@@ -16,7 +16,7 @@ use crate::clock::clients::Clients;
 use crate::clock::options::{Audience, Options};
 use crate::clock::send_thread::{Rounds, SendThread};
 use crate::clock::stats::{Readings, StatsHandler};
-use crate::clock::{handlers, logging};
+use crate::clock::{allocator, handlers, logging};
 use crate::lab::beside::Beside;
 use crate::lab::setup::{Lab, Running, Setup};
 use crate::lab::{commands, page};
@@ -29,6 +29,7 @@ use threadcast::{Application, Capacity, Connection, Error, Limit, Result, Server
 fn main() -> ExitCode {
     match Options::parse_from_args(env::args_os()) {
         Ok(options) => {
+            allocator::keep_small();
             let ended = run(&options);
             log::logger().flush();
             match ended {
@@ -56,8 +57,7 @@ fn run(options: &Options) -> Result<()> {
     logging::start(options.logging.filter(), options.log_file.as_deref())?;
     let mut signals = signals()?;
     let clients = Arc::new(Clients::new());
-    let capacity = capacity(options);
-    let (application, readings) = application(options, &clients, capacity)?;
+    let (application, capacity, readings) = application(options, &clients)?;
     let (lab, application) = match options.lab {
         true => lab(options, &clients, application).map(|(lab, application)| (Some(lab), application))?,
         false => (None, application),
@@ -113,8 +113,8 @@ fn addresses(options: &Options) -> Vec<SocketAddr> {
 }
 
 /// What the machine allows, or what was asked for.
-fn capacity(options: &Options) -> Capacity {
-    let machine = Capacity::of_this_machine(options.delivery.into());
+fn capacity(options: &Options, application: &Application) -> Capacity {
+    let machine = Capacity::of_this_machine(application);
     let Some(clients) = options.max_clients else { return machine };
     if clients > machine.clients {
         let Capacity { clients: most, limit } = machine;
@@ -123,11 +123,7 @@ fn capacity(options: &Options) -> Capacity {
     Capacity { clients, limit: Limit::Chosen }
 }
 
-fn application(
-    options: &Options,
-    clients: &Arc<Clients>,
-    capacity: Capacity,
-) -> Result<(Application, Readings)> {
+fn application(options: &Options, clients: &Arc<Clients>) -> Result<(Application, Capacity, Readings)> {
     let pages = match &options.www {
         Some(directory) => directory_with_index(directory)?,
         None => handlers::PAGES,
@@ -141,11 +137,12 @@ fn application(
         .max_backlog(options.max_backlog)
         .ping_interval(options.ping_interval.0)
         .stack_size(options.stack_size);
+    let capacity = capacity(options, &application);
     let readings =
         Readings { meter: application.meter(), capacity: capacity.clients, rounds: Arc::default() };
     let (shown, public) = (readings.clone(), options.stats == Audience::Public);
     let application = application.page("/stats", move || StatsHandler { readings: shown.clone(), public });
-    Ok((application, readings))
+    Ok((application, capacity, readings))
 }
 
 /// The lab, and the application with its routes.

@@ -1,5 +1,6 @@
 //! The application: the clock of the Tornado tutorial, on top of the framework.
 
+pub mod allocator;
 pub mod clients;
 pub mod handlers;
 pub mod interval;

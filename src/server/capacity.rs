@@ -1,15 +1,34 @@
 //! How many clients this machine can hold, and which limit says so.
 //!
 //! A failed `spawn` is no safe signal: a Rust thread takes 4 memory mappings, and past the limit of
-//! those one that has *started* can abort the process (rust-lang/rust#78497). So every limit is read
-//! beforehand, and a reserve kept.
+//! those one that has *started* can abort the process (rust-lang/rust#78497). Nor is a failed allocation: it
+//! aborts as well. So every limit is read beforehand, and a reserve kept.
+//!
+//! # The formula
+//!
+//! The capacity is the smallest of these numbers.
+//!
+//! - Descriptors, mappings, threads: the limit less a reserve, which is at most a quarter of it, by what a
+//!   client takes of it.
+//! - Bytes: of what is left below the limit when the server starts, **half is for clients, a quarter for what
+//!   is buffered** for and from them, and a quarter is the reserve: for pumps, for the kernel's buffers of the
+//!   sockets, and for all that is not counted. A client is counted as
+//!   - [`THREAD_MEMORY`] for each of its threads and [`CLIENT_MEMORY`], where memory is limited: the control
+//!     group's (`memory.max`), or the machine's (`MemAvailable`);
+//!   - its stacks, [`THREAD_SPACE`] for each and [`CLIENT_HEAP`], where addresses are: the process' own
+//!     (`RLIMIT_AS`, `RLIMIT_DATA`), or those that the kernel may promise (`vm.overcommit_memory=2`). From
+//!     addresses the server's own threads are taken first, and glibc's arenas: 64 MiB for each of up to 8 a
+//!     core, whether used or not.
+//!
+//! Where limits cannot be read, the number is at most [`FALLBACK`].
 
-use std::path::Path;
-use std::{fmt, fs};
+mod groups;
+mod limits;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
-use crate::net::transport::Delivery;
+use crate::server::application::Application;
+pub use crate::server::capacity::limits::Limit;
+use crate::server::capacity::limits::Limits;
+use crate::server::settings::Settings;
 
 /// Mappings of one thread: its stack, the stack's guard page, its signal stack, that one's guard page.
 const MAPPINGS_PER_THREAD: u64 = 4;
@@ -21,8 +40,33 @@ const THREAD_RESERVE: u64 = 512;
 const DESCRIPTOR_RESERVE: u64 = 64;
 /// Of a limit so small that this part of it is less than the reserve, this part is the reserve.
 const SMALL: u64 = 4;
-/// Where no limit can be read, such as outside Linux.
+
+/// Bytes of memory for one thread: 12 KiB of its stack, 16 of its kernel stack, 8 of the kernel for the thread
+/// and its mappings.
+const THREAD_MEMORY: u64 = 36 << 10;
+/// Bytes of memory for what a client has beside its threads: its heap, and 4 KiB of the kernel for the socket.
+const CLIENT_MEMORY: u64 = CLIENT_HEAP + (4 << 10);
+/// Bytes of heap for one client, with what the allocator keeps for its thread.
+const CLIENT_HEAP: u64 = 8 << 10;
+/// Bytes of addresses for one thread beside its stack: its signal stack, and two guard pages.
+const THREAD_SPACE: u64 = 32 << 10;
+/// Bytes of addresses for one of the server's own threads, which have Rust's usual stack.
+const SERVER_THREAD_SPACE: u64 = (2 << 20) + THREAD_SPACE;
+/// The server's own threads, and one more for each core.
+const SERVER_THREADS: u64 = 8;
+/// Bytes of addresses that glibc takes for an arena.
+const ARENA: u64 = 64 << 20;
+/// Of the bytes that are left, this part is for clients.
+const CLIENTS_PART: u64 = 2;
+/// Of the bytes that are left, this part is for what is buffered.
+const BUFFERS_PART: u64 = 4;
+/// Bytes for what is buffered, at the least: a server that may keep nothing serves nobody.
+const LEAST_BUFFERS: u64 = 1 << 20;
+
+/// Clients where limits cannot be read, such as outside Linux.
 const FALLBACK: u64 = 1000;
+/// Bytes for what is buffered there.
+const FALLBACK_BUFFERS: u64 = 64 << 20;
 
 /// The most clients at a time, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,87 +77,47 @@ pub struct Capacity {
     pub limit: Limit,
 }
 
-/// What limits the number of clients.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Limit {
-    /// Open descriptors of the process (`RLIMIT_NOFILE`, the hard limit).
-    Descriptors,
-    /// Memory mappings of the process (`vm.max_map_count`).
-    Mappings,
-    /// Threads of the system (`kernel.threads-max`).
-    SystemThreads,
-    /// Thread numbers of the system (`kernel.pid_max`).
-    ThreadNumbers,
-    /// Threads of the user (`RLIMIT_NPROC`).
-    UserThreads,
-    /// Threads of the control group (`pids.max`).
-    GroupThreads,
-    /// Nothing could be read.
-    Unknown,
-    /// A number that somebody chose.
-    Chosen,
-}
-
-impl fmt::Display for Limit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Limit::Descriptors => "RLIMIT_NOFILE; raise it with ulimit -n or LimitNOFILE=",
-            Limit::Mappings => "vm.max_map_count; raise it with sysctl -w vm.max_map_count=262144",
-            Limit::SystemThreads => "kernel.threads-max; raise it with sysctl -w kernel.threads-max=200000",
-            Limit::ThreadNumbers => "kernel.pid_max; raise it with sysctl -w kernel.pid_max=4194304",
-            Limit::UserThreads => "RLIMIT_NPROC; raise it with ulimit -u or LimitNPROC=",
-            Limit::GroupThreads => "pids.max of the control group; raise it with TasksMax= or --pids-limit",
-            Limit::Unknown => "no limit could be read; choose one with --max-clients",
-            Limit::Chosen => "as chosen",
-        })
+impl Capacity {
+    /// Raises the soft limit of descriptors to the hard one, and reads what this machine allows. With
+    /// [`Delivery::Handoff`](crate::Delivery::Handoff) every client has two threads; where addresses are limited,
+    /// the [stack size](Application::stack_size) counts.
+    pub fn of_this_machine(application: &Application) -> Capacity {
+        Limits::of_this_machine().capacity(&Client::new(&application.settings))
     }
 }
 
-/// What the system allows, as read; `None` where there is no such limit.
-#[derive(Debug, Clone, Copy, Default)]
-struct Limits {
-    descriptors: Option<u64>,
-    mappings: Option<u64>,
-    system_threads: Option<u64>,
-    thread_numbers: Option<u64>,
-    user_threads: Option<u64>,
-    group_threads: Option<u64>,
+/// Bytes that may be buffered for all clients together: backlogs, bodies, and messages that are not whole.
+pub(crate) fn buffers_of_this_machine() -> u64 {
+    Limits::of_this_machine().buffers()
 }
 
-impl Capacity {
-    /// Raises the soft limit of descriptors to the hard one, and reads what this machine allows. With
-    /// [`Delivery::Handoff`] every client has two threads.
-    pub fn of_this_machine(delivery: Delivery) -> Capacity {
-        let limit = getrlimit(Resource::Nofile);
-        // Refused, the old limit stays, and is the one that counts.
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
-        Limits::read(|path| fs::read_to_string(path).ok()).capacity(delivery)
+/// What a client takes.
+struct Client {
+    threads: u64,
+    /// Bytes.
+    memory: u64,
+    space: u64,
+}
+
+impl Client {
+    fn new(settings: &Settings) -> Client {
+        let threads = settings.delivery.threads() as u64;
+        let stack = settings.stack_size as u64;
+        Client {
+            threads,
+            memory: CLIENT_MEMORY + threads * THREAD_MEMORY,
+            space: CLIENT_HEAP.saturating_add(threads.saturating_mul(stack.saturating_add(THREAD_SPACE))),
+        }
     }
 }
 
 impl Limits {
-    /// `file` gives the text of a file, if there is one.
-    fn read(file: impl Fn(&Path) -> Option<String>) -> Limits {
-        let number = |path: &str| file(Path::new(path))?.trim().parse().ok();
-        Limits {
-            descriptors: getrlimit(Resource::Nofile).current,
-            mappings: number("/proc/sys/vm/max_map_count"),
-            system_threads: number("/proc/sys/kernel/threads-max"),
-            thread_numbers: number("/proc/sys/kernel/pid_max"),
-            // The superuser is exempt from this one.
-            user_threads: getrlimit(Resource::Nproc)
-                .current
-                .filter(|_| !rustix::process::geteuid().is_root()),
-            group_threads: group_threads(&file),
-        }
-    }
-
-    fn capacity(&self, delivery: Delivery) -> Capacity {
-        let threads = delivery.threads() as u64;
+    fn capacity(&self, client: &Client) -> Capacity {
+        let &Client { threads, memory, space } = client;
         let after = |limit: Option<u64>, reserve: u64, each: u64| {
             limit.map(|limit| (limit - reserve.min(limit / SMALL)) / each)
         };
+        let within = |left: Option<u64>, each: u64| left.map(|left| left / CLIENTS_PART / each);
         let rows = [
             (after(self.descriptors, DESCRIPTOR_RESERVE, 1), Limit::Descriptors),
             (after(self.mappings, MAPPING_RESERVE, threads * MAPPINGS_PER_THREAD), Limit::Mappings),
@@ -121,114 +125,44 @@ impl Limits {
             (after(self.thread_numbers, THREAD_RESERVE, threads), Limit::ThreadNumbers),
             (after(self.user_threads, THREAD_RESERVE, threads), Limit::UserThreads),
             (after(self.group_threads, THREAD_RESERVE, threads), Limit::GroupThreads),
+            (within(self.address_space_for_clients(), space), Limit::AddressSpace { each: space }),
+            (within(self.data, space), Limit::Data { each: space }),
+            (within(self.commit, space), Limit::Commit { each: space }),
+            (within(self.group_memory, memory), Limit::GroupMemory { each: memory }),
+            (within(self.memory, memory), Limit::Memory { each: memory }),
+            (self.are_hidden.then_some(FALLBACK), Limit::Unknown),
         ];
         let smallest =
             rows.into_iter().filter_map(|(clients, limit)| Some((clients?, limit))).min_by_key(|row| row.0);
         let (clients, limit) = smallest.unwrap_or((FALLBACK, Limit::Unknown));
         Capacity { clients: usize::try_from(clients.max(1)).unwrap_or(usize::MAX), limit }
     }
-}
 
-/// The smallest `pids.max` from this process's control group (version 2) up to the root that it can see,
-/// which in a container is the container's own.
-fn group_threads(file: &impl Fn(&Path) -> Option<String>) -> Option<u64> {
-    let groups = file(Path::new("/proc/self/cgroup"))?;
-    let own = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    let most = |group: &Path| {
-        // "max" is no number, and no limit.
-        file(&Path::new("/sys/fs/cgroup").join(group).join("pids.max"))?.trim().parse().ok()
-    };
-    Path::new(own).ancestors().filter_map(most).min()
+    /// What is left of the addresses when the server's own threads, and all arenas, have theirs.
+    fn address_space_for_clients(&self) -> Option<u64> {
+        // While glibc makes an arena, it takes as much again for a moment.
+        let arenas = if self.arenas == 0 { 0 } else { (self.arenas + 1) * ARENA };
+        let server = (SERVER_THREADS + self.cores) * SERVER_THREAD_SPACE;
+        self.address_space.map(|left| left.saturating_sub(arenas + server))
+    }
+
+    fn buffers(&self) -> u64 {
+        let hidden = self.are_hidden.then_some(FALLBACK_BUFFERS * BUFFERS_PART);
+        let left = [
+            self.address_space_for_clients(),
+            self.data,
+            self.commit,
+            self.group_memory,
+            self.memory,
+            hidden,
+        ];
+        left.into_iter()
+            .flatten()
+            .min()
+            .map_or(FALLBACK_BUFFERS, |left| left / BUFFERS_PART)
+            .max(LEAST_BUFFERS)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_smallest_limit_binds_as_a_table() {
-        let linux = Limits {
-            descriptors: Some(1 << 20),
-            mappings: Some(65_530),
-            system_threads: Some(192_731),
-            thread_numbers: Some(32_768),
-            ..Limits::default()
-        };
-        for (limits, clients, limit) in [
-            (linux, 15_870, Limit::Mappings),
-            (Limits { descriptors: Some(1024), ..linux }, 960, Limit::Descriptors),
-            (Limits { descriptors: Some(64), ..linux }, 48, Limit::Descriptors),
-            (Limits { descriptors: Some(0), ..linux }, 1, Limit::Descriptors),
-            (Limits { group_threads: Some(4096), ..linux }, 3584, Limit::GroupThreads),
-            (Limits { user_threads: Some(8000), ..linux }, 7488, Limit::UserThreads),
-            (Limits { mappings: Some(1 << 20), ..linux }, 32_256, Limit::ThreadNumbers),
-            (Limits { system_threads: Some(5512), ..linux }, 5000, Limit::SystemThreads),
-            (Limits::default(), 1000, Limit::Unknown),
-        ] {
-            assert_eq!(limits.capacity(Delivery::Inline), Capacity { clients, limit }, "{limits:?}");
-        }
-        for (limits, clients, limit) in [
-            (linux, 7935, Limit::Mappings),
-            (Limits { descriptors: Some(1024), ..linux }, 960, Limit::Descriptors),
-            (Limits { group_threads: Some(4096), ..linux }, 1792, Limit::GroupThreads),
-        ] {
-            assert_eq!(limits.capacity(Delivery::Handoff), Capacity { clients, limit }, "{limits:?}");
-        }
-    }
-
-    /// Gives the text of the files in the table, and of no others.
-    fn files<'a>(table: &'a [(&str, &str)]) -> impl Fn(&Path) -> Option<String> + 'a {
-        |path| table.iter().find(|(name, _)| path == Path::new(name)).map(|(_, text)| (*text).to_owned())
-    }
-
-    #[test]
-    fn lowered_limits_of_the_system_are_found_where_linux_has_them() {
-        let (mappings, threads) = ("/proc/sys/vm/max_map_count", "/proc/sys/kernel/threads-max");
-        for (table, clients, limit) in [
-            (&[(mappings, "120\n"), (threads, "5512\n")][..], 22, Limit::Mappings),
-            (&[(mappings, "1048576\n"), (threads, "28\n")], 21, Limit::SystemThreads),
-            (&[("/proc/sys/kernel/pid_max", "16\n")], 12, Limit::ThreadNumbers),
-            (
-                &[("/proc/self/cgroup", "0::/a\n"), ("/sys/fs/cgroup/a/pids.max", "8\n")],
-                6,
-                Limit::GroupThreads,
-            ),
-        ] {
-            assert_eq!(
-                Limits::read(files(table)).capacity(Delivery::Inline),
-                Capacity { clients, limit },
-                "{table:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn the_smallest_limit_of_nested_groups_binds_as_a_table() {
-        let version_1 = "3:pids:/a/b\n1:name=systemd:/\n";
-        let version_2 = "0::/a/b\n";
-        let hybrid = "3:pids:/\n0::/a/b\n";
-        let limits = |root, outer, inner| {
-            [
-                ("/sys/fs/cgroup/pids.max", root),
-                ("/sys/fs/cgroup/a/pids.max", outer),
-                ("/sys/fs/cgroup/a/b/pids.max", inner),
-            ]
-        };
-        for (groups, [root, outer, inner], expected) in [
-            (version_2, limits("max\n", "max\n", "70\n"), Some(70)),
-            (version_2, limits("max\n", "60\n", "70\n"), Some(60)),
-            (version_2, limits("50\n", "60\n", "max\n"), Some(50)),
-            (version_2, limits("max\n", "max\n", "max\n"), None),
-            (hybrid, limits("max\n", "60\n", "70\n"), Some(60)),
-            ("0::/\n", limits("50\n", "40\n", "30\n"), Some(50)),
-            ("0::/a\n", limits("50\n", "40\n", "30\n"), Some(40)),
-            (version_1, limits("50\n", "40\n", "30\n"), None),
-            ("", limits("50\n", "40\n", "30\n"), None),
-        ] {
-            let table = [("/proc/self/cgroup", groups), root, outer, inner];
-            assert_eq!(group_threads(&files(&table)), expected, "{table:?}");
-        }
-        assert_eq!(group_threads(&files(&[])), None);
-        assert_eq!(group_threads(&files(&[("/proc/self/cgroup", version_2)])), None);
-    }
-}
+mod tests;

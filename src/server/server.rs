@@ -14,7 +14,7 @@ use crate::metrics::{DisconnectReason, Meter, Stats};
 use crate::net::closer;
 use crate::net::transport::Transport;
 use crate::server::application::Application;
-use crate::server::capacity::Capacity;
+use crate::server::capacity::{Capacity, buffers_of_this_machine};
 use crate::server::listener::Listener;
 use crate::server::registry::Registry;
 use crate::server::state::ServerState;
@@ -50,7 +50,7 @@ impl Server {
     /// # Errors
     /// [`Error::Io`] if the address cannot be bound, or a thread cannot be started.
     pub fn bind(address: impl ToSocketAddrs, application: Application) -> Result<Server> {
-        let capacity = Capacity::of_this_machine(application.settings.delivery);
+        let capacity = Capacity::of_this_machine(&application);
         Server::bind_with(address, application, capacity)
     }
 
@@ -94,6 +94,10 @@ impl Server {
         let Application { routes, settings, observer, .. } = application;
         let max_clients = capacity.clients;
         let state = Arc::new(ServerState::new(settings, max_clients, meter.0.clone(), observer, to_closer));
+        log::debug!(
+            "{max_clients} clients, for whom {} KiB may be buffered",
+            buffers_of_this_machine() >> 10
+        );
         let (routes, registry) = (Arc::new(routes), Arc::new(Registry::new(max_clients)));
         let server = Server {
             local_addr,

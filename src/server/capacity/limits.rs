@@ -1,0 +1,293 @@
+//! [`Limit`]: what there is that limits the number of clients. [`Limits`]: what the system allows, as read.
+
+use std::path::Path;
+use std::{env, fmt, fs};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::sched_getaffinity;
+
+use crate::server::capacity::groups::Allowed;
+
+/// Bytes that this process is taken to have, where that cannot be read.
+const CAUTIOUS_SIZE: u64 = 256 << 20;
+/// The allocator's arenas for each core, of glibc on a system of 64 bits.
+const ARENAS_PER_CORE: u64 = 8;
+
+/// What limits the number of clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Limit {
+    /// Open descriptors of the process (`RLIMIT_NOFILE`, the hard limit).
+    Descriptors,
+    /// Memory mappings of the process (`vm.max_map_count`).
+    Mappings,
+    /// Threads of the system (`kernel.threads-max`).
+    SystemThreads,
+    /// Thread numbers of the system (`kernel.pid_max`).
+    ThreadNumbers,
+    /// Threads of the user (`RLIMIT_NPROC`).
+    UserThreads,
+    /// Threads of the control group (`pids.max`).
+    GroupThreads,
+    /// Addresses of the process (`RLIMIT_AS`). The arenas of glibc's allocator take 64 MiB each, so
+    /// `MALLOC_ARENA_MAX=1` in the environment makes room for more clients.
+    AddressSpace {
+        /// Bytes that a client is counted as, here and below.
+        each: u64,
+    },
+    /// Data of the process (`RLIMIT_DATA`).
+    Data {
+        /// Bytes for a client.
+        each: u64,
+    },
+    /// Memory that the kernel may promise (`vm.overcommit_memory=2`).
+    Commit {
+        /// Bytes for a client.
+        each: u64,
+    },
+    /// Memory of the control group (`memory.max`, `memory.high`, `memory.limit_in_bytes`).
+    GroupMemory {
+        /// Bytes for a client.
+        each: u64,
+    },
+    /// Memory of the machine (`MemAvailable`).
+    Memory {
+        /// Bytes for a client.
+        each: u64,
+    },
+    /// Some limits could not be read.
+    Unknown,
+    /// A number that somebody chose.
+    Chosen,
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, raise) = match self {
+            Limit::Descriptors => ("RLIMIT_NOFILE", "raise it with ulimit -n or LimitNOFILE="),
+            Limit::Mappings => ("vm.max_map_count", "raise it with sysctl -w vm.max_map_count=262144"),
+            Limit::SystemThreads => {
+                ("kernel.threads-max", "raise it with sysctl -w kernel.threads-max=200000")
+            }
+            Limit::ThreadNumbers => ("kernel.pid_max", "raise it with sysctl -w kernel.pid_max=4194304"),
+            Limit::UserThreads => ("RLIMIT_NPROC", "raise it with ulimit -u or LimitNPROC="),
+            Limit::GroupThreads => {
+                ("pids.max of the control group", "raise it with TasksMax= or --pids-limit")
+            }
+            Limit::AddressSpace { .. } => ("RLIMIT_AS", "raise it with ulimit -v or LimitAS="),
+            Limit::Data { .. } => ("RLIMIT_DATA", "raise it with ulimit -d or LimitDATA="),
+            Limit::Commit { .. } => ("CommitLimit", "raise it with sysctl -w vm.overcommit_ratio=90"),
+            Limit::GroupMemory { .. } => {
+                ("memory of the control group", "raise it with MemoryMax= or --memory")
+            }
+            Limit::Memory { .. } => ("free memory", "stop other programs, or add some"),
+            Limit::Unknown => ("some limits could not be read", "choose a number with --max-clients"),
+            Limit::Chosen => return f.write_str("as chosen"),
+        };
+        match self {
+            Limit::AddressSpace { each }
+            | Limit::Data { each }
+            | Limit::Commit { each }
+            | Limit::GroupMemory { each }
+            | Limit::Memory { each } => {
+                write!(f, "{name}, half of it at {} KiB a client; {raise}", each >> 10)
+            }
+            _ => write!(f, "{name}; {raise}"),
+        }
+    }
+}
+
+/// What the system allows; `None` where there is no such limit.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Limits {
+    pub(super) descriptors: Option<u64>,
+    pub(super) mappings: Option<u64>,
+    pub(super) system_threads: Option<u64>,
+    pub(super) thread_numbers: Option<u64>,
+    pub(super) user_threads: Option<u64>,
+    pub(super) group_threads: Option<u64>,
+    /// Bytes that are left, here and below.
+    pub(super) address_space: Option<u64>,
+    pub(super) data: Option<u64>,
+    pub(super) commit: Option<u64>,
+    pub(super) group_memory: Option<u64>,
+    pub(super) memory: Option<u64>,
+    /// A limit that every system has could not be read, so there may be others.
+    pub(super) are_hidden: bool,
+    /// Arenas that the allocator may make beside the first.
+    pub(super) arenas: u64,
+    pub(super) cores: u64,
+}
+
+impl Limits {
+    /// Raises the soft limit of descriptors to the hard one, and reads what this machine allows.
+    pub(super) fn of_this_machine() -> Limits {
+        let limit = getrlimit(Resource::Nofile);
+        // Refused, the old limit stays, and is the one that counts.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+        let cores = sched_getaffinity(None).map_or(1, |set| u64::from(set.count()));
+        let chosen = [("MALLOC_ARENA_MAX", ""), ("GLIBC_TUNABLES", "glibc.malloc.arena_max=")];
+        let chosen = chosen.map(|(variable, name)| Some((env::var(variable).ok()?, name)));
+        let process = |resource| getrlimit(resource).current;
+        Limits {
+            descriptors: process(Resource::Nofile),
+            // The superuser is exempt from this one.
+            user_threads: process(Resource::Nproc).filter(|_| !rustix::process::geteuid().is_root()),
+            arenas: arenas(cores, chosen.iter().flatten().map(|(text, name)| (text.as_str(), *name))),
+            cores,
+            ..Limits::read(process(Resource::As), process(Resource::Data), |path| {
+                fs::read_to_string(path).ok()
+            })
+        }
+    }
+
+    /// Reads what is in files; `file` returns the text of one, if there is one. The limits of this process'
+    /// address space and data are in none.
+    pub(super) fn read(
+        address_space: Option<u64>,
+        data: Option<u64>,
+        file: impl Fn(&Path) -> Option<String>,
+    ) -> Limits {
+        let number = |path: &str| file(Path::new(path))?.trim().parse().ok();
+        let status = file(Path::new("/proc/self/status")).unwrap_or_default();
+        let system = file(Path::new("/proc/meminfo")).unwrap_or_default();
+        let groups = Allowed::read(&file);
+        let left = |limit: Option<u64>, used: &str| {
+            limit.map(|limit| limit.saturating_sub(bytes(&status, used).unwrap_or(CAUTIOUS_SIZE)))
+        };
+        // Otherwise the kernel promises more than it has.
+        let promises_are_kept = number("/proc/sys/vm/overcommit_memory") == Some(2);
+        let promised = bytes(&system, "CommitLimit:").zip(bytes(&system, "Committed_AS:"));
+        let (mappings, memory) = (number("/proc/sys/vm/max_map_count"), bytes(&system, "MemAvailable:"));
+        Limits {
+            mappings,
+            system_threads: number("/proc/sys/kernel/threads-max"),
+            thread_numbers: number("/proc/sys/kernel/pid_max"),
+            group_threads: groups.threads,
+            address_space: left(address_space, "VmSize:"),
+            data: left(data, "VmData:"),
+            commit: promised
+                .filter(|_| promises_are_kept)
+                .map(|(limit, promised)| limit.saturating_sub(promised)),
+            group_memory: groups.memory,
+            memory,
+            are_hidden: groups.hidden || mappings.is_none() || memory.is_none(),
+            ..Limits::default()
+        }
+    }
+}
+
+/// The bytes behind a name, in a file that has them in KiB: "VmSize:   207764 kB".
+fn bytes(text: &str, name: &str) -> Option<u64> {
+    let value = text.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
+}
+
+/// Arenas beside the first that glibc makes when there are enough threads. `chosen` are texts in which the
+/// number of all may stand behind a name.
+fn arenas<'a>(cores: u64, chosen: impl Iterator<Item = (&'a str, &'a str)>) -> u64 {
+    if !cfg!(all(target_env = "gnu", target_pointer_width = "64")) {
+        return 0;
+    }
+    let number = |(text, name): (&str, &str)| {
+        text.split(':').find_map(|setting| setting.strip_prefix(name)?.parse::<u64>().ok())
+    };
+    let all = chosen.filter_map(number).filter(|all| *all > 0).max();
+    all.unwrap_or(ARENAS_PER_CORE * cores).saturating_sub(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the text of the files in the table, and of no others.
+    fn files<'a>(table: &'a [(&str, &str)]) -> impl Fn(&Path) -> Option<String> + 'a {
+        |path| table.iter().find(|(name, _)| path == Path::new(name)).map(|(_, text)| (*text).to_owned())
+    }
+
+    #[test]
+    fn lowered_limits_of_the_system_are_found_where_linux_has_them() {
+        let meminfo =
+            "MemTotal:  24684084 kB\nMemAvailable:  1024 kB\nCommitLimit: 300 kB\nCommitted_AS:  100 kB\n";
+        let read = Limits::read(
+            None,
+            None,
+            files(&[
+                ("/proc/sys/vm/max_map_count", "120\n"),
+                ("/proc/sys/kernel/threads-max", "5512\n"),
+                ("/proc/sys/kernel/pid_max", "16\n"),
+                ("/proc/sys/vm/overcommit_memory", "2\n"),
+                ("/proc/meminfo", meminfo),
+                ("/proc/self/cgroup", "0::/a\n"),
+                ("/sys/fs/cgroup/a/pids.max", "8\n"),
+                ("/sys/fs/cgroup/a/memory.max", "4096\n"),
+            ]),
+        );
+        let Limits { mappings, system_threads, thread_numbers, group_threads, .. } = read;
+        assert_eq!((mappings, system_threads, thread_numbers), (Some(120), Some(5512), Some(16)));
+        let Limits { commit, memory, group_memory, are_hidden, .. } = read;
+        assert_eq!((commit, memory, are_hidden), (Some(200 << 10), Some(1 << 20), false));
+        assert_eq!((group_threads, group_memory), (Some(8), Some(4096)));
+    }
+
+    #[test]
+    fn what_the_process_has_is_taken_from_its_limits() {
+        let status = ("/proc/self/status", "VmPeak:\t  500 kB\nVmSize:\t  300 kB\nVmData:\t  100 kB\n");
+        for (table, space, data) in [
+            (&[status][..], Some(700 << 10), Some(900 << 10)),
+            // Where that cannot be read it has more than is left.
+            (&[], Some(0), Some(0)),
+        ] {
+            let read = Limits::read(Some(1000 << 10), Some(1000 << 10), files(table));
+            assert_eq!((read.address_space, read.data), (space, data), "{table:?}");
+        }
+        let read = Limits::read(None, None, files(&[status]));
+        assert_eq!((read.address_space, read.data), (None, None));
+    }
+
+    #[test]
+    fn a_kernel_that_promises_more_than_it_has_keeps_no_account() {
+        let meminfo = ("/proc/meminfo", "MemAvailable: 1 kB\nCommitLimit: 300 kB\nCommitted_AS: 400 kB\n");
+        for (overcommit, commit) in [("0\n", None), ("1\n", None), ("2\n", Some(0))] {
+            let table = [meminfo, ("/proc/sys/vm/overcommit_memory", overcommit)];
+            assert_eq!(Limits::read(None, None, files(&table)).commit, commit, "{overcommit}");
+        }
+    }
+
+    #[test]
+    fn a_limit_that_cannot_be_read_is_known_to_be_hidden() {
+        let mappings = ("/proc/sys/vm/max_map_count", "65530\n");
+        let memory = ("/proc/meminfo", "MemAvailable: 8000000 kB\n");
+        for (table, hidden) in [
+            (&[mappings, memory][..], false),
+            (&[mappings], true),
+            (&[memory], true),
+            (&[mappings, memory, ("/proc/self/cgroup", "0::/a\n"), ("/proc/self/mountinfo", "")], true),
+            (&[], true),
+        ] {
+            assert_eq!(Limits::read(None, None, files(table)).are_hidden, hidden, "{table:?}");
+        }
+    }
+
+    #[test]
+    fn glibc_makes_eight_arenas_a_core_unless_the_environment_has_a_number() {
+        let (variable, tunable) = ("", "glibc.malloc.arena_max=");
+        for (cores, chosen, beside) in [
+            (1, &[][..], 7),
+            (2, &[], 15),
+            (64, &[], 511),
+            (2, &[("1", variable)], 0),
+            (2, &[("3", variable)], 2),
+            (2, &[("0", variable)], 15),
+            (2, &[("one", variable)], 15),
+            (2, &[("glibc.malloc.arena_max=2", tunable)], 1),
+            (2, &[("glibc.malloc.tcache_count=0:glibc.malloc.arena_max=2", tunable)], 1),
+            (2, &[("glibc.malloc.tcache_count=0", tunable)], 15),
+            // It is the larger one that is safe.
+            (2, &[("1", variable), ("glibc.malloc.arena_max=4", tunable)], 3),
+        ] {
+            let expected = if cfg!(target_env = "gnu") { beside } else { 0 };
+            assert_eq!(arenas(cores, chosen.iter().copied()), expected, "{cores} {chosen:?}");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+use super::*;
+use crate::net::transport::Delivery;
+
+fn client(delivery: Delivery, stack_size: usize) -> Client {
+    Client::new(&Application::new().delivery(delivery).stack_size(stack_size).settings)
+}
+
+#[test]
+fn the_smallest_limit_binds_as_a_table() {
+    let linux = Limits {
+        descriptors: Some(1 << 20),
+        mappings: Some(65_530),
+        system_threads: Some(192_731),
+        thread_numbers: Some(32_768),
+        memory: Some(8 << 30),
+        ..Limits::default()
+    };
+    for (limits, clients, limit) in [
+        (linux, 15_870, Limit::Mappings),
+        (Limits { descriptors: Some(1024), ..linux }, 960, Limit::Descriptors),
+        (Limits { descriptors: Some(64), ..linux }, 48, Limit::Descriptors),
+        (Limits { descriptors: Some(0), ..linux }, 1, Limit::Descriptors),
+        (Limits { group_threads: Some(4096), ..linux }, 3584, Limit::GroupThreads),
+        (Limits { user_threads: Some(8000), ..linux }, 7488, Limit::UserThreads),
+        (Limits { mappings: Some(1 << 20), ..linux }, 32_256, Limit::ThreadNumbers),
+        (Limits { system_threads: Some(5512), ..linux }, 5000, Limit::SystemThreads),
+        (Limits { are_hidden: true, ..linux }, 1000, Limit::Unknown),
+        (Limits { are_hidden: true, descriptors: Some(1024), ..linux }, 960, Limit::Descriptors),
+        (Limits::default(), 1000, Limit::Unknown),
+    ] {
+        let client = client(Delivery::Inline, 64 << 10);
+        assert_eq!(limits.capacity(&client), Capacity { clients, limit }, "{limits:?}");
+    }
+    for (limits, clients, limit) in [
+        (linux, 7935, Limit::Mappings),
+        (Limits { descriptors: Some(1024), ..linux }, 960, Limit::Descriptors),
+        (Limits { group_threads: Some(4096), ..linux }, 1792, Limit::GroupThreads),
+    ] {
+        let client = client(Delivery::Handoff, 64 << 10);
+        assert_eq!(limits.capacity(&client), Capacity { clients, limit }, "{limits:?}");
+    }
+}
+
+#[test]
+fn of_the_bytes_that_are_left_half_is_for_clients_and_a_quarter_for_buffers_as_a_table() {
+    use Delivery::{Handoff, Inline};
+    const MIB: u64 = 1 << 20;
+    const KIB: usize = 1 << 10;
+    let none = Limits::default();
+    let memory = |each: u64| Limit::Memory { each: each << 10 };
+    let group = |each: u64| Limit::GroupMemory { each: each << 10 };
+    let space = |each: u64| Limit::AddressSpace { each: each << 10 };
+    let [one_core, two_cores] = [1, 2].map(|cores| Limits { cores, ..none });
+    for (limits, delivery, stack, clients, limit, buffers) in [
+        (Limits { memory: Some(960 * MIB), ..none }, Inline, 64 * KIB, 10_240, memory(48), 240 * MIB),
+        (Limits { memory: Some(960 * MIB), ..none }, Inline, 8192 * KIB, 10_240, memory(48), 240 * MIB),
+        (Limits { memory: Some(960 * MIB), ..none }, Handoff, 64 * KIB, 5851, memory(84), 240 * MIB),
+        (Limits { group_memory: Some(48 * MIB), ..none }, Inline, 64 * KIB, 512, group(48), 12 * MIB),
+        (Limits { group_memory: Some(0), ..none }, Inline, 64 * KIB, 1, group(48), MIB),
+        (
+            Limits { data: Some(208 * MIB), ..none },
+            Inline,
+            64 * KIB,
+            1024,
+            Limit::Data { each: 104 << 10 },
+            52 * MIB,
+        ),
+        (
+            Limits { commit: Some(208 * MIB), ..none },
+            Handoff,
+            64 * KIB,
+            532,
+            Limit::Commit { each: 200 << 10 },
+            52 * MIB,
+        ),
+        // Nine and ten threads of the server have 2 MiB and 32 KiB each.
+        (
+            Limits { address_space: Some(400 * MIB), ..one_core },
+            Inline,
+            64 * KIB,
+            1879,
+            space(104),
+            (400 * MIB - 9 * 2080 * 1024) / 4,
+        ),
+        (
+            Limits { address_space: Some(400 * MIB), ..two_cores },
+            Inline,
+            512 * KIB,
+            351,
+            space(552),
+            (400 * MIB - 10 * 2080 * 1024) / 4,
+        ),
+        (
+            Limits { address_space: Some(400 * MIB), ..two_cores },
+            Handoff,
+            64 * KIB,
+            971,
+            space(200),
+            (400 * MIB - 10 * 2080 * 1024) / 4,
+        ),
+        // An arena more than there will be is kept for the moment in which the last one is made.
+        (
+            Limits { address_space: Some(2048 * MIB), arenas: 15, ..two_cores },
+            Inline,
+            64 * KIB,
+            4941,
+            space(104),
+            (1024 * MIB - 10 * 2080 * 1024) / 4,
+        ),
+        (
+            Limits { address_space: Some(400 * MIB), arenas: 15, ..two_cores },
+            Inline,
+            64 * KIB,
+            1,
+            space(104),
+            MIB,
+        ),
+        (none, Inline, 64 * KIB, 1000, Limit::Unknown, 64 * MIB),
+        (
+            Limits { are_hidden: true, memory: Some(8192 * MIB), ..none },
+            Inline,
+            64 * KIB,
+            1000,
+            Limit::Unknown,
+            64 * MIB,
+        ),
+    ] {
+        let capacity = limits.capacity(&client(delivery, stack));
+        assert_eq!((capacity, limits.buffers()), (Capacity { clients, limit }, buffers), "{limits:?}");
+    }
+}
+
+#[test]
+fn a_stack_larger_than_all_addresses_leaves_room_for_one_client() {
+    let limits = Limits { address_space: Some(1 << 40), ..Limits::default() };
+    assert_eq!(limits.capacity(&client(Delivery::Handoff, usize::MAX)).clients, 1);
+}
+
+#[test]
+fn the_line_names_the_limit_what_a_client_is_counted_as_and_how_to_raise_it() {
+    for (limit, text) in [
+        (Limit::Descriptors, "RLIMIT_NOFILE; raise it with ulimit -n or LimitNOFILE="),
+        (
+            Limit::AddressSpace { each: 104 << 10 },
+            "RLIMIT_AS, half of it at 104 KiB a client; raise it with ulimit -v or LimitAS=",
+        ),
+        (
+            Limit::GroupMemory { each: 48 << 10 },
+            "memory of the control group, half of it at 48 KiB a client; raise it with MemoryMax= or --memory",
+        ),
+        (Limit::Chosen, "as chosen"),
+    ] {
+        assert_eq!(limit.to_string(), text);
+    }
+}
