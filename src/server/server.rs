@@ -77,7 +77,7 @@ impl Server {
     /// # Errors
     /// [`Error::Io`] if it does not listen, or a thread cannot be started.
     pub fn serve(listener: TcpListener, application: Application) -> Result<Server> {
-        let capacity = Capacity::of_this_machine(application.settings.delivery);
+        let capacity = Capacity::of_this_machine(&application);
         Server::start_on(listener, application, capacity)
     }
 
