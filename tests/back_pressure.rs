@@ -228,3 +228,56 @@ fn a_download_that_hardly_goes_on_keeps_nobody_out() {
     });
     assert_eq!(server.stats().disconnects.evicted, 1);
 }
+
+#[test]
+fn what_waits_for_all_clients_together_has_a_bound_and_the_others_go_on() {
+    let settings = |application: Application| application.max_backlog(64 << 20).max_buffered(2 << 20);
+    let probed = Probed::start_with(settings, |connection, message| connection.write_message(message));
+    let (mut witness, _) = probed.open();
+    let stalled: Vec<_> = (0..4).map(|_| probed.open()).collect();
+    let mut accepted = 0;
+    for (client, connection) in &stalled {
+        with_small_buffer(client);
+        // Far below its own limit: that of all is what it meets.
+        while connection.write_message(vec![0; 256 << 10]).is_ok() {
+            accepted += 1;
+            assert!(accepted < 4000, "nothing stops it");
+        }
+        probed.expect_close(None, None);
+    }
+    eventually("all are counted", || probed.server.stats().disconnects.overflow == 4);
+    witness.send_frame(0x82, vec![7; 1 << 20]);
+    assert_eq!(witness.frame().payload.len(), 1 << 20, "and all has been given back");
+}
+
+#[test]
+fn a_message_that_there_is_no_room_for_closes_with_1013() {
+    let probed = Probed::start_with(
+        |application| application.max_buffered(1 << 20),
+        |connection, message| connection.write_message(message.as_bytes().len().to_string()),
+    );
+    let websocket = || Raw::websocket(probed.addr, "/ws");
+    // Half messages, whose clients do not go on.
+    let halves: Vec<_> = (0..3)
+        .map(|_| {
+            let mut client = websocket();
+            client.send(&support::masked(0x82, &vec![0; 400 << 10])[..300 << 10]);
+            client
+        })
+        .collect();
+    let mut late = websocket();
+    eventually("they are held", || {
+        let mut client = websocket();
+        client.send_frame(0x82, vec![0; 300 << 10]);
+        client.frame() == close_frame(1013, "no room for this message, try again later")
+    });
+    // What is small goes on; and when they have left, so does what is large.
+    late.send_frame(0x82, vec![0; 1000]);
+    assert_eq!(late.frame(), frame(0x81, "1000"));
+    drop(halves);
+    eventually("there is room again", || {
+        let mut client = websocket();
+        client.send_frame(0x82, vec![0; 300 << 10]);
+        client.frame() == frame(0x81, (300 << 10).to_string())
+    });
+}

@@ -10,10 +10,10 @@ mod relay;
 mod support;
 
 use std::collections::BTreeMap;
-use std::{env, fs};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use std::{env, fs};
 
 use rustix::process::Signal;
 use serde_json::json;

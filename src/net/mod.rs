@@ -6,6 +6,7 @@ pub(crate) mod transport;
 pub(crate) mod tcp;
 pub(crate) mod sync;
 pub(crate) mod backlog;
+pub(crate) mod buffers;
 pub(crate) mod closer;
 pub(crate) mod outbox;
 pub(crate) mod thread_budget;

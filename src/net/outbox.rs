@@ -57,6 +57,15 @@ pub(crate) trait Link: Send + Sync + Sized + 'static {
     fn sent(&self, bytes: usize) {
         let _ = bytes;
     }
+    /// Counts bytes that begin to wait. False if all that waits, for all clients, is more than there is room for.
+    fn hold(&self, bytes: u64) -> bool {
+        let _ = bytes;
+        true
+    }
+    /// Takes off bytes that wait no longer.
+    fn release(&self, bytes: u64) {
+        let _ = bytes;
+    }
     /// Tells those who watch, see [`Observer`](crate::Observer).
     fn report(&self, event: Event) {
         let _ = event;
@@ -72,7 +81,7 @@ pub(crate) enum PushError {
 }
 
 /// See the [module](self).
-pub(crate) struct Outbox<L> {
+pub(crate) struct Outbox<L: Link> {
     pub(crate) link: L,
     /// Written by pushing threads and the drainer.
     backlog: Backlog,
@@ -112,14 +121,20 @@ impl<L: Link> Outbox<L> {
     /// Accepts a frame, whole, or not at all. Never blocks. `Ok` means that it will be written before
     /// the Close frame unless the connection dies.
     pub(crate) fn push(self: &Arc<Self>, frame: Frame) -> Result<(), PushError> {
-        let cost = frame.bytes.len() as u64 + OVERHEAD;
+        let cost = cost(&frame);
         match self.backlog.admit(cost, frame.is_close) {
             Ok(before) if before.frames() == 0 && self.link.delivery() == Delivery::Inline => {
                 Drain::new(self, frame, cost).inline()
             }
             Ok(before) => {
                 let is_close = frame.is_close;
+                let has_room = self.link.hold(cost);
+                // Counted, it has to come, also if there is no room for it.
                 self.channel.send(frame);
+                if !has_room {
+                    self.kill(DisconnectReason::Overflow { backlog: before.bytes() });
+                    return Err(PushError::Full(before.bytes()));
+                }
                 self.link.report(Event::Queued);
                 if is_close && before.is_waited_for() {
                     // Who waits for room will get none.
@@ -186,6 +201,11 @@ impl<L: Link> Outbox<L> {
         self.changed.notify_all();
     }
 
+    /// Drops what is in the channel.
+    fn forget_queued(&self) {
+        self.channel.drain(|frame| self.link.release(cost(&frame)));
+    }
+
     /// Ends the connection at once, from any thread; what is not written is lost. Only the first reason
     /// counts.
     pub(crate) fn kill(&self, reason: DisconnectReason) {
@@ -194,12 +214,25 @@ impl<L: Link> Outbox<L> {
             self.link.disconnect(reason);
             if self.link.delivery() == Delivery::Handoff {
                 // Not counted, and never written: it wakes a writer that waits for the next frame.
-                self.channel.send(Frame { bytes: Bytes::new(), is_close: false });
+                let wake_up = Frame { bytes: Bytes::new(), is_close: false };
+                self.link.hold(cost(&wake_up));
+                self.channel.send(wake_up);
             }
         }
         if before.is_waited_for() {
             self.wake();
         }
+    }
+}
+
+/// Bytes that a frame is charged.
+fn cost(frame: &Frame) -> u64 {
+    frame.bytes.len() as u64 + OVERHEAD
+}
+
+impl<L: Link> Drop for Outbox<L> {
+    fn drop(&mut self) {
+        self.forget_queued();
     }
 }
 

@@ -37,10 +37,10 @@ mod real {
             self.ends().1.recv().expect("both ends live as long as the channel")
         }
 
-        /// Drops what is in it.
-        pub(crate) fn clear(&self) {
+        /// Takes out what is in it.
+        pub(crate) fn drain(&self, each: impl FnMut(T)) {
             if let Some((_, receiver)) = self.0.get() {
-                receiver.try_iter().for_each(drop);
+                receiver.try_iter().for_each(each);
             }
         }
     }
@@ -76,8 +76,8 @@ mod model {
             }
         }
 
-        pub(crate) fn clear(&self) {
-            self.0.lock().unwrap().clear();
+        pub(crate) fn drain(&self, each: impl FnMut(T)) {
+            self.0.lock().unwrap().drain(..).for_each(each);
         }
     }
 }

@@ -125,6 +125,14 @@ impl Application {
         self
     }
 
+    /// Sets the bytes that may wait for and from all clients together, in backlogs, bodies, and messages that are
+    /// not whole; by default a quarter of the memory that is left when the server starts. A push beyond it
+    /// disconnects its client as a slow consumer, a message beyond it closes with 1013, a body gets 503.
+    pub fn max_buffered(mut self, bytes: u64) -> Application {
+        self.settings.max_buffered = Some(bytes);
+        self
+    }
+
     /// Sets how long a client's backlog may stand still before it is disconnected, 10 s by default.
     pub fn write_deadline(mut self, deadline: Duration) -> Application {
         self.settings.write_deadline = deadline;

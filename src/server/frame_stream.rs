@@ -13,6 +13,7 @@ use std::thread;
 use tungstenite::Bytes;
 
 use crate::error::Error;
+use crate::net::buffers::Held;
 use crate::net::transport::Transport;
 use crate::observer::Event;
 use crate::server::connection::Connection;
@@ -32,6 +33,8 @@ const LARGE_RECEIVE: usize = 64 * 1024;
 pub(crate) enum ReadFailure {
     /// A message or a control frame is too large.
     Header(HeaderError),
+    /// There is no room for more of the message.
+    NoRoom,
     /// The peer showed no sign of life after a Ping.
     PingTimeout,
 }
@@ -46,6 +49,9 @@ pub(crate) struct FrameStream<'a> {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
+    /// Bytes of the message that is not whole, or not handled yet.
+    message: u64,
+    held: Held,
     keepalive: Keepalive,
     failure: Option<ReadFailure>,
 }
@@ -61,6 +67,8 @@ impl<'a> FrameStream<'a> {
             buffer: early,
             start: 0,
             end,
+            message: 0,
+            held: Held::new(&connection.state().buffers),
             keepalive: Keepalive::default(),
             failure: None,
         }
@@ -74,6 +82,12 @@ impl<'a> FrameStream<'a> {
     /// Returns why the last read failed; `None` if that was the end of the connection.
     pub(crate) fn failure(&self) -> Option<ReadFailure> {
         self.failure
+    }
+
+    /// Called when a message has been handled.
+    pub(crate) fn message_handled(&mut self) {
+        self.message = 0;
+        self.held.clear();
     }
 
     /// Takes a Pong that answers the keepalive's Ping. False for any other, which is the handler's.
@@ -134,6 +148,12 @@ impl Read for FrameStream<'_> {
             self.failure = Some(ReadFailure::Header(error));
             io::Error::from(ErrorKind::InvalidData)
         })?;
+        self.message += taken as u64;
+        // What fits into a read's buffer is not worth counting.
+        if self.message > LARGE && !self.held.grow_to(self.message) {
+            self.failure = Some(ReadFailure::NoRoom);
+            return Err(ErrorKind::OutOfMemory.into());
+        }
         into[..taken].copy_from_slice(&offered[..taken]);
         self.start += taken;
         Ok(taken)

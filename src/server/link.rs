@@ -141,6 +141,14 @@ impl Link for ClientLink {
         }
     }
 
+    fn hold(&self, bytes: u64) -> bool {
+        self.state.buffers.hold(bytes)
+    }
+
+    fn release(&self, bytes: u64) {
+        self.state.buffers.release(bytes);
+    }
+
     fn close_written(&self, connection: Weak<dyn Kill>) {
         // Who has sent a Close has answered ours, or needs no answer to its own.
         if self.close.get().is_none() {

@@ -93,11 +93,11 @@ impl Server {
         let meter = application.meter();
         let Application { routes, settings, observer, .. } = application;
         let max_clients = capacity.clients;
-        let state = Arc::new(ServerState::new(settings, max_clients, meter.0.clone(), observer, to_closer));
-        log::debug!(
-            "{max_clients} clients, for whom {} KiB may be buffered",
-            buffers_of_this_machine() >> 10
-        );
+        let buffered = settings.max_buffered.unwrap_or_else(buffers_of_this_machine);
+        log::debug!(target: crate::LOG, "{max_clients} clients, for whom {} KiB may be buffered", buffered >> 10);
+        let counters = meter.0.clone();
+        let state = ServerState::new(settings, max_clients, buffered, counters, observer, to_closer);
+        let state = Arc::new(state);
         let (routes, registry) = (Arc::new(routes), Arc::new(Registry::new(max_clients)));
         let server = Server {
             local_addr,

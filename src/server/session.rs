@@ -142,6 +142,7 @@ impl<'a> Session<'a> {
                 }
                 WsMessage::Frame(_) => unreachable!("tungstenite reads no raw frames"),
             };
+            stream.message_handled();
             if let Err(end) = delivered {
                 return end;
             }
@@ -219,6 +220,7 @@ fn end_of(error: &WsError, failure: Option<ReadFailure>) -> End {
         }
         (Some(ReadFailure::Header(HeaderError::MessageTooLarge)), _)
         | (None, WsError::Capacity(CapacityError::MessageTooLong { .. })) => (1009, "message too big"),
+        (Some(ReadFailure::NoRoom), _) => (1013, "no room for this message, try again later"),
         (Some(ReadFailure::Header(HeaderError::ControlTooLarge)), _) => (1002, "protocol error"),
         (None, WsError::ConnectionClosed | WsError::AlreadyClosed | WsError::Io(_))
         | (None, WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => return End::Over,

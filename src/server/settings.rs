@@ -12,6 +12,8 @@ pub(crate) struct Settings {
     pub(crate) cookie_secret: Option<CookieSecret>,
     pub(crate) max_message: usize,
     pub(crate) max_backlog: usize,
+    /// `None` for what this machine allows.
+    pub(crate) max_buffered: Option<u64>,
     pub(crate) write_deadline: Duration,
     pub(crate) delivery: Delivery,
     pub(crate) ping_interval: Option<Duration>,
@@ -32,6 +34,7 @@ impl Default for Settings {
             cookie_secret: None,
             max_message: 10 << 20,
             max_backlog: 1 << 20,
+            max_buffered: None,
             write_deadline: Duration::from_secs(10),
             delivery: Delivery::Inline,
             ping_interval: Some(Duration::from_secs(20)),

@@ -7,6 +7,7 @@ use std::time::Instant;
 use crossbeam_channel::Sender;
 
 use crate::metrics::Counters;
+use crate::net::buffers::Buffers;
 use crate::net::closer::Overdue;
 use crate::net::thread_budget::ThreadBudget;
 use crate::net::unacked::TcpTable;
@@ -23,6 +24,8 @@ pub(crate) struct ServerState {
     /// To the `closer` thread. Sent to by any thread.
     pub(crate) closer: Sender<Overdue>,
     pub(crate) observer: Observer,
+    /// All that waits for and from the clients.
+    pub(crate) buffers: Arc<Buffers>,
     /// What the kernel holds for each client. Read where a Ping has timed out.
     pub(crate) tcp_table: TcpTable,
     /// When the server was made.
@@ -32,14 +35,16 @@ pub(crate) struct ServerState {
 }
 
 impl ServerState {
-    /// Starts with nothing counted.
+    /// Starts with nothing counted. `buffered` is how many bytes may wait for and from all clients.
     pub(crate) fn new(
         settings: Settings,
         max_clients: usize,
+        buffered: u64,
         counters: Arc<Counters>,
         observer: Observer,
         closer: Sender<Overdue>,
     ) -> ServerState {
+        let buffers = Arc::new(Buffers::new(buffered));
         let budget = Arc::new(ThreadBudget::new(max_clients, settings.delivery));
         ServerState {
             settings,
@@ -48,6 +53,7 @@ impl ServerState {
             budget,
             closer,
             observer,
+            buffers,
             tcp_table: TcpTable::default(),
             began: Instant::now(),
             stopping: AtomicBool::new(false),

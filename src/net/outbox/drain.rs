@@ -8,9 +8,8 @@ use std::time::Instant;
 
 use tungstenite::Bytes;
 
-use super::{Link, Outbox, PushError};
+use super::{Link, Outbox, PushError, cost};
 use crate::metrics::DisconnectReason;
-use crate::net::backlog::OVERHEAD;
 use crate::net::sync::Mutex;
 use crate::net::transport::{Delivery, Transport};
 use crate::observer::Event;
@@ -29,6 +28,8 @@ pub(super) struct Drain<L: Link> {
     /// What is left of the part of it that is sealed.
     sealed: Bytes,
     cost: u64,
+    /// What it holds of all that may wait: nothing, while its own pusher writes it.
+    holds: u64,
     /// The Close frame, while frames that were accepted before it are still on their way here.
     held: Option<Frame>,
     done: bool,
@@ -36,7 +37,7 @@ pub(super) struct Drain<L: Link> {
 
 impl<L: Link> Drain<L> {
     pub(super) fn new(outbox: &Arc<Outbox<L>>, frame: Frame, cost: u64) -> Drain<L> {
-        Drain { outbox: outbox.clone(), frame, sealed: Bytes::new(), cost, held: None, done: false }
+        Drain { outbox: outbox.clone(), frame, sealed: Bytes::new(), cost, holds: 0, held: None, done: false }
     }
 
     /// Writes on the pushing thread. An error means that the pusher's own frame was not accepted.
@@ -68,7 +69,16 @@ impl<L: Link> Drain<L> {
     }
 
     /// Leaves the role to a pump: the socket is full, or this thread has done enough for others.
-    pub(super) fn hand_over(self, frames: usize) -> Result<(), PushError> {
+    pub(super) fn hand_over(mut self, frames: usize) -> Result<(), PushError> {
+        if self.holds == 0 {
+            // From here on its own frame waits as well.
+            self.holds = self.cost;
+            if !self.outbox.link.hold(self.cost) {
+                let backlog = self.outbox.state().bytes();
+                self.give_up(DisconnectReason::Overflow { backlog });
+                return if frames > 0 { Ok(()) } else { Err(PushError::Full(backlog)) };
+            }
+        }
         let outbox = self.outbox.clone();
         let role = Arc::new(Mutex::new(Some(self)));
         let take = |role: &Mutex<Option<Self>>| role.lock().expect("nothing panics under this lock").take();
@@ -132,6 +142,7 @@ impl<L: Link> Drain<L> {
             let connection = Arc::downgrade(outbox);
             outbox.link.close_written(connection);
         }
+        outbox.link.release(std::mem::take(&mut self.holds));
         let before = outbox.backlog.written(self.cost);
         if before.is_waited_for() {
             outbox.wake();
@@ -156,7 +167,8 @@ impl<L: Link> Drain<L> {
             // out of the channel behind it. It was promised, so it is written first.
             self.held = Some(std::mem::replace(&mut frame, channel.recv()));
         }
-        self.cost = frame.bytes.len() as u64 + OVERHEAD;
+        self.cost = cost(&frame);
+        self.holds = self.cost;
         self.frame = frame;
     }
 
@@ -180,7 +192,8 @@ impl<L: Link> Drop for Drain<L> {
             self.outbox.kill(DisconnectReason::Panicked);
         }
         if self.outbox.state().is_dead() {
-            self.outbox.channel.clear();
+            self.outbox.forget_queued();
         }
+        self.outbox.link.release(self.holds + self.held.as_ref().map_or(0, cost));
     }
 }

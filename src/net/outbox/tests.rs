@@ -8,6 +8,7 @@ use std::thread;
 use super::drain::{INLINE_BYTES, INLINE_FRAMES};
 use super::*;
 
+mod buffers;
 mod fake;
 mod handoff;
 

@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tungstenite::Bytes;
 
 use crate::metrics::DisconnectReason;
+use crate::net::buffers::Buffers;
 use crate::net::closer::Kill;
 use crate::net::outbox::Link;
 use crate::net::transport::{Delivery, Transport};
@@ -36,6 +37,8 @@ pub(super) struct Fake {
     pub(super) reason: Mutex<Option<DisconnectReason>>,
     pub(super) delivery: Delivery,
     pub(super) close_written: AtomicBool,
+    /// What waits, and how much may.
+    pub(super) buffers: Option<Arc<Buffers>>,
     pub(super) no_pumps: bool,
     pub(super) pumps: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -108,6 +111,14 @@ impl Link for Fake {
     }
     fn disconnect(&self, reason: DisconnectReason) {
         self.reason.lock().unwrap().replace(reason);
+    }
+    fn hold(&self, bytes: u64) -> bool {
+        self.buffers.as_ref().is_none_or(|buffers| buffers.hold(bytes))
+    }
+    fn release(&self, bytes: u64) {
+        if let Some(buffers) = &self.buffers {
+            buffers.release(bytes);
+        }
     }
     fn close_written(&self, _: Weak<dyn Kill>) {
         self.close_written.store(true, Ordering::Relaxed);
