@@ -231,7 +231,7 @@ fn who_waits_for_the_end_is_woken() {
 }
 
 #[test]
-fn who_waits_is_woken_by_a_reason() {
+fn who_waits_is_woken_by_a_death() {
     model(|| {
         let outbox = Arc::new(Outbox::new(Fake::with_room(9), 1000));
         let killer = outbox.clone();
