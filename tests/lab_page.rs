@@ -194,9 +194,9 @@ fn lanes_are_explained_to_the_mouse_and_to_the_keyboard() {
     page.wait_for("a client", "$('spoken').textContent.includes('client-')");
     assert!(page.is("$('explain').textContent === $('spoken').textContent"));
     page.eval(
-        "(({ left, width, size }, row) => $('lanes').dispatchEvent(new PointerEvent('pointermove', \
+        "(({ left, width }, row) => $('lanes').dispatchEvent(new PointerEvent('pointermove', \
            { clientX: $('lanes').getBoundingClientRect().x + left + width * 0.37, \
-             clientY: $('lanes').getBoundingClientRect().y + (row + 0.5) * size })))(lab.view.geometry, lab.view.rows.get('listener'))",
+             clientY: $('lanes').getBoundingClientRect().y + row.middle })))(lab.view.geometry, lab.view.rows.get('listener'))",
     );
     page.wait_for("a sentence", "$('explain').textContent.includes('blocked in accept')");
     page.press(" ");
@@ -224,12 +224,13 @@ fn a_loop_freezes_and_threads_do_not() {
         "lab.beside.columns.filter((c) => c.arrivals.length > 10).length === 2",
     );
     assert!(page.is(&format!("{} < 2000 && {} < 2000", worst("threads"), worst("loop"))));
+    page.click("show-beside");
     page.click("all-sleep");
     page.wait_for("the loop to freeze", &format!("{} >= 2800", worst("loop")));
     page.wait_for("it to go on", "lab.beside.columns[1].arrivals.at(-1).gap < 500");
     let gaps = page.eval(&format!("[{}, {}]", worst("threads"), worst("loop")));
     assert!(gaps[0].as_f64() < Some(2500.0), "{gaps}");
-    assert!(page.is("document.querySelector('[data-name=absent]').textContent.includes('make absent')"));
+    assert!(page.text("columns").contains("make absent"));
     page.wait_for(
         "their numbers",
         "lab.beside.columns[0].numbers.at(-1)?.threads > 4 && lab.beside.columns[1].numbers.length > 0",
@@ -286,6 +287,195 @@ fn turn(client: &mut WebSocket<TcpStream>) -> bool {
     }
 }
 
+/// Where an experiment is shown, and what of it has to be in the window together.
+const THREADS: [&str; 7] = ["sleep", "spin", "panic", "stall", "more", "leave", "again"];
+const BESIDE: [&str; 4] = ["all-sleep", "all-spin", "all-more", "all-leave"];
+/// A projector's window, and a laptop's.
+const WINDOWS: [(u32, u32); 2] = [(1366, 768), (1280, 900)];
+
+/// Of these elements, in the page's words, those that are not wholly in the window.
+fn out_of_the_window(page: &Page, elements: &str) -> String {
+    let outside = page.eval(&format!(
+        "[{elements}].filter((element) => {{
+           const {{ left, top, right, bottom, height }} = element.getBoundingClientRect();
+           return left < 0 || top < 0 || right > innerWidth || bottom > innerHeight || height === 0;
+         }}).map((e) => `${{e.tagName}}#${{e.id}}[${{e.dataset.number ?? ''}}]`).join(' ')"
+    ));
+    outside.as_str().expect("a text").to_owned()
+}
+
+#[test]
+fn each_button_is_in_the_window_with_the_lanes_and_the_numbers_that_it_changes() {
+    let program = Program::start(LAB);
+    let page = open(&program);
+    let pictures = env::var_os("THREADCAST_SCREENSHOTS").map(PathBuf::from);
+    let mut looks = Vec::new();
+    for (width, height) in WINDOWS {
+        page.look("light", width, height);
+        // Once with a few clients, and once with a hundred more.
+        for crowded in [false, true] {
+            page.click("again");
+            page.wait_for("the first six", "lab.names.join() === 'ann,bob,cleo,dan,eve,fay'");
+            if crowded {
+                page.eval("lab.order('come here 100')");
+                page.wait_for("more clients", "lab.names.length === 106 && lab.view.shown.length > 100");
+            }
+            page.eval("$('client').value = 'eve', $('client').onchange(), $('seconds').value = 1");
+            for button in THREADS {
+                let what = format!("{button} at {width} x {height}, crowded: {crowded}");
+                page.click(button);
+                page.wait_for(&what, "document.querySelectorAll('#numbers [data-watched=true]').length > 0");
+                let seen = format!(
+                    "$('{button}'), $('lanes-box'), ...document.querySelectorAll('#numbers [data-watched=true]'), $('look'), $('status')"
+                );
+                assert_eq!(out_of_the_window(&page, &seen), "", "{what}");
+                assert!(page.is("scrollY === 0"), "{what}: nothing had to be scrolled");
+                looks.push(page.text("look"));
+                // Its lane has a name, and is in sight within the frame.
+                let lane = match button {
+                    "sleep" | "spin" => lane_of("eve"),
+                    "stall" => "[...lab.model.lanes.values()].findLast((l) => l.role === 'pump')".to_owned(),
+                    _ => continue,
+                };
+                let is_seen = format!(
+                    "((place, box) => place?.isNamed && place.top >= box.scrollTop && \
+                       place.top + place.size <= box.scrollTop + box.clientHeight)(lab.view.rows.get({lane}?.thread), $('lanes-box'))"
+                );
+                page.wait_for(&what, &is_seen);
+                if let Some(directory) = pictures.as_deref().filter(|_| crowded && button == "stall") {
+                    page.take_picture(&directory.join(format!("lab-crowded-{width}.png")));
+                }
+            }
+        }
+    }
+    looks.sort();
+    looks.dedup();
+    assert_eq!(looks.len(), THREADS.len(), "each has its own: {looks:#?}");
+}
+
+#[test]
+fn each_button_for_the_servers_beside_is_in_the_window_with_their_plot_and_figures() {
+    let servers = [(); 2].map(|()| Program::start(&["--lab", "--interval", "250ms", "--logging", "none"]));
+    let running = |name: &str, server: &Program| json!({ "name": name, "kind": "threads", "address": server.addr(), "pid": server.pid() });
+    let absent =
+        |name: &str| json!({ "name": name, "kind": "loop", "install": "make -C tests/compare python" });
+    let beside = [
+        running("threadcast", &servers[0]),
+        running("threadcast-handoff", &servers[1]),
+        absent("tokio-1"),
+        absent("tokio-2"),
+        absent("tornado"),
+    ];
+    let beside = beside.map(|server| server.to_string());
+    let mut arguments = LAB.to_vec();
+    beside.iter().for_each(|server| arguments.extend(["--beside", server]));
+    let program = Program::start(&arguments);
+    let page = open(&program);
+    page.click("show-beside");
+    page.wait_for("pushes from both", "lab.beside.columns.filter((c) => c.arrivals.length > 4).length === 2");
+    for (width, height) in WINDOWS {
+        page.look("light", width, height);
+        for button in BESIDE {
+            let what = format!("{button} at {width} x {height}");
+            page.click(button);
+            let seen =
+                format!("$('{button}'), $('gaps-box'), $('gaps'), $('columns'), $('look'), $('status')");
+            assert_eq!(out_of_the_window(&page, &seen), "", "{what}");
+            assert!(
+                page.is(
+                    "scrollY === 0 && $('columns').clientWidth <= $('columns').parentElement.clientWidth"
+                ),
+                "{what}"
+            );
+        }
+    }
+    for (scheme, width, height) in [("light", 390, 844), ("dark", 390, 844), ("light", 320, 640)] {
+        page.look(scheme, width, height);
+        page.wait_for("a drawing", &format!("$('gaps').clientWidth < {width} && $('gaps').width > 0"));
+        page.assert_fits(width, scheme);
+    }
+    if let Some(directory) = env::var_os("THREADCAST_SCREENSHOTS").map(PathBuf::from) {
+        page.look("light", 1366, 768);
+        page.wait_for("a drawing", "$('gaps').width > 500");
+        page.take_picture(&directory.join("lab-beside-light.png"));
+    }
+}
+
+#[test]
+fn everything_in_the_lab_can_be_read_from_the_last_row() {
+    let program = Program::start(LAB);
+    let page = open(&program);
+    page.eval("$('pause').click(), $('explained').scrollIntoView()");
+    for view in ["show-beside", "show-threads"] {
+        page.click(view);
+        let small = page.eval(
+            "[...document.querySelectorAll('body *')].filter((e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()) \
+               && e.checkVisibility() && parseFloat(getComputedStyle(e).fontSize) < (e.tagName === 'CODE' ? 14 : 16)) \
+             .map((e) => `${e.tagName}#${e.id}`)",
+        );
+        assert_eq!(small, json!([]));
+    }
+    assert_eq!(page.eval("$('lanes').getContext('2d').font"), "16px sans-serif");
+}
+
+#[test]
+fn what_a_button_is_for_is_said_when_it_is_pointed_at() {
+    let program = Program::start(LAB);
+    let page = open(&program);
+    page.click("panic");
+    let panic = page.text("look");
+    page.eval("$('more').focus()");
+    page.wait_for("another text", &format!("$('look').textContent !== {}", json!(panic)));
+    assert!(page.text("look").contains("kernel stacks"));
+    page.eval("$('more').blur()");
+    page.wait_for("that of the button pressed", &format!("$('look').textContent === {}", json!(panic)));
+}
+
+#[test]
+fn start_again_brings_back_the_first_six() {
+    let program = Program::start(LAB);
+    let page = open(&program);
+    for button in ["more", "stall", "leave", "again"] {
+        page.click(button);
+    }
+    page.wait_for("the first six", "lab.names.join() === 'ann,bob,cleo,dan,eve,fay'");
+    page.wait_for(
+        "all others to have gone",
+        "lab.model.sortedLanes().filter((l) => l.gone === null && lab.model.clients.has(l.number) && l.role !== 'send').length === 6",
+    );
+}
+
+#[test]
+fn two_pages_share_the_first_six_and_each_connection_of_theirs_is_named() {
+    let program = Program::start(LAB);
+    let pages = [Page::open(program.addr(), "/lab"), Page::open(program.addr(), "/lab")];
+    for page in &pages {
+        page.wait_for("the lab's clients", "lab.names.length === 6");
+        page.wait_for(
+            "the pages' own connections",
+            "[...lab.model.others.values()].filter((what) => what === 'this page').length === 1 \
+               && [...lab.model.others.values()].filter((what) => what === 'another page of the lab').length === 1",
+        );
+        page.wait_for(
+            "a name for every lane of a client",
+            "lab.view.shown.every(({ lane: { role, number } }) => role !== 'client' || lab.model.clients.has(number) || lab.model.others.has(number))",
+        );
+        assert!(page.is("lab.names.length === 6"));
+    }
+}
+
+#[test]
+fn a_lab_that_falls_silent_is_noticed() {
+    let program = Program::start(LAB);
+    let relay = Relay::start(program.addr(), "");
+    let page = Page::open(relay.addr, "/lab");
+    page.wait_for("the lab's clients", "lab.names.length === 6");
+    relay.freeze();
+    page.wait_for("the silence", "state !== 'open' && $('status').textContent.includes('Nothing has come')");
+    relay.thaw();
+    page.wait_for("a new connection", "state === 'open' && $('status').textContent.startsWith('Watching')");
+}
+
 #[test]
 fn behind_a_proxy_the_lab_may_be_anywhere() {
     let program = Program::start(LAB);
@@ -317,8 +507,8 @@ fn nothing_is_wider_than_the_window_in_light_and_dark() {
     );
     page.eval("document.activeElement.blur()");
     for (name, scheme, width, height) in [
-        ("lab-light.png", "light", 1280, 900),
-        ("lab-dark.png", "dark", 1280, 900),
+        ("lab-light.png", "light", 1366, 768),
+        ("lab-dark.png", "dark", 1366, 768),
         ("lab-narrow-light.png", "light", 390, 844),
         ("", "dark", 390, 844),
         ("", "light", 320, 640),
@@ -342,7 +532,7 @@ fn nothing_is_wider_than_the_window_in_light_and_dark() {
 fn the_browser_has_nothing_to_complain_about() {
     let program = Program::start(LAB);
     let page = open(&program);
-    for button in ["sleep", "stall", "more", "pause", "pause", "leave"] {
+    for button in ["sleep", "stall", "more", "pause", "pause", "leave", "show-beside", "show-threads"] {
         page.click(button);
     }
     page.wait_for("all to leave", "lab.names.length === 0");

@@ -2,11 +2,13 @@
 
 export const $ = (name) => document.getElementById(name);
 
+export const FONT = "16px sans-serif"; // legible from the last row
+
 export const colors = {}; // of the style sheet, by their names there; for canvases, which know no style sheet
 
 function readColors() {
   const style = getComputedStyle(document.documentElement);
-  for (const name of ["ink", "quiet", "rule", "run", "handler", "write", "lane", "waits", "cursor", "stop"]) {
+  for (const name of ["ink", "quiet", "rule", "run", "handler", "write", "lane", "waits", "cursor", "stop", "well"]) {
     colors[name] = style.getPropertyValue(`--${name}`).trim();
   }
   colors.columns = [0, 1, 2, 3, 4, 5].map((i) => style.getPropertyValue(`--column-${i}`).trim());

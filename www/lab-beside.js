@@ -3,7 +3,7 @@
 // The page has two WebSockets to each: one that watches, and one whose handler is told to sleep or to spin.
 // All that is shown of the pushes was measured here, at the watching one.
 
-import { $, colors, fit } from "./lab-base.js";
+import { $, FONT, colors, fit } from "./lab-base.js";
 import { MIB, SAMPLES, earlier, rate } from "./lab-numbers.js";
 import { duration } from "./lab-words.js";
 
@@ -13,62 +13,58 @@ const COLUMN_MS = 100; // how often the figures in the columns change
 const AGAIN_MS = 2_000; // until a connection that was lost is tried again
 const PUSH_LINE = /^\d{4}-\d\d-\d\d (\d\d:\d\d:\d\d(\.\d\d)?)/;
 
-export const columns = []; // { name, url, color, watch, trouble, arrivals, base, article, ... }
+export const columns = []; // { name, url, watch, trouble, arrivals, base, head, cells, ... }
 
 export function startBeside(servers) {
   for (const column of columns) [column.watch, column.trouble].forEach((socket) => socket?.close());
   columns.length = 0;
-  $("columns").replaceChildren();
   $("no-beside").hidden = servers.length > 0;
   $("beside-box").hidden = servers.length === 0;
   servers.forEach((server, i) => {
     const column = { ...server, number: i, arrivals: [], numbers: [], base: null, last: "–" };
-    column.article = makeColumn(column);
-    $("columns").append(column.article);
     columns.push(column);
-    if (column.url) {
-      watch(column);
-      makeTrouble(column);
-    }
   });
+  makeTable();
+  for (const column of columns.filter(({ url }) => url)) {
+    watch(column);
+    makeTrouble(column);
+  }
 }
 
-function makeColumn(column) {
-  const article = document.createElement("article");
-  article.className = column.url ? "column" : "column missing";
-  article.dataset.name = column.name;
-  article.style.setProperty("--own", `var(--column-${column.number % 6})`);
-  const add = (tag, className, text) => {
+// A column for each server, a row for each figure.
+function makeTable() {
+  const add = (parent, tag, text = "") => {
     const element = document.createElement(tag);
-    if (className) element.className = className;
     element.textContent = text;
-    article.append(element);
+    parent.append(element);
     return element;
   };
-  add("h3", "", column.name);
-  add("p", "kind", column.kind === "loop" ? "event loop" : "threads");
-  if (!column.url) {
-    const missing = add("p", "last", "Not installed here. This installs it: ");
-    const command = document.createElement("code");
-    command.textContent = column.install || "see tests/compare/README.md";
-    missing.append(command);
-    return article;
+  $("columns").replaceChildren();
+  const top = add($("columns"), "tr");
+  add(top, "td");
+  for (const column of columns) {
+    column.head = add(top, "th", column.name);
+    column.head.scope = "col";
+    column.head.dataset.name = column.name;
+    column.head.style.setProperty("--own", `var(--column-${column.number % 6})`);
+    add(column.head, "span", column.kind === "loop" ? "event loop" : "threads");
+    column.cells = new Map();
   }
-  add("p", "last", "–");
-  add("p", "gap", "–");
-  const list = document.createElement("dl");
-  for (const [name, title] of COLUMN_NUMBERS) {
-    const row = document.createElement("div");
-    const term = document.createElement("dt");
-    const value = document.createElement("dd");
-    term.textContent = title;
-    value.dataset.number = name;
-    value.textContent = "–";
-    row.append(term, value);
-    list.append(row);
-  }
-  article.append(list);
-  return article;
+  ROWS.forEach(([name, title], i) => {
+    const row = add($("columns"), "tr");
+    add(row, "th", title).scope = "row";
+    for (const column of columns) {
+      if (column.url) {
+        const cell = add(row, "td", "–");
+        cell.dataset.number = name;
+        column.cells.set(name, cell);
+      } else if (i === 0) {
+        const cell = add(row, "td", "Not installed here. This installs it: ");
+        cell.rowSpan = ROWS.length;
+        add(cell, "code", column.install || "see tests/compare/README.md");
+      }
+    }
+  });
 }
 
 function connectTo(column, role) {
@@ -107,17 +103,19 @@ export function troubleAll(text) {
 
 // ---------------------------------------------------------------------------- figures
 
-const COLUMN_NUMBERS = [
+const ROWS = [
+  ["last", "last push", (column) => (column.watch.readyState === WebSocket.OPEN ? column.last : "not connected")],
+  ["gap", "since then", (column, now) => `${(present(column, now) / 1_000).toFixed(1)} s`],
   ["worst", "longest gap", (column) => duration(worstGap(column))],
-  ["clients", "the lab’s clients", (column) => column.crowd?.toLocaleString("en")],
+  ["clients", "lab’s clients", (column) => column.crowd?.toLocaleString("en")],
   ["threads", "threads", (column) => column.numbers.at(-1)?.threads.toLocaleString("en")],
   ["memory", "memory", (column) => (column.numbers.length ? `${(memory(column) / MIB).toFixed(1)} MiB` : undefined)],
-  ["each", "for each client", (column) => perClient(column)],
+  ["each", "per client", (column) => perClient(column)],
   ["cpu", "CPU", (column) => percent(columnRate(column, (n) => n.cpu))],
-  ["switches", "switches a second", (column) => whole(columnRate(column, (n) => n.voluntary + n.involuntary))],
+  ["switches", "switches", (column) => perSecond(columnRate(column, (n) => n.voluntary + n.involuntary))],
 ];
 
-const whole = (number) => (Number.isFinite(number) ? Math.round(number).toLocaleString("en") : undefined);
+const perSecond = (number) => (Number.isFinite(number) ? `${Math.round(number).toLocaleString("en")} /s` : undefined);
 const percent = (millis) => (Number.isFinite(millis) ? `${(millis / 10).toFixed(1)} %` : undefined);
 const columnRate = (column, value) => {
   const now = column.numbers.at(-1);
@@ -172,13 +170,9 @@ function showColumns(now) {
   columnsShown = now;
   for (const column of columns) {
     if (!column.url) continue;
-    const gap = present(column, now);
-    const find = (selector) => column.article.querySelector(selector);
-    column.article.dataset.worst = Math.round(worstGap(column));
-    column.article.dataset.late = gap > LATE_FACTOR * usualGap(column);
-    find(".last").textContent = column.watch.readyState === WebSocket.OPEN ? column.last : "not connected";
-    find(".gap").textContent = `${(gap / 1_000).toFixed(1)} s`;
-    for (const [name, , value] of COLUMN_NUMBERS) find(`[data-number="${name}"]`).textContent = value(column) ?? "–";
+    column.head.dataset.worst = Math.round(worstGap(column));
+    column.cells.get("gap").dataset.late = present(column, now) > LATE_FACTOR * usualGap(column);
+    for (const [name, , value] of ROWS) column.cells.get(name).textContent = value(column, now) ?? "–";
   }
 }
 
@@ -189,16 +183,16 @@ export function drawGaps() {
   const now = performance.now();
   showColumns(now);
   if (columns.length === 0 || $("beside-box").hidden) return;
-  const height = 176;
+  const height = $("gaps-box").clientHeight;
   const { context, width } = fit($("gaps"), height);
   const top = Math.min(GAPS_MS, Math.max(1_000, ...columns.map(worstGap))) * 1.1;
-  const [left, right, bottom] = [40, width - 8, height - 20];
+  const [left, right, bottom] = [52, width - 8, height - 12];
   const px = (at) => right - ((now - at) / GAPS_MS) * (right - left);
   const py = (gap) => bottom - (gap / top) * (bottom - 8);
-  context.font = "12px sans-serif";
+  context.font = FONT;
   context.textAlign = "right";
   context.textBaseline = "middle";
-  const step = [1_000, 2_000, 5_000].find((each) => top / each <= 5.5) ?? 10_000;
+  const step = [1_000, 2_000, 5_000].find((each) => top / each <= 5.5) ?? 10_000; // so that labels do not touch
   for (let gap = 0; gap <= top; gap += step) {
     context.fillStyle = colors.rule;
     context.fillRect(left, py(gap), right - left, 1);

@@ -1,139 +1,211 @@
 // Draws the lanes, and tells what is under the mouse, or chosen with the keyboard.
 
-import { $, colors, fit } from "./lab-base.js";
+import { $, FONT, colors, fit } from "./lab-base.js";
 import * as model from "./lab-model.js";
-import { called, count, describe, storyOf } from "./lab-words.js";
+import { called, count, describe, label, storyOf } from "./lab-words.js";
 
 const LATE_MS = 150; // the right edge is this long ago, so that nothing is drawn before it is known
 const NEAR_PX = 4; // a mark this near to the mouse is meant
-const AXIS_PX = 18;
-const LABEL_PX = 12; // lanes that are thinner have no room for a name
-const FIT_PX = 600; // many lanes are made thinner until they fit into this
+const AXIS_PX = 24;
+const WIDE_PX = [20, 32]; // least and most of a lane with a name; the least must have room for FONT
+const THIN_PX = [3, 18]; // least and most of a lane without one
+const NAMED_PART = 0.6; // of the frame, at most, for lanes that must have a name while others have none
+const TROUBLE_MS = 150; // a handler that takes longer than this has something to show
 
-export let shown = []; // the lanes that are drawn, from the top
-export let rows = new Map(); // a thread's name: its place in `shown`
-export let geometry = null; // of the last drawing: left, width, height of a lane, from, to
+// What is drawn, from the top: { lane, top, size, middle, isNamed }, and the same by the thread's name.
+export let shown = [];
+export let rows = new Map();
+export let geometry = null; // of the last drawing: left, width, from, to
 let pointed = null; // where the mouse is on the canvas
 let chosen = null; // what the keyboard has chosen: { thread, item }
 
 const viewEnd = () => model.pausedAt ?? model.serverNow() - LATE_MS;
 const viewSpan = () => (model.pausedAt === null ? model.WINDOW_MS : model.FROZEN_MS);
 
-function laneHeight(lanes) {
-  if (lanes <= 24) return 20;
-  return Math.max(3, Math.min(13, Math.floor(FIT_PX / lanes)));
+// ---------------------------------------------------------------------------- where lanes are
+
+let followed = null; // the name of the client whose lane keeps its name, however many there are
+
+export function follow(name) {
+  followed = name;
+}
+
+function isInTrouble(which) {
+  const [from, to] = [viewEnd() - viewSpan(), viewEnd()];
+  const inSight = (item) => item.from <= to && (item.to ?? to) >= from;
+  return which.segments.some((item) => inSight(item)
+      && (item.kind === "waiting" || (item.kind === "handler" && (item.to ?? to) - item.from >= TROUBLE_MS)))
+    || which.marks.some((item) => inSight(item) && (item.kind === "panicked" || item.kind === "slow"));
+}
+
+function hasSomethingToShow(which) {
+  if (which.role === "pump" || !["client", "writer"].includes(which.role)) return true;
+  if (which.thread === chosen?.thread) return true;
+  if (!isOver(which) && model.clients.get(which.number) === followed) return true;
+  const client = model.lanes.get(`client-${which.number}`);
+  return Boolean(client && isInTrouble(client));
+}
+
+const isOver = (which) => which.gone !== null && which.gone <= viewEnd();
+
+// As many lanes as there is room for have names. If that is not all, those that have something to show stand on
+// top with theirs, as many others as leave room for the rest, and below them the rest as thin lines.
+function layOut(height) {
+  const all = model.sortedLanes().filter(({ born }) => born <= viewEnd()); // others come during a pause
+  const room = height - AXIS_PX;
+  const [least, most] = WIDE_PX;
+  let named = new Set(all);
+  if (all.length * least > room) {
+    const first = all.filter(hasSomethingToShow).slice(0, Math.max(2, Math.floor((room * NAMED_PART) / least)));
+    const others = Math.floor((room - Math.min(all.length, model.MOST_LANES) * THIN_PX[0]) / (least - THIN_PX[0]));
+    named = new Set([...first, ...all].slice(0, Math.max(first.length, others)));
+    for (const which of first) named.add(which);
+  }
+  const thinnest = all.filter((which) => !named.has(which)).sort((a, b) => isOver(a) - isOver(b));
+  const ordered = [...all.filter((which) => named.has(which)), ...thinnest];
+  const drawn = ordered.slice(0, model.MOST_LANES);
+  const left = ordered.slice(model.MOST_LANES).filter((which) => !isOver(which)).length;
+  const thin = drawn.length - named.size;
+  const wide = thin > 0 ? least : Math.min(most, Math.floor(room / Math.max(1, drawn.length)));
+  const size = Math.min(THIN_PX[1], Math.max(THIN_PX[0], Math.floor((room - named.size * wide) / Math.max(1, thin))));
+
+  let top = 0;
+  shown = drawn.map((lane) => {
+    const isNamed = named.has(lane);
+    const place = { lane, top, size: isNamed ? wide : size, isNamed };
+    place.middle = top + place.size / 2;
+    top += place.size;
+    return place;
+  });
+  rows = new Map(shown.map((place) => [place.lane.thread, place]));
+  const text = left === 0 ? "" : `${count(left, "more thread")} ${left === 1 ? "is" : "are"} running and not drawn: `
+    + `more than ${model.MOST_LANES} lanes would be a grey wall.`;
+  if ($("left-out").textContent !== text) $("left-out").textContent = text;
+  return top;
 }
 
 // ---------------------------------------------------------------------------- drawing
 
-function layOut() {
-  const all = model.sortedLanes().filter(({ born }) => born <= viewEnd()); // others come during a pause
-  shown = all.slice(0, model.MOST_LANES);
-  rows = new Map(shown.map((which, row) => [which.thread, row]));
-  const left = all.length - shown.length;
-  const text = left === 0 ? "" : `${count(left, "more thread")} ${left === 1 ? "is" : "are"} running and not drawn: `
-    + `more than ${model.MOST_LANES} lanes would be a grey wall.`;
-  if ($("left-out").textContent !== text) $("left-out").textContent = text;
-}
-
 export function drawLanes() {
-  layOut();
-  const size = laneHeight(shown.length);
-  const height = Math.max(1, shown.length) * size + AXIS_PX;
+  const frame = $("lanes-box").clientHeight;
+  if (frame === 0) return; // another view is shown
+  const bottom = layOut(frame);
+  const height = Math.max(frame, bottom + AXIS_PX);
   const { context, width } = fit($("lanes"), height);
-  const left = Math.min(150, width * 0.3);
+  const left = Math.min(210, width * 0.34);
   const to = viewEnd();
   const from = to - viewSpan();
-  geometry = { left, width: width - left - 8, size, from, to };
+  geometry = { left, width: width - left - 8, from, to };
 
-  drawAxis(context, height);
-  if (chosen && rows.has(chosen.thread)) {
+  drawSeconds(context, height);
+  const place = chosen && rows.get(chosen.thread);
+  if (place) {
     context.fillStyle = colors.rule;
-    context.fillRect(0, rows.get(chosen.thread) * size, width, size);
+    context.fillRect(0, place.top, width, place.size);
   }
   drawSegments(context);
+  drawLabels(context);
   drawFans(context);
   drawMarks(context);
   drawChosen(context);
+  drawAxis(context, $("lanes-box").scrollTop + frame);
 }
 
 const x = (t) => geometry.left + ((t - geometry.from) / (geometry.to - geometry.from)) * geometry.width;
 const clamped = (t) => Math.min(geometry.left + geometry.width, Math.max(geometry.left, x(t)));
 
-function drawAxis(context, height) {
-  context.font = "12px sans-serif";
+function seconds() {
+  const from = Math.max(0, Math.ceil(geometry.from / 1_000));
+  const to = Math.floor(geometry.to / 1_000);
+  return Array.from({ length: Math.max(0, to - from + 1) }, (_, i) => from + i);
+}
+
+function drawSeconds(context, height) {
+  context.font = FONT;
+  context.fillStyle = colors.rule;
+  for (const second of seconds()) context.fillRect(x(second * 1_000), 0, 1, height);
+}
+
+// At the lower edge of the frame, wherever that is scrolled to.
+function drawAxis(context, bottom) {
+  context.fillStyle = colors.well;
+  context.fillRect(0, bottom - AXIS_PX, geometry.left + geometry.width + 8, AXIS_PX);
+  context.fillStyle = colors.quiet;
   context.textBaseline = "alphabetic";
   context.textAlign = "center";
-  const every = (geometry.width * 1_000) / viewSpan() < 50 ? 2_000 : 1_000;
-  for (let t = Math.max(0, Math.ceil(geometry.from / 1_000) * 1_000); t <= geometry.to; t += 1_000) {
-    context.fillStyle = colors.rule;
-    context.fillRect(x(t), 0, 1, height - AXIS_PX);
-    context.fillStyle = colors.quiet;
-    const room = x(t) > geometry.left + 8 && x(t) < geometry.left + geometry.width - 12;
-    if (room && t % every === 0) context.fillText(`${Math.round(t / 1_000)} s`, x(t), height - 5);
+  const every = (geometry.width * 1_000) / viewSpan() < 60 ? 2 : 1;
+  for (const second of seconds()) {
+    const at = x(second * 1_000);
+    const hasRoom = at > geometry.left + 14 && at < geometry.left + geometry.width - 18;
+    if (hasRoom && second % every === 0) context.fillText(`${second} s`, at, bottom - 6);
   }
 }
 
 const STROKES = { running: "run", handler: "handler", waiting: "waits", pumping: "write" };
 
 function drawSegments(context) {
-  const { size, from, to } = geometry;
-  const solid = Math.max(2, Math.round(size * 0.5));
+  const { from, to } = geometry;
   const byKind = { running: [], handler: [], waiting: [], pumping: [] };
   context.fillStyle = colors.lane;
-  shown.forEach((which, row) => {
-    const middle = row * size + size / 2;
-    const begins = clamped(which.born);
-    const ends = clamped(which.gone ?? to);
+  for (const { lane, size, middle } of shown) {
+    const begins = clamped(lane.born);
+    const ends = clamped(lane.gone ?? to);
     if (ends > begins) context.fillRect(begins, middle - 0.5, ends - begins, 1);
-    for (const item of which.segments) {
+    for (const item of lane.segments) {
       if (item.kind === "blocked" || item.from > to || (item.to ?? Infinity) < from) continue;
-      byKind[item.kind]?.push([clamped(item.from), clamped(item.to ?? to), middle]);
+      byKind[item.kind]?.push([clamped(item.from), clamped(item.to ?? to), size, middle]);
     }
-  });
+  }
   for (const [kind, segments] of Object.entries(byKind)) {
     context.fillStyle = colors[STROKES[kind]];
-    const thick = kind === "pumping" || kind === "waiting" ? Math.max(1, Math.round(size * 0.15)) : solid;
-    for (const [begins, ends, middle] of segments) {
+    const part = kind === "pumping" || kind === "waiting" ? 0.15 : 0.5;
+    for (const [begins, ends, size, middle] of segments) {
+      const thick = Math.max(2, Math.round(size * part));
       context.fillRect(begins, middle - thick / 2, Math.max(1.5, ends - begins), thick);
     }
   }
+}
+
+function drawLabels(context) {
   context.textAlign = "left";
   context.textBaseline = "middle";
-  shown.forEach((which, row) => {
-    if (size < LABEL_PX && which.role !== "pump") return;
-    context.fillStyle = which.gone === null || which.gone > to ? colors.ink : colors.quiet;
-    const name = which.role === "client" && model.clients.get(which.number);
-    context.fillText(name ? `${which.thread} ${name}` : which.thread, 8, row * size + size / 2, geometry.left - 14);
-  });
+  const write = (text, middle) => context.fillText(text, 8, middle, geometry.left - 14);
+  for (const { lane, middle, isNamed } of shown) {
+    if (!isNamed) continue;
+    context.fillStyle = isOver(lane) ? colors.quiet : colors.ink;
+    write(label(lane), middle);
+  }
+  const thin = shown.filter(({ isNamed }) => !isNamed);
+  context.fillStyle = colors.quiet;
+  if (thin.length > 0) write(`${thin.length} more, a line each`, thin[0].top + WIDE_PX[0] / 2);
 }
 
 // From the lane that pushes to all that it pushes to.
 function drawFans(context) {
-  const { size, from, to } = geometry;
-  const tick = Math.max(2, size * 0.5);
+  const { from, to } = geometry;
   context.fillStyle = colors.write;
   for (const push of model.pushes) {
     if (push.to < from || push.from > to) continue;
     const own = rows.get(push.lane.thread);
-    if (own === undefined) continue;
+    if (!own) continue;
     const begins = clamped(push.from);
     const wide = Math.max(2, clamped(push.to) - begins);
-    context.fillRect(begins, own * size + size / 2 - tick / 2, wide, tick);
-    let [first, last] = [own, own];
+    const tick = Math.max(2, own.size * 0.5);
+    context.fillRect(begins, own.middle - tick / 2, wide, tick);
+    let [first, last] = [own.middle, own.middle];
     for (const list of [push.wrote, push.queued]) {
-      const thick = list === push.wrote ? tick : tick / 2;
       for (const client of list) {
-        const row = rows.get(`client-${client}`);
-        if (row === undefined || row === own) continue;
-        first = Math.min(first, row);
-        last = Math.max(last, row);
-        context.fillRect(begins + wide - 2, row * size + size / 2 - thick / 2, 2, thick);
+        const place = rows.get(`client-${client}`);
+        if (!place || place === own) continue;
+        first = Math.min(first, place.middle);
+        last = Math.max(last, place.middle);
+        const thick = Math.max(2, place.size * (list === push.wrote ? 0.5 : 0.25));
+        context.fillRect(begins + wide - 2, place.middle - thick / 2, 2, thick);
       }
     }
     if (last > first) {
       context.globalAlpha = 0.35;
-      context.fillRect(begins + wide - 1.5, first * size + size / 2, 1, (last - first) * size);
+      context.fillRect(begins + wide - 1.5, first, 1, last - first);
       context.globalAlpha = 1;
     }
   }
@@ -142,27 +214,27 @@ function drawFans(context) {
 const MARKS = { accepted: "run", opened: "cursor", closed: "quiet", slow: "stop", panicked: "stop" };
 
 function drawMarks(context) {
-  const { size, from, to } = geometry;
-  const radius = Math.max(1.5, Math.min(4, size * 0.22));
-  shown.forEach((which, row) => {
-    for (const item of which.marks) {
+  const { from, to } = geometry;
+  for (const { lane, size, middle } of shown) {
+    const radius = Math.max(1.5, Math.min(5, size * 0.22));
+    for (const item of lane.marks) {
       if (!(item.kind in MARKS) || item.from < from || item.from > to) continue;
       context.fillStyle = colors[MARKS[item.kind]];
       context.beginPath();
-      context.arc(x(item.from), row * size + size / 2, radius, 0, 2 * Math.PI);
+      context.arc(x(item.from), middle, radius, 0, 2 * Math.PI);
       context.fill();
     }
-  });
+  }
 }
 
 function drawChosen(context) {
-  if (!chosen?.item || !rows.has(chosen.thread)) return;
-  const { size, to } = geometry;
+  const place = chosen?.item && rows.get(chosen.thread);
+  if (!place) return;
   const begins = clamped(chosen.item.from);
-  const wide = Math.max(6, clamped(chosen.item.to ?? to) - begins);
+  const wide = Math.max(6, clamped(chosen.item.to ?? geometry.to) - begins);
   context.strokeStyle = colors.cursor;
   context.lineWidth = 2;
-  context.strokeRect(begins - 2, rows.get(chosen.thread) * size + 1, wide + 4, size - 2);
+  context.strokeRect(begins - 2, place.top + 1, wide + 4, place.size - 2);
 }
 
 // ---------------------------------------------------------------------------- telling
@@ -174,7 +246,7 @@ function explain(text, aloud) {
 
 // The mark nearest to the mouse, or else the segment under it.
 function itemAt(place) {
-  const which = shown[Math.floor(place.y / geometry.size)];
+  const which = shown.find(({ top, size }) => place.y >= top && place.y < top + size)?.lane;
   if (!which || place.x < geometry.left) return null;
   const items = model.itemsOf(which, geometry.from, geometry.to);
   const distance = (item) => Math.max(x(item.from) - place.x, place.x - x(item.to ?? geometry.to), 0);
@@ -193,16 +265,16 @@ export function explainPointed() {
 // Moves the keyboard's choice by so many lanes, or so many items within its lane.
 function choose(lanesDown, itemsRight) {
   if (shown.length === 0) return;
-  let row = rows.get(chosen?.thread);
-  row = row === undefined ? 0 : Math.min(shown.length - 1, Math.max(0, row + lanesDown));
-  const which = shown[row];
+  const before = shown.indexOf(rows.get(chosen?.thread));
+  const row = before < 0 ? 0 : Math.min(shown.length - 1, Math.max(0, before + lanesDown));
+  const which = shown[row].lane;
   const items = model.itemsOf(which, geometry.from, geometry.to);
   let place = chosen?.thread === which.thread ? items.indexOf(chosen.item) : -1;
   place = place < 0 ? items.length - 1 : Math.min(items.length - 1, Math.max(0, place + itemsRight));
   chosen = { thread: which.thread, item: items[place] ?? null };
   const where = `${place + 1} of ${items.length}`;
   explain(chosen.item ? `${describe(chosen.item, viewEnd())} (${where})` : `${called(which)}: nothing in sight.`, true);
-  $("lanes-box").scrollTop = Math.max(0, row * geometry.size - $("lanes-box").clientHeight / 2);
+  $("lanes-box").scrollTop = Math.max(0, shown[row].top - $("lanes-box").clientHeight / 2);
   drawLanes();
 }
 
@@ -213,7 +285,7 @@ export function setPause(on) {
   $("pause").dataset.on = on;
   $("pause").textContent = on ? "Go on" : "Pause";
   $("window").textContent = on
-    ? "Paused: the last 5 seconds before it, to be read at leisure. The server goes on."
+    ? "Paused, and the server goes on. These 5 seconds are told in words below."
     : "The last 8 seconds; now is on the right.";
   $("story-box").hidden = !on;
   if (on) tellStory();
@@ -258,5 +330,6 @@ export function startLanes(clicked) {
     pointed = null; // or a mouse that rests there would have the last word
     event.preventDefault();
   };
+  $("lanes-box").onscroll = () => geometry && drawLanes();
   $("pause").onclick = () => setPause(model.pausedAt === null);
 }

@@ -10,6 +10,7 @@ export const MOST_LANES = 200; // drawn; the others are counted
 
 export const lanes = new Map(); // a thread's name: its lane
 export const clients = new Map(); // a client's number: its name
+export const others = new Map(); // the number of a connection that is no client of the clock: what it is
 export let pushes = []; // every push, the newest last: what the fans are drawn from
 let offset = null; // performance.now() minus the server’s time: the smallest seen, so the least delayed
 export let pausedAt = null; // the server’s time at the right edge of the lanes, while they are paused
@@ -20,6 +21,7 @@ export function restart(t) {
   synchronise(t);
   lanes.clear();
   clients.clear();
+  others.clear();
   pushes = [];
 }
 
@@ -48,6 +50,7 @@ function lane(thread, at) {
     found = { thread, role: role(thread), number, born: at, gone: null, segments: [], marks: [] };
     found.segments.push({ from: at, to: null, kind: BASE[found.role] ?? "blocked", lane: found });
     lanes.set(thread, found);
+    if (found.role === "client" && !clients.has(number) && !others.has(number)) others.set(number, HTTP);
   }
   return found;
 }
@@ -63,13 +66,20 @@ function mark(which, at, kind, more = {}) {
   which.marks.push({ from: at, to: at, kind, lane: which, ...more });
 }
 
-// Those who were there before the page.
-export function greet(t, list) {
+// Those who were there before the page, and the page's own connection.
+export function greet({ t, clients: list, watchers, you }) {
   for (const thread of ["listener", "send"]) lane(thread, t - WINDOW_MS);
-  for (const [number, name] of list) {
-    clients.set(number, name);
-    lane(`client-${number}`, t - WINDOW_MS);
-  }
+  for (const [number, name] of list) clients.set(number, name);
+  for (const number of watchers) others.set(number, ANOTHER_PAGE);
+  others.set(you, "this page");
+  for (const number of [...clients.keys(), ...others.keys()]) lane(`client-${number}`, t - WINDOW_MS);
+}
+
+const ANOTHER_PAGE = "another page of the lab";
+const HTTP = "HTTP"; // so it is until something happens that happens to WebSockets only
+
+function isAWebSocket(number) {
+  if (others.get(number) === HTTP) others.delete(number);
 }
 
 const HANDLERS = {
@@ -79,13 +89,16 @@ const HANDLERS = {
     own.segments = [{ from: event.t, to: null, kind: "running", lane: own }];
   },
   opened(event) {
-    const query = event.target.split("?")[1] ?? "";
-    const name = new URLSearchParams(query).getAll("Id").at(-1);
-    if (name) clients.set(event.client, name);
+    const [path, query] = event.target.split("?");
+    const name = new URLSearchParams(query ?? "").getAll("Id").at(-1);
+    isAWebSocket(event.client);
+    if (path !== "/lab/events") clients.set(event.client, name);
+    else if (!others.has(event.client)) others.set(event.client, ANOTHER_PAGE);
     mark(lane(event.thread, event.t), event.t, "opened", { target: event.target });
   },
   begins(event) {
     turn(lane(event.thread, event.t), event.t, "handler", { method: event.method });
+    if (event.method.startsWith("on_")) isAWebSocket(event.client);
   },
   ends(event) {
     const own = lane(event.thread, event.t);
@@ -101,6 +114,7 @@ const HANDLERS = {
   },
   waits(event) {
     turn(lane(event.thread, event.t), event.t, "waiting");
+    isAWebSocket(event.client);
   },
   push(event) {
     const from = lane(event.thread, event.t);
@@ -153,7 +167,7 @@ export function forget(t) {
   for (const [thread, which] of lanes) {
     if (which.gone !== null && which.gone < t - WINDOW_MS) {
       lanes.delete(thread);
-      if (which.role === "client") clients.delete(which.number);
+      if (which.role === "client") [clients, others].forEach((names) => names.delete(which.number));
       continue;
     }
     if (which.segments.length > 1 && !young(which.segments[0])) which.segments = which.segments.filter(young);

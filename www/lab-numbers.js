@@ -15,10 +15,10 @@ const NUMBERS = [
   ["threads", "Threads", "", 0, (now) => now.here?.threads],
   ["resident", "Resident memory", "MiB", 1, (now) => now.here && now.here.resident / MIB],
   ["stacks", "Kernel stacks", "MiB", 1, (now) => now.here && now.here.stacks / MIB],
-  ["cpu", "CPU", "% of a core", 1, (now, then) => rate(now, then, (s) => s.here?.cpu) / 10],
-  ["voluntary", "Context switches", "a second", 0, (now, then) => rate(now, then, (s) => s.here?.voluntary)],
-  ["involuntary", "Against their will", "a second", 0, (now, then) => rate(now, then, (s) => s.here?.involuntary)],
-  ["pushes", "Pushes", "a second", 0, (now, then) => rate(now, then, (s) => s.pushes)],
+  ["cpu", "CPU, of one core", "%", 1, (now, then) => rate(now, then, (s) => s.here?.cpu) / 10],
+  ["voluntary", "Context switches", "/s", 0, (now, then) => rate(now, then, (s) => s.here?.voluntary)],
+  ["involuntary", "Involuntary switches", "/s", 0, (now, then) => rate(now, then, (s) => s.here?.involuntary)],
+  ["pushes", "Pushes", "/s", 0, (now, then) => rate(now, then, (s) => s.pushes)],
 ];
 
 const samples = []; // the newest last
@@ -35,6 +35,7 @@ export const earlier = (list) => list.at(-1 - OVER) ?? (list.length > 1 ? list[0
 export function startNumbers() {
   const boxes = NUMBERS.map(([name, title, unit]) => {
     const box = document.createElement("div");
+    box.dataset.number = name;
     const term = document.createElement("dt");
     const value = document.createElement("dd");
     term.textContent = title;
@@ -59,6 +60,11 @@ export function showNumbers(sample) {
     if (plots[name].length > SAMPLES) plots[name].shift();
     plot(`plot-${name}`, plots[name]);
   }
+}
+
+// Marks the numbers that an experiment changes.
+export function watchNumbers(names) {
+  for (const box of $("numbers").children) box.dataset.watched = names.includes(box.dataset.number);
 }
 
 // From 0 at the bottom to the largest on top.

@@ -1,6 +1,6 @@
 // What a segment or a mark means, in a sentence or two. Pure, but for what it looks up in the model.
 
-import { clients, itemsOf, lanes } from "./lab-model.js";
+import { clients, itemsOf, lanes, others } from "./lab-model.js";
 
 // 0.04 ms, 3.1 ms, 250 ms, 3.0 s
 export function duration(ms) {
@@ -10,15 +10,28 @@ export function duration(ms) {
   return `${(ms / 1_000).toFixed(1)} s`;
 }
 
+// Every second, every 250 ms
+export const everyTime = (ms) => (ms === 1_000 ? "second" : duration(ms));
+
 function whose(number) {
   const name = clients.get(number);
-  return name ? `“${name}”` : `client ${number}`;
+  return name ? `“${name}”` : others.get(number) ?? `client ${number}`;
+}
+
+const OF_A_CLIENT = ["client", "pump", "writer"];
+
+// client-7 ann
+export function label(which) {
+  const name = OF_A_CLIENT.includes(which.role) && (clients.get(which.number) ?? others.get(which.number));
+  return name ? `${which.thread} ${name}` : which.thread;
 }
 
 // client-7 (“ann”)
 export function called(which) {
-  const name = ["client", "pump", "writer"].includes(which.role) && clients.get(which.number);
-  return name ? `${which.thread} (“${name}”)` : which.thread;
+  if (!OF_A_CLIENT.includes(which.role)) return which.thread;
+  const name = clients.get(which.number);
+  const other = others.get(which.number);
+  return name ? `${which.thread} (“${name}”)` : other ? `${which.thread} (${other})` : which.thread;
 }
 
 export const count = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;

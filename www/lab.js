@@ -12,12 +12,14 @@
 
 import { $ } from "./lab-base.js";
 import * as model from "./lab-model.js";
-import { count, duration } from "./lab-words.js";
+import { count, duration, everyTime } from "./lab-words.js";
 import * as view from "./lab-lanes.js";
 import * as numbers from "./lab-numbers.js";
 import * as beside from "./lab-beside.js";
 
 const RETRY_MS = 1_000; // until a connection that was lost is tried again
+const LOOK_MS = 1_000; // from one look at the connection to the next; numbers come as often
+const SILENT_LOOKS = 5; // so many in a row without a message, and it is lost
 const MORE = 100;
 const MANY = 1_000; // for each server beside
 const TROUBLE_MS = 3_000;
@@ -29,6 +31,7 @@ const DELIVERIES = {
 };
 
 let socket = null;
+let silentLooks = 0; // since the last message
 let names = []; // of the lab's own clients
 
 function say(text) {
@@ -47,10 +50,10 @@ const MESSAGES = {
     model.restart(hello.t);
     view.setPause(false);
     numbers.forgetNumbers();
-    model.greet(hello.t, hello.clients);
+    model.greet(hello);
     beside.startBeside(hello.beside);
     MESSAGES.crowd(hello.crowd);
-    $("delivery").textContent = `Every ${duration(hello.interval)} the thread send ${DELIVERIES[hello.delivery]}.`;
+    $("delivery").textContent = `Every ${everyTime(hello.interval)} the thread send ${DELIVERIES[hello.delivery]}.`;
     say(`Watching. This page is client-${hello.you}.`);
     order("start");
   },
@@ -80,22 +83,36 @@ function connect() {
   url.protocol = url.protocol.replace("http", "ws");
   url.searchParams.set("Id", "watcher");
   socket = new WebSocket(url);
+  silentLooks = 0;
   showState("connecting");
   socket.onopen = () => showState("open");
   socket.onmessage = ({ data }) => {
+    silentLooks = 0;
     for (const [key, value] of Object.entries(JSON.parse(data))) MESSAGES[key]?.(value);
   };
-  socket.onclose = () => {
-    showState("closed");
-    say("The connection to the server is lost. Trying again.");
-    setTimeout(connect, RETRY_MS);
-  };
+  socket.onclose = () => lost("The connection to the server is lost.");
 }
+
+function lost(what) {
+  for (const event of ["onopen", "onmessage", "onclose"]) socket[event] = null;
+  socket.close(); // its end is not waited for: without a network it takes a minute
+  socket = null;
+  showState("closed");
+  say(`${what} Trying again.`);
+  setTimeout(connect, RETRY_MS);
+}
+
+// A connection whose other end has gone in silence stays open: nobody tells. So this looks. It counts looks and
+// not time, and a tab that was asleep does not take its own silence for the server's.
+setInterval(() => {
+  silentLooks += 1;
+  if (socket && silentLooks > SILENT_LOOKS) lost(`Nothing has come for ${count(SILENT_LOOKS, "second")}.`);
+}, LOOK_MS);
 
 // ---------------------------------------------------------------------------- what goes
 
 function order(text) {
-  if (socket.readyState === WebSocket.OPEN) socket.send(text);
+  if (socket?.readyState === WebSocket.OPEN) socket.send(text);
 }
 
 // The clients to choose from, without changing what is chosen.
@@ -105,12 +122,17 @@ function showChoice() {
   if ([...select.options].map((option) => option.value).join() === names.join()) return;
   select.replaceChildren(...names.map((name) => new Option(name, name)));
   if (names.includes(before)) select.value = before;
+  view.follow(select.value);
 }
+
+$("client").onchange = () => view.follow($("client").value);
 
 // A click on a lane chooses its client, if it is one of the lab's.
 function chooseClient(which) {
   const name = model.clients.get(which.number);
-  if (["client", "pump", "writer"].includes(which.role) && names.includes(name)) $("client").value = name;
+  if (!["client", "pump", "writer"].includes(which.role) || !names.includes(name)) return;
+  $("client").value = name;
+  view.follow(name);
 }
 
 // What is out of range is put right where it was written.
@@ -124,43 +146,118 @@ function seconds() {
 function orderClient(text, told) {
   const name = $("client").value;
   if (!name) return say("The lab has no clients: let some come first.");
+  view.follow(name);
   order(`say ${name} ${text}`);
   say(`${name} said “${text}”. ${told(name)}`);
 }
 
+// What each button does, what to look at then, and which numbers change.
 const BUTTONS = {
-  sleep: () => orderClient(`sleep ${seconds() * 1_000}`, (name) => `Watch its lane: solid for ${seconds()} s, and ${name} is pushed to all the same.`),
-  spin: () => orderClient(`spin ${seconds() * 1_000}`, () => "Watch its lane, and CPU."),
-  panic: () => orderClient("panic", () => "Watch its lane end, and no other."),
-  stall() {
-    order("stall");
-    say("A client came that does not read. Watch its lane wait, and the one below it, which writes to it.");
+  sleep: {
+    press: () => orderClient(`sleep ${seconds() * 1_000}`, (name) => `For ${count(seconds(), "second")} its thread sleeps in on_message, and ${name} still gets its pushes.`),
+    look: "Its lane is solid for that long. All others go on. Pushes do not fall, since another thread writes them.",
+    numbers: ["pushes"],
   },
-  more() {
-    order(`come here ${MORE}`);
-    say(`${MORE} clients are coming. Watch threads and kernel stacks.`);
+  spin: {
+    press: () => orderClient(`spin ${seconds() * 1_000}`, (name) => `For ${count(seconds(), "second")} its thread computes in on_message, and ${name} still gets its pushes.`),
+    look: "Its lane is solid, as if it slept, but CPU rises by a core. While another core is free nobody notices. With more burners than cores the kernel deals out time slices, and involuntary switches rise.",
+    numbers: ["cpu", "involuntary"],
   },
-  leave() {
-    order("leave here");
-    say("The lab’s clients have sent their Close frames. Watch the context switches.");
+  panic: {
+    press: () => orderClient("panic", () => "Its own thread ends, and no other."),
+    look: "Its lane ends, with close code 1011. A panic unwinds one thread’s stack, and the others have their own.",
+    numbers: ["clients", "threads"],
   },
-  "all-sleep"() {
-    say(`${count(beside.troubleAll(`sleep ${TROUBLE_MS}`), "server")} got “sleep ${TROUBLE_MS}” from one client each. Watch the gaps of the others.`);
+  stall: {
+    press() {
+      order("stall");
+      say("A client came that asks for echoes and takes none.");
+    },
+    look: "When its socket is full a pump lane appears, blocked in write (with handoff its writer is there already). Its own thread stops reading. After ten seconds without a byte both are gone. Nobody else is late.",
+    numbers: ["threads", "pushes"],
   },
-  "all-spin"() {
-    say(`${count(beside.troubleAll(`spin ${TROUBLE_MS}`), "server")} got “spin ${TROUBLE_MS}” from one client each. Watch gaps and CPU.`);
+  more: {
+    press() {
+      order(`come here ${MORE}`);
+      say(`${MORE} clients are coming.`);
+    },
+    look: "Threads and kernel stacks rise: each client costs a thread, used or not. CPU hardly moves, since a blocked thread is not run.",
+    numbers: ["threads", "stacks", "cpu"],
   },
-  "all-more"() {
-    for (const column of beside.columns) if (column.url) order(`come ${column.name} ${MANY}`);
-    say(`${MANY.toLocaleString("en")} clients go to each server. Watch memory and threads.`);
+  leave: {
+    press() {
+      order("leave here");
+      say("The lab’s clients have sent their Close frames.");
+    },
+    look: "Every thread wakes up for its client’s Close, answers it, and ends: its lane stops. Context switches jump.",
+    numbers: ["threads", "voluntary"],
   },
-  "all-leave"() {
-    for (const column of beside.columns) if (column.url) order(`leave ${column.name}`);
-    say("They leave again.");
+  again: {
+    press() {
+      view.setPause(false);
+      order("start again");
+      say("All have left, and the first six come.");
+    },
+    look: "The first six lanes come back, from ann to fay, and nobody else is left.",
+    numbers: ["clients", "threads"],
+  },
+  "all-sleep": {
+    press() {
+      say(`${count(beside.troubleAll(`sleep ${TROUBLE_MS}`), "server")} got “sleep ${TROUBLE_MS}” from one client each.`);
+    },
+    look: "A loop that sleeps serves nobody: its gap grows to three seconds, for all its clients. With several workers the others may go on, until each of them has met such a handler. Threads go on.",
+  },
+  "all-spin": {
+    press() {
+      say(`${count(beside.troubleAll(`spin ${TROUBLE_MS}`), "server")} got “spin ${TROUBLE_MS}” from one client each.`);
+    },
+    look: "Now everybody pays for the cores, for three seconds. See who still delivers: threads are preempted by the kernel, tasks of a loop are not.",
+  },
+  "all-more": {
+    press() {
+      for (const column of beside.columns) if (column.url) order(`come ${column.name} ${MANY}`);
+      say(`${MANY.toLocaleString("en")} clients go to each server.`);
+    },
+    look: "Here the loop wins: look at the memory per client, and at the threads. Then compare the CPU, and inline with handoff: what costs is not a thread that blocks, but one that is woken.",
+  },
+  "all-leave": {
+    press() {
+      for (const column of beside.columns) if (column.url) order(`leave ${column.name}`);
+      say("They leave again.");
+    },
+    look: "Memory that a thread’s stack has touched goes with the thread. A loop keeps some of what it had for its clients.",
   },
 };
 
-for (const [name, press] of Object.entries(BUTTONS)) $(name).onclick = press;
+let pressed = null; // the name of the button that was pressed last
+
+// What to look at is said of the button that is pointed at, or else of the one that was pressed last.
+function lookAt(name) {
+  if (!name) return;
+  $("look").textContent = BUTTONS[name].look;
+  numbers.watchNumbers(BUTTONS[name].numbers ?? []);
+}
+
+for (const [name, { press }] of Object.entries(BUTTONS)) {
+  const button = $(name);
+  button.onclick = () => {
+    pressed = name;
+    lookAt(name);
+    press();
+  };
+  button.onpointerenter = button.onfocus = () => lookAt(name);
+  button.onpointerleave = button.onblur = () => lookAt(pressed);
+}
+
+// ---------------------------------------------------------------------------- two views
+
+function show(which) {
+  for (const part of document.querySelectorAll("[data-view]")) part.hidden = part.dataset.view !== which;
+  for (const name of ["threads", "beside"]) $(`show-${name}`).ariaPressed = name === which;
+}
+
+$("show-threads").onclick = () => show("threads");
+$("show-beside").onclick = () => show("beside");
 
 // ---------------------------------------------------------------------------- drawing
 

@@ -136,10 +136,12 @@ impl Page {
     pub fn click(&self, id: &str) {
         let middle = self.eval(&format!(
             "((target) => {{
-               target.scrollIntoView({{ block: 'center' }});
-               const {{ x, y, width, height }} = target.getBoundingClientRect();
-               const middle = {{ x: x + width / 2, y: y + height / 2 }};
-               return target.contains(document.elementFromPoint(middle.x, middle.y)) ? middle : null;
+               const reach = () => {{
+                 const {{ x, y, width, height }} = target.getBoundingClientRect();
+                 const middle = {{ x: x + width / 2, y: y + height / 2 }};
+                 return target.contains(document.elementFromPoint(middle.x, middle.y)) ? middle : null;
+               }};
+               return reach() ?? (target.scrollIntoView({{ block: 'center' }}), reach());
              }})($('{id}'))"
         ));
         let (Some(x), Some(y)) = (middle["x"].as_f64(), middle["y"].as_f64()) else {
