@@ -15,7 +15,7 @@
 //!   sockets, and for all that is not counted. A client is counted as
 //!   - [`THREAD_MEMORY`] for each of its threads and [`CLIENT_MEMORY`], where memory is limited: the control
 //!     group's (`memory.max`), or the machine's (`MemAvailable`);
-//!   - its stacks, [`THREAD_SPACE`] for each and [`CLIENT_HEAP`], where addresses are: the process' own
+//!   - its stacks, [`THREAD_SPACE`] for each and [`CLIENT_HEAP`], where addresses are: the process's own
 //!     (`RLIMIT_AS`, `RLIMIT_DATA`), or those that the kernel may promise (`vm.overcommit_memory=2`). From
 //!     addresses the server's own threads are taken first, and glibc's arenas: 64 MiB for each of up to 8 a
 //!     core, whether used or not.

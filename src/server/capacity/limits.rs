@@ -141,7 +141,7 @@ impl Limits {
         }
     }
 
-    /// Reads what is in files; `file` returns the text of one, if there is one. The limits of this process'
+    /// Reads what is in files; `file` returns the text of one, if there is one. The limits of this process's
     /// address space and data are in none.
     pub(super) fn read(
         address_space: Option<u64>,
