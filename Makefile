@@ -132,7 +132,7 @@ list = sed -n 's/^\([a-z-]*\):.*\#\# /\1\t/p' $(MAKEFILE_LIST) | \
 # Before cargo speaks, since an old one fails at the edition in Cargo.toml.
 define rust
 for tool in $(CARGO) rustc; do \
-	found=$$($$tool --version 2>/dev/null | cut -d ' ' -f 2) || found=none; \
+	found=$$(command -v $$tool >/dev/null && $$tool --version | cut -d ' ' -f 2) || found=none; \
 	printf '%s\n' $(RUST) "$$found" | sort -C -V && [ "$$found" != none ] && continue; \
 	echo "threadcast needs Rust $(RUST) or later; $$tool here: $$found. See https://rustup.rs" >&2; exit 1; \
 done
