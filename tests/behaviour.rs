@@ -11,13 +11,7 @@ fn tests_of(source: &str) -> HashSet<String> {
     let lines: Vec<_> = source.lines().map(str::trim).collect();
     let tests = lines.iter().enumerate().filter(|(_, line)| **line == "#[test]");
     let functions = tests.filter_map(|(n, _)| lines[n..].iter().find_map(|line| line.strip_prefix("fn ")));
-    functions.filter_map(|function| function.split('(').next()).map(without_its_rule).collect()
-}
-
-/// `rule_1_a_frame` is `a_frame`.
-fn without_its_rule(name: &str) -> String {
-    let rest = name.strip_prefix("rule_").and_then(|rest| rest.split_once('_'));
-    rest.map_or(name, |(_, rest)| rest).to_owned()
+    functions.filter_map(|function| function.split('(').next()).map(str::to_owned).collect()
 }
 
 /// The unit tests in every file below `folder`.
