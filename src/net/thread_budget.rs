@@ -104,6 +104,7 @@ impl ThreadBudget {
 }
 
 impl Drop for Permit {
+    #[inline(never)]
     fn drop(&mut self) {
         let mut books = self.0.books();
         books.free += 1;
@@ -114,12 +115,20 @@ impl Drop for Permit {
     }
 }
 
-impl Drop for Ending {
-    fn drop(&mut self) {
+impl Ending {
+    /// Joins the thread that ended before this one. Not inlined: what is below every thread's stack stays small.
+    #[inline(never)]
+    fn join_before(&self) {
         // Not there if somebody is joining it.
         let own = lock(&self.own.0).take();
         let before = own.and_then(|own| self.permit.0.books().ended.replace(own));
         join(before);
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.join_before();
     }
 }
 

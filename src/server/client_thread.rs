@@ -22,6 +22,7 @@ use crate::server::application::{MakeFor, Route};
 use crate::server::connection::Connection;
 use crate::server::registry::Registry;
 use crate::server::session::{Session, guarded};
+use crate::ws::handshake;
 
 /// How long a request head may take from the accept, or from the response before it, to its end, whatever
 /// the rate of its bytes.
@@ -54,6 +55,7 @@ pub(crate) fn run(connection: &Connection, routes: &Router<Route>, registry: &Re
 }
 
 /// Answers requests, and runs the WebSocket that one of them may become. Returns who ended it.
+#[inline(never)]
 fn serve(connection: &Connection, routes: &Router<Route>) -> DisconnectReason {
     let mut received = Vec::new();
     loop {
@@ -166,7 +168,9 @@ fn refusal(connection: &Connection, error: &Error) -> Response {
 /// Opens a WebSocket; an error is a refusal that has not been sent.
 fn open<'a>(connection: &'a Connection, request: &Request, make: &MakeFor) -> Result<Session<'a>> {
     connection.set_path(request.path());
-    let (session, head) = Session::open(make, connection, request)?;
+    // Here, so that its stack is not on top of what the session needs.
+    let upgrade = handshake::accept(request)?;
+    let (session, head) = Session::open(make, connection, request, upgrade)?;
     let transport = &connection.link().transport;
     // A socket that takes none of these is gone; then the first read says so.
     let _ = transport.set_nodelay(true);
@@ -226,6 +230,7 @@ fn send_all(connection: &Connection, mut bytes: &[u8]) -> io::Result<()> {
 
 /// All is written; the peer's bytes are read to their end, since closing a socket with unread input makes
 /// the kernel send RST, and the peer would lose what is still on its way to it.
+#[inline(never)]
 fn linger(connection: &Connection) {
     connection.link().transport.shutdown(Shutdown::Write);
     let deadline = Instant::now() + CLOSE_GRACE;
@@ -260,6 +265,7 @@ struct ClientGuard<'a> {
 }
 
 impl ClientGuard<'_> {
+    #[inline(never)]
     fn deregister(&self, reason: DisconnectReason) {
         self.connection.outbox().kill(reason);
         self.connection.link().join_pump();

@@ -19,7 +19,7 @@ use crate::server::connection::Connection;
 use crate::server::frame_stream::{FrameStream, LARGE, ReadFailure};
 use crate::server::handler::WebSocketHandler;
 use crate::ws::frame::MAX_CONTROL;
-use crate::ws::handshake;
+use crate::ws::handshake::{self, Upgrade};
 use crate::ws::message::Message;
 use crate::ws::scanner::HeaderError;
 
@@ -44,14 +44,14 @@ enum End {
 }
 
 impl<'a> Session<'a> {
-    /// Checks the request, makes a handler and asks it. Returns the session and its 101, or the refusal.
+    /// Makes a handler and asks it. Returns the session and its 101, or the refusal.
     #[inline(never)]
     pub(crate) fn open(
         make: &MakeFor,
         connection: &'a Connection,
         request: &Request,
+        mut upgrade: Upgrade,
     ) -> Result<(Session<'a>, Vec<u8>)> {
-        let mut upgrade = handshake::accept(request)?;
         let mut exchange = Exchange::new(request, connection.state().settings.cookie_secret.as_ref());
         let mut handler = guarded(connection, "the handshake", || make(&mut exchange))??;
         if let Some(origin) = handshake::origin(request)

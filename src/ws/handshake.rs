@@ -23,6 +23,7 @@ pub(crate) struct Upgrade {
 }
 
 /// Decides about the head of a request: an upgrade, or the refusal. About its [origin] the handler decides.
+#[inline(never)]
 pub(crate) fn accept(request: &Request) -> Result<Upgrade> {
     if request.is_http_1_0() {
         return Err(Error::refused(400, "A WebSocket needs HTTP/1.1."));
