@@ -10,7 +10,7 @@
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::net::transport::Delivery;
 
@@ -22,8 +22,8 @@ const SPARE: usize = 8;
 /// See the [module](self).
 pub(crate) struct ThreadBudget {
     books: Mutex<Books>,
-    /// Signalled when the last thread is about to end.
-    idle: Condvar,
+    /// Signalled when a permit is returned.
+    returned: Condvar,
 }
 
 struct Books {
@@ -43,7 +43,7 @@ struct Permit(Arc<ThreadBudget>);
 /// The end of a thread that has begun, however it comes.
 struct Ending {
     own: Worker,
-    permit: Permit,
+    permit: Option<Permit>,
 }
 
 impl ThreadBudget {
@@ -52,36 +52,42 @@ impl ThreadBudget {
         let threads = clients.saturating_mul(delivery.threads());
         let spare = clients.div_ceil(SPARE).min(MOST_SPARE);
         let free = threads.saturating_add(spare);
-        ThreadBudget { books: Mutex::new(Books { free, running: 0, ended: None }), idle: Condvar::new() }
+        ThreadBudget { books: Mutex::new(Books { free, running: 0, ended: None }), returned: Condvar::new() }
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
         lock(&self.books)
     }
 
-    /// Starts a thread. The error is the system's, or says that the budget is spent.
+    /// Starts a thread. The error is the system's, or says that the budget is spent, and still is after `patience`:
+    /// who has just left may hold a permit for a moment.
     pub(crate) fn spawn(
         self: &Arc<ThreadBudget>,
         name: String,
         stack_size: usize,
+        patience: Duration,
         run: impl FnOnce() + Send + 'static,
     ) -> io::Result<Worker> {
         let own = Worker(Arc::default());
-        let permit = self.permit().ok_or_else(|| io::Error::other("as many as there may be run"))?;
+        let permit = self.permit(patience).ok_or_else(|| io::Error::other("as many as there may be run"))?;
         // Held until the handle is in it; at its end the thread waits for that.
         let mut handle = lock(&own.0);
         let thread = thread::Builder::new().name(name).stack_size(stack_size);
         let its_own = own.clone();
         *handle = Some(thread.spawn(move || {
-            let _ending = Ending { own: its_own, permit };
+            let _ending = Ending { own: its_own, permit: Some(permit) };
             run();
         })?);
         drop(handle);
         Ok(own)
     }
 
-    fn permit(self: &Arc<ThreadBudget>) -> Option<Permit> {
+    fn permit(self: &Arc<ThreadBudget>, patience: Duration) -> Option<Permit> {
         let mut books = self.books();
+        if books.free == 0 && !patience.is_zero() {
+            let waited = self.returned.wait_timeout_while(books, patience, |books| books.free == 0);
+            books = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
         books.free = books.free.checked_sub(1)?;
         books.running += 1;
         Some(Permit(self.clone()))
@@ -95,7 +101,7 @@ impl ThreadBudget {
             if left.is_zero() {
                 return;
             }
-            books = self.idle.wait_timeout(books, left).unwrap_or_else(PoisonError::into_inner).0;
+            books = self.returned.wait_timeout(books, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         let last = books.ended.take();
         drop(books);
@@ -109,19 +115,21 @@ impl Drop for Permit {
         let mut books = self.0.books();
         books.free += 1;
         books.running -= 1;
-        if books.running == 0 {
-            self.0.idle.notify_all();
-        }
+        drop(books);
+        self.0.returned.notify_all();
     }
 }
 
 impl Ending {
     /// Joins the thread that ended before this one. Not inlined: what is below every thread's stack stays small.
     #[inline(never)]
-    fn join_before(&self) {
+    fn join_before(&mut self) {
         // Not there if somebody is joining it.
         let own = lock(&self.own.0).take();
-        let before = own.and_then(|own| self.permit.0.books().ended.replace(own));
+        let permit = self.permit.take();
+        let books = permit.as_ref().map(|Permit(budget)| budget.books());
+        let before = own.zip(books).and_then(|(own, mut books)| books.ended.replace(own));
+        drop(permit);
         join(before);
     }
 }
@@ -151,9 +159,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     #[test]
     fn there_is_a_permit_for_every_client_and_some_pumps() {
@@ -164,17 +172,18 @@ mod tests {
             (7935, Delivery::Handoff, 16_126),
         ] {
             let budget = Arc::new(ThreadBudget::new(clients, delivery));
-            let taken: Vec<_> = std::iter::from_fn(|| budget.permit()).collect();
+            let taken: Vec<_> = std::iter::from_fn(|| budget.permit(Duration::ZERO)).collect();
             assert_eq!(taken.len(), permits, "{clients} {delivery:?}");
             drop(taken);
-            assert!(budget.permit().is_some());
+            assert!(budget.permit(Duration::ZERO).is_some());
         }
     }
 
     #[test]
     fn over_the_budget_no_thread_is_started_until_one_has_ended() {
         let budget = Arc::new(ThreadBudget::new(1, Delivery::Inline));
-        let spawn = |run: Box<dyn FnOnce() + Send>| budget.spawn("x".to_owned(), 64 << 10, run);
+        let spawn =
+            |run: Box<dyn FnOnce() + Send>| budget.spawn("x".to_owned(), 64 << 10, Duration::ZERO, run);
         let (end, wait) = crossbeam_channel::bounded::<()>(0);
         let waits = || {
             let wait = wait.clone();
@@ -196,7 +205,7 @@ mod tests {
     fn a_thread_that_panics_returns_its_permit() {
         let budget = Arc::new(ThreadBudget::new(1, Delivery::Inline));
         for _ in 0..9 {
-            budget.spawn("x".to_owned(), 64 << 10, || panic!("as planned")).unwrap().join();
+            budget.spawn("x".to_owned(), 64 << 10, PATIENCE, || panic!("as planned")).unwrap().join();
         }
         let books = budget.books();
         assert_eq!((books.running, books.free), (0, 2));

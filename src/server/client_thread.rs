@@ -49,6 +49,7 @@ enum Next<'a> {
 /// Serves one client until it is gone.
 pub(crate) fn run(connection: &Connection, routes: &Router<Route>, registry: &Registry) {
     let guard = ClientGuard { connection, registry };
+    connection.state().counters.accepted.add(1);
     let reason = serve(connection, routes);
     linger(connection);
     guard.deregister(if connection.state().is_stopping() { DisconnectReason::Shutdown } else { reason });

@@ -113,7 +113,12 @@ impl Link for ClientLink {
             pump();
             observer.report(id, Event::PumpEnds);
         };
-        let started = self.state.budget.spawn(format!("{role}-{id}"), self.state.settings.stack_size, run);
+        let started = self.state.budget.spawn(
+            format!("{role}-{id}"),
+            self.state.settings.stack_size,
+            Duration::ZERO,
+            run,
+        );
         let started =
             started.inspect_err(|error| log::warn!(target: crate::LOG, "{self} has no pump: {error}"))?;
         *self.pump.lock().unwrap_or_else(PoisonError::into_inner) = Some(started);

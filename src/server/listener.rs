@@ -16,7 +16,7 @@ use crate::observer::Event;
 use crate::server::application::Route;
 use crate::server::client_thread;
 use crate::server::connection::Connection;
-use crate::server::registry::Registry;
+use crate::server::registry::{ROOM_WAIT, Registry};
 use crate::server::state::ServerState;
 
 /// Pause after an error of `accept` that will not go away by itself, such as no free descriptor.
@@ -69,8 +69,8 @@ impl Listener {
         let name = format!("client-{}", connection.id());
         let (own, routes, its_registry) = (connection.clone(), routes.clone(), registry.clone());
         let run = move || client_thread::run(&own, &routes, &its_registry);
-        if let Err(error) = state.budget.spawn(name, state.settings.stack_size, run) {
-            registry.remove(&connection);
+        if let Err(error) = state.budget.spawn(name, state.settings.stack_size, ROOM_WAIT, run) {
+            registry.forget(&connection);
             connection.report(Event::Gone);
             trouble.warn("cannot start a client's thread", &error);
             if let Ok(stream) = connection.link().transport.0.try_clone() {

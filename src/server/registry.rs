@@ -13,8 +13,8 @@ use crate::server::connection::Connection;
 /// Of the capacity, this part is the most that clients may have that are no WebSockets, or not yet: so a
 /// flood of half-open connections leaves the rest to those who mean it.
 const PENDING_SHARE: usize = 4;
-/// How long the listener waits for a client that it has evicted to be gone.
-const ROOM_WAIT: Duration = Duration::from_millis(100);
+/// How long the listener waits for a client that it has evicted to be gone, and its thread.
+pub(crate) const ROOM_WAIT: Duration = Duration::from_millis(100);
 
 /// See the [module](self).
 pub(crate) struct Registry {
@@ -67,12 +67,11 @@ impl Registry {
     /// Adds a client whose thread is about to start.
     pub(crate) fn insert(&self, connection: &Connection) {
         let mut clients = self.clients();
-        connection.state().counters.accepted.add(1);
         clients.pending.push_back(connection.id());
         clients.alive.insert(connection.id(), connection.clone());
     }
 
-    /// Takes a client out whose thread is about to end, or did not start.
+    /// Takes a client out whose thread is about to end, and counts that.
     pub(crate) fn remove(&self, connection: &Connection) {
         let mut clients = self.clients();
         let removed = clients.alive.remove(&connection.id());
@@ -80,6 +79,11 @@ impl Registry {
         drop(clients);
         drop(removed);
         self.left.notify_all();
+    }
+
+    /// Takes a client out whose thread did not start.
+    pub(crate) fn forget(&self, connection: &Connection) {
+        self.clients().alive.remove(&connection.id());
     }
 
     /// Returns all clients.
