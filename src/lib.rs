@@ -141,6 +141,7 @@ pub mod guide;
 pub use error::{Error, Result};
 pub use http::cookies::{CookieSecret, create_signed_value, decode_signed_value};
 pub use http::exchange::Exchange;
+pub use http::origin::Origin;
 pub use http::request::Request;
 pub use http::static_files::StaticFiles;
 pub use hub::fan_out::FanOut;

@@ -3,6 +3,7 @@
 //! A file imports only files above it in this list, and rooms above this one in `src/lib.rs`.
 
 pub(crate) mod cookies;
+pub(crate) mod origin;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod router;

@@ -1,0 +1,203 @@
+//! [`Origin`]: where a page comes from, as a browser's header or an option names it. Pure.
+//!
+//! RFC 6454, and RFC 3986, section 3.2, for host and port. Two texts of one origin are one value.
+
+use std::fmt;
+use std::net::Ipv6Addr;
+
+use crate::error::{Error, Result};
+
+/// Scheme, host and port of a page, in one form: lower case, and without the port that its scheme has anyway.
+///
+/// ```
+/// use threadcast::Origin;
+///
+/// let origin = Origin::parse("https://Example.com:443")?;
+/// assert_eq!(origin, Origin::parse("https://example.com")?);
+/// assert!(origin.is_at("example.com") && !origin.is_at("example.com:80"));
+/// # Ok::<(), threadcast::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Origin {
+    scheme: String,
+    host: String,
+    /// The one that is meant, said or not; `None` where none is said and the scheme has none.
+    port: Option<u16>,
+}
+
+impl Origin {
+    /// Reads scheme, host and port. A path, a query or a user's name is a mistake: no browser sends one.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], with a sentence that says what is wrong and what to write.
+    pub fn parse(text: &str) -> Result<Origin> {
+        let wrong = |what: &str| Err(Error::invalid(format!("{text:?} {what}")));
+        let Some((scheme, rest)) = text.split_once("://").filter(|(scheme, _)| is_scheme(scheme)) else {
+            return wrong("is not an origin: write scheme and host, such as https://example.com:8443");
+        };
+        if !text.is_ascii() {
+            return wrong(
+                "is not ASCII: write the host as browsers send it, such as https://xn--bcher-kva.example",
+            );
+        }
+        let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+        let bare = authority.rsplit_once('@').map_or(authority, |(_, bare)| bare);
+        let Some((host, port)) = host_and_port(bare).filter(|(host, _)| !host.is_empty()) else {
+            return wrong(
+                "has no valid host and port: write scheme and host, such as https://example.com:8443",
+            );
+        };
+        let scheme = scheme.to_ascii_lowercase();
+        let port = port.or_else(|| default_port(&scheme));
+        let origin = Origin { scheme, host, port };
+        match bare == rest {
+            true => Ok(origin),
+            false => wrong(&format!("is more than an origin: write {origin}")),
+        }
+    }
+
+    /// Returns the scheme, in lower case: `https`.
+    pub fn scheme(&self) -> &str {
+        &self.scheme
+    }
+
+    /// Returns the host, in lower case: `example.com`, `[::1]`.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Returns the port, which is the scheme's where none was said; `None` where the scheme has none.
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// Returns whether a `Host` header means the same host and port. One without a port means the default of this
+    /// origin's scheme, since behind a proxy that does TLS nothing else says which scheme the browser used. An
+    /// empty one means nothing.
+    pub fn is_at(&self, host: &str) -> bool {
+        host_and_port(host).is_some_and(|(host, port)| {
+            host == self.host && port.or_else(|| default_port(&self.scheme)) == self.port
+        })
+    }
+}
+
+impl fmt::Display for Origin {
+    /// As a browser writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.host)?;
+        match self.port {
+            Some(port) if Some(port) != default_port(&self.scheme) => write!(f, ":{port}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+}
+
+fn default_port(scheme: &str) -> Option<u16> {
+    match scheme {
+        "http" | "ws" => Some(80),
+        "https" | "wss" => Some(443),
+        _ => None,
+    }
+}
+
+/// Splits what a `Host` header may have (RFC 9110, section 7.2), and `None` for what it may not. The host is in
+/// lower case and may be empty.
+pub(crate) fn host_and_port(text: &str) -> Option<(String, Option<u16>)> {
+    let end = match text.starts_with('[') {
+        true => text.find(']')? + 1,
+        false => text.find(':').unwrap_or(text.len()),
+    };
+    let (host, port) = text.split_at(end);
+    let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => format!("[{}]", address.parse::<Ipv6Addr>().ok()?),
+        None => host.to_ascii_lowercase(),
+    };
+    let is_name = |b: u8| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&b);
+    if !host.starts_with('[') && !host.bytes().all(is_name) {
+        return None;
+    }
+    let port = match port.strip_prefix(':') {
+        None if port.is_empty() => None,
+        Some("") => None,
+        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => Some(digits.parse().ok()?),
+        _ => return None,
+    };
+    Some((host, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_texts_of_one_origin_are_one() {
+        for (text, shown, port) in [
+            ("https://example.com", "https://example.com", Some(443)),
+            ("https://example.com:443", "https://example.com", Some(443)),
+            ("HTTPS://Example.COM:", "https://example.com", Some(443)),
+            ("http://example.com:443", "http://example.com:443", Some(443)),
+            ("http://a:080", "http://a", Some(80)),
+            ("http://[0:0::1]:8080", "http://[::1]:8080", Some(8080)),
+            ("https://xn--bcher-kva.example", "https://xn--bcher-kva.example", Some(443)),
+            ("chrome-extension://abc", "chrome-extension://abc", None),
+        ] {
+            let origin = Origin::parse(text).unwrap();
+            assert_eq!((origin.to_string().as_str(), origin.port()), (shown, port), "{text}");
+            assert_eq!(Origin::parse(shown).unwrap(), origin, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_origin_is_told_what_to_write() {
+        for (text, told) in [
+            ("https://example.com/", "is more than an origin: write https://example.com"),
+            ("https://Example.com:443/app?x#y", "is more than an origin: write https://example.com"),
+            ("https://me:secret@example.com:8443", "is more than an origin: write https://example.com:8443"),
+            ("https://example.com?x", "is more than an origin: write https://example.com"),
+            ("https://bücher.example", "is not ASCII: write the host as browsers send it"),
+            ("example.com", "is not an origin: write scheme and host"),
+            ("null", "is not an origin"),
+            ("", "is not an origin"),
+            ("://a", "is not an origin"),
+            ("https://", "has no valid host and port"),
+            ("https://:443", "has no valid host and port"),
+            ("https://a b", "has no valid host and port"),
+            ("https://a:x", "has no valid host and port"),
+            ("https://a:65536", "has no valid host and port"),
+            ("https://[::1", "has no valid host and port"),
+            ("https://[::1]x", "has no valid host and port"),
+            ("https://[fe80::1%25eth0]", "has no valid host and port"),
+        ] {
+            let error = Origin::parse(text).unwrap_err().to_string();
+            assert!(error.contains(told), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_host_without_a_port_has_the_default_of_the_origins_scheme() {
+        for (origin, host, is_at) in [
+            ("https://me.test", "me.test", true),
+            ("https://me.test", "ME.test:443", true),
+            ("https://me.test:443", "me.test", true),
+            ("https://me.test", "me.test:", true),
+            ("https://me.test", "me.test:80", false),
+            ("http://me.test", "me.test:80", true),
+            ("http://me.test:8888", "me.test:8888", true),
+            ("http://me.test:8888", "me.test", false),
+            ("http://me.test", "me.test:8888", false),
+            ("http://me.test", "you.test", false),
+            ("http://[::1]:1", "[0::1]:1", true),
+            ("http://me.test", "", false),
+            ("http://me.test", "u@me.test", false),
+            ("x-app://me.test", "me.test", true),
+            ("x-app://me.test", "me.test:80", false),
+        ] {
+            assert_eq!(Origin::parse(origin).unwrap().is_at(host), is_at, "{origin} {host}");
+        }
+    }
+}
