@@ -11,12 +11,15 @@ use std::{fmt, io};
 pub enum Error {
     /// The request is refused with this HTTP status; the text is the body that the client reads.
     /// Returned by [`get_argument`](crate::Request::get_argument), and by a handler's `open` or
-    /// `get` to refuse.
+    /// `get` to refuse. Made by [`Error::refused`].
+    #[non_exhaustive]
     Refused {
         /// An HTTP status of 400 to 599.
         status: u16,
         /// One line for the client.
         reason: String,
+        /// Names and values of the response's headers, beside those that the handler has set in its exchange.
+        headers: Vec<(String, String)>,
     },
     /// The connection is closed or closing: nothing was sent (Tornado: `WebSocketClosedError`).
     Closed,
@@ -37,18 +40,61 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// An error of something else, which `?` carried up: [`Error::other`].
+    Other(Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// The crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// A refusal with an HTTP status (400 to 599) and one line for the client.
+    /// Returns a refusal with an HTTP status (400 to 599) and one line for the client.
+    ///
+    /// ```
+    /// use threadcast::Error;
+    ///
+    /// let refused = Error::refused(401, "Who are you?").with_header("WWW-Authenticate", "Basic realm=\"door\"");
+    /// assert_eq!(refused.to_string(), "HTTP 401: Who are you?");
+    /// ```
+    ///
+    /// # Panics
+    /// If the status is none of a refusal, which is a mistake of the program. To send a client elsewhere there is
+    /// [`Exchange::redirect`](crate::Exchange::redirect).
+    #[track_caller]
     pub fn refused(status: u16, reason: impl Into<String>) -> Error {
-        Error::Refused { status, reason: reason.into() }
+        assert!(
+            (400..=599).contains(&status),
+            "a refusal has a status of 400 to 599, not {status}; to redirect there is Exchange::redirect"
+        );
+        Error::Refused { status, reason: reason.into(), headers: Vec::new() }
     }
 
-    /// The caller's mistake, in a sentence that says what to do instead.
+    /// Adds a header to the response of a refusal, in place of what the handler has set under that name. An error
+    /// of another kind stays as it is: its response, a 500, has no headers of the handler's. A value that a header
+    /// cannot carry, and a header that is the server's own, make it a 500, and the log says why.
+    pub fn with_header(mut self, name: &str, value: &str) -> Error {
+        if let Error::Refused { headers, .. } = &mut self {
+            headers.push((name.to_owned(), value.to_owned()));
+        }
+        self
+    }
+
+    /// Wraps any error. A handler that returns it fails: 500, or a Close with 1011, and a line in the log. `?` does
+    /// this for [`io::Error`] and [`serde_json::Error`].
+    ///
+    /// ```
+    /// use threadcast::{Error, Result};
+    ///
+    /// fn celsius(line: &str) -> Result<f64> {
+    ///     line.trim().parse().map_err(Error::other)
+    /// }
+    /// assert_eq!(celsius("warm").unwrap_err().to_string(), "invalid float literal");
+    /// ```
+    pub fn other(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        Error::Other(error.into())
+    }
+
+    /// Returns the caller's mistake, in a sentence that says what to do instead.
     pub fn invalid(what: impl Into<String>) -> Error {
         Error::Invalid(what.into())
     }
@@ -63,7 +109,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Refused { status, reason } => write!(f, "HTTP {status}: {reason}"),
+            Error::Refused { status, reason, .. } => write!(f, "HTTP {status}: {reason}"),
             Error::Closed => f.write_str("the connection is closed"),
             Error::SlowConsumer { backlog } => {
                 write!(f, "slow consumer: {backlog} bytes were waiting, so the client was disconnected")
@@ -71,6 +117,10 @@ impl fmt::Display for Error {
             Error::TimedOut => f.write_str("timed out: what was waited for did not come"),
             Error::Invalid(what) => f.write_str(what),
             Error::Io { doing, source } => write!(f, "{doing}: {}", without_number(source)),
+            Error::Other(error) => match error.downcast_ref::<io::Error>() {
+                Some(error) => f.write_str(&without_number(error)),
+                None => error.fmt(f),
+            },
         }
     }
 }
@@ -79,8 +129,23 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Io { source, .. } => Some(source),
+            Error::Other(error) => Some(error.as_ref()),
             _ => None,
         }
+    }
+}
+
+/// What was being done is not known then: [`Error::io`] says it.
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Error {
+        Error::other(error)
+    }
+}
+
+/// A failure of the handler: where the JSON is the client's, refuse with 400 instead.
+impl From<serde_json::Error> for Error {
+    fn from(error: serde_json::Error) -> Error {
+        Error::other(error)
     }
 }
 
@@ -102,5 +167,34 @@ mod tests {
         let error = Error::io("cannot listen on port 80")(io::Error::from_raw_os_error(13));
         assert_eq!(error.to_string(), "cannot listen on port 80: Permission denied");
         assert_eq!(Error::refused(400, "Missing argument Id").to_string(), "HTTP 400: Missing argument Id");
+    }
+    #[test]
+    fn a_question_mark_carries_other_errors_and_keeps_their_source() {
+        fn read() -> Result<String> {
+            Ok(std::fs::read_to_string("/nowhere/at/all")?)
+        }
+        fn parse() -> Result<u8> {
+            Ok(serde_json::from_str("{")?)
+        }
+        let source = |error: &Error| std::error::Error::source(error).map(ToString::to_string);
+        let error = read().unwrap_err();
+        assert_eq!(error.to_string(), "No such file or directory");
+        assert_eq!(source(&error).unwrap(), "No such file or directory (os error 2)");
+        let error = parse().unwrap_err();
+        assert!(error.to_string().starts_with("invalid type: map, expected u8"), "{error}");
+        assert!(std::error::Error::source(&error).unwrap().is::<serde_json::Error>());
+        assert_eq!(Error::other("plain words").to_string(), "plain words");
+    }
+
+    #[test]
+    fn a_refusal_with_the_status_of_something_else_is_a_panic_with_a_sentence() {
+        for status in [0, 100, 200, 302, 399, 600, 1000] {
+            let panic = std::panic::catch_unwind(|| Error::refused(status, "x")).unwrap_err();
+            let text = panic.downcast_ref::<String>().unwrap();
+            assert!(
+                text.contains(&format!("not {status};")) && text.contains("Exchange::redirect"),
+                "{text}"
+            );
+        }
     }
 }

@@ -7,19 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::error::{Error, Result};
 use crate::http::cookies::{self, CookieSecret};
 use crate::http::request::Request;
-use crate::http::response::Response;
+use crate::http::response::{self, Response};
 use crate::http::static_files::{self, StaticFiles};
-
-/// Headers that the server itself writes: the hop's, the handshake's, and the length.
-const RESERVED: [&str; 7] = [
-    "Connection",
-    "Content-Length",
-    "Transfer-Encoding",
-    "Upgrade",
-    "Sec-WebSocket-Accept",
-    "Sec-WebSocket-Extensions",
-    "Sec-WebSocket-Protocol",
-];
 
 /// A request (it dereferences to [`Request`]) and what goes back with the response. In `open` that
 /// response is the 101, which carries the headers and cookies; in `get` it is the page.
@@ -35,36 +24,87 @@ impl<'a> Exchange<'a> {
         Exchange { request, secret, response: Response::ok() }
     }
 
-    /// Sets the status of a page, 200 to 599; 200 unless set. A refusal is an `Err` instead.
+    /// Sets the status of a page, 200 to 599; 200 unless set. A refusal is an `Err` instead. With 204 and 205 goes no
+    /// body: one that is written all the same makes the answer a 500, and the log says so. In `open` there is no
+    /// status to set, the response being the 101: it makes that a 500 too.
+    ///
+    /// # Panics
+    /// If the status is none of a response, which is a mistake of the program.
+    #[track_caller]
     pub fn set_status(&mut self, status: u16) {
-        self.response.status = status.clamp(200, 599);
+        assert!((200..=599).contains(&status), "a response has a status of 200 to 599, not {status}");
+        self.response.status = status;
     }
 
-    /// Sets a header of the response.
+    /// Sets a header of the response. A refusal keeps it, so that `WWW-Authenticate` can go with a 401; only what
+    /// describes the page (`Content-Type` and the like) goes.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a header that the server itself writes, such as `Connection`.
     pub fn set_header(&mut self, name: &str, value: &str) -> Result<()> {
-        if RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(name)) {
-            return Err(Error::invalid(format!("the header {name} is the server's own")));
-        }
+        response::not_reserved(name)?;
         self.response.set(name, value);
         Ok(())
     }
 
-    /// Adds to the body of a page: HTML in UTF-8, unless its `Content-Type` is set.
+    /// Adds to the body of a page: HTML in UTF-8, unless its `Content-Type` is set. A refusal drops it. In `open`
+    /// there is no page: it makes the answer a 500, and the log says so.
     pub fn write(&mut self, body: impl AsRef<[u8]>) {
-        self.response.body.extend_from_slice(body.as_ref());
+        self.response.body.write(body.as_ref());
     }
 
-    /// Writes a file as the body, with its content type (Tornado's `render`, without its templates).
+    /// Adds a file to the body, with its content type (Tornado's `render`, without its templates). It is read when it
+    /// is sent, in pieces, as the client takes it. One that shrinks meanwhile ends the connection; one that grows is
+    /// cut.
     ///
     /// # Errors
     /// [`Error::Refused`] with 404 or 403 if it cannot be served.
     pub fn render(&mut self, files: &StaticFiles, path: &str) -> Result<()> {
-        let content = files.read(path)?;
+        self.response.body.push(files.open(path)?);
         self.response.set("Content-Type", &static_files::content_type(path));
-        self.write(content);
+        Ok(())
+    }
+
+    /// Sends the client elsewhere: 302, to a URL or a path (Tornado's `redirect`). A `POST` is repeated there as a
+    /// `GET`.
+    ///
+    /// ```
+    /// use threadcast::{Exchange, RequestHandler, Result};
+    ///
+    /// struct Old;
+    ///
+    /// impl RequestHandler for Old {
+    ///     fn get(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
+    ///         exchange.redirect("/new?from=old")
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for what a header cannot carry: spaces are `%20` in a URL, and what is not ASCII is
+    /// percent-encoded too.
+    pub fn redirect(&mut self, to: &str) -> Result<()> {
+        self.redirect_with(302, to)
+    }
+
+    /// [`redirect`](Exchange::redirect) with another status: 301 or 308 for good, 303 to a page by `GET`, 307 and 308
+    /// with the same method (Tornado: `redirect(url, permanent=True)`, `redirect(url, status=307)`).
+    ///
+    /// # Errors
+    /// As [`redirect`](Exchange::redirect), and for a status that is none of these.
+    pub fn redirect_with(&mut self, status: u16, to: &str) -> Result<()> {
+        if !matches!(status, 301 | 302 | 303 | 307 | 308) {
+            return Err(Error::invalid(format!(
+                "a redirect has status 301, 302, 303, 307 or 308, not {status}"
+            )));
+        }
+        if !to.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(Error::invalid(format!(
+                "cannot redirect to {to:?}: a URL has no spaces and only ASCII, the rest is percent-encoded"
+            )));
+        }
+        self.response.status = status;
+        self.response.set("Location", to);
         Ok(())
     }
 
@@ -108,6 +148,32 @@ impl<'a> Exchange<'a> {
         Ok(signed.and_then(|s| cookies::decode_signed_value(secret, name, &s, cookies::MAX_AGE_DAYS, now())))
     }
 
+    /// Passes on what a handler has returned; a refusal takes along the headers and cookies that it had set before.
+    pub(crate) fn keep_headers<T>(&mut self, result: Result<T>) -> Result<T> {
+        result.map_err(|mut error| {
+            if let Error::Refused { headers, .. } = &mut error {
+                let set = std::mem::take(&mut self.response.headers);
+                headers.splice(0..0, set.into_iter().filter(|(name, _)| !describes_the_body(name)));
+            }
+            error
+        })
+    }
+
+    /// Returns the headers that go with the 101.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if `open` has set what only a page can have.
+    pub(crate) fn into_upgrade_headers(self) -> Result<Vec<(String, String)>> {
+        let Response { status, headers, body } = self.response;
+        if status != 200 || body.len() > 0 {
+            return Err(Error::invalid(
+                "open has set a status, or written a body: its response is the 101. Refuse with \
+                 Err(Error::refused(..)), and send messages by the connection",
+            ));
+        }
+        Ok(headers)
+    }
+
     fn secret(&self) -> Result<&'a CookieSecret> {
         self.secret.ok_or_else(|| Error::invalid("secure cookies need Application::cookie_secret"))
     }
@@ -119,6 +185,23 @@ impl Deref for Exchange<'_> {
     fn deref(&self) -> &Request {
         self.request
     }
+}
+
+/// Returns whether a header is about the page that was to come, so that it would be wrong beside a refusal's line.
+fn describes_the_body(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    matches!(
+        name.as_str(),
+        "content-type"
+            | "content-encoding"
+            | "content-language"
+            | "content-location"
+            | "content-disposition"
+            | "content-range"
+            | "etag"
+            | "last-modified"
+            | "location"
+    )
 }
 
 /// Seconds since 1970; a clock set before that counts as then.

@@ -5,6 +5,7 @@
 pub(crate) mod cookies;
 pub(crate) mod origin;
 pub(crate) mod request;
+pub(crate) mod body;
 pub(crate) mod response;
 pub(crate) mod router;
 pub(crate) mod static_files;

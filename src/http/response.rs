@@ -2,20 +2,27 @@
 //!
 //! Pure: no I/O, any thread.
 
-use std::io;
+use std::{fmt, io};
 
-use data_encoding::HEXLOWER;
-use sha2::{Digest, Sha256};
 use tiny_http::{HTTPVersion, Header, StatusCode};
 use tungstenite::http::HeaderName;
 
 use crate::error::{Error, Result};
+use crate::http::body::Body;
 use crate::http::request::Request;
 
 /// The `Server` header.
 const SERVER: &str = concat!("threadcast/", env!("CARGO_PKG_VERSION"));
-/// Hex digits of SHA-256 in an ETag.
-const ETAG_DIGITS: usize = 32;
+/// Headers that the server itself writes: the hop's, the handshake's, and the length.
+const RESERVED: [&str; 7] = [
+    "Connection",
+    "Content-Length",
+    "Transfer-Encoding",
+    "Upgrade",
+    "Sec-WebSocket-Accept",
+    "Sec-WebSocket-Extensions",
+    "Sec-WebSocket-Protocol",
+];
 
 /// What happens to the connection when a response is out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,23 +32,23 @@ pub(crate) enum Then {
 }
 
 /// What a client gets: status, headers, body.
-#[derive(Debug, Clone)]
 pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: Body,
 }
 
 impl Response {
     /// 200, with a body of HTML until its content type is set.
     pub(crate) fn ok() -> Response {
-        Response { status: 200, headers: Vec::new(), body: Vec::new() }
+        Response { status: 200, headers: Vec::new(), body: Body::default() }
             .with("Content-Type", "text/html; charset=utf-8")
     }
 
     /// A refusal: one line of plain text.
     pub(crate) fn refusal(status: u16, reason: &str) -> Response {
-        let body = format!("{reason}\n").into_bytes();
+        let mut body = Body::default();
+        body.write(format!("{reason}\n").as_bytes());
         Response { status, headers: Vec::new(), body }.with("Content-Type", "text/plain; charset=utf-8")
     }
 
@@ -49,7 +56,13 @@ impl Response {
     /// the server's own business, and goes to the log.
     pub(crate) fn from_error(error: &Error) -> Response {
         match error {
-            Error::Refused { status, reason } => Response::refusal(*status, reason),
+            Error::Refused { status, reason, headers } => {
+                let mut response = Response::refusal(*status, reason);
+                for (name, value) in headers {
+                    response.add(name, value);
+                }
+                response
+            }
             _ => Response::refusal(500, "Internal Server Error"),
         }
     }
@@ -66,14 +79,21 @@ impl Response {
         self.headers.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Sets a header, but a cookie is one more.
+    pub(crate) fn add(&mut self, name: &str, value: &str) {
+        match name.eq_ignore_ascii_case("Set-Cookie") {
+            true => self.headers.push((name.to_owned(), value.to_owned())),
+            false => self.set(name, value),
+        }
+    }
+
     /// A 200 to GET or HEAD gets an ETag, and becomes a 304 if the client has that one already
     /// (RFC 9110, section 13.1.2), as in Tornado.
     pub(crate) fn with_etag(mut self, request: &Request) -> Response {
         if self.status != 200 {
             return self;
         }
-        let digest = HEXLOWER.encode(&Sha256::digest(&self.body));
-        let etag = format!("\"{}\"", &digest[..ETAG_DIGITS]);
+        let etag = format!("\"{}\"", self.body.tag());
         self.set("ETag", &etag);
         let known = request.header("If-None-Match").unwrap_or_default();
         let same = |tag: &str| tag.trim().trim_start_matches("W/") == etag;
@@ -86,18 +106,28 @@ impl Response {
     }
 
     /// Returns the head on the wire, with the length of the body and the empty line at its end.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for what the handler should not have set; none of it is to be sent.
     pub(crate) fn head(&self, then: Then) -> Result<Vec<u8>> {
         let doing = || "cannot write an HTTP response";
         let mut response = tiny_http::Response::new(
             StatusCode(self.status),
             vec![header("Server", SERVER)?, header("X-Content-Type-Options", "nosniff")?],
             io::empty(),
-            Some(self.body.len()),
+            Some(usize::try_from(self.body.len()).map_err(|_| Error::invalid("the body is too large"))?),
             None,
         )
         .with_chunked_threshold(usize::MAX);
         for (name, value) in &self.headers {
+            not_reserved(name)?;
             response.add_header(header(name, value)?);
+        }
+        if self.is_bare() && self.body.len() > 0 {
+            return Err(Error::invalid(format!(
+                "a response of status {} has no body: write none",
+                self.status
+            )));
         }
         let mut head = Vec::with_capacity(512);
         let no_body = true;
@@ -112,15 +142,58 @@ impl Response {
         if then == Then::Close {
             hop.push_str("Connection: close\r\n");
         }
+        if self.status == 204 {
+            // RFC 9110, section 8.6: not even a length of 0.
+            remove_line(&mut head, b"\r\nContent-Length: 0\r\n");
+        }
         let line = head.windows(2).position(|two| two == b"\r\n").map_or(0, |at| at + 2);
         head.splice(line..line, hop.into_bytes());
         Ok(head)
     }
 
-    /// Returns what follows the head: nothing to a HEAD, and nothing where the client has it already.
-    pub(crate) fn body_for(&self, request: Option<&Request>) -> &[u8] {
+    /// Returns whether its status has no body at all (RFC 9110, sections 15.3.5 and 15.3.6).
+    fn is_bare(&self) -> bool {
+        matches!(self.status, 204 | 205)
+    }
+
+    /// Writes head and body by a function that blocks until it has taken what it is given. A HEAD gets the head
+    /// alone, and so does who has the body already.
+    pub(crate) fn write_to(
+        &self,
+        head: Vec<u8>,
+        request: Option<&Request>,
+        mut write: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
         let is_head = request.is_some_and(|request| request.method() == "HEAD");
-        if is_head || self.status == 304 { &[] } else { &self.body }
+        if is_head || self.status == 304 { write(&head) } else { self.body.write_to(head, write) }
+    }
+}
+
+/// The names of the headers, since their values are for the client alone: cookies, tokens.
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
+        let mut debug = f.debug_struct("Response");
+        debug
+            .field("status", &self.status)
+            .field("headers", &names)
+            .field("length", &self.body.len())
+            .finish()
+    }
+}
+
+/// Takes a line out of a head, which stands between two others.
+fn remove_line(head: &mut Vec<u8>, line: &[u8]) {
+    if let Some(at) = head.windows(line.len()).position(|found| found == line) {
+        head.drain(at..at + line.len() - 2);
+    }
+}
+
+/// Says so if a header is one that only the server writes.
+pub(crate) fn not_reserved(name: &str) -> Result<()> {
+    match RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(name)) {
+        true => Err(Error::invalid(format!("the header {name} is the server's own"))),
+        false => Ok(()),
     }
 }
 
@@ -130,76 +203,10 @@ pub(crate) fn header(name: &str, value: &str) -> Result<Header> {
     let clean = HeaderName::from_bytes(name.as_bytes()).is_ok()
         && value.bytes().all(|b| b == b'\t' || (b' '..=b'~').contains(&b));
     clean.then(|| Header::from_bytes(name, value).ok()).flatten().ok_or_else(|| {
-        Error::invalid(format!("header {name}: {value:?} has characters that a header cannot carry"))
+        // The value may be a secret, and this goes to the log.
+        Error::invalid(format!("the header {name:?} has characters that a header cannot carry"))
     })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn request(lines: &str) -> Request {
-        let head = format!("GET / HTTP/1.1\r\nHost: h\r\n{lines}\r\n");
-        Request::parse(head.as_bytes(), ([127, 0, 0, 1], 1).into()).unwrap().unwrap().0
-    }
-
-    fn head(response: &Response, then: Then) -> String {
-        String::from_utf8(response.head(then).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn a_response_has_a_length_a_date_and_a_body_that_head_leaves_out() {
-        let mut response = Response::ok();
-        response.body = b"hello".to_vec();
-        let head_with = |then| head(&response, then);
-        let full = head_with(Then::KeepAlive);
-        assert!(full.starts_with("HTTP/1.1 200 OK\r\n") && full.ends_with("\r\n\r\n"), "{full}");
-        for line in
-            ["\r\nContent-Length: 5\r\n", "\r\nDate: ", "\r\nServer: threadcast/", "text/html; charset=utf-8"]
-        {
-            assert!(full.contains(line), "{line} in {full}");
-        }
-        assert!(!full.contains("Connection"));
-        assert!(head_with(Then::Close).starts_with("HTTP/1.1 200 OK\r\nConnection: close\r\n"));
-        let get = request("");
-        let as_head =
-            Request::parse(b"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n", get.peer_addr()).unwrap().unwrap().0;
-        assert_eq!(response.body_for(Some(&get)), b"hello");
-        assert_eq!(response.body_for(None), b"hello");
-        assert_eq!(response.body_for(Some(&as_head)), b"");
-    }
-
-    #[test]
-    fn a_large_body_is_not_chunked() {
-        let mut response = Response::ok();
-        response.body = vec![b'x'; 100_000];
-        assert!(head(&response, Then::KeepAlive).contains("\r\nContent-Length: 100000\r\n"));
-    }
-
-    #[test]
-    fn if_none_match_as_a_table() {
-        let page = || Response { body: b"page".to_vec(), ..Response::ok() };
-        let tagged = page().with_etag(&request(""));
-        let etag = &tagged.headers.iter().find(|(name, _)| name == "ETag").unwrap().1;
-        for (line, status) in [
-            (format!("If-None-Match: {etag}\r\n"), 304),
-            (format!("If-None-Match: \"x\", W/{etag}\r\n"), 304),
-            ("If-None-Match: *\r\n".to_owned(), 304),
-            ("If-None-Match: \"x\"\r\n".to_owned(), 200),
-            (String::new(), 200),
-        ] {
-            let response = page().with_etag(&request(&line));
-            assert_eq!(response.status, status, "{line}");
-            assert!(head(&response, Then::KeepAlive).contains("Content-Length: 4\r\n"));
-            let body: &[u8] = if status == 200 { b"page" } else { b"" };
-            assert_eq!(response.body_for(Some(&request(&line))), body, "{line}");
-        }
-        assert_eq!(Response::refusal(404, "x").with_etag(&request("If-None-Match: *\r\n")).status, 404);
-    }
-
-    #[test]
-    fn a_header_cannot_begin_another_one() {
-        let response = Response::ok().with("X", "a\r\nSet-Cookie: b");
-        assert!(response.head(Then::Close).unwrap_err().to_string().contains("cannot carry"));
-    }
-}
+mod tests;

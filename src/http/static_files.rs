@@ -4,15 +4,19 @@
 //! thread; a read of a slow disk delays that client only.
 
 use std::borrow::Cow;
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use percent_encoding::percent_decode_str;
+use rustix::fs::OFlags;
 
 use crate::error::{Error, Result};
+use crate::http::body::Part;
 
-/// Where files come from.
+/// Where files come from. They are sent in pieces as the client takes them; a slow client costs 64 KiB, not the file.
+/// `If-None-Match` is answered; a `Range` is not, so the whole file comes, as RFC 9110, section 14.2, allows.
 #[derive(Debug, Clone)]
 pub enum StaticFiles {
     /// Files compiled into the binary: name (`a.css`, `sub/a.css`) and content.
@@ -33,11 +37,28 @@ impl StaticFiles {
         Ok(StaticFiles::Directory(root))
     }
 
-    /// The content of the file at URL path `path` (percent-encoded, relative to the root).
+    /// Returns the whole content of the file at URL path `path` (percent-encoded, relative to the root). To answer a
+    /// request with it there is [`Exchange::render`](crate::Exchange::render), which does not hold it in memory.
     ///
     /// # Errors
     /// [`Error::Refused`]: 404 if there is no such file, 403 for what is not a file inside the root.
     pub fn read(&self, path: &str) -> Result<Cow<'static, [u8]>> {
+        match self.open(path)? {
+            Part::Embedded(content) => Ok(Cow::Borrowed(content)),
+            Part::Bytes(bytes) => Ok(Cow::Owned(bytes)),
+            Part::File(mut file, _) => {
+                let mut content = Vec::new();
+                file.read_to_end(&mut content).map_err(Error::io(format!("cannot read {path}")))?;
+                Ok(Cow::Owned(content))
+            }
+        }
+    }
+
+    /// Returns that file without reading it.
+    ///
+    /// # Errors
+    /// As [`read`](StaticFiles::read).
+    pub(crate) fn open(&self, path: &str) -> Result<Part> {
         let missing = || Error::refused(404, "Not Found");
         let forbidden = || Error::refused(403, "Forbidden");
         let decoded = percent_decode_str(path).decode_utf8().map_err(|_| missing())?;
@@ -49,18 +70,26 @@ impl StaticFiles {
         match self {
             StaticFiles::Embedded(files) => {
                 let found = files.iter().find(|(name, _)| *name == decoded);
-                found.map(|(_, content)| Cow::Borrowed(*content)).ok_or_else(missing)
+                found.map(|(_, content)| Part::Embedded(content)).ok_or_else(missing)
             }
             StaticFiles::Directory(root) => {
                 let full = root.join(relative).canonicalize().map_err(|_| missing())?;
-                // A directory, a device or a pipe is not a file; a pipe would block its reader.
+                // A directory, a device or a pipe is not a file. To open one may have effects, so it is asked before;
+                // and what is asked before may be another one when it is opened, so it is asked again.
                 if !full.starts_with(root) || !full.is_file() {
                     return Err(forbidden());
                 }
-                fs::read(&full).map(Cow::Owned).map_err(|error| match error.kind() {
+                // A pipe would block whom it finds without `NONBLOCK`; a link has been resolved already.
+                let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
+                let opened = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(&full);
+                let found = opened.and_then(|file| Ok((file.metadata()?, file)));
+                let (metadata, file) = found.map_err(|error| match error.kind() {
+                    ErrorKind::NotFound | ErrorKind::NotADirectory => missing(),
                     ErrorKind::PermissionDenied => forbidden(),
-                    _ => missing(),
-                })
+                    // No descriptor is left, perhaps: not the client's fault.
+                    _ => Error::io(format!("cannot open {}", full.display()))(error),
+                })?;
+                if metadata.is_file() { Ok(Part::File(file, metadata)) } else { Err(forbidden()) }
             }
         }
     }

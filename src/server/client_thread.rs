@@ -18,6 +18,7 @@ use crate::metrics::DisconnectReason;
 use crate::net::closer::CLOSE_GRACE;
 use crate::net::transport::Transport;
 use crate::observer::Event;
+use crate::server::answer;
 use crate::server::application::{MakeFor, Route};
 use crate::server::connection::Connection;
 use crate::server::registry::Registry;
@@ -27,11 +28,6 @@ use crate::ws::handshake;
 /// How long a request head may take from the accept, or from the response before it, to its end, whatever
 /// the rate of its bytes.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
-/// How long a page may stand still on its way out.
-const PAGE_WRITE: Duration = Duration::from_secs(10);
-/// Bytes a second at which a client takes its answer that is not to be evicted, [`RATE_GRACE`] after its beginning.
-const LEAST_RATE: f64 = 4096.0;
-const RATE_GRACE: Duration = Duration::from_secs(1);
 /// Bytes received at a time while a head is read. More than the 1 KiB that glibc's allocator keeps for each
 /// thread when they are freed.
 const HEAD_READ: usize = 2048;
@@ -85,7 +81,7 @@ fn serve_one<'a>(connection: &'a Connection, routes: &Router<Route>, received: &
         Ok(None) => return Next::End,
         Err(refusal) => return refuse(connection, &refusal),
     };
-    // Whose request is here gets its answer, or a 503; but see `send_all`.
+    // Whose request is here gets its answer, or a 503; but see `answer`.
     connection.set_evictable(false);
     match routes.find(request.path()) {
         Some((Route::WebSocket(make), _)) if request.method() == "GET" => {
@@ -125,6 +121,19 @@ fn answer<'a>(connection: &Connection, routes: &Router<Route>, request: &Request
     respond(connection, Some(request), &response, then)
 }
 
+/// Writes a response; what follows is as it says, if it could be written.
+fn respond<'a>(
+    connection: &Connection,
+    request: Option<&Request>,
+    response: &Response,
+    then: Then,
+) -> Next<'a> {
+    match answer::write(connection, request, response, then) {
+        Ok(()) if then == Then::KeepAlive => Next::Request,
+        _ => Next::End,
+    }
+}
+
 fn page(connection: &Connection, routes: &Router<Route>, request: &Request) -> Response {
     let Some((route, rest)) = routes.find(request.path()) else {
         return Response::refusal(404, "404: Not Found");
@@ -139,7 +148,10 @@ fn page(connection: &Connection, routes: &Router<Route>, request: &Request) -> R
     let mut exchange = Exchange::new(request, connection.state().settings.cookie_secret.as_ref());
     let result = match route {
         Route::Page(make) => {
-            let got = guarded(connection, "get", || make().get(&mut exchange));
+            let got = guarded(connection, "get", || {
+                let got = make().get(&mut exchange);
+                exchange.keep_headers(got)
+            });
             got.unwrap_or_else(|panicked| Err(panicked.into()))
         }
         Route::Static(files) => exchange.render(files, rest),
@@ -181,52 +193,6 @@ fn open<'a>(connection: &'a Connection, request: &Request, make: &MakeFor) -> Re
         connection.report(Event::Opened(request.target().to_owned()));
     }
     Ok(session)
-}
-
-/// Writes a response, blocking.
-fn respond<'a>(
-    connection: &Connection,
-    request: Option<&Request>,
-    response: &Response,
-    then: Then,
-) -> Next<'a> {
-    let written = match response.head(then) {
-        Ok(mut bytes) => {
-            bytes.extend_from_slice(response.body_for(request));
-            send_all(connection, &bytes)
-        }
-        Err(error) => {
-            log::error!(target: crate::LOG, "{connection}: {error}");
-            let failed = Response::refusal(500, "Internal Server Error");
-            let head = failed.head(then).unwrap_or_default();
-            send_all(connection, &[&head, failed.body_for(request)].concat())
-        }
-    };
-    match then {
-        Then::KeepAlive if written.is_ok() => Next::Request,
-        _ => Next::End,
-    }
-}
-
-/// Blocks until all is written. A client that takes nothing for [`PAGE_WRITE`] ends it; one that takes less than
-/// [`LEAST_RATE`] may be evicted.
-fn send_all(connection: &Connection, mut bytes: &[u8]) -> io::Result<()> {
-    let transport = &connection.link().transport;
-    transport.set_send_timeout(PAGE_WRITE)?;
-    let (begun, mut taken) = (Instant::now(), 0);
-    while !bytes.is_empty() {
-        let due = begun.elapsed().saturating_sub(RATE_GRACE).as_secs_f64() * LEAST_RATE;
-        connection.set_evictable((taken as f64) < due);
-        match transport.send(bytes) {
-            Ok(sent) => {
-                taken += sent;
-                bytes = &bytes[sent..];
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 /// All is written; the peer's bytes are read to their end, since closing a socket with unread input makes

@@ -86,10 +86,9 @@ impl Listener {
         state.counters.rejected.add(1);
         let response = Response::refusal(503, "503: No room for another client, try again later");
         let response = response.with("Retry-After", RETRY_AFTER);
-        let mut bytes = response.head(Then::Close).unwrap_or_default();
-        bytes.extend_from_slice(response.body_for(None));
+        let head = response.head(Then::Close).unwrap_or_default();
         let _ = stream.set_nonblocking(true);
-        let _ = stream.write(&bytes);
+        let _ = response.write_to(head, None, |bytes| stream.write(bytes).map(|_| ()));
         let _ = stream.shutdown(Shutdown::Write);
         let most = (state.max_clients / OVERDUE_SHARE).clamp(1, MOST_OVERDUE);
         if !discard_input(&stream) && state.closer.len() < most {

@@ -13,6 +13,7 @@ pub(crate) mod keepalive;
 pub(crate) mod frame_stream;
 pub(crate) mod session;
 pub(crate) mod registry;
+pub(crate) mod answer;
 pub(crate) mod client_thread;
 pub(crate) mod listener;
 #[expect(clippy::module_inception, reason = "the room is named after what it builds up to")]

@@ -53,7 +53,10 @@ impl<'a> Session<'a> {
         mut upgrade: Upgrade,
     ) -> Result<(Session<'a>, Vec<u8>)> {
         let mut exchange = Exchange::new(request, connection.state().settings.cookie_secret.as_ref());
-        let mut handler = guarded(connection, "the handshake", || make(&mut exchange))??;
+        let mut handler = guarded(connection, "the handshake", || {
+            let made = make(&mut exchange);
+            exchange.keep_headers(made)
+        })??;
         if let Some(origin) = handshake::origin(request)
             && !guarded(connection, "the handshake", || handler.check_origin(request, &origin))?
         {
@@ -65,7 +68,11 @@ impl<'a> Session<'a> {
             upgrade.choose(&chosen)?;
         }
         let mut session = Session { handler, connection };
-        match guarded(connection, "open", || session.handler.open(connection, &mut exchange)) {
+        let open = || {
+            let opened = session.handler.open(connection, &mut exchange);
+            exchange.keep_headers(opened)
+        };
+        match guarded(connection, "open", open) {
             Ok(opened) => opened?,
             Err(panicked) => {
                 // It may have shared the connection before; a handler that refused has decided not to.
@@ -73,7 +80,7 @@ impl<'a> Session<'a> {
                 return Err(panicked.into());
             }
         }
-        match upgrade.into_head(&exchange.response.headers) {
+        match exchange.into_upgrade_headers().and_then(|headers| upgrade.into_head(&headers)) {
             Ok(head) => Ok((session, head)),
             Err(error) => {
                 session.close();

@@ -180,7 +180,8 @@ impl Raw {
         }
     }
 
-    fn take(&mut self, length: usize, what: &str) -> Vec<u8> {
+    /// The next bytes, this many.
+    pub fn take(&mut self, length: usize, what: &str) -> Vec<u8> {
         while self.unread.len() < length {
             self.fill(what);
         }

@@ -1,0 +1,66 @@
+//! A response on its way to the client, written by `client-N`, which blocks as long as the client takes it.
+//!
+//! Never here: a whole file in memory, or a client that is waited for though it takes nothing.
+
+use std::io::{self, ErrorKind};
+use std::time::{Duration, Instant};
+
+use crate::http::request::Request;
+use crate::http::response::{Response, Then};
+use crate::net::transport::Transport;
+use crate::server::connection::Connection;
+
+/// How long a page may stand still on its way out.
+const PAGE_WRITE: Duration = Duration::from_secs(10);
+/// Bytes a second at which a client takes its answer that is not to be evicted, [`RATE_GRACE`] after its beginning.
+const LEAST_RATE: f64 = 4096.0;
+const RATE_GRACE: Duration = Duration::from_secs(1);
+/// Writes a response. The error is the socket's, or that of a file whose rest cannot be sent any more: the connection
+/// is of no use then.
+pub(crate) fn write(
+    connection: &Connection,
+    request: Option<&Request>,
+    response: &Response,
+    then: Then,
+) -> io::Result<()> {
+    let mut sender = Sender { connection, begun: Instant::now(), taken: 0 };
+    connection.link().transport.set_send_timeout(PAGE_WRITE)?;
+    let written = match response.head(then) {
+        Ok(head) => response.write_to(head, request, |bytes| sender.send_all(bytes)),
+        Err(error) => {
+            log::error!(target: crate::LOG, "{connection}: {error}");
+            let failed = Response::refusal(500, "Internal Server Error");
+            let head = failed.head(then).unwrap_or_default();
+            failed.write_to(head, request, |bytes| sender.send_all(bytes))
+        }
+    };
+    written
+        .inspect_err(|error| log::debug!(target: crate::LOG, "{connection}: the answer ends early: {error}"))
+}
+
+/// Sends one response, and watches the pace at which it is taken.
+struct Sender<'a> {
+    connection: &'a Connection,
+    begun: Instant,
+    taken: usize,
+}
+
+impl Sender<'_> {
+    /// Blocks until all is written. A client that takes nothing for [`PAGE_WRITE`] ends it; one that takes less than
+    /// [`LEAST_RATE`] may be evicted.
+    fn send_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let due = self.begun.elapsed().saturating_sub(RATE_GRACE).as_secs_f64() * LEAST_RATE;
+            self.connection.set_evictable((self.taken as f64) < due);
+            match self.connection.link().transport.send(bytes) {
+                Ok(sent) => {
+                    self.taken += sent;
+                    bytes = &bytes[sent..];
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
