@@ -140,9 +140,11 @@ pub mod guide;
 
 pub use error::{Error, Result};
 pub use http::cookies::{CookieSecret, create_signed_value, decode_signed_value};
+pub use http::escape::xhtml_escape;
 pub use http::exchange::Exchange;
 pub use http::origin::Origin;
 pub use http::request::Request;
+pub use http::set_cookie::{CookieAttributes, SameSite};
 pub use http::static_files::StaticFiles;
 pub use hub::fan_out::FanOut;
 pub use metrics::{Disconnects, Meter, Stats};

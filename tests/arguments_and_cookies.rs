@@ -13,8 +13,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use chrono::DateTime;
 use serde_json::{Value, json};
 use threadcast::{
-    Application, Connection, CookieSecret, Exchange, Message, RequestHandler, Result, Server,
-    WebSocketHandler, create_signed_value, decode_signed_value,
+    Application, Connection, CookieAttributes, CookieSecret, Error, Exchange, Message, RequestHandler,
+    Result, SameSite, Server, WebSocketHandler, create_signed_value, decode_signed_value, xhtml_escape,
 };
 
 use support::{Program, Raw, frame, get, header_values, upgrade};
@@ -29,6 +29,7 @@ const SLACK: u64 = 60;
 /// input does, so that it cannot outlive its test.
 const TORNADO_SERVERS: &str = r#"
 import asyncio, json, os, sys
+from tornado.escape import xhtml_escape
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
@@ -51,8 +52,24 @@ class Read(RequestHandler):
     def get(self): self.write(text(self.get_secure_cookie(self.get_argument("name"))))
 class Socket(WebSocketHandler):
     def open(self): self.write_message(text(self.get_secure_cookie("who")))
+class Escape(RequestHandler):
+    def get(self): self.write(xhtml_escape(self.get_argument("text")))
+DOES = [
+    lambda h: h.set_cookie("k", "v", httponly=True, samesite="Lax"),
+    lambda h: h.set_cookie("k", "v", domain="b.test", path="/a", secure=True, samesite="None"),
+    lambda h: h.set_cookie("k", "v", expires_days=7, httponly=True, samesite="Strict"),
+    lambda h: h.set_secure_cookie("k", "v", expires_days=None, httponly=True, samesite="Lax"),
+    lambda h: h.set_secure_cookie("k", "v", expires_days=2, path="/b", httponly=True, samesite="Lax"),
+    lambda h: h.clear_cookie("k", httponly=True, samesite="Lax"),
+    lambda h: h.clear_cookie("k", path="/a", domain="b.test", httponly=True, samesite="Lax"),
+    lambda h: h.redirect("/new?a=b"),
+    lambda h: h.redirect("https://other.test/", permanent=True),
+    lambda h: h.redirect("see", status=303),
+]
+class Does(RequestHandler):
+    def get(self): DOES[int(self.get_argument("row"))](self)
 
-ROUTES = [("/argument", Argument), ("/arguments", Arguments), ("/default", Default), ("/set", Set),
+ROUTES = [("/escape", Escape), ("/does", Does)] + [("/argument", Argument), ("/arguments", Arguments), ("/default", Default), ("/set", Set),
           ("/get", Get), ("/sign", Sign), ("/read", Read), ("/ws", Socket)]
 
 async def main():
@@ -197,6 +214,27 @@ impl RequestHandler for Page {
     }
 }
 
+/// The same as Tornado's, row by row.
+const DOES: [fn(&mut Exchange<'_>) -> Result<()>; 10] = [
+    |exchange| exchange.set_cookie("k", "v"),
+    |exchange| {
+        let attributes =
+            CookieAttributes::new().path("/a").domain("b.test").secure().same_site(SameSite::None);
+        exchange.set_cookie_with("k", "v", &attributes.readable_by_scripts())
+    },
+    |exchange| {
+        let attributes = CookieAttributes::new().expires_days(7).same_site(SameSite::Strict);
+        exchange.set_cookie_with("k", "v", &attributes)
+    },
+    |exchange| exchange.set_secure_cookie_with("k", "v", &CookieAttributes::new().until_the_browser_closes()),
+    |exchange| exchange.set_secure_cookie_with("k", "v", &CookieAttributes::new().expires_days(2).path("/b")),
+    |exchange| exchange.clear_cookie("k"),
+    |exchange| exchange.clear_cookie_with("k", &CookieAttributes::new().path("/a").domain("b.test")),
+    |exchange| exchange.redirect("/new?a=b"),
+    |exchange| exchange.redirect_with(301, "https://other.test/"),
+    |exchange| exchange.redirect_with(303, "see"),
+];
+
 /// Says which argument it got, and whom the cookie names; and names somebody itself if it is told to.
 struct Socket;
 
@@ -266,6 +304,19 @@ fn threadcast_application() -> Application {
             Page(|exchange| {
                 let value = exchange.get_secure_cookie(&exchange.get_argument("name")?)?;
                 write_json(exchange, &text(value))
+            })
+        })
+        .page("/escape", || {
+            Page(|exchange| {
+                let text = exchange.get_argument("text")?;
+                exchange.write(xhtml_escape(&text));
+                Ok(())
+            })
+        })
+        .page("/does", || {
+            Page(|exchange| {
+                let row: usize = exchange.get_argument("row")?.parse().map_err(Error::other)?;
+                DOES[row](exchange)
             })
         })
         .websocket("/ws", || Socket)
@@ -786,4 +837,70 @@ fn without_a_secret_a_secure_cookie_is_a_500_and_a_plain_one_is_fine() {
         assert_eq!(status, 500, "{name:?}");
         assert!(header_values(&head, "Set-Cookie").is_empty(), "{name:?}: {head}");
     }
+}
+
+// Attributes, a cookie that is cleared, redirects: the same head in both, but for the order of its attributes.
+#[test]
+fn cookie_attributes_and_redirects_are_what_tornado_writes() {
+    let tornado = Tornado::start(&[("one", Keys::One(SECRET))]);
+    let ours = threadcast(Keys::One(SECRET));
+    let time = |text: &str| DateTime::parse_from_rfc2822(text).expect("is a date").timestamp();
+    for row in 0..DOES.len() {
+        let answer = |addr: SocketAddr| {
+            let (status, head, _) = fetch(addr, &format!("/does?row={row}"), "");
+            let date = time(header_values(&head, "Date")[0]);
+            let location: Vec<_> = header_values(&head, "Location").into_iter().map(str::to_owned).collect();
+            let cookies = header_values(&head, "Set-Cookie").into_iter().map(|line| {
+                let (pair, mut attributes) = parts(line);
+                for (name, value) in attributes.iter_mut().filter(|(name, _)| name == "expires") {
+                    let days = (time(value) - date) as f64 / DAY as f64;
+                    *value = format!("in {} days", days.round());
+                    assert!(
+                        (days - days.round()).abs() * (DAY as f64) < SLACK as f64,
+                        "{name} {value} {days}"
+                    );
+                }
+                // The signed value has the time in it; an empty one is quoted by Tornado.
+                (pair.split('|').next().unwrap_or_default().replace('"', ""), attributes)
+            });
+            (status, location, cookies.collect::<Vec<_>>())
+        };
+        let (status, location, cookies) = answer(ours.local_addr());
+        assert!([200, 301, 302, 303].contains(&status) && location.len() + cookies.len() == 1, "row {row}");
+        assert_eq!((status, location, cookies), answer(tornado.addr("one")), "row {row}");
+    }
+}
+
+#[test]
+fn text_is_escaped_for_a_page_as_by_tornado() {
+    let tornado = Tornado::start(&[("one", Keys::One(SECRET))]);
+    let ours = threadcast(Keys::One(SECRET));
+    for (text, expected) in [
+        ("<script>alert('me')</script>", "&lt;script&gt;alert(&#x27;me&#x27;)&lt;/script&gt;"),
+        (r#""a" & b"#, "&quot;a&quot; &amp; b"),
+        ("&amp;", "&amp;amp;"),
+        ("Zoë 你 `=/", "Zoë 你 `=/"),
+        ("", ""),
+    ] {
+        for addr in [ours.local_addr(), tornado.addr("one")] {
+            let (_, _, body) = fetch(addr, &format!("/escape?text={}", encode(text)), "");
+            assert_eq!(String::from_utf8_lossy(&body), expected, "{text} at {addr}");
+        }
+    }
+}
+
+#[test]
+fn over_https_only_every_cookie_is_secure() {
+    let application =
+        threadcast_application().cookie_secret(Keys::One(SECRET).secret()).cookies_over_https_only();
+    let server = Server::bind("127.0.0.1:0", application).expect("binds");
+    for target in (0..7).map(|row| format!("/does?row={row}")) {
+        let (_, head, _) = fetch(server.local_addr(), &target, "");
+        let line = header_values(&head, "Set-Cookie")[0];
+        assert!(parts(line).1.contains(&("secure".to_owned(), String::new())), "{line}");
+    }
+    let mut raw = Raw::connect(server.local_addr());
+    raw.send(upgrade("/ws?sign=anna", ""));
+    let head = raw.head();
+    assert!(header_values(&head, "Set-Cookie")[0].contains("; Secure"), "{head}");
 }

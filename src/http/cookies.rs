@@ -4,7 +4,6 @@
 //! is read by a Tornado site that shares the secret, and the other way round.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, UNIX_EPOCH};
 
 use data_encoding::{BASE64, HEXLOWER};
 use hmac::{Hmac, KeyInit, Mac};
@@ -15,10 +14,18 @@ use crate::error::{Error, Result};
 /// Seconds in a day.
 const DAY: f64 = 86_400.0;
 /// Days that a secure cookie lives (Tornado: `expires_days=30`).
-const EXPIRES_DAYS: u64 = 30;
+pub(crate) const EXPIRES_DAYS: u32 = 30;
 /// Days that a signed value is accepted after it was signed (Tornado: `max_age_days=31`), and also
 /// how far ahead of our clock its time may lie. More than [`EXPIRES_DAYS`], as in Tornado.
 pub(crate) const MAX_AGE_DAYS: f64 = 31.0;
+
+/// What an application has decided about its cookies.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CookieRules {
+    pub(crate) secret: Option<CookieSecret>,
+    /// Each of them is `Secure`.
+    pub(crate) https_only: bool,
+}
 
 /// The key, or the keys by version, that sign cookies (Tornado's `cookie_secret` and `key_version`).
 #[derive(Clone)]
@@ -176,31 +183,6 @@ fn unquote(value: &str) -> String {
         }
     }
     out + rest
-}
-
-/// A `Set-Cookie` value as Tornado writes it, with `HttpOnly; SameSite=Lax`. With `expires_from`, seconds
-/// since 1970, it lives for 30 days after that, otherwise until the browser is closed.
-pub(crate) fn set_cookie(name: &str, value: &str, expires_from: Option<u64>) -> Result<String> {
-    // RFC 6265, section 4.1.1: the name is a token, the value is made of cookie-octets.
-    let token = |b: u8| b.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&b);
-    let octet = |b: u8| b.is_ascii_graphic() && !b"\",;\\".contains(&b);
-    if name.is_empty() || !name.bytes().all(token) {
-        return Err(Error::invalid(format!(
-            "{name:?} cannot be a cookie's name: use letters, digits, - and _"
-        )));
-    }
-    if !value.bytes().all(octet) {
-        return Err(Error::invalid(format!(
-            "the value of cookie {name} has characters that a cookie cannot carry (spaces, quotes, commas, \
-             semicolons, backslashes, non-ASCII): encode it, or use set_secure_cookie"
-        )));
-    }
-    let mut line = format!("{name}={value}; HttpOnly; SameSite=Lax; Path=/");
-    if let Some(now) = expires_from {
-        let expires = UNIX_EPOCH + Duration::from_secs(now + EXPIRES_DAYS * 86_400);
-        line.push_str(&format!("; Expires={}", httpdate::fmt_http_date(expires)));
-    }
-    Ok(line)
 }
 
 #[cfg(test)]

@@ -5,9 +5,10 @@ use std::ops::Deref;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Result};
-use crate::http::cookies::{self, CookieSecret};
+use crate::http::cookies::{self, CookieRules, CookieSecret, EXPIRES_DAYS};
 use crate::http::request::Request;
 use crate::http::response::{self, Response};
+use crate::http::set_cookie::CookieAttributes;
 use crate::http::static_files::{self, StaticFiles};
 
 /// A request (it dereferences to [`Request`]) and what goes back with the response. In `open` that
@@ -15,13 +16,13 @@ use crate::http::static_files::{self, StaticFiles};
 #[derive(Debug)]
 pub struct Exchange<'a> {
     request: &'a Request,
-    secret: Option<&'a CookieSecret>,
+    cookies: &'a CookieRules,
     pub(crate) response: Response,
 }
 
 impl<'a> Exchange<'a> {
-    pub(crate) fn new(request: &'a Request, secret: Option<&'a CookieSecret>) -> Exchange<'a> {
-        Exchange { request, secret, response: Response::ok() }
+    pub(crate) fn new(request: &'a Request, cookies: &'a CookieRules) -> Exchange<'a> {
+        Exchange { request, cookies, response: Response::ok() }
     }
 
     /// Sets the status of a page, 200 to 599; 200 unless set. A refusal is an `Err` instead. With 204 and 205 goes no
@@ -114,8 +115,41 @@ impl<'a> Exchange<'a> {
     /// # Errors
     /// [`Error::Invalid`] for a name or value that a cookie cannot carry.
     pub fn set_cookie(&mut self, name: &str, value: &str) -> Result<()> {
-        self.add_cookie(name, cookies::set_cookie(name, value, None)?);
+        self.set_cookie_with(name, value, &CookieAttributes::new())
+    }
+
+    /// [`set_cookie`](Exchange::set_cookie) with other attributes: `Secure`, `Domain`, a path, an expiry.
+    ///
+    /// # Errors
+    /// As [`set_cookie`](Exchange::set_cookie), and for attributes that no cookie can have.
+    pub fn set_cookie_with(&mut self, name: &str, value: &str, attributes: &CookieAttributes) -> Result<()> {
+        let line = self.with_rules(attributes).line(name, value, None, now())?;
+        self.add_cookie(name, line);
         Ok(())
+    }
+
+    /// Makes the browser forget a cookie that was set with the usual path.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a name that a cookie cannot have.
+    pub fn clear_cookie(&mut self, name: &str) -> Result<()> {
+        self.clear_cookie_with(name, &CookieAttributes::new())
+    }
+
+    /// [`clear_cookie`](Exchange::clear_cookie) for a cookie of another path or domain: the two must be those with
+    /// which it was set.
+    ///
+    /// # Errors
+    /// As [`set_cookie_with`](Exchange::set_cookie_with).
+    pub fn clear_cookie_with(&mut self, name: &str, attributes: &CookieAttributes) -> Result<()> {
+        let line = self.with_rules(attributes).clearing_line(name, now())?;
+        self.add_cookie(name, line);
+        Ok(())
+    }
+
+    fn with_rules(&self, attributes: &CookieAttributes) -> CookieAttributes {
+        let attributes = attributes.clone();
+        if self.cookies.https_only { attributes.secure() } else { attributes }
     }
 
     fn add_cookie(&mut self, name: &str, line: String) {
@@ -131,9 +165,24 @@ impl<'a> Exchange<'a> {
     /// # Errors
     /// [`Error::Invalid`] for a name that a cookie cannot have, or if there is no secret.
     pub fn set_secure_cookie(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<()> {
+        self.set_secure_cookie_with(name, value, &CookieAttributes::new())
+    }
+
+    /// [`set_secure_cookie`](Exchange::set_secure_cookie) with other attributes. It is read for 31 days, however long
+    /// the browser keeps it.
+    ///
+    /// # Errors
+    /// As [`set_secure_cookie`](Exchange::set_secure_cookie), and for attributes that no cookie can have.
+    pub fn set_secure_cookie_with(
+        &mut self,
+        name: &str,
+        value: impl AsRef<[u8]>,
+        attributes: &CookieAttributes,
+    ) -> Result<()> {
         let now = now();
         let signed = cookies::create_signed_value(self.secret()?, name, value.as_ref(), now);
-        self.add_cookie(name, cookies::set_cookie(name, &signed, Some(now))?);
+        let line = self.with_rules(attributes).line(name, &signed, Some(EXPIRES_DAYS), now)?;
+        self.add_cookie(name, line);
         Ok(())
     }
 
@@ -175,7 +224,10 @@ impl<'a> Exchange<'a> {
     }
 
     fn secret(&self) -> Result<&'a CookieSecret> {
-        self.secret.ok_or_else(|| Error::invalid("secure cookies need Application::cookie_secret"))
+        self.cookies
+            .secret
+            .as_ref()
+            .ok_or_else(|| Error::invalid("secure cookies need Application::cookie_secret"))
     }
 }
 

@@ -2,8 +2,10 @@
 //!
 //! A file imports only files above it in this list, and rooms above this one in `src/lib.rs`.
 
+pub(crate) mod escape;
 pub(crate) mod cookies;
 pub(crate) mod origin;
+pub(crate) mod set_cookie;
 pub(crate) mod request;
 pub(crate) mod body;
 pub(crate) mod response;

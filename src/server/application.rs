@@ -106,7 +106,14 @@ impl Application {
 
     /// Signs secure cookies. Without it they are an error.
     pub fn cookie_secret(mut self, secret: CookieSecret) -> Application {
-        self.settings.cookie_secret = Some(secret);
+        self.settings.cookies.secret = Some(secret);
+        self
+    }
+
+    /// Makes every cookie `Secure`: browsers take and send it over HTTPS only. Off by default; for a server that
+    /// everybody reaches by HTTPS.
+    pub fn cookies_over_https_only(mut self) -> Application {
+        self.settings.cookies.https_only = true;
         self
     }
 

@@ -145,7 +145,7 @@ fn page(connection: &Connection, routes: &Router<Route>, request: &Request) -> R
     if !allowed.split(", ").any(|method| method == request.method()) {
         return Response::refusal(405, "405: Method Not Allowed").with("Allow", allowed);
     }
-    let mut exchange = Exchange::new(request, connection.state().settings.cookie_secret.as_ref());
+    let mut exchange = Exchange::new(request, &connection.state().settings.cookies);
     let result = match route {
         Route::Page(make) => {
             let got = guarded(connection, "get", || {

@@ -52,7 +52,7 @@ impl<'a> Session<'a> {
         request: &Request,
         mut upgrade: Upgrade,
     ) -> Result<(Session<'a>, Vec<u8>)> {
-        let mut exchange = Exchange::new(request, connection.state().settings.cookie_secret.as_ref());
+        let mut exchange = Exchange::new(request, &connection.state().settings.cookies);
         let mut handler = guarded(connection, "the handshake", || {
             let made = make(&mut exchange);
             exchange.keep_headers(made)

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use crate::http::cookies::CookieSecret;
+use crate::http::cookies::CookieRules;
 use crate::net::transport::Delivery;
 
 /// See [`Application`](crate::Application), which has a method for each.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    pub(crate) cookie_secret: Option<CookieSecret>,
+    pub(crate) cookies: CookieRules,
     pub(crate) max_message: usize,
     pub(crate) max_backlog: usize,
     /// `None` for what this machine allows.
@@ -31,7 +31,7 @@ impl Settings {
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
-            cookie_secret: None,
+            cookies: CookieRules::default(),
             max_message: 10 << 20,
             max_backlog: 1 << 20,
             max_buffered: None,

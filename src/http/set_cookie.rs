@@ -1,0 +1,264 @@
+//! The header `Set-Cookie`: [`CookieAttributes`], and the line that they make. Pure; the time is passed in.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use crate::error::{Error, Result};
+
+/// Seconds in a day.
+const DAY: u64 = 86_400;
+/// The last second that a header can name, at the end of the year 9999.
+const LAST_DATE: u64 = 253_402_300_799;
+/// How long ago a cookie has expired that is cleared, in days (Tornado: 365).
+const CLEARED_DAYS: u64 = 365;
+
+/// Which requests of other sites carry a cookie (the attribute `SameSite`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum SameSite {
+    /// None of them.
+    Strict,
+    /// Those by which somebody comes to the page: a link that is followed.
+    #[default]
+    Lax,
+    /// All of them. Browsers take that of a `Secure` cookie only.
+    None,
+}
+
+/// When a cookie goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Expiry {
+    /// As the function says that sets it.
+    #[default]
+    Usual,
+    /// When the browser is closed.
+    Session,
+    /// That many days from now.
+    Days(u32),
+}
+
+/// What a cookie is restricted to, beside its name and value. `new` is `Path=/; HttpOnly; SameSite=Lax`.
+///
+/// ```
+/// use threadcast::{CookieAttributes, Exchange, Result, SameSite};
+///
+/// fn remember(exchange: &mut Exchange<'_>, theme: &str) -> Result<()> {
+///     let attributes = CookieAttributes::new().secure().expires_days(365).same_site(SameSite::Strict);
+///     exchange.set_cookie_with("theme", theme, &attributes)
+/// }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CookieAttributes {
+    path: String,
+    domain: Option<String>,
+    expiry: Expiry,
+    secure: bool,
+    http_only: bool,
+    same_site: SameSite,
+}
+
+impl Default for CookieAttributes {
+    fn default() -> CookieAttributes {
+        CookieAttributes::new()
+    }
+}
+
+impl CookieAttributes {
+    /// Starts with `Path=/; HttpOnly; SameSite=Lax`.
+    pub fn new() -> CookieAttributes {
+        CookieAttributes {
+            path: "/".to_owned(),
+            domain: None,
+            expiry: Expiry::Usual,
+            secure: false,
+            http_only: true,
+            same_site: SameSite::Lax,
+        }
+    }
+
+    /// Sends it for this path, and those below it.
+    pub fn path(mut self, path: impl Into<String>) -> CookieAttributes {
+        self.path = path.into();
+        self
+    }
+
+    /// Sends it to this domain and those below it too. Otherwise the host alone gets it that has set it.
+    pub fn domain(mut self, domain: impl Into<String>) -> CookieAttributes {
+        self.domain = Some(domain.into());
+        self
+    }
+
+    /// Keeps it for so many days from now.
+    pub fn expires_days(mut self, days: u32) -> CookieAttributes {
+        self.expiry = Expiry::Days(days);
+        self
+    }
+
+    /// Keeps it until the browser is closed, which is what
+    /// [`set_cookie`](crate::Exchange::set_cookie) does anyway (Tornado: `expires_days=None`).
+    pub fn until_the_browser_closes(mut self) -> CookieAttributes {
+        self.expiry = Expiry::Session;
+        self
+    }
+
+    /// Sends it over HTTPS only. For all cookies at once there is
+    /// [`Application::cookies_over_https_only`](crate::Application::cookies_over_https_only).
+    pub fn secure(mut self) -> CookieAttributes {
+        self.secure = true;
+        self
+    }
+
+    /// Lets the page's scripts read it: without `HttpOnly`, as Tornado's are.
+    pub fn readable_by_scripts(mut self) -> CookieAttributes {
+        self.http_only = false;
+        self
+    }
+
+    /// Says which requests of other sites carry it.
+    pub fn same_site(mut self, same_site: SameSite) -> CookieAttributes {
+        self.same_site = same_site;
+        self
+    }
+
+    /// Returns the value of `Set-Cookie`. `now` is in seconds since 1970; `usual_days` count unless there is another
+    /// expiry.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for what a cookie cannot carry, or no browser takes.
+    pub(crate) fn line(&self, name: &str, value: &str, usual_days: Option<u32>, now: u64) -> Result<String> {
+        let days = match self.expiry {
+            Expiry::Usual => usual_days,
+            Expiry::Session => None,
+            Expiry::Days(days) => Some(days),
+        };
+        let until = days.map(|days| now + u64::from(days) * DAY);
+        if until.is_some_and(|until| until > LAST_DATE) {
+            return Err(Error::invalid(format!("the expiry of cookie {name} is beyond the year 9999")));
+        }
+        self.line_until(name, value, until)
+    }
+
+    /// Returns the value of `Set-Cookie` that makes a browser forget the cookie.
+    ///
+    /// # Errors
+    /// As [`line`](CookieAttributes::line).
+    pub(crate) fn clearing_line(&self, name: &str, now: u64) -> Result<String> {
+        self.line_until(name, "", Some(now.saturating_sub(CLEARED_DAYS * DAY)))
+    }
+
+    fn line_until(&self, name: &str, value: &str, until: Option<u64>) -> Result<String> {
+        self.check(name, value)?;
+        let mut line = format!("{name}={value}");
+        if self.http_only {
+            line.push_str("; HttpOnly");
+        }
+        line.push_str(&format!("; SameSite={:?}; Path={}", self.same_site, self.path));
+        if let Some(domain) = &self.domain {
+            line.push_str(&format!("; Domain={domain}"));
+        }
+        if self.secure {
+            line.push_str("; Secure");
+        }
+        if let Some(until) = until {
+            let until = UNIX_EPOCH + Duration::from_secs(until);
+            line.push_str(&format!("; Expires={}", httpdate::fmt_http_date(until)));
+        }
+        Ok(line)
+    }
+
+    /// RFC 6265, section 4.1.1: the name is a token, the value is made of cookie-octets.
+    fn check(&self, name: &str, value: &str) -> Result<()> {
+        let token = |b: u8| b.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&b);
+        let octet = |b: u8| b.is_ascii_graphic() && !b"\",;\\".contains(&b);
+        if name.is_empty() || !name.bytes().all(token) {
+            return Err(Error::invalid(format!(
+                "{name:?} cannot be a cookie's name: use letters, digits, - and _"
+            )));
+        }
+        if !value.bytes().all(octet) {
+            return Err(Error::invalid(format!(
+                "the value of cookie {name} has characters that a cookie cannot carry (spaces, quotes, commas, \
+                 semicolons, backslashes, non-ASCII): encode it, or use set_secure_cookie"
+            )));
+        }
+        if !self.path.starts_with('/') || !self.path.bytes().all(|b| b.is_ascii_graphic() && b != b';') {
+            return Err(Error::invalid(format!(
+                "{:?} cannot be the path of cookie {name}: it begins with a slash, and has no spaces, semicolons, \
+                 non-ASCII",
+                self.path
+            )));
+        }
+        let host = |domain: &String| {
+            !domain.is_empty() && domain.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-')
+        };
+        if let Some(domain) = self.domain.as_ref().filter(|domain| !host(domain)) {
+            return Err(Error::invalid(format!(
+                "{domain:?} cannot be the domain of cookie {name}: it is a name such as example.test, without a \
+                 scheme or port"
+            )));
+        }
+        if self.same_site == SameSite::None && !self.secure {
+            return Err(Error::invalid(format!(
+                "browsers drop cookie {name}: with SameSite=None it has to be Secure"
+            )));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_300_000_000;
+
+    #[test]
+    fn lines_as_a_table() {
+        let new = CookieAttributes::new;
+        let table = [
+            (new(), None, "HttpOnly; SameSite=Lax; Path=/"),
+            (new(), Some(30), "HttpOnly; SameSite=Lax; Path=/; Expires=Tue, 12 Apr 2011 07:06:40 GMT"),
+            (
+                new().expires_days(0),
+                Some(30),
+                "HttpOnly; SameSite=Lax; Path=/; Expires=Sun, 13 Mar 2011 07:06:40 GMT",
+            ),
+            (new().until_the_browser_closes(), Some(30), "HttpOnly; SameSite=Lax; Path=/"),
+            (
+                new().path("/a").domain("b.test").secure().readable_by_scripts().same_site(SameSite::None),
+                None,
+                "SameSite=None; Path=/a; Domain=b.test; Secure",
+            ),
+            (new().same_site(SameSite::Strict), None, "HttpOnly; SameSite=Strict; Path=/"),
+        ];
+        for (attributes, usual, expected) in table {
+            assert_eq!(attributes.line("k", "v", usual, NOW).unwrap(), format!("k=v; {expected}"));
+        }
+        let cleared = new().clearing_line("k", NOW).unwrap();
+        assert_eq!(cleared, "k=; HttpOnly; SameSite=Lax; Path=/; Expires=Sat, 13 Mar 2010 07:06:40 GMT");
+        assert!(new().expires_days(u32::MAX).line("k", "v", None, NOW).is_err(), "past the last date");
+    }
+
+    #[test]
+    fn what_a_cookie_cannot_carry_is_an_error_that_names_it() {
+        let new = CookieAttributes::new;
+        for (name, value, attributes, part) in [
+            ("", "v", new(), "name"),
+            ("a b", "v", new(), "name"),
+            ("a;b", "v", new(), "name"),
+            ("k", "a b", new(), "the value of cookie k"),
+            ("k", "a;b", new(), "the value of cookie k"),
+            ("k", "é", new(), "the value of cookie k"),
+            ("k", "\n", new(), "the value of cookie k"),
+            ("k", "v", new().path(""), "path of cookie k"),
+            ("k", "v", new().path("a"), "path of cookie k"),
+            ("k", "v", new().path("/; Domain=evil.test"), "path of cookie k"),
+            ("k", "v", new().domain(""), "domain of cookie k"),
+            ("k", "v", new().domain("b.test:80"), "domain of cookie k"),
+            ("k", "v", new().domain("b.test; Secure"), "domain of cookie k"),
+            ("k", "v", new().same_site(SameSite::None), "Secure"),
+        ] {
+            let error = attributes.line(name, value, None, NOW).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}
