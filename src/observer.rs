@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub enum Event {
     /// `listener` has a new client, and starts its thread.
     Accepted,
-    /// The client asked for this path and query, and has its 101.
+    /// The client asked for this path and query, and has its 101. Tokens of browsers travel in the query: keep it out
+    /// of logs.
     Opened(String),
     /// A handler's method is called.
     HandlerBegins(&'static str),

@@ -290,6 +290,8 @@ fn origins_as_a_table() {
         (&["http://localhost:8888"], true, false),
         (&["https://localhost:8888"], true, false),
         (&["HTTP://LOCALHOST:8888"], true, false),
+        (&["http://LocalHost:8888"], true, false),
+        (&["http://localhost:8888/"], false, false),
         (&["http://localhost"], false, false),
         (&["http://localhost:80"], false, false),
         (&["http://localhost:88888"], false, false),
@@ -315,6 +317,32 @@ fn origins_as_a_table() {
                     assert_refused(&mut raw, 403, "Cross origin websockets not allowed", &case);
                 }
             }
+        }
+    }
+}
+
+// A port that one of them lacks is the default of the origin's scheme, since a proxy may have done TLS.
+#[test]
+fn hosts_and_origins_as_a_table() {
+    let served = Served::start(Script::default());
+    for (host, origin, same) in [
+        ("me.test", "https://me.test", true),
+        ("me.test", "http://me.test", true),
+        ("me.test:443", "https://me.test", true),
+        ("ME.test", "https://me.TEST:443", true),
+        ("me.test:443", "http://me.test", false),
+        ("me.test", "https://me.test:8443", false),
+        ("[::1]:8888", "http://[::1]:8888", true),
+        ("", "http://", false),
+        ("", "null", false),
+        ("", "http://me.test", false),
+    ] {
+        let case = format!("{origin} at {host:?}");
+        let mut raw = served.client(handshake("/ws", &[("Host", &[host]), ("Origin", &[origin])]));
+        if same {
+            assert!(raw.head().starts_with("HTTP/1.1 101 "), "{case}");
+        } else {
+            assert_refused(&mut raw, 403, "Cross origin websockets not allowed", &case);
         }
     }
 }

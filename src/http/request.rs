@@ -2,6 +2,7 @@
 //!
 //! Pure: no I/O, any thread. `httparse` splits the head; the rules of the path and the query are here.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use percent_encoding::percent_decode_str;
@@ -9,6 +10,7 @@ use tungstenite::http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::error::{Error, Result};
 use crate::http::cookies;
+use crate::http::origin::{Origin, host_and_port};
 
 /// Most bytes in a request head, as the whole of request line and headers.
 pub(crate) const MAX_HEAD: usize = 16 * 1024;
@@ -16,13 +18,16 @@ pub(crate) const MAX_HEAD: usize = 16 * 1024;
 const MAX_HEADERS: usize = 100;
 
 /// One HTTP request without its body (this server refuses bodies).
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Request {
     method: String,
     target: String,
     http_1_0: bool,
     headers: HeaderMap,
+    /// The peer of the socket, or the client that a trusted proxy has named.
     peer: SocketAddr,
+    /// Whether the client came by HTTPS; `None` where nobody knows, since a proxy may have done TLS.
+    secure: Option<bool>,
 }
 
 impl Request {
@@ -59,6 +64,7 @@ impl Request {
             http_1_0: head.version == Some(0),
             headers,
             peer,
+            secure: None,
         };
         request.check()?;
         Ok(Some((request, length)))
@@ -69,6 +75,9 @@ impl Request {
         let hosts = self.headers.get_all("Host").iter().count();
         if hosts > 1 || (hosts == 0 && !self.http_1_0) {
             return Err(Error::refused(400, "An HTTP/1.1 request has exactly one Host header."));
+        }
+        if self.header("Host").is_some_and(|host| host_and_port(&host).is_none()) {
+            return Err(Error::refused(400, "The Host header is not a host, with or without a port."));
         }
         let lengths = self.headers.get_all("Content-Length");
         if self.headers.contains_key("Transfer-Encoding") || lengths.iter().any(|length| length != "0") {
@@ -112,9 +121,16 @@ impl Request {
         (!lines.is_empty()).then(|| lines.join(", "))
     }
 
-    /// The client's address.
+    /// Returns the client's address. Behind a proxy it is the proxy's, unless
+    /// [`Application::xheaders`](crate::Application::xheaders) trusts it; then the port is 0, which proxies rarely tell.
     pub fn peer_addr(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// Returns whether the client came by HTTPS, as far as is known: see
+    /// [`Application::xheaders`](crate::Application::xheaders).
+    pub fn is_secure(&self) -> bool {
+        self.secure == Some(true)
     }
 
     /// The last value of argument `name`, percent-decoded, `+` as a space, control characters as
@@ -162,11 +178,18 @@ impl Request {
         cookies::find(&lines.join("; "), name)
     }
 
-    /// True if the authority of `origin` is this request's `Host`, port and all (Tornado's rule).
+    /// Returns whether a page of `origin` is one of this server's, as far as the request tells: host and port are
+    /// those of `Host`, in any case, and a port that one of them lacks is the default of the origin's scheme. So
+    /// `https://me.test` and `Host: me.test` are the same behind a proxy that does TLS. The scheme counts where ours
+    /// is known, see [`is_secure`](Request::is_secure). `null`, and what is no origin, are never the same.
     pub fn is_same_origin(&self, origin: &str) -> bool {
-        let authority = origin.split_once("//").map_or("", |(_, rest)| rest);
-        let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
-        self.header("Host").is_some_and(|host| host == authority.to_lowercase())
+        let (Ok(origin), Some(host)) = (Origin::parse(origin), self.header("Host")) else { return false };
+        let scheme = match self.secure {
+            Some(true) => origin.scheme() == "https",
+            Some(false) => origin.scheme() == "http",
+            None => true,
+        };
+        scheme && origin.is_at(&host)
     }
 
     pub(crate) fn headers(&self) -> &HeaderMap {
@@ -188,9 +211,20 @@ impl Request {
     }
 }
 
+/// Shows what a log may have: not the query, the cookies, the tokens, which headers of any name carry.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.headers.keys().map(HeaderName::as_str).collect();
+        let mut debug = f.debug_struct("Request");
+        debug.field("method", &self.method).field("path", &self.path()).field("headers", &names);
+        debug.field("peer", &self.peer).field("secure", &self.secure).finish_non_exhaustive()
+    }
+}
+
 fn decode(text: &str) -> Vec<u8> {
     percent_decode_str(&text.replace('+', " ")).collect()
 }
 
+mod forwarded;
 #[cfg(test)]
 mod tests;

@@ -99,7 +99,8 @@ fn serve_one<'a>(connection: &'a Connection, routes: &Router<Route>, received: &
 fn read_head(connection: &Connection, received: &mut Vec<u8>) -> Result<Option<Request>> {
     let deadline = Instant::now() + HEAD_DEADLINE;
     loop {
-        if let Some((request, length)) = Request::parse(received, connection.peer_addr())? {
+        if let Some((mut request, length)) = Request::parse(received, connection.link().peer)? {
+            request.trust(&connection.state().settings.proxies);
             received.drain(..length);
             return Ok(Some(request));
         }
@@ -180,7 +181,7 @@ fn refusal(connection: &Connection, error: &Error) -> Response {
 
 /// Opens a WebSocket; an error is a refusal that has not been sent.
 fn open<'a>(connection: &'a Connection, request: &Request, make: &MakeFor) -> Result<Session<'a>> {
-    connection.set_path(request.path());
+    connection.set_request(request.path(), request.peer_addr());
     // Here, so that its stack is not on top of what the session needs.
     let upgrade = handshake::accept(request)?;
     let (session, head) = Session::open(make, connection, request, upgrade)?;

@@ -87,9 +87,9 @@ impl Connection {
         self.link().id
     }
 
-    /// Returns the client's address.
+    /// Returns the client's address, as [`Request::peer_addr`](crate::Request::peer_addr).
     pub fn peer_addr(&self) -> SocketAddr {
-        self.link().peer
+        self.link().client()
     }
 
     /// Returns the bytes that wait for the client, plus 64 for each frame.
@@ -199,8 +199,11 @@ impl Connection {
         self.link().latency.at.store(micros(self.state().began.elapsed()), Relaxed);
     }
 
-    /// Called once, by `client-N`, when it knows that the client wants a WebSocket at `path`.
-    pub(crate) fn set_path(&self, path: &str) {
+    /// Called once, by `client-N`, when it knows that the client wants a WebSocket at `path`, and who it is.
+    pub(crate) fn set_request(&self, path: &str, client: SocketAddr) {
+        if client != self.link().peer {
+            self.link().forwarded.get_or_init(|| client);
+        }
         self.link().path.get_or_init(|| path.to_owned());
     }
 

@@ -33,7 +33,10 @@ pub(crate) struct Latency {
 pub(crate) struct ClientLink {
     pub(crate) transport: Tcp,
     pub(crate) id: u64,
+    /// The other end of the socket.
     pub(crate) peer: SocketAddr,
+    /// The client behind the proxy that this is. Written once by `client-N`, before the path.
+    pub(crate) forwarded: OnceLock<SocketAddr>,
     pub(crate) state: Arc<ServerState>,
     /// The path that the client asked for as a WebSocket. Written once by `client-N`, read for log lines.
     pub(crate) path: OnceLock<String>,
@@ -57,6 +60,7 @@ impl ClientLink {
             id,
             peer,
             state,
+            forwarded: OnceLock::new(),
             path: OnceLock::new(),
             close: OnceLock::new(),
             sent: AtomicU64::new(0),
@@ -64,6 +68,11 @@ impl ClientLink {
             is_evictable: AtomicBool::new(true),
             pump: Mutex::default(),
         }
+    }
+
+    /// Returns the client's address: the peer's, or that of the client behind it.
+    pub(crate) fn client(&self) -> SocketAddr {
+        *self.forwarded.get().unwrap_or(&self.peer)
     }
 
     /// Waits for the thread of the pump to end; it has nothing left to write.
@@ -179,6 +188,6 @@ impl Link for ClientLink {
 impl fmt::Display for ClientLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.get().map_or("", String::as_str);
-        write!(f, "client-{} ({} {})", self.id, self.peer, path.escape_debug())
+        write!(f, "client-{} ({} {})", self.id, self.client(), path.escape_debug())
     }
 }

@@ -1,6 +1,7 @@
 //! [`Settings`]: limits and times, with Tornado's names where it has one. Set before the server starts,
 //! held once, read by every thread.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::http::cookies::CookieRules;
@@ -10,6 +11,8 @@ use crate::net::transport::Delivery;
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) cookies: CookieRules,
+    /// Proxies whose word about the client counts.
+    pub(crate) proxies: Vec<IpAddr>,
     pub(crate) max_message: usize,
     pub(crate) max_backlog: usize,
     /// `None` for what this machine allows.
@@ -32,6 +35,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             cookies: CookieRules::default(),
+            proxies: Vec::new(),
             max_message: 10 << 20,
             max_backlog: 1 << 20,
             max_buffered: None,

@@ -85,21 +85,100 @@ fn refused_heads_as_a_table() {
 }
 
 #[test]
+fn hosts_as_a_table() {
+    for (host, valid) in [
+        ("", true),
+        ("a", true),
+        ("a:", true),
+        ("A.test:65535", true),
+        ("[::1]:80", true),
+        ("127.0.0.1", true),
+        ("a_b-c.test", true),
+        ("a b", false),
+        ("u@h", false),
+        ("[::1", false),
+        ("::1", false),
+        ("[a]", false),
+        ("a:x", false),
+        ("a:65536", false),
+        ("a:-1", false),
+        ("a:80:80", false),
+        ("a/b", false),
+        ("http://a", false),
+        ("a?b", false),
+        ("a#b", false),
+        ("a\\b", false),
+        ("b\u{fc}cher", false),
+    ] {
+        for version in ["1.0", "1.1"] {
+            let parsed = parse(&format!("GET / HTTP/{version}\r\nHost: {host}\r\n\r\n"));
+            let status = match parsed {
+                Ok(_) => None,
+                Err(Error::Refused { status, .. }) => Some(status),
+                Err(other) => panic!("{host}: {other}"),
+            };
+            assert_eq!(status, if valid { None } else { Some(400) }, "{host} in {version}");
+        }
+    }
+}
+
+#[test]
 fn same_origin_as_a_table() {
     for (host, origin, same) in [
         ("a:8888", "http://a:8888", true),
         ("a:8888", "HTTP://A:8888", true),
+        ("A:8888", "http://a:8888", true),
         ("a:8888", "http://a", false),
         ("a:8888", "http://a:8888.evil", false),
         ("a:8888", "http://evil/a:8888", false),
+        ("a:8888", "http://a:8888/", false),
+        ("a:8888", "http://a:8888@evil", false),
+        ("a:8888", "http://evil@a:8888", false),
         ("a:8888", "a:8888", false),
+        ("a:8888", "//a:8888", false),
         ("a:8888", "null", false),
         ("a:8888", "", false),
-        ("a", "https://a", true),
+        ("me.test", "https://me.test", true),
+        ("me.test", "http://me.test", true),
+        ("me.test:443", "https://me.test", true),
+        ("me.test", "https://me.test:443", true),
+        ("me.test:443", "http://me.test", false),
+        ("me.test", "http://me.test:443", false),
+        ("me.test:80", "https://me.test", false),
+        ("[::1]:1", "http://[0:0::1]:1", true),
+        ("", "http://", false),
+        ("", "http:///", false),
+        ("", "null", false),
+        ("", "", false),
+        ("", "http://:80", false),
     ] {
         let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
         let request = parse(&head).unwrap().unwrap().0;
         assert_eq!(request.is_same_origin(origin), same, "{origin} at {host}");
+    }
+    assert!(!parse("GET / HTTP/1.0\r\n\r\n").unwrap().unwrap().0.is_same_origin("http://a"), "no Host");
+}
+
+#[test]
+fn the_scheme_of_an_origin_counts_where_ours_is_known() {
+    for (proto, http, https) in [("", true, true), ("http", true, false), ("https", false, true)] {
+        let head = format!("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: {proto}\r\n\r\n");
+        let mut request = parse(&head).unwrap().unwrap().0;
+        request.trust(&[request.peer_addr().ip()]);
+        let same = ["http://a", "https://a"].map(|origin| request.is_same_origin(origin));
+        assert_eq!(same, [http, https], "{proto}");
+    }
+}
+
+#[test]
+fn debug_shows_no_secret() {
+    let lines = "Cookie: who=SECRET\r\nAuthorization: Bearer SECRET\r\nX-Api-Key: SECRET\r\n\
+                 Sec-WebSocket-Protocol: SECRET\r\n";
+    let head = format!("GET /path?token=SECRET HTTP/1.1\r\nHost: h\r\n{lines}\r\n");
+    let shown = format!("{:?}", parse(&head).unwrap().unwrap().0);
+    assert!(!shown.contains("SECRET"), "{shown}");
+    for part in ["GET", "/path", "authorization", "127.0.0.1:1"] {
+        assert!(shown.contains(part), "{part} in {shown}");
     }
 }
 

@@ -1,0 +1,119 @@
+//! Behind a proxy: who the client is, and whether it came by HTTPS, as `X-Forwarded-For` and `X-Forwarded-Proto` say.
+//!
+//! Anybody can send these headers, so they are read only if the peer is a proxy that the application trusts, and in
+//! them nothing further than what the last trusted proxy has written itself.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::Request;
+
+impl Request {
+    /// Takes client and scheme from the headers of a trusted proxy. A value that is none is ignored.
+    pub(crate) fn trust(&mut self, proxies: &[IpAddr]) {
+        let is_trusted = |address: IpAddr| proxies.iter().any(|proxy| same(*proxy, address));
+        if !is_trusted(self.peer.ip()) {
+            return;
+        }
+        if let Some(client) = self.header("X-Forwarded-For").and_then(|list| client(&list, is_trusted)) {
+            self.peer = client;
+        }
+        // Some proxies tell the scheme of a WebSocket's own URL.
+        let scheme = self.header("X-Forwarded-Proto").unwrap_or_default().to_ascii_lowercase();
+        match scheme.rsplit(',').next().unwrap_or_default().trim() {
+            "https" | "wss" => self.secure = Some(true),
+            "http" | "ws" => self.secure = Some(false),
+            _ => {}
+        }
+    }
+}
+
+/// Returns the address that the outermost trusted proxy has seen: from the right, the first that is not trusted
+/// itself. If it is not to be read, whatever stands left of it was not written by anybody trusted.
+fn client(list: &str, is_trusted: impl Fn(IpAddr) -> bool) -> Option<SocketAddr> {
+    let mut client = None;
+    for entry in list.rsplit(',') {
+        let address = address(entry.trim())?;
+        client = Some(address);
+        if !is_trusted(address.ip()) {
+            break;
+        }
+    }
+    client
+}
+
+/// Reads `1.2.3.4`, `2001:db8::1`, `[2001:db8::1]`, and each with a port, which some proxies add; otherwise it is 0.
+fn address(text: &str) -> Option<SocketAddr> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let without_port = bare.parse().ok().map(|address: IpAddr| SocketAddr::new(address, 0));
+    without_port.or_else(|| text.parse().ok())
+}
+
+/// A socket for both families has IPv4 peers as `::ffff:1.2.3.4`.
+fn same(one: IpAddr, other: IpAddr) -> bool {
+    one.to_canonical() == other.to_canonical()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The address and scheme of a request from `peer`, behind proxies 10.0.0.1, 10.0.0.2 and ::1.
+    fn forwarded(peer: &str, lines: &str) -> (String, bool) {
+        let head = format!("GET / HTTP/1.1\r\nHost: h\r\n{lines}\r\n");
+        let peer = SocketAddr::new(peer.parse().unwrap(), 7);
+        let (mut request, _) = Request::parse(head.as_bytes(), peer).unwrap().unwrap();
+        let proxies = ["10.0.0.1", "::ffff:10.0.0.2", "::1"].map(|proxy| proxy.parse().unwrap());
+        request.trust(&proxies);
+        (request.peer_addr().to_string(), request.is_secure())
+    }
+
+    #[test]
+    fn clients_as_a_table() {
+        for (peer, list, client) in [
+            ("10.0.0.1", "1.2.3.4", "1.2.3.4:0"),
+            ("::ffff:10.0.0.1", "1.2.3.4", "1.2.3.4:0"),
+            ("10.0.0.2", "1.2.3.4", "1.2.3.4:0"),
+            ("::1", "2001:db8::1", "[2001:db8::1]:0"),
+            ("10.0.0.1", "[2001:db8::1]", "[2001:db8::1]:0"),
+            ("10.0.0.1", "[2001:db8::1]:80", "[2001:db8::1]:80"),
+            ("10.0.0.1", "1.2.3.4:5678", "1.2.3.4:5678"),
+            // What the client has written itself stands to the left.
+            ("10.0.0.1", "127.0.0.1, 1.2.3.4", "1.2.3.4:0"),
+            ("10.0.0.1", "10.0.0.2, 1.2.3.4 ,10.0.0.2", "1.2.3.4:0"),
+            ("10.0.0.1", "10.0.0.2,10.0.0.1", "10.0.0.2:0"),
+            // Not to be read: the peer's own.
+            ("10.0.0.1", "1.2.3.4, unknown", "10.0.0.1:7"),
+            ("10.0.0.1", "1.2.3.4,", "10.0.0.1:7"),
+            ("10.0.0.1", "unknown, 10.0.0.2", "10.0.0.1:7"),
+            ("10.0.0.1", "1.2.3.4.5", "10.0.0.1:7"),
+            ("10.0.0.1", "", "10.0.0.1:7"),
+            // Not trusted.
+            ("10.0.0.3", "1.2.3.4", "10.0.0.3:7"),
+            ("127.0.0.1", "1.2.3.4", "127.0.0.1:7"),
+        ] {
+            let lines = format!("X-Forwarded-For: {list}\r\n");
+            assert_eq!(forwarded(peer, &lines).0, client, "{peer} {list}");
+        }
+        let two_lines = "X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-For: 1.2.3.4\r\n";
+        assert_eq!(forwarded("10.0.0.1", two_lines).0, "1.2.3.4:0");
+        assert_eq!(forwarded("10.0.0.1", "Forwarded: for=1.2.3.4\r\nX-Real-IP: 1.2.3.4\r\n").0, "10.0.0.1:7");
+    }
+
+    #[test]
+    fn schemes_as_a_table() {
+        for (peer, scheme, secure) in [
+            ("10.0.0.1", "https", true),
+            ("10.0.0.1", "HTTPS", true),
+            ("10.0.0.1", "wss", true),
+            ("10.0.0.1", "http, https", true),
+            ("10.0.0.1", "https, http", false),
+            ("10.0.0.1", "http", false),
+            ("10.0.0.1", "", false),
+            ("10.0.0.1", "https:", false),
+            ("10.0.0.3", "https", false),
+        ] {
+            let lines = format!("X-Forwarded-Proto: {scheme}\r\n");
+            assert_eq!(forwarded(peer, &lines).1, secure, "{peer} {scheme}");
+        }
+    }
+}
