@@ -99,7 +99,7 @@ compare: rust python ## Measure it beside other servers, 55 minutes, into tests/
 bench: rust ## The ratios that it is held to, one line each
 	$(CARGO) build --release --workspace
 	$(COMPARE) bench $(ARGS)
-	$(CARGO) test --release --lib unwatched -- --nocapture | grep watches
+	$(CARGO) test --release --lib -- --nocapture unwatched a_publish_costs | grep -E "watches|of a broadcast"
 
 .PHONY: lab
 lab: rust python ## Open the lab at http://localhost:8888/lab, with event loops beside it; ARGS="--port 9000" for options

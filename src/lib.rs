@@ -56,35 +56,32 @@
 //! # A chat
 //!
 //! ```no_run
-//! use std::sync::{Arc, Mutex};
+//! use threadcast::{Application, Connection, Exchange, Hub, Message, Result, Server, WebSocketHandler};
 //!
-//! use threadcast::{Application, Connection, Exchange, Message, Result, Server, WebSocketHandler, broadcast};
-//!
-//! struct Chat(Arc<Mutex<Vec<Connection>>>);
+//! struct Chat(Hub);
 //!
 //! impl WebSocketHandler for Chat {
 //!     fn open(&mut self, connection: &Connection, _: &mut Exchange<'_>) -> Result<()> {
-//!         self.0.lock().unwrap().push(connection.clone());
+//!         self.0.subscribe("chat", connection)?; // it leaves by itself
 //!         Ok(())
 //!     }
 //!     fn on_message(&mut self, _: &Connection, message: Message) -> Result<()> {
-//!         let everybody = self.0.lock().unwrap().clone(); // a snapshot: no lock while sending
-//!         broadcast(&everybody, message)?;
+//!         self.0.publish("chat", message)?; // never blocks
 //!         Ok(())
-//!     }
-//!     fn on_close(&mut self, connection: &Connection) {
-//!         self.0.lock().unwrap().retain(|other| other != connection);
 //!     }
 //! }
 //!
 //! fn main() -> Result<()> {
-//!     let everybody = Arc::default();
-//!     let application = Application::new().websocket("/chat", move || Chat(Arc::clone(&everybody)));
+//!     let hub = Hub::new();
+//!     let application = Application::new().websocket("/chat", move || Chat(hub.clone()));
 //!     let server = Server::bind("127.0.0.1:8888", application)?;
 //!     server.join();
 //!     Ok(())
 //! }
 //! ```
+//!
+//! Here two listeners may see what two others say at once in different orders. Where that matters, hold a lock
+//! while you publish, or while you [`broadcast`] to a list of your own: neither blocks, and all see one order.
 //!
 //! # The manual
 //!
@@ -147,6 +144,7 @@ pub use http::request::Request;
 pub use http::set_cookie::{CookieAttributes, SameSite};
 pub use http::static_files::StaticFiles;
 pub use hub::fan_out::FanOut;
+pub use hub::topics::Hub;
 pub use metrics::{Disconnects, Meter, Stats};
 pub use net::transport::Delivery;
 pub use observer::{Event, Observer};

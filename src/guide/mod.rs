@@ -3,6 +3,7 @@
 //! | page | what it tells |
 //! |---|---|
 //! | [`push`] | how a push travels: who writes, who waits, which thread does what |
+//! | [`topics`] | one message to many: who gets it, in which order, and what it costs |
 //! | [`capacity`] | how many clients a machine holds, and where each byte of one is |
 //! | [`lesson`] | threads or an event loop, with five experiments |
 //! | [`behaviour`] | what happens in each case, with the test that holds threadcast to it |
@@ -23,6 +24,9 @@ pub mod operating {}
 
 #[doc = include_str!("push.md")]
 pub mod push {}
+
+#[doc = include_str!("topics.md")]
+pub mod topics {}
 
 #[doc = include_str!("tornado.md")]
 pub mod tornado {}

@@ -44,9 +44,27 @@ pub struct FanOut {
     helpers: Mutex<Helpers>,
 }
 
-/// A broadcast that several threads share: each takes some clients, pushes to them, and takes the next.
+/// Clients that threads share between them, part by part.
+pub(crate) trait Share: Send + Sync + 'static {
+    /// Returns how many there are.
+    fn count(&self) -> usize;
+    /// Returns some of them; `None` behind the last part.
+    fn part(&self, number: usize) -> Option<&[Connection]>;
+}
+
+impl Share for Vec<Connection> {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn part(&self, number: usize) -> Option<&[Connection]> {
+        self.chunks(CHUNK).nth(number)
+    }
+}
+
+/// A broadcast that several threads share: each takes a part of the clients, pushes to them, and takes the next.
 struct Round {
-    connections: Vec<Connection>,
+    clients: Box<dyn Share>,
     message: Prepared,
     taken: AtomicUsize,
 }
@@ -93,15 +111,20 @@ impl FanOut {
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) for a message of over 1 GiB, which nobody gets.
     pub fn broadcast(&self, connections: Vec<Connection>, message: impl Into<Message>) -> Result<usize> {
-        let message = message.into().prepare()?;
-        if connections.len() < PARALLEL_FROM {
-            return Ok(broadcast_prepared(&connections, &message));
+        Ok(self.publish(connections, message.into().prepare()?))
+    }
+
+    /// Does the same with clients that are in parts already, and a message that is encoded.
+    pub(crate) fn publish(&self, clients: impl Share, message: Prepared) -> usize {
+        if clients.count() < PARALLEL_FROM {
+            let parts = (0..).map_while(|number| clients.part(number));
+            return parts.map(|part| broadcast_prepared(part, &message)).sum();
         }
-        let round = Round { connections, message, taken: AtomicUsize::new(0) };
-        Ok(match self.free_helpers() {
+        let round = Round { clients: Box::new(clients), message, taken: AtomicUsize::new(0) };
+        match self.free_helpers() {
             Some(mut helpers) => self.share(round, &mut helpers),
             None => round.push(),
-        })
+        }
     }
 
     /// Returns the threads, unless they are busy with another publisher's round.
@@ -161,15 +184,11 @@ impl Round {
     /// Pushes until nobody is left. Returns the number of clients that this thread reached.
     fn push(&self) -> usize {
         let mut sent = 0;
-        loop {
-            let start = self.taken.fetch_add(CHUNK, Ordering::Relaxed).min(self.connections.len());
-            let chunk = &self.connections[start..(start + CHUNK).min(self.connections.len())];
-            if chunk.is_empty() {
-                return sent;
-            }
+        while let Some(part) = self.clients.part(self.taken.fetch_add(1, Ordering::Relaxed)) {
             // Its references are counted by this thread alone.
-            sent += broadcast_prepared(chunk, &self.message.copied());
+            sent += broadcast_prepared(part, &self.message.copied());
         }
+        sent
     }
 }
 

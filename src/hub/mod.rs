@@ -4,3 +4,4 @@
 
 pub(crate) mod cores;
 pub(crate) mod fan_out;
+pub(crate) mod topics;

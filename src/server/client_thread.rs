@@ -47,6 +47,7 @@ pub(crate) fn run(connection: &Connection, routes: &Router<Route>, registry: &Re
     let guard = ClientGuard { connection, registry };
     connection.state().counters.accepted.add(1);
     let reason = serve(connection, routes);
+    connection.leave_topics();
     linger(connection);
     guard.deregister(if connection.state().is_stopping() { DisconnectReason::Shutdown } else { reason });
 }
@@ -62,6 +63,7 @@ fn serve(connection: &Connection, routes: &Router<Route>) -> DisconnectReason {
             Next::Session(mut session) => {
                 let reason = session.run(received);
                 session.close();
+                connection.leave_topics();
                 connection.outbox().wait_until_written();
                 return reason;
             }
@@ -235,6 +237,7 @@ struct ClientGuard<'a> {
 impl ClientGuard<'_> {
     #[inline(never)]
     fn deregister(&self, reason: DisconnectReason) {
+        self.connection.leave_topics();
         self.connection.outbox().kill(reason);
         self.connection.link().join_pump();
         self.connection.report(Event::Gone);

@@ -207,6 +207,11 @@ impl Connection {
         self.link().path.get_or_init(|| path.to_owned());
     }
 
+    /// Called by `client-N` when the WebSocket has ended: leaves all topics, for good.
+    pub(crate) fn leave_topics(&self) {
+        self.link().memberships.end(self.id());
+    }
+
     /// Called by `client-N`: whether a newer client may take its place, unless it is a WebSocket.
     pub(crate) fn set_evictable(&self, evictable: bool) {
         self.link().is_evictable.store(evictable, Relaxed);

@@ -15,6 +15,7 @@ use crate::net::thread_budget::Worker;
 use crate::net::transport::{Delivery, Transport};
 use crate::net::unacked::Unacked;
 use crate::observer::Event;
+use crate::server::membership::Memberships;
 use crate::server::state::ServerState;
 
 /// How long a pump blocks in one write before it looks at the clock: this, or the write deadline if that is
@@ -49,6 +50,8 @@ pub(crate) struct ClientLink {
     /// Whether a newer client may take its place: while no WebSocket, and not being answered. Written by
     /// `client-N`, read by the listener.
     pub(crate) is_evictable: AtomicBool,
+    /// The topics that it leaves at its end. Written by any thread that subscribes it, and ended by `client-N`.
+    pub(crate) memberships: Memberships,
     /// The pump that runs, or the last one that did. Written by the drainer, joined by `client-N`.
     pub(crate) pump: Mutex<Option<Worker>>,
 }
@@ -66,6 +69,7 @@ impl ClientLink {
             sent: AtomicU64::new(0),
             latency: Latency::default(),
             is_evictable: AtomicBool::new(true),
+            memberships: Memberships::default(),
             pump: Mutex::default(),
         }
     }

@@ -4,6 +4,7 @@
 
 pub(crate) mod settings;
 pub(crate) mod state;
+pub(crate) mod membership;
 pub(crate) mod link;
 pub(crate) mod connection;
 pub(crate) mod handler;

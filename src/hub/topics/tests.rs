@@ -1,0 +1,124 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::server::connection::broadcast;
+use crate::server::connection::tests::{connection, poison};
+
+#[test]
+fn topics_as_a_table() {
+    let (hub, one) = (Hub::new(), connection());
+    for topic in ["a", " ", "weather/today", "你", &"x".repeat(256)] {
+        assert!(hub.subscribe(topic, &one).unwrap(), "{topic}");
+        assert_eq!((hub.publish(topic, "hi").unwrap(), hub.count(topic)), (1, 1));
+    }
+    for topic in ["", "a\nb", "\u{7f}", &"x".repeat(257), &"é".repeat(129)] {
+        let refused = hub.subscribe(topic, &one).unwrap_err().to_string();
+        assert!(refused.ends_with("use 1 to 256 bytes of text without control characters"), "{refused}");
+        assert!(hub.publish(topic, "hi").is_err() && !hub.unsubscribe(topic, &one));
+    }
+}
+
+#[test]
+fn who_has_ended_is_in_no_topic_and_joins_none() {
+    let (hub, other, one) = (Hub::new(), Hub::new(), connection());
+    assert!(hub.subscribe("a", &one).unwrap() && other.subscribe("a", &one).unwrap());
+    assert!(!hub.subscribe("a", &one).unwrap(), "it is there already");
+    assert!(hub.subscribe("b", &one).unwrap() && hub.unsubscribe("b", &one) && !hub.unsubscribe("b", &one));
+    one.leave_topics();
+    assert_eq!((hub.topics(), other.topics()), (vec![], vec![]));
+    assert!(matches!(hub.subscribe("a", &one), Err(Error::Closed)));
+    assert!(!hub.unsubscribe("a", &one));
+    assert_eq!(hub.topics(), [] as [&str; 0]);
+}
+
+#[test]
+fn a_hub_that_is_gone_has_nothing_to_be_left() {
+    let one = connection();
+    Hub::new().subscribe("a", &one).unwrap();
+    one.leave_topics();
+}
+
+#[test]
+fn behind_a_poisoned_lock_it_goes_on() {
+    let (hub, one) = (Hub::new(), connection());
+    hub.0.shards.iter().for_each(poison);
+    assert!(hub.subscribe("a", &one).unwrap());
+    assert_eq!(hub.publish("a", "hi").unwrap(), 1);
+    one.leave_topics();
+    assert_eq!(hub.count("a"), 0);
+}
+
+/// `make bench` shows what it prints.
+#[test]
+fn on_one_thread_a_publish_costs_what_a_broadcast_costs() {
+    // Each leaves 90 bytes in the backlog, which takes 1 MiB.
+    const ROUNDS: usize = if cfg!(debug_assertions) { 2 } else { 5000 };
+    let hub = Hub(Arc::new(Shared { fan_out: FanOut::with_threads(1), ..Shared::default() }));
+    let crowd: Vec<_> = (0..600).map(|_| connection()).collect();
+    for one in &crowd {
+        hub.subscribe("all", one).unwrap();
+    }
+    let mut times = [0.0; 2];
+    for round in 0..2 * ROUNDS {
+        let begun = Instant::now();
+        let sent = match round % 2 {
+            0 => broadcast(&crowd, "2026-11-22 18:14:05.561472").unwrap(),
+            _ => hub.publish("all", "2026-11-22 18:14:05.561472").unwrap(),
+        };
+        times[round % 2] += begun.elapsed().as_secs_f64();
+        assert_eq!(sent, crowd.len());
+    }
+    println!("a publish on one thread: {:.2} of a broadcast to the same", times[1] / times[0]);
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Subscribe(usize, usize),
+    Unsubscribe(usize, usize),
+    End(usize),
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #[test]
+    fn it_is_a_map_of_sets(steps in prop::collection::vec(prop_oneof![
+        6 => (0usize..3, 0usize..150).prop_map(|(topic, who)| Step::Subscribe(topic, who)),
+        3 => (0usize..3, 0usize..150).prop_map(|(topic, who)| Step::Unsubscribe(topic, who)),
+        1 => (0usize..150).prop_map(Step::End),
+    ], 0..600)) {
+        let topics = ["a", "b", "c"];
+        let crowd: Vec<_> = (0..150).map(|_| connection()).collect();
+        let (hub, mut ended) = (Hub::new(), BTreeSet::new());
+        let mut model: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
+        for step in steps {
+            match step {
+                Step::Subscribe(topic, who) => {
+                    let subscribed = hub.subscribe(topics[topic], &crowd[who]).ok();
+                    let expected = (!ended.contains(&who))
+                        .then(|| model.entry(topics[topic]).or_default().insert(crowd[who].id()));
+                    prop_assert_eq!(subscribed, expected);
+                }
+                Step::Unsubscribe(topic, who) => {
+                    let removed = model.entry(topics[topic]).or_default().remove(&crowd[who].id());
+                    prop_assert_eq!(hub.unsubscribe(topics[topic], &crowd[who]), removed);
+                }
+                Step::End(who) => {
+                    ended.insert(who);
+                    crowd[who].leave_topics();
+                    model.values_mut().for_each(|set| _ = set.remove(&crowd[who].id()));
+                }
+            }
+        }
+        model.retain(|_, set| !set.is_empty());
+        prop_assert_eq!(hub.topics().into_iter().collect::<BTreeSet<_>>(), model.keys().map(|k| k.to_string()).collect());
+        for topic in topics {
+            let set = model.remove(topic).unwrap_or_default();
+            prop_assert_eq!(hub.count(topic), set.len());
+            prop_assert_eq!(hub.publish(topic, "hi").unwrap(), set.len());
+            prop_assert_eq!(hub.subscribers(topic).iter().map(Connection::id).collect::<BTreeSet<_>>(), set);
+        }
+    }
+}
