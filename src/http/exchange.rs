@@ -199,20 +199,27 @@ impl<'a> Exchange<'a> {
     }
 
     /// Passes on what a handler has returned; a refusal takes along the headers and cookies that it had set before.
-    pub(crate) fn keep_headers<T>(&mut self, result: Result<T>) -> Result<T> {
-        result.map_err(|mut error| {
-            if let Error::Refused { headers, .. } = &mut error {
-                let set = std::mem::take(&mut self.response.headers);
-                headers.splice(0..0, set.into_iter().filter(|(name, _)| !describes_the_body(name)));
-            }
-            error
-        })
+    pub(crate) fn keep_headers<T>(&mut self, mut result: Result<T>) -> Result<T> {
+        if let Err(Error::Refused { headers, .. }) = &mut result {
+            self.move_headers(headers);
+        }
+        result
+    }
+
+    /// Not inlined, so that an idle client's stack has not been that deep.
+    #[inline(never)]
+    fn move_headers(&mut self, to: &mut Vec<(String, String)>) {
+        let mut set = std::mem::take(&mut self.response.headers);
+        set.retain(|(name, _)| !describes_the_body(name));
+        set.append(to);
+        *to = set;
     }
 
     /// Returns the headers that go with the 101.
     ///
     /// # Errors
     /// [`Error::Invalid`] if `open` has set what only a page can have.
+    #[inline(never)]
     pub(crate) fn into_upgrade_headers(self) -> Result<Vec<(String, String)>> {
         let Response { status, headers, body } = self.response;
         if status != 200 || body.len() > 0 {

@@ -71,6 +71,7 @@ impl Request {
     }
 
     /// RFC 9112, sections 3.2 and 6: what would make two readers see two different requests is refused.
+    #[inline(never)]
     fn check(&self) -> Result<()> {
         let hosts = self.headers.get_all("Host").iter().count();
         if hosts > 1 || (hosts == 0 && !self.http_1_0) {

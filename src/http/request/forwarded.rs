@@ -8,7 +8,9 @@ use std::net::{IpAddr, SocketAddr};
 use super::Request;
 
 impl Request {
-    /// Takes client and scheme from the headers of a trusted proxy. A value that is none is ignored.
+    /// Takes client and scheme from the headers of a trusted proxy. A value that is none is ignored. Not inlined, so
+    /// that an idle client's stack has not been that deep.
+    #[inline(never)]
     pub(crate) fn trust(&mut self, proxies: &[IpAddr]) {
         let is_trusted = |address: IpAddr| proxies.iter().any(|proxy| same(*proxy, address));
         if !is_trusted(self.peer.ip()) {
