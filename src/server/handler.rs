@@ -18,9 +18,10 @@ pub trait WebSocketHandler: Send + 'static {
     /// until the 101 is out.
     ///
     /// # Errors
-    /// [`Error::refused`](crate::Error::refused) refuses with that status. Any other error refuses
-    /// with 500, and is logged. In both cases `on_close` does not run. It does if this panics, since the
-    /// connection may have been shared before.
+    /// [`Error::refused`](crate::Error::refused) refuses with that status, and with the headers and cookies that were
+    /// set before. Any other error refuses with 500, and is logged. In both cases `on_close` does not run. It does
+    /// if this panics, or has set what a 101 cannot have (a status, a body, a header with a line end), which are a
+    /// 500 too, since the connection may have been shared before.
     fn open(&mut self, connection: &Connection, exchange: &mut Exchange<'_>) -> Result<()> {
         let _ = (connection, exchange);
         Ok(())
@@ -70,7 +71,7 @@ pub trait RequestHandler: 'static {
     /// Answers GET and HEAD. The response gets an `ETag`, and is a 304 where the client has it already.
     ///
     /// # Errors
-    /// [`Error::refused`](crate::Error::refused) answers with that status; any other error answers
-    /// with 500, and is logged.
+    /// [`Error::refused`](crate::Error::refused) answers with that status, and with the headers and cookies that were
+    /// set before; any other error answers with a bare 500, and is logged.
     fn get(&mut self, exchange: &mut Exchange<'_>) -> Result<()>;
 }
