@@ -38,6 +38,8 @@ const SECONDS: u64 = 5;
 const SEED: u64 = 1;
 /// The server's limit. Above 65535, so that all three forms of a frame's length can be within it.
 const MAX_MESSAGE: usize = 70_000;
+/// The limit of bodies.
+const MAX_BODY: usize = 5000;
 /// Cases between two looks at the client that stays, and at the sockets.
 const CHECK_EVERY: u64 = 500;
 
@@ -53,6 +55,26 @@ impl RequestHandler for Page {
         let secure = exchange.get_secure_cookie("s")?.unwrap_or_default();
         exchange.write(format!("{argument:?} {cookie:?} {secure:?} {}", exchange.path()));
         Ok(())
+    }
+}
+
+/// Reads of a body and a path whatever can be read.
+struct Form;
+
+impl RequestHandler for Form {
+    fn post(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
+        let arguments = exchange.get_body_arguments("a")?;
+        let name = exchange.path_argument("name").to_owned();
+        exchange.write(format!("{arguments:?} {name:?} {}", exchange.body().escape_ascii()));
+        Ok(())
+    }
+    fn put(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
+        let json: serde_json::Value = exchange.body_json()?;
+        exchange.write(json.to_string());
+        Ok(())
+    }
+    fn methods(&self) -> &'static [&'static str] {
+        &["POST", "PUT"]
     }
 }
 
@@ -86,6 +108,8 @@ impl Fuzzed {
             |application| {
                 application
                     .page("/page", || Page)
+                    .page("/form/{name}", || Form)
+                    .max_body(MAX_BODY)
                     .static_files("/files/", files)
                     .cookie_secret(CookieSecret::new("a secret of this test").expect("is long enough"))
                     .max_message(MAX_MESSAGE)

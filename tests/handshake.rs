@@ -215,7 +215,7 @@ fn handshakes_that_are_refused_as_a_table() {
         (&[("Sec-WebSocket-Version", &["13.0"])], version),
         (&[("Host", &[])], host),
         (&[("Host", &["a", "a"])], host),
-        (&[("Content-Length", &["5"])], (400, "A request with a body is not accepted here.")),
+        (&[("Content-Length", &["5"])], (400, "A GET request with a body is not accepted here.")),
     ];
     for (changes, (status, text)) in table {
         let case = format!("{changes:?}");

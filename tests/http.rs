@@ -375,7 +375,7 @@ fn an_unknown_path_is_404_and_a_method_not_allowed_is_405() {
         "websocket",
     ];
     for method in ["GET", "HEAD", "POST", "OPTIONS", "BREW"] {
-        for target in no_path {
+        for target in no_path.into_iter().filter(|target| (method, *target) != ("OPTIONS", "*")) {
             for request in [get(target, ""), upgrade(target, "")] {
                 let mut raw = Raw::connect(program.addr());
                 raw.send(request.replacen("GET", method, 1));
@@ -386,10 +386,10 @@ fn an_unknown_path_is_404_and_a_method_not_allowed_is_405() {
         }
     }
     for (target, allow, others) in [
-        ("/", "GET, HEAD", &["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "get", "BREW"][..]),
-        ("/static/clock.css", "GET, HEAD", &["POST", "PUT", "DELETE", "OPTIONS"]),
-        ("/static/none", "GET, HEAD", &["POST"]),
-        ("/websocket?Id=A", "GET", &["HEAD", "POST", "PUT", "DELETE", "OPTIONS", "get"]),
+        ("/", "GET, HEAD, OPTIONS", &["POST", "PUT", "DELETE", "TRACE", "get", "BREW"][..]),
+        ("/static/clock.css", "GET, HEAD, OPTIONS", &["POST", "PUT", "DELETE"]),
+        ("/static/none", "GET, HEAD, OPTIONS", &["POST"]),
+        ("/websocket?Id=A", "GET, OPTIONS", &["HEAD", "POST", "PUT", "DELETE", "get"]),
     ] {
         for method in others {
             for request in [get(target, ""), upgrade(target, "")] {
@@ -415,9 +415,9 @@ fn what_follows_a_body_is_never_read_as_a_second_request() {
     let program = Program::start(&[]);
     let smuggled = get("/static/clock.css", "");
     let length = format!("Content-Length: {}\r\n", smuggled.len());
-    for lines in [
-        length.as_str(),
-        "Content-Length: 1\r\n",
+    // What says how long the body is, so that a method which may have one is refused for another reason.
+    let plain = [length.as_str(), "content-length: 5\r\n", "Transfer-Encoding: chunked\r\n"];
+    let odd = [
         "Content-Length: +0\r\n",
         "Content-Length: -1\r\n",
         "Content-Length: 0x0\r\n",
@@ -429,8 +429,6 @@ fn what_follows_a_body_is_never_read_as_a_second_request() {
         "Content-Length: 18446744073709551616\r\n",
         "Content-Length: 0\r\nContent-Length: 5\r\n",
         "Content-Length: 5\r\nContent-Length: 0\r\n",
-        "content-length: 5\r\n",
-        "Transfer-Encoding: chunked\r\n",
         "transfer-encoding: identity\r\n",
         "Transfer-Encoding: \r\n",
         "Content-Length: 0\r\nTransfer-Encoding: chunked\r\n",
@@ -438,8 +436,12 @@ fn what_follows_a_body_is_never_read_as_a_second_request() {
         "Content-Length : 5\r\n",
         " Content-Length: 5\r\n",
         "X: y\r\n Content-Length: 5\r\n",
-    ] {
-        for method in ["GET", "POST", "HEAD", "DELETE"] {
+    ];
+    for lines in plain.into_iter().chain(odd) {
+        for method in ["GET", "HEAD", "OPTIONS", "POST", "DELETE"] {
+            if plain.contains(&lines) && ["POST", "DELETE"].contains(&method) {
+                continue;
+            }
             for request in [get("/", lines), get("/none", lines), upgrade("/websocket?Id=A", lines)] {
                 let mut raw = Raw::connect(program.addr());
                 raw.send(request.replacen("GET", method, 1) + &smuggled);
@@ -449,7 +451,7 @@ fn what_follows_a_body_is_never_read_as_a_second_request() {
     }
     let (head, body) = fetch(program.addr(), get("/", "Content-Length: 5\r\n"));
     assert_eq!(status(&head), 400);
-    assert_eq!(body, b"A request with a body is not accepted here.\n");
+    assert_eq!(body, b"A GET request with a body is not accepted here.\n");
 }
 
 #[test]
@@ -479,7 +481,7 @@ fn the_refusal_reaches_a_client_that_is_still_sending_its_body() {
     let length = 8 << 20;
     raw.send(get("/", &format!("Content-Length: {length}\r\n")).replacen("GET", "POST", 1));
     raw.send(vec![b'x'; length]);
-    assert_is_one_last_response(&raw.rest(), 400, "a large body");
+    assert_is_one_last_response(&raw.rest(), 413, "a large body");
 }
 
 // A page over HTTP/1.0 is fine without a `Host`.

@@ -14,6 +14,9 @@ use threadcast::{
 /// What `RUST_BACKTRACE` may be.
 const STYLES: [&str; 2] = ["1", "full"];
 
+/// Header lines of a form in chunks.
+const POST: &str = "Origin: http://localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n";
+
 /// Echoes, and panics in the method that it is named after.
 struct Fragile(&'static str);
 
@@ -45,18 +48,29 @@ impl RequestHandler for Fragile {
         self.reach("get");
         Ok(())
     }
+    fn post(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
+        assert_eq!(exchange.get_body_argument("a")?, "b");
+        exchange.path_argument("where");
+        self.reach("post");
+        Ok(())
+    }
 }
 
 /// Each method panics, at its deepest place of the stack that a client can bring it to.
 fn panic_everywhere() {
-    let mut application = Application::new().stack_size(1).page("/get", || Fragile("get"));
+    let mut application = Application::new()
+        .stack_size(1)
+        .page("/get", || Fragile("get"))
+        .page("/post/{where}", || Fragile("post"));
     for method in ["nowhere", "open", "on_message", "on_ping", "on_close"] {
         application = application.websocket(&format!("/{method}"), move || Fragile(method));
     }
     let server = Server::bind("127.0.0.1:0", application).unwrap();
     let addr = server.local_addr();
     let mut witness = Raw::websocket(addr, "/nowhere");
-    for request in [support::get("/get", ""), support::upgrade("/open", "")] {
+    let post =
+        support::get("/post/a", POST).replacen("GET", "POST", 1) + "1;x\r\na\r\n2\r\n=b\r\n0\r\nX: y\r\n\r\n";
+    for request in [support::get("/get", ""), post, support::upgrade("/open", "")] {
         let mut doomed = Raw::connect(addr);
         doomed.send(request);
         assert!(doomed.head().starts_with("HTTP/1.1 500 "));
@@ -85,10 +99,10 @@ fn a_panic_in_any_method_has_its_backtrace_and_takes_nobody_with_it() {
             "a_panic_in_any_method_has_its_backtrace_and_takes_nobody_with_it",
             command.env("RUST_BACKTRACE", style),
         );
-        for method in ["get", "open", "on_message", "on_ping", "on_close"] {
+        for method in ["get", "post", "open", "on_message", "on_ping", "on_close"] {
             assert!(errors.contains(&format!("as planned, in {method}\n")), "{method}: {errors}");
         }
-        assert_eq!(errors.matches("stack backtrace:\n").count(), 5, "{errors}");
+        assert_eq!(errors.matches("stack backtrace:\n").count(), 6, "{errors}");
     }
 }
 

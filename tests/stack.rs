@@ -232,6 +232,11 @@ const OF_THE_LIBRARY: &[(&str, &str, Drive)] = &[
     ("a panic in get, with a backtrace", "client-1", |addr| {
         answered(addr, &get("/page", ""), "HTTP/1.1 500 ")
     }),
+    ("a panic in post, with a backtrace", "client-1", |addr| {
+        let lines = "Origin: http://localhost\r\nTransfer-Encoding: chunked\r\n";
+        let chunks = "2;x=y\r\nhi\r\n0\r\nX: y\r\n\r\n";
+        answered(addr, &(get("/posts/a%20b", lines).replacen("GET", "POST", 1) + chunks), "HTTP/1.1 500 ")
+    }),
     ("a panic in open, with a backtrace", "client-1", |addr| {
         answered(addr, &upgrade("/ws?panic=open", ""), "HTTP/1.1 500 ")
     }),
@@ -413,6 +418,9 @@ impl RequestHandler for Panics {
     fn get(&mut self, _: &mut Exchange<'_>) -> Result<()> {
         panic!("as it was told");
     }
+    fn post(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
+        panic!("as it was told, by {} with {}", exchange.path_argument("who"), exchange.body().len());
+    }
 }
 
 /// The program's logger. The last that a pump does is to log that it gives up; here it stops there, so that it
@@ -450,7 +458,8 @@ fn serve_the_library() {
         .cookie_secret(secret)
         .websocket("/ws", make)
         .websocket("/echo", || Echo)
-        .page("/page", || Panics);
+        .page("/page", || Panics)
+        .page("/posts/{who}", || Panics);
     let server = Server::bind("127.0.0.1:0", application).expect("binds");
     println!("threadcast is at http://{}/", server.local_addr());
     server.join();

@@ -25,6 +25,10 @@ impl<'a> Exchange<'a> {
         Exchange { request, cookies, response: Response::ok() }
     }
 
+    pub(crate) fn request(&self) -> &'a Request {
+        self.request
+    }
+
     /// Sets the status of a page, 200 to 599; 200 unless set. A refusal is an `Err` instead. With 204 and 205 goes no
     /// body: one that is written all the same makes the answer a 500, and the log says so. In `open` there is no
     /// status to set, the response being the 101: it makes that a 500 too.

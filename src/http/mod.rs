@@ -6,6 +6,7 @@ pub(crate) mod escape;
 pub(crate) mod cookies;
 pub(crate) mod origin;
 pub(crate) mod set_cookie;
+pub(crate) mod request_body;
 pub(crate) mod request;
 pub(crate) mod body;
 pub(crate) mod response;

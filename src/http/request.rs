@@ -1,23 +1,24 @@
-//! The bytes of a request head become a [`Request`]: arguments, headers, cookies.
+//! The bytes of a request head become a [`Request`]: arguments, headers, cookies; later its body.
 //!
 //! Pure: no I/O, any thread. `httparse` splits the head; the rules of the path and the query are here.
 
 use std::fmt;
 use std::net::SocketAddr;
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{percent_decode, percent_decode_str};
 use tungstenite::http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::error::{Error, Result};
 use crate::http::cookies;
 use crate::http::origin::{Origin, host_and_port};
+use crate::http::request_body::Framing;
 
 /// Most bytes in a request head, as the whole of request line and headers.
 pub(crate) const MAX_HEAD: usize = 16 * 1024;
 /// Most header lines in a head. More, within [`MAX_HEAD`], is the same refusal.
 const MAX_HEADERS: usize = 100;
 
-/// One HTTP request without its body (this server refuses bodies).
+/// One HTTP request. A handler's `post`, `put` and `delete` have it with its body; for all others there is none.
 #[derive(Clone)]
 pub struct Request {
     method: String,
@@ -28,6 +29,13 @@ pub struct Request {
     peer: SocketAddr,
     /// Whether the client came by HTTPS; `None` where nobody knows, since a proxy may have done TLS.
     secure: Option<bool>,
+    /// The path of the route, with the names of its parameters.
+    route: String,
+    path_arguments: Vec<(String, String)>,
+    /// How the body ends; `None` without one.
+    framing: Option<Framing>,
+    /// The body, once it is read.
+    body: Option<Vec<u8>>,
 }
 
 impl Request {
@@ -58,13 +66,18 @@ impl Request {
             };
             headers.append(name, value);
         }
+        let http_1_0 = head.version == Some(0);
         let request = Request {
             method: head.method.unwrap_or_default().to_owned(),
             target: head.path.unwrap_or_default().to_owned(),
-            http_1_0: head.version == Some(0),
+            http_1_0,
+            framing: Framing::of(&headers, http_1_0)?,
             headers,
             peer,
             secure: None,
+            route: String::new(),
+            path_arguments: Vec::new(),
+            body: None,
         };
         request.check()?;
         Ok(Some((request, length)))
@@ -80,11 +93,18 @@ impl Request {
         if self.header("Host").is_some_and(|host| host_and_port(&host).is_none()) {
             return Err(Error::refused(400, "The Host header is not a host, with or without a port."));
         }
-        let lengths = self.headers.get_all("Content-Length");
-        if self.headers.contains_key("Transfer-Encoding") || lengths.iter().any(|length| length != "0") {
-            return Err(Error::refused(400, "A request with a body is not accepted here."));
+        if self.framing.is_some() && matches!(self.method.as_str(), "GET" | "HEAD" | "OPTIONS") {
+            return Err(Error::refused(
+                400,
+                format!("A {} request with a body is not accepted here.", self.method),
+            ));
         }
-        Ok(())
+        match self.header("Expect") {
+            Some(expect) if !self.http_1_0 && !expect.eq_ignore_ascii_case("100-continue") => {
+                Err(Error::refused(417, "The only Expect here is 100-continue."))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The method, as sent: `GET`.
@@ -140,8 +160,7 @@ impl Request {
     /// # Errors
     /// [`Error::Refused`] with 400: `Missing argument NAME`, or the value is not UTF-8.
     pub fn get_argument(&self, name: &str) -> Result<String> {
-        let last = self.get_arguments(name)?.pop();
-        last.ok_or_else(|| Error::refused(400, format!("Missing argument {name}")))
+        last_of(self.get_arguments(name)?, name)
     }
 
     /// [`get_argument`](Request::get_argument) with a default for a missing argument.
@@ -157,18 +176,7 @@ impl Request {
     /// # Errors
     /// [`Error::Refused`] with 400 if a value is not UTF-8.
     pub fn get_arguments(&self, name: &str) -> Result<Vec<String>> {
-        let mut values = Vec::new();
-        for pair in self.query().split('&').filter(|pair| !pair.is_empty()) {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            if decode(key) != name.as_bytes() {
-                continue;
-            }
-            let value = String::from_utf8(decode(value))
-                .map_err(|_| Error::refused(400, format!("Invalid unicode in {name}")))?;
-            let odd = |c: char| c < ' ' && !('\t'..='\r').contains(&c);
-            values.push(value.replace(odd, " ").trim().to_owned());
-        }
-        Ok(values)
+        arguments(self.query().as_bytes(), name)
     }
 
     /// The value of a cookie, or `None`; the last one wins, and quotes are undone, as in Tornado.
@@ -191,6 +199,22 @@ impl Request {
             None => true,
         };
         scheme && origin.is_at(&host)
+    }
+
+    /// Takes the arguments of the route that it belongs to. The error is a 400 for what is not UTF-8.
+    pub(crate) fn set_route(&mut self, route: &str, arguments: &[(&str, String)]) -> Result<()> {
+        route.clone_into(&mut self.route);
+        for (name, value) in arguments {
+            let value = percent_decode_str(value).decode_utf8();
+            let value = value.map_err(|_| Error::refused(400, format!("Invalid unicode in {name}")))?;
+            self.path_arguments.push(((*name).to_owned(), value.into_owned()));
+        }
+        Ok(())
+    }
+
+    /// The path that its route was added with.
+    pub(crate) fn route(&self) -> &str {
+        &self.route
     }
 
     pub(crate) fn headers(&self) -> &HeaderMap {
@@ -222,10 +246,35 @@ impl fmt::Debug for Request {
     }
 }
 
-fn decode(text: &str) -> Vec<u8> {
-    percent_decode_str(&text.replace('+', " ")).collect()
+/// Returns the values of `name` in a query or a form.
+fn arguments(pairs: &[u8], name: &str) -> Result<Vec<String>> {
+    let mut values = Vec::new();
+    for pair in pairs.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
+        let equals = pair.iter().position(|byte| *byte == b'=');
+        let (key, value) = equals.map_or((pair, &[][..]), |at| (&pair[..at], &pair[at + 1..]));
+        if decode(key) != name.as_bytes() {
+            continue;
+        }
+        let value = String::from_utf8(decode(value))
+            .map_err(|_| Error::refused(400, format!("Invalid unicode in {name}")))?;
+        let odd = |c: char| c < ' ' && !('\t'..='\r').contains(&c);
+        values.push(value.replace(odd, " ").trim().to_owned());
+    }
+    Ok(values)
 }
 
+/// Returns the last value of `name`, or the refusal of a request that lacks it.
+fn last_of(mut values: Vec<String>, name: &str) -> Result<String> {
+    values.pop().ok_or_else(|| Error::refused(400, format!("Missing argument {name}")))
+}
+
+fn decode(text: &[u8]) -> Vec<u8> {
+    let spaced: Vec<_> = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
+    percent_decode(&spaced).collect()
+}
+
+mod body;
 mod forwarded;
+
 #[cfg(test)]
 mod tests;

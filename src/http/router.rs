@@ -1,57 +1,210 @@
 //! [`Router`]: which route a path belongs to. Filled before the server starts, then read by every thread.
+//!
+//! `matchit` finds it. What would never match, or match something else than it says, is a panic while the
+//! routes are added: a mistake of the program, which shows when it starts.
 
-/// Routes of any kind, by exact path or by prefix.
+/// Routes by path, whose whole segments may be parameters, and by prefix.
 pub(crate) struct Router<R> {
-    exact: Vec<(String, R)>,
+    places: matchit::Router<usize>,
+    routes: Vec<(String, R)>,
+    /// The longest prefix first.
     below: Vec<(String, R)>,
+}
+
+/// A route, and why it is the one.
+pub(crate) struct Found<'r, R> {
+    pub(crate) route: &'r R,
+    /// The path or the prefix that it was added with.
+    pub(crate) path: &'r str,
+    /// Names and values of the parameters, the values still percent-encoded.
+    pub(crate) arguments: Vec<(&'r str, String)>,
 }
 
 impl<R> Router<R> {
     /// Starts without a route.
     pub(crate) fn new() -> Router<R> {
-        Router { exact: Vec::new(), below: Vec::new() }
+        Router { places: matchit::Router::new(), routes: Vec::new(), below: Vec::new() }
     }
 
-    /// Adds a route at exactly `path`.
-    pub(crate) fn add(&mut self, path: &str, route: R) {
-        self.exact.push((path.to_owned(), route));
+    /// Returns the route at `path`, an empty one if it is new.
+    ///
+    /// # Panics
+    /// If `path` is none, or conflicts with another one.
+    #[track_caller]
+    pub(crate) fn entry(&mut self, path: &str) -> &mut R
+    where
+        R: Default,
+    {
+        if let Some(at) = self.routes.iter().position(|(other, _)| other == path) {
+            return &mut self.routes[at].1;
+        }
+        check_path(path);
+        match self.places.insert(path, self.routes.len()) {
+            Ok(()) => {}
+            Err(matchit::InsertError::Conflict { with }) => {
+                panic!("the path {path} conflicts with {with}: they match the same requests")
+            }
+            Err(error) => panic!("the path {path} is none: {error}"),
+        }
+        self.routes.push((path.to_owned(), R::default()));
+        &mut self.routes.last_mut().expect("was just added").1
     }
 
     /// Adds a route for everything below `prefix`.
+    ///
+    /// # Panics
+    /// If `prefix` is none, or is there already.
+    #[track_caller]
     pub(crate) fn add_below(&mut self, prefix: &str, route: R) {
+        check_path(prefix);
+        assert!(
+            prefix.ends_with('/'),
+            "files are served below a path that ends with a slash: {prefix}/ instead of {prefix}"
+        );
+        assert!(!prefix.contains('{'), "the path {prefix} of files cannot have parameters");
+        assert!(self.below.iter().all(|(other, _)| other != prefix), "there are two routes below {prefix}");
         self.below.push((prefix.to_owned(), route));
+        self.below.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
     }
 
-    /// Returns the route of `path`, and what follows a prefix: the first that matches, exact paths first.
-    pub(crate) fn find<'a>(&self, path: &'a str) -> Option<(&R, &'a str)> {
-        let exact = self.exact.iter().find(|(at, _)| at == path).map(|(_, route)| (route, ""));
-        exact.or_else(|| {
-            self.below.iter().find_map(|(at, route)| Some((route, path.strip_prefix(at.as_str())?)))
-        })
+    /// Returns the route of `path`: exact paths first, then parameters, then prefixes.
+    #[inline(never)]
+    pub(crate) fn find(&self, path: &str) -> Option<Found<'_, R>> {
+        if let Ok(found) = self.places.at(path) {
+            let (pattern, route) = &self.routes[*found.value];
+            let arguments = found.params.iter().map(|(name, value)| (name, value.to_owned())).collect();
+            return Some(Found { route, path: pattern, arguments });
+        }
+        let (prefix, route) = self.below.iter().find(|(prefix, _)| path.starts_with(prefix.as_str()))?;
+        Some(Found { route, path: prefix, arguments: Vec::new() })
+    }
+}
+
+/// Panics with a sentence if no request can have this path.
+#[track_caller]
+fn check_path(path: &str) {
+    assert!(path.starts_with('/'), "a path begins with a slash: /{path} instead of {path}");
+    let odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '?' | '#');
+    assert!(
+        !path.contains(odd),
+        "no request has the path {path:?}: the query is no part of it, and a space is %20"
+    );
+    let mut names = Vec::new();
+    for segment in path.split('/').filter(|segment| segment.contains(['{', '}'])) {
+        let name = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
+        assert!(
+            !name.starts_with('*'),
+            "the path {path} has {segment}, but a parameter is one segment: files below a path have static_files"
+        );
+        assert!(
+            !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_'),
+            "the path {path} has {segment}, but a parameter is a whole segment, such as {{name}}"
+        );
+        assert!(!names.contains(&name), "the path {path} has two parameters {name}");
+        names.push(name);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
     fn paths_as_a_table() {
-        let mut router = Router::new();
+        let mut router = Router::<&str>::new();
         router.add_below("/static/", "files");
-        router.add("/", "page");
-        router.add("/static/a", "exact");
-        router.add("/", "never");
+        router.add_below("/static/img/", "images");
+        for (path, name) in [
+            ("/", "page"),
+            ("/static/a", "exact"),
+            ("/room/{name}", "room"),
+            ("/room/lobby", "lobby"),
+            ("/room/{name}/{day}/log", "log"),
+        ] {
+            *router.entry(path) = name;
+        }
         for (path, found) in [
-            ("/", Some(("page", ""))),
-            ("/static/a", Some(("exact", ""))),
-            ("/static/b/c", Some(("files", "b/c"))),
-            ("/static/", Some(("files", ""))),
+            ("/", Some(("page", "/", ""))),
+            ("/static/a", Some(("exact", "/static/a", ""))),
+            ("/static/b/c", Some(("files", "/static/", ""))),
+            ("/static/img/c", Some(("images", "/static/img/", ""))),
+            ("/static/", Some(("files", "/static/", ""))),
             ("/static", None),
             ("/none", None),
             ("", None),
+            ("/room/lobby", Some(("lobby", "/room/lobby", ""))),
+            ("/room/lobb", Some(("room", "/room/{name}", "name=lobb"))),
+            ("/room/a%2Fb", Some(("room", "/room/{name}", "name=a%2Fb"))),
+            ("/room/{name}", Some(("room", "/room/{name}", "name={name}"))),
+            ("/room/a/7/log", Some(("log", "/room/{name}/{day}/log", "name=a day=7"))),
+            ("/room/lobby/7/log", Some(("log", "/room/{name}/{day}/log", "name=lobby day=7"))),
+            ("/room/", None),
+            ("/room//7/log", None),
+            ("/room/a/", None),
+            ("/room/a/b", None),
+            ("/Room/a", None),
         ] {
-            assert_eq!(router.find(path).map(|(route, rest)| (*route, rest)), found, "{path}");
+            let shown = router.find(path).map(|found| {
+                let arguments: Vec<_> =
+                    found.arguments.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                (*found.route, found.path, arguments.join(" "))
+            });
+            let found = found.map(|(route, path, arguments)| (route, path, arguments.to_owned()));
+            assert_eq!(shown, found, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_cannot_match_is_a_panic_with_a_sentence() {
+        for (path, expected) in [
+            ("echo", "a path begins with a slash: /echo instead of echo"),
+            ("", "a path begins with a slash"),
+            ("/a?b", "the query is no part of it"),
+            ("/a b", "a space is %20"),
+            ("/img{id}.png", "has img{id}.png, but a parameter is a whole segment"),
+            ("/{a}{b}", "a parameter is a whole segment"),
+            ("/{}", "a parameter is a whole segment"),
+            ("/a}", "a parameter is a whole segment"),
+            ("/{{a}}", "a parameter is a whole segment"),
+            ("/{*rest}", "a parameter is one segment"),
+            ("/{a}/{a}", "has two parameters a"),
+            ("/room/{id}", "the path /room/{id} conflicts with /room/{name}"),
+        ] {
+            let mut router = Router::<u8>::new();
+            router.entry("/room/{name}");
+            let panic = catch_unwind(AssertUnwindSafe(|| *router.entry(path) = 1)).unwrap_err();
+            let text = panic.downcast_ref::<String>().unwrap();
+            assert!(text.contains(expected), "{path}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_that_cannot_match_is_a_panic_with_a_sentence() {
+        for (prefix, expected) in [
+            ("/static", "/static/ instead of /static"),
+            ("static/", "/static/ instead of static/"),
+            ("/{a}/", "cannot have parameters"),
+            ("/files/", "two routes below /files/"),
+        ] {
+            let mut router = Router::<u8>::new();
+            router.add_below("/files/", 1);
+            let panic = catch_unwind(AssertUnwindSafe(|| router.add_below(prefix, 2))).unwrap_err();
+            let text = panic.downcast_ref::<String>().unwrap();
+            assert!(text.contains(expected), "{prefix}: {text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_segment_is_one_argument(segment in "[^/]{1,20}") {
+            let mut router = Router::<u8>::new();
+            router.entry("/a/{name}/b");
+            let path = format!("/a/{segment}/b");
+            prop_assert_eq!(router.find(&path).unwrap().arguments, [("name", segment)]);
         }
     }
 }

@@ -23,15 +23,21 @@ pub(crate) type Make<H> = Box<dyn Fn() -> Box<H> + Send + Sync>;
 /// Makes a WebSocket's handler of a request, or refuses it.
 pub(crate) type MakeFor = Box<dyn Fn(&mut Exchange<'_>) -> Result<Box<dyn WebSocketHandler>> + Send + Sync>;
 
-/// What answers a request.
-pub(crate) enum Route {
-    Page(Make<dyn RequestHandler>),
-    WebSocket(MakeFor),
+/// What answers the requests for a path. One path may have a page and a WebSocket.
+#[derive(Default)]
+pub(crate) struct Route {
+    pub(crate) page: Option<Make<dyn RequestHandler>>,
+    pub(crate) websocket: Option<MakeFor>,
     /// Everything below this path.
-    Static(StaticFiles),
+    pub(crate) files: Option<StaticFiles>,
 }
 
-/// Routes and settings. A route is an exact path, or a directory of files.
+/// Routes and settings. A route is a path, or a directory of files.
+///
+/// A whole segment of a path may be a parameter, `/room/{name}`, which
+/// [`path_argument`](crate::Request::path_argument) reads. Where two routes match, a path without parameters is
+/// before one with them, and files are last. One path may have a page and a WebSocket: a GET with
+/// `Upgrade: websocket` is for the WebSocket.
 pub struct Application {
     pub(crate) routes: Router<Route>,
     pub(crate) settings: Settings,
@@ -52,13 +58,20 @@ impl Application {
         Application { routes: Router::new(), settings: Settings::default(), observer, meter }
     }
 
-    /// Adds a page at exactly `path`; `make` makes a handler for each request.
+    /// Adds a page at `path`; `make` makes a handler for each request.
+    ///
+    /// # Panics
+    /// If no request can have this path (it begins with a slash, and a parameter is a whole segment), or if it
+    /// conflicts with another one.
+    #[track_caller]
     pub fn page<H: RequestHandler>(
         mut self,
         path: &str,
         make: impl Fn() -> H + Send + Sync + 'static,
     ) -> Application {
-        self.routes.add(path, Route::Page(Box::new(move || Box::new(make()))));
+        let page = &mut self.routes.entry(path).page;
+        assert!(page.is_none(), "there are two pages at {path}");
+        *page = Some(Box::new(move || Box::new(make())));
         self
     }
 
@@ -95,13 +108,19 @@ impl Application {
         make: impl Fn(&mut Exchange<'_>) -> Result<H> + Send + Sync + 'static,
     ) -> Application {
         let make: MakeFor = Box::new(move |exchange| Ok(Box::new(make(exchange)?)));
-        self.routes.add(path, Route::WebSocket(make));
+        let websocket = &mut self.routes.entry(path).websocket;
+        assert!(websocket.is_none(), "there are two WebSockets at {path}");
+        *websocket = Some(make);
         self
     }
 
     /// Adds files below `prefix`, which ends with a slash: `/static/`.
+    ///
+    /// # Panics
+    /// If `prefix` does not begin and end with a slash, has parameters, or is there already.
+    #[track_caller]
     pub fn static_files(mut self, prefix: &str, files: StaticFiles) -> Application {
-        self.routes.add_below(prefix, Route::Static(files));
+        self.routes.add_below(prefix, Route { files: Some(files), ..Route::default() });
         self
     }
 
@@ -140,6 +159,13 @@ impl Application {
     /// header arrives (Tornado: `websocket_max_message_size`).
     pub fn max_message(mut self, bytes: usize) -> Application {
         self.settings.max_message = bytes;
+        self
+    }
+
+    /// Sets the most bytes in the body of a request, 1 MiB by default. A larger one is refused with 413, before it
+    /// is read where its length is known (Tornado: `max_body_size`).
+    pub fn max_body(mut self, bytes: usize) -> Application {
+        self.settings.max_body = bytes;
         self
     }
 

@@ -4,7 +4,7 @@
 //! client's next message, and nobody else's anything. If it panics, or returns an error, this
 //! connection ends with code 1011.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::http::exchange::Exchange;
 use crate::http::request::Request;
 use crate::server::connection::Connection;
@@ -67,11 +67,70 @@ pub trait WebSocketHandler: Send + 'static {
 
 /// One value per request, made by the function given to
 /// [`Application::page`](crate::Application::page). Tornado's class of the same name.
+///
+/// A method that is not written here is answered with 405. HEAD is answered by `get`, with all that it does, and
+/// without the body. OPTIONS is answered by the server: 204, with what [`methods`](RequestHandler::methods) says.
+///
+/// ```
+/// use threadcast::{Application, Exchange, RequestHandler, Result};
+///
+/// struct Orders;
+///
+/// impl RequestHandler for Orders {
+///     fn post(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
+///         let what = exchange.get_body_argument("what")?; // missing: the client gets a 400
+///         exchange.set_status(201);
+///         exchange.set_header("Content-Type", "text/plain; charset=utf-8")?;
+///         exchange.write(format!("{} bytes, {what}", exchange.body().len()));
+///         Ok(())
+///     }
+///     fn methods(&self) -> &'static [&'static str] {
+///         &["POST"]
+///     }
+/// }
+/// let application = Application::new().page("/orders", || Orders).max_body(64 << 10);
+/// ```
+///
+/// # Errors
+/// Of all methods: [`Error::refused`](crate::Error::refused) answers with that status, and with the headers and cookies
+/// that were set before; any other error answers with a bare 500, and is logged.
 pub trait RequestHandler: 'static {
     /// Answers GET and HEAD. The response gets an `ETag`, and is a 304 where the client has it already.
-    ///
-    /// # Errors
-    /// [`Error::refused`](crate::Error::refused) answers with that status, and with the headers and cookies that were
-    /// set before; any other error answers with a bare 500, and is logged.
-    fn get(&mut self, exchange: &mut Exchange<'_>) -> Result<()>;
+    fn get(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
+        not_allowed(exchange)
+    }
+
+    /// Answers POST. The body is whole by now, [`max_body`](crate::Application::max_body) at most: it has been read on
+    /// this thread, which held up nobody else.
+    fn post(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
+        not_allowed(exchange)
+    }
+
+    /// Answers PUT, with its body.
+    fn put(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
+        not_allowed(exchange)
+    }
+
+    /// Answers DELETE, which may have a body.
+    fn delete(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
+        not_allowed(exchange)
+    }
+
+    /// Returns the methods that are written, for the header `Allow` of a 405 and of OPTIONS. Nothing else
+    /// depends on it: who writes `post` names it here. GET and HEAD unless written; the server adds OPTIONS.
+    fn methods(&self) -> &'static [&'static str] {
+        &["GET", "HEAD"]
+    }
+
+    /// Whether a page from `origin` may POST, PUT or DELETE here; asked before the body is read, if the request has
+    /// an `Origin` header, which browsers send with these. By default the origin has to be the request's own; another
+    /// one gets a 403. This protects the user of a browser from other sites' pages (Tornado has XSRF tokens for
+    /// it), and it does not tell who sends a request that is no browser's.
+    fn check_origin(&self, request: &Request, origin: &str) -> bool {
+        request.is_same_origin(origin)
+    }
+}
+
+fn not_allowed(_: &Exchange<'_>) -> Result<()> {
+    Err(Error::refused(405, "405: Method Not Allowed"))
 }

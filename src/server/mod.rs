@@ -15,6 +15,8 @@ pub(crate) mod frame_stream;
 pub(crate) mod session;
 pub(crate) mod registry;
 pub(crate) mod answer;
+pub(crate) mod input;
+pub(crate) mod pages;
 pub(crate) mod client_thread;
 pub(crate) mod listener;
 #[expect(clippy::module_inception, reason = "the room is named after what it builds up to")]

@@ -14,6 +14,7 @@ pub(crate) struct Settings {
     /// Proxies whose word about the client counts.
     pub(crate) proxies: Vec<IpAddr>,
     pub(crate) max_message: usize,
+    pub(crate) max_body: usize,
     pub(crate) max_backlog: usize,
     /// `None` for what this machine allows.
     pub(crate) max_buffered: Option<u64>,
@@ -37,6 +38,7 @@ impl Default for Settings {
             cookies: CookieRules::default(),
             proxies: Vec::new(),
             max_message: 10 << 20,
+            max_body: 1 << 20,
             max_backlog: 1 << 20,
             max_buffered: None,
             write_deadline: Duration::from_secs(10),

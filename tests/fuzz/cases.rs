@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::MAX_MESSAGE;
 use crate::answers::Answer;
 use crate::support::dice::Dice;
 use crate::support::{self, Wire, close_frame, frame, upgrade};
+use crate::{MAX_BODY, MAX_MESSAGE};
 
 /// Most bytes in an input that is not [`Ending::Greedy`]. The kernel takes as many both ways with nobody
 /// reading, so that writing all of it before reading cannot block.
@@ -171,7 +171,7 @@ fn unescape(text: &str) -> Vec<u8> {
 fn conversation(dice: &mut Dice) -> (Vec<u8>, Vec<Answer>) {
     let (mut input, mut answers) = (Vec::new(), Vec::new());
     for _ in 0..dice.below(6).saturating_sub(2) {
-        let (head, status, last) = request(dice);
+        let (head, status, last) = if dice.one_in(3) { with_body(dice) } else { request(dice) };
         input.extend(head);
         answers.push(Answer::Response(status, last));
         if last {
@@ -202,7 +202,9 @@ fn request(dice: &mut Dice) -> (Vec<u8>, u16, bool) {
     let (no_key, old, elsewhere) = (
         handshake("Sec-WebSocket-Version: 13\r\n"),
         handshake("Sec-WebSocket-Version: 8\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"),
-        handshake("Origin: http://elsewhere\r\n"),
+        handshake(
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: http://elsewhere\r\n",
+        ),
     );
     let rows = [
         ("GET", "/page", "1.1", HOST, 200, false),
@@ -223,7 +225,12 @@ fn request(dice: &mut Dice) -> (Vec<u8>, u16, bool) {
         ("GET", "/page", "1.1", "Host: h\r\nHost: h\r\n", 400, true),
         ("GET", "/page", "1.1", "Host: h\r\nbad name: x\r\n", 400, true),
         ("GET", "/page", "1.1", "Host: h\r\nTransfer-Encoding: chunked\r\n", 400, true),
-        ("POST", "/page", "1.1", "Host: h\r\nContent-Length: 7\r\n", 400, true),
+        ("GET", "/page", "1.1", "Host: h\r\nContent-Length: 7\r\n", 400, true),
+        ("POST", "/nothing", "1.1", "Host: h\r\nContent-Length: 7\r\n", 404, true),
+        ("POST", "/page", "1.1", "Host: h\r\nContent-Length: 7\r\nContent-Length: 7\r\n", 400, true),
+        ("POST", "/page", "1.1", "Host: h\r\nOrigin: http://evil\r\n", 403, false),
+        ("OPTIONS", "/page", "1.1", HOST, 204, false),
+        ("OPTIONS", "*", "1.1", HOST, 204, false),
         ("GET", "/page", "1.1", &long, 431, true),
         ("GET", "/page", "1.1", &many, 431, true),
         ("GET", "/ws", "1.1", HOST, 426, true),
@@ -234,6 +241,53 @@ fn request(dice: &mut Dice) -> (Vec<u8>, u16, bool) {
     let (method, target, version, head, status, last) = rows[dice.below(rows.len())];
     let lines = lines(dice);
     (format!("{method} {target} HTTP/{version}\r\n{head}{lines}\r\n").into(), status, last)
+}
+
+/// A request with a body, in full or in chunks, for a path with a parameter.
+fn with_body(dice: &mut Dice) -> (Vec<u8>, u16, bool) {
+    let (path, found) =
+        [("a", 200), ("%C3%A9%2f", 200), ("{name}", 200), ("a/b", 404), ("", 404), ("%ff", 400)]
+            [dice.below(6)];
+    let (length, fits) = [(0, true), (5, true), (MAX_BODY, true), (MAX_BODY + 1, false)][dice.below(4)];
+    let body: Vec<u8> = b"a=1&b=%ff&".iter().copied().cycle().take(length).collect();
+    let (method, media, expected) = [
+        ("POST", "application/x-www-form-urlencoded", 200),
+        ("POST", "text/plain", 200),
+        ("POST", "multipart/form-data; boundary=a", 415),
+        ("PUT", "application/json", 400),
+        ("PUT", "text/plain", 415),
+        ("DELETE", "text/plain", 405),
+    ][dice.below(6)];
+    let counted = dice.one_in(2);
+    let has_body = length > 0 || !counted;
+    let multipart = media.starts_with("multipart");
+    let (status, last) = match () {
+        () if found != 200 => (found, found == 400 || has_body),
+        () if multipart && has_body => (415, true),
+        () if !fits => (413, true),
+        () if multipart => (200, false),
+        () => (expected, false),
+    };
+    let lines = lines(dice);
+    let head = format!("{method} /form/{path} HTTP/1.1\r\nHost: h\r\nContent-Type: {media}\r\n{lines}");
+    let mut bytes = head.into_bytes();
+    if counted {
+        bytes.extend(format!("Content-Length: {length}\r\n\r\n").bytes());
+        bytes.extend(body);
+    } else {
+        bytes.extend(b"Transfer-Encoding: chunked\r\n\r\n");
+        let size = 1 + dice.below(2000);
+        for chunk in body.chunks(size.max(length / 100)) {
+            let extension = dice.pick(&["", ";a", ";a=\"b\"", " ; a"]);
+            bytes.extend(format!("{:x}{extension}\r\n", chunk.len()).bytes());
+            bytes.extend(chunk);
+            bytes.extend(b"\r\n");
+        }
+        bytes.extend(
+            dice.pick(&["0\r\n\r\n", "00;a\r\n\r\n", "0\r\nX: y\r\nContent-Length: 9\r\n\r\n"]).bytes(),
+        );
+    }
+    (bytes, status, last)
 }
 
 /// Header lines that change nothing.

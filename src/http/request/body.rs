@@ -1,0 +1,130 @@
+//! What a handler reads of a path and a body. The body is whole before `post`, `put` or `delete` runs, and
+//! it goes with the request.
+
+use serde::de::DeserializeOwned;
+
+use super::{Request, arguments, last_of};
+use crate::error::{Error, Result};
+use crate::http::request_body::Framing;
+
+impl Request {
+    /// Returns the segment that stands for `{name}` in the path of the route, percent-decoded (Tornado: the
+    /// groups of a URL's regular expression). It is never empty; a `%2F` in it is a slash here.
+    ///
+    /// ```
+    /// use threadcast::{Application, Exchange, RequestHandler, Result};
+    ///
+    /// struct Room;
+    ///
+    /// impl RequestHandler for Room {
+    ///     fn get(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
+    ///         let name = exchange.path_argument("name").to_owned();
+    ///         exchange.set_header("Content-Type", "text/plain; charset=utf-8")?;
+    ///         exchange.write(name);
+    ///         Ok(())
+    ///     }
+    /// }
+    /// let application = Application::new().page("/room/{name}", || Room);
+    /// ```
+    ///
+    /// # Panics
+    /// If the path of the route has no `{name}`, which is a mistake of the program.
+    #[track_caller]
+    pub fn path_argument(&self, name: &str) -> &str {
+        let found = self.path_arguments.iter().find(|(other, _)| other == name);
+        let Some((_, value)) = found else {
+            let names: Vec<_> = self.path_arguments.iter().map(|(name, _)| name.as_str()).collect();
+            let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            panic!("the path {} has no parameter {name:?}; it has {names}", self.route);
+        };
+        value
+    }
+
+    /// Returns the body, whole; empty if there is none.
+    pub fn body(&self) -> &[u8] {
+        self.body.as_deref().unwrap_or_default()
+    }
+
+    /// Returns the last value of a form's field, by the rules of [`get_argument`](Request::get_argument)
+    /// (Tornado's `get_body_argument`). A form is a body of type `application/x-www-form-urlencoded`; any other
+    /// body has no fields.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with 400: `Missing argument NAME`, or the value is not UTF-8.
+    pub fn get_body_argument(&self, name: &str) -> Result<String> {
+        last_of(self.get_body_arguments(name)?, name)
+    }
+
+    /// Returns all values of a form's field, in their order; empty if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with 400 if a value is not UTF-8.
+    pub fn get_body_arguments(&self, name: &str) -> Result<Vec<String>> {
+        match self.media_type().as_str() {
+            "application/x-www-form-urlencoded" => arguments(self.body(), name),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Reads the body as JSON. Its `Content-Type` has to be `application/json`, or end with `+json`. `serde_json`
+    /// recurses, so deep JSON needs the default [`stack_size`](crate::Application::stack_size).
+    ///
+    /// ```
+    /// use threadcast::{Exchange, RequestHandler, Result};
+    ///
+    /// struct Sum;
+    ///
+    /// impl RequestHandler for Sum {
+    ///     fn post(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
+    ///         let numbers: Vec<i64> = exchange.body_json()?; // not numbers: the client gets a 400
+    ///         exchange.write(numbers.iter().sum::<i64>().to_string());
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with 415 for another `Content-Type` or none, and with 400 and serde's words for what is no
+    /// JSON, or not a `T`.
+    pub fn body_json<T: DeserializeOwned>(&self) -> Result<T> {
+        let media_type = self.media_type();
+        if media_type != "application/json" && !media_type.ends_with("+json") {
+            return Err(Error::refused(415, "The Content-Type has to be application/json."));
+        }
+        serde_json::from_slice(self.body())
+            .map_err(|error| Error::refused(400, format!("Invalid JSON: {error}")))
+    }
+
+    /// Returns the type of the body, in lower case, without parameters.
+    fn media_type(&self) -> String {
+        let whole = self.header("Content-Type").unwrap_or_default();
+        whole.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+    }
+
+    /// Returns how the body ends, as long as it is unread.
+    pub(crate) fn unread_body(&self) -> Option<Framing> {
+        self.framing.filter(|_| self.body.is_none())
+    }
+
+    /// Refuses a body that nothing here can read, before it is read.
+    pub(crate) fn check_media_type(&self) -> Result<()> {
+        match self.media_type().as_str() {
+            "multipart/form-data" => Err(Error::refused(
+                415,
+                "multipart/form-data is not read here: send fields as application/x-www-form-urlencoded, and a file \
+                 as the body.",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns whether the client waits for a 100 before it sends the body (RFC 9110, section 10.1.1).
+    pub(crate) fn expects_continue(&self) -> bool {
+        !self.is_http_1_0() && self.header("Expect").is_some()
+    }
+
+    /// Takes the body, when it is whole.
+    pub(crate) fn set_body(&mut self, body: Vec<u8>) {
+        self.body = Some(body);
+    }
+}

@@ -1,0 +1,130 @@
+//! What `client-N` reads before there is a WebSocket: heads, bodies, and what comes after the end.
+//!
+//! Blocks in `read`, each time until a deadline. What it reads into is on the heap, and given back: a page of
+//! stack that was touched once stays with the thread, and an idle client keeps nothing of a request.
+
+use std::io::{self, ErrorKind};
+use std::net::Shutdown;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::http::request::Request;
+use crate::http::request_body::{BodyDecoder, Pace};
+use crate::net::closer::CLOSE_GRACE;
+use crate::net::transport::Transport;
+use crate::observer::Event;
+use crate::server::connection::Connection;
+
+/// How long a request head may take from the accept, or from the response before it, to its end, whatever
+/// the rate of its bytes.
+const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+/// Bytes received at a time while a head is read. More than the 1 KiB that glibc's allocator keeps for each
+/// thread when they are freed.
+const HEAD_READ: usize = 2048;
+/// Bytes received at a time while a body is read.
+const BODY_READ: usize = 16 << 10;
+/// Asks for the body of a client that waits with it.
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// Blocks until a whole head is here; `None` if the client left, or took too long.
+#[inline(never)]
+pub(crate) fn read_head(connection: &Connection, received: &mut Vec<u8>) -> Result<Option<Request>> {
+    let deadline = Instant::now() + HEAD_DEADLINE;
+    loop {
+        if let Some((mut request, length)) = Request::parse(received, connection.link().peer)? {
+            request.trust(&connection.state().settings.proxies);
+            received.drain(..length);
+            return Ok(Some(request));
+        }
+        let have = received.len();
+        received.resize(have + HEAD_READ, 0);
+        match recv_before(connection, &mut received[have..], deadline) {
+            Ok(0) | Err(_) => return Ok(None),
+            Ok(length) => received.truncate(have + length),
+        }
+    }
+}
+
+/// Blocks until the body of a request is here, if it has one, and returns whether it is: `false` if the client
+/// left. The error is a refusal, behind which nothing can be read as a request. `received` is left with what
+/// came behind the body.
+#[inline(never)]
+pub(crate) fn read_body(
+    connection: &Connection,
+    request: &mut Request,
+    received: &mut Vec<u8>,
+) -> Result<bool> {
+    let Some(framing) = request.unread_body() else { return Ok(true) };
+    request.check_media_type()?;
+    let mut decoder = BodyDecoder::new(framing, connection.state().settings.max_body)?;
+    if request.expects_continue() && !send_continue(connection) {
+        return Ok(false);
+    }
+    // A body that does not come must not keep others out, as a head does not.
+    connection.set_evictable(true);
+    let mut pace = Pace::begin(Instant::now());
+    loop {
+        let taken = decoder.take(received)?;
+        received.drain(..taken);
+        if decoder.is_done() {
+            break;
+        }
+        received.resize(BODY_READ, 0);
+        match recv_before(connection, received, pace.deadline()) {
+            Ok(0) => return Ok(false),
+            Ok(length) => {
+                received.truncate(length);
+                pace.took(length, Instant::now());
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) => {
+                return Err(Error::refused(408, "The body came too slowly."));
+            }
+            Err(_) => return Ok(false),
+        }
+    }
+    received.shrink_to_fit();
+    connection.set_evictable(false);
+    request.set_body(decoder.into_body());
+    Ok(true)
+}
+
+/// Asks for the body. `false` if the client takes nothing.
+fn send_continue(connection: &Connection) -> bool {
+    loop {
+        match connection.link().transport.send(CONTINUE) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            // A socket that is full takes no part of so short a line: its client has left answers unread.
+            result => return matches!(result, Ok(sent) if sent == CONTINUE.len()),
+        }
+    }
+}
+
+/// All is written; the peer's bytes are read to their end, since closing a socket with unread input makes
+/// the kernel send RST, and the peer would lose what is still on its way to it.
+#[inline(never)]
+pub(crate) fn linger(connection: &Connection) {
+    connection.link().transport.shutdown(Shutdown::Write);
+    let deadline = Instant::now() + CLOSE_GRACE;
+    let mut bytes = vec![0; HEAD_READ];
+    while matches!(recv_before(connection, &mut bytes, deadline), Ok(received) if received > 0) {}
+}
+
+/// Receives once, and no longer than until the deadline.
+fn recv_before(connection: &Connection, bytes: &mut [u8], deadline: Instant) -> io::Result<usize> {
+    let transport = &connection.link().transport;
+    connection.report(Event::Reads);
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        transport.set_recv_timeout(Some(left))?;
+        match transport.recv(bytes) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => {
+                connection.report(Event::Wakes);
+                return result;
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! A request that is none for a WebSocket becomes its response. Handlers of pages are called here alone, on
+//! `client-N`.
+//!
+//! Never here: a body that is read before its request is known to be welcome, a handler's panic that gets out.
+
+use crate::error::{Error, Result};
+use crate::http::exchange::Exchange;
+use crate::http::request::Request;
+use crate::http::response::Response;
+use crate::server::application::{Make, Route};
+use crate::server::connection::Connection;
+use crate::server::handler::RequestHandler;
+use crate::server::input;
+use crate::server::session::guarded;
+
+/// What `Allow` says of the server as a whole, which `OPTIONS *` asks for.
+const ALL_METHODS: [&str; 5] = ["GET", "HEAD", "POST", "PUT", "DELETE"];
+/// Those of a file.
+const FILE_METHODS: [&str; 2] = ["GET", "HEAD"];
+
+/// Answers a request by its route, and reads its body, if it has one that is wanted; `None` if the client left
+/// meanwhile. A body that is [unread](Request::unread_body) after this must be the connection's last.
+#[inline(never)]
+pub(crate) fn answer(
+    connection: &Connection,
+    route: Option<&Route>,
+    request: &mut Request,
+    received: &mut Vec<u8>,
+) -> Option<Response> {
+    let is_options = request.method() == "OPTIONS";
+    let Some(route) = route else {
+        let whole_server = is_options && request.path() == "*";
+        return Some(if whole_server {
+            options(&ALL_METHODS)
+        } else {
+            Response::refusal(404, "404: Not Found")
+        });
+    };
+    match (&route.page, &route.files) {
+        (Some(make), _) => page(connection, make, request, received),
+        (None, _) if is_options => Some(options(methods_without_page(route))),
+        (None, Some(files)) if FILE_METHODS.contains(&request.method()) => {
+            let rest = request.path().strip_prefix(request.route()).unwrap_or_default();
+            let mut exchange = exchange(connection, request);
+            let result = exchange.render(files, rest);
+            Some(finish(connection, exchange, result))
+        }
+        (None, _) => Some(not_allowed(methods_without_page(route), request)),
+    }
+}
+
+fn methods_without_page(route: &Route) -> &'static [&'static str] {
+    if route.files.is_some() { &FILE_METHODS } else { &FILE_METHODS[..1] }
+}
+
+/// Answers by a handler.
+#[inline(never)]
+fn page(
+    connection: &Connection,
+    make: &Make<dyn RequestHandler>,
+    request: &mut Request,
+    received: &mut Vec<u8>,
+) -> Option<Response> {
+    let method = match request.method() {
+        "GET" | "HEAD" => "get",
+        "POST" => "post",
+        "PUT" => "put",
+        "DELETE" => "delete",
+        _ => "methods",
+    };
+    let mut handler = match guarded(connection, method, make) {
+        Ok(handler) => handler,
+        Err(panicked) => return Some(refusal(connection, &panicked.into())),
+    };
+    let methods = handler.methods();
+    match method {
+        "get" => {}
+        "methods" if request.method() == "OPTIONS" => return Some(options(methods)),
+        "methods" => return Some(not_allowed(methods, request)),
+        _ => match welcome(connection, handler.as_ref(), request, received) {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(error) => return Some(refusal(connection, &error)),
+        },
+    }
+    let mut exchange = exchange(connection, request);
+    let result = guarded(connection, method, || {
+        let result = match method {
+            "post" => handler.post(&mut exchange),
+            "put" => handler.put(&mut exchange),
+            "delete" => handler.delete(&mut exchange),
+            _ => handler.get(&mut exchange),
+        };
+        exchange.keep_headers(result)
+    });
+    let response = finish(connection, exchange, result.unwrap_or_else(|panicked| Err(panicked.into())));
+    // RFC 9110, section 15.5.6.
+    Some(if response.status == 405 { with_allow(response, methods, request.method()) } else { response })
+}
+
+/// Asks the handler whether the request may come from where it does, then reads its body.
+#[inline(never)]
+fn welcome(
+    connection: &Connection,
+    handler: &dyn RequestHandler,
+    request: &mut Request,
+    received: &mut Vec<u8>,
+) -> Result<bool> {
+    if let Some(origin) = request.header("Origin")
+        && !guarded(connection, "check_origin", || handler.check_origin(request, &origin))?
+    {
+        return Err(Error::refused(403, "Cross origin requests not allowed"));
+    }
+    input::read_body(connection, request, received)
+}
+
+fn exchange<'a>(connection: &'a Connection, request: &'a Request) -> Exchange<'a> {
+    Exchange::new(request, &connection.state().settings.cookies)
+}
+
+/// Returns what a handler has prepared, or the refusal; a GET's has its tag.
+#[inline(never)]
+fn finish(connection: &Connection, exchange: Exchange<'_>, result: Result<()>) -> Response {
+    let is_get = FILE_METHODS.contains(&exchange.method());
+    match result {
+        Ok(()) if is_get => {
+            let request: &Request = exchange.request();
+            exchange.response.with_etag(request)
+        }
+        Ok(()) => exchange.response,
+        Err(error) => refusal(connection, &error),
+    }
+}
+
+/// The response to an error, which is logged as such unless it is the client's own fault.
+pub(crate) fn refusal(connection: &Connection, error: &Error) -> Response {
+    match error {
+        Error::Refused { .. } => log::debug!(target: crate::LOG, "{connection}: {error}"),
+        _ => log::error!(target: crate::LOG, "{connection}: the handler failed: {error}"),
+    }
+    Response::from_error(error)
+}
+
+fn not_allowed(methods: &[&str], request: &Request) -> Response {
+    with_allow(Response::refusal(405, "405: Method Not Allowed"), methods, request.method())
+}
+
+/// RFC 9110, section 9.3.7: 204, and what there is.
+fn options(methods: &[&str]) -> Response {
+    with_allow(Response { status: 204, headers: Vec::new(), body: Default::default() }, methods, "")
+}
+
+/// Names the methods in `Allow`, and OPTIONS, but not the one that was refused.
+fn with_allow(response: Response, methods: &[&str], refused: &str) -> Response {
+    let mut names: Vec<_> = methods.iter().copied().filter(|name| *name != refused).collect();
+    names.retain(|name| *name != "OPTIONS");
+    names.push("OPTIONS");
+    response.with("Allow", &names.join(", "))
+}
