@@ -65,21 +65,11 @@ fn serve(connection: &Connection, routes: &Router<Route>) -> DisconnectReason {
 /// its request nor the stack pages that the handshake would need on top of the read loop's.
 #[inline(never)]
 fn serve_one<'a>(connection: &'a Connection, routes: &Router<Route>, received: &mut Vec<u8>) -> Next<'a> {
-    connection.set_evictable(true);
-    let mut request = match input::read_head(connection, received) {
-        Ok(Some(request)) => request,
+    let (mut request, route) = match read_request(connection, routes, received) {
+        Ok(Some(found)) => found,
         Ok(None) => return Next::End,
         Err(refusal) => return refuse(connection, &refusal),
     };
-    // Whose request is here gets its answer, or a 503; but see `answer`.
-    connection.set_evictable(false);
-    let found = routes.find(request.path());
-    if let Some(found) = &found
-        && let Err(refusal) = request.set_route(found.path, &found.arguments)
-    {
-        return refuse(connection, &refusal);
-    }
-    let route = found.map(|found| found.route);
     match route.and_then(|route| websocket_for(route, &request)) {
         Some(make) => match open(connection, &request, make) {
             Ok(session) => Next::Session(session),
@@ -87,6 +77,23 @@ fn serve_one<'a>(connection: &'a Connection, routes: &Router<Route>, received: &
         },
         None => answer(connection, route, &mut request, received),
     }
+}
+
+/// Blocks until a request is here, and finds its route; `None` if the client left.
+#[inline(never)]
+fn read_request<'r>(
+    connection: &Connection,
+    routes: &'r Router<Route>,
+    received: &mut Vec<u8>,
+) -> Result<Option<(Box<Request>, Option<&'r Route>)>> {
+    connection.set_evictable(true);
+    let Some(mut request) = input::read_head(connection, received)? else { return Ok(None) };
+    // Whose request is here gets its answer, or a 503; but see `answer`.
+    connection.set_evictable(false);
+    let Some(found) = routes.find(request.path()) else { return Ok(Some((request, None))) };
+    let route = found.route;
+    request.set_route(found.path, &found.arguments)?;
+    Ok(Some((request, Some(route))))
 }
 
 /// Returns the WebSocket of a route, if the request is for it: a GET, which says so where there is a page too.
@@ -130,6 +137,7 @@ fn refuse<'a>(connection: &Connection, error: &Error) -> Next<'a> {
 }
 
 /// Opens a WebSocket; an error is a refusal that has not been sent.
+#[inline(never)]
 fn open<'a>(connection: &'a Connection, request: &Request, make: &MakeFor) -> Result<Session<'a>> {
     connection.set_request(request.path(), request.peer_addr());
     // Here, so that its stack is not on top of what the session needs.

@@ -156,7 +156,7 @@ impl Connection {
     /// [`Error::Io`] if the system refuses, as it may for a connection that is closed.
     pub fn set_nodelay(&self, nodelay: bool) -> Result<()> {
         let set = self.link().transport.set_nodelay(nodelay);
-        set.map_err(Error::io(format!("cannot set TCP_NODELAY of {self}")))
+        set.map_err(|error| Error::io(format!("cannot set TCP_NODELAY of {self}"))(error))
     }
 
     pub(crate) fn push(&self, frame: Frame) -> Result<()> {

@@ -26,15 +26,16 @@ const BODY_READ: usize = 16 << 10;
 /// Asks for the body of a client that waits with it.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// Blocks until a whole head is here; `None` if the client left, or took too long.
+/// Blocks until a whole head is here; `None` if the client left, or took too long. The request is on the heap: it
+/// lies below the stack of all that answers it.
 #[inline(never)]
-pub(crate) fn read_head(connection: &Connection, received: &mut Vec<u8>) -> Result<Option<Request>> {
+pub(crate) fn read_head(connection: &Connection, received: &mut Vec<u8>) -> Result<Option<Box<Request>>> {
     let deadline = Instant::now() + HEAD_DEADLINE;
     loop {
         if let Some((mut request, length)) = Request::parse(received, connection.link().peer)? {
             request.trust(&connection.state().settings.proxies);
             received.drain(..length);
-            return Ok(Some(request));
+            return Ok(Some(Box::new(request)));
         }
         let have = received.len();
         received.resize(have + HEAD_READ, 0);

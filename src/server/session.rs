@@ -45,6 +45,9 @@ enum End {
 
 impl<'a> Session<'a> {
     /// Makes a handler and asks it. Returns the session and its 101, or the refusal.
+    ///
+    /// A handler's `open` may go deep. So what lies below it is small: the exchange is on the heap, and each step has
+    /// its own stack.
     #[inline(never)]
     pub(crate) fn open(
         make: &MakeFor,
@@ -52,41 +55,31 @@ impl<'a> Session<'a> {
         request: &Request,
         mut upgrade: Upgrade,
     ) -> Result<(Session<'a>, Vec<u8>)> {
-        let mut exchange = Exchange::new(request, &connection.state().settings.cookies);
-        let mut handler = guarded(connection, "the handshake", || {
-            let made = make(&mut exchange);
-            exchange.keep_headers(made)
-        })??;
-        if let Some(origin) = handshake::origin(request)
-            && !guarded(connection, "the handshake", || handler.check_origin(request, &origin))?
-        {
-            return Err(Error::refused(403, "Cross origin websockets not allowed"));
-        }
-        let offered = upgrade.offered();
-        let chosen = guarded(connection, "the handshake", || handler.select_subprotocol(&offered))?;
-        if let Some(chosen) = chosen {
-            upgrade.choose(&chosen)?;
-        }
+        let mut exchange = Box::new(Exchange::new(request, &connection.state().settings.cookies));
+        let handler = agree(make, connection, &mut exchange, &mut upgrade)?;
         let mut session = Session { handler, connection };
-        let open = || {
-            let opened = session.handler.open(connection, &mut exchange);
-            exchange.keep_headers(opened)
-        };
-        match guarded(connection, "open", open) {
-            Ok(opened) => opened?,
-            Err(panicked) => {
-                // It may have shared the connection before; a handler that refused has decided not to.
-                session.close();
-                return Err(panicked.into());
-            }
-        }
-        match exchange.into_upgrade_headers().and_then(|headers| upgrade.into_head(&headers)) {
+        session.on_open(&mut exchange)?;
+        match head(exchange, upgrade) {
             Ok(head) => Ok((session, head)),
             Err(error) => {
                 session.close();
                 Err(error)
             }
         }
+    }
+
+    #[inline(never)]
+    fn on_open(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
+        let Session { handler, connection } = self;
+        let open = || {
+            let opened = handler.open(connection, exchange);
+            exchange.keep_headers(opened)
+        };
+        guarded(connection, "open", open).unwrap_or_else(|panicked| {
+            // It may have shared the connection before; a handler that refused has decided not to.
+            self.on_close();
+            Err(panicked.into())
+        })
     }
 
     /// Reads until the end, and sends the Close frame that it calls for. `early` came in with the head.
@@ -180,6 +173,38 @@ impl<'a> Session<'a> {
         guarded(connection, what, || call(handler.as_mut(), connection))
             .map_err(|Panicked| End::Fail(1011, "internal error", DisconnectReason::Panicked))
     }
+}
+
+/// Makes a handler, which may not agree to the origin, and lets it choose a subprotocol.
+#[inline(never)]
+fn agree(
+    make: &MakeFor,
+    connection: &Connection,
+    exchange: &mut Exchange<'_>,
+    upgrade: &mut Upgrade,
+) -> Result<Box<dyn WebSocketHandler>> {
+    let mut handler = guarded(connection, "the handshake", || {
+        let made = make(exchange);
+        exchange.keep_headers(made)
+    })??;
+    let request = exchange.request();
+    if let Some(origin) = handshake::origin(request)
+        && !guarded(connection, "the handshake", || handler.check_origin(request, &origin))?
+    {
+        return Err(Error::refused(403, "Cross origin websockets not allowed"));
+    }
+    let offered = upgrade.offered();
+    let chosen = guarded(connection, "the handshake", || handler.select_subprotocol(&offered))?;
+    if let Some(chosen) = chosen {
+        upgrade.choose(&chosen)?;
+    }
+    Ok(handler)
+}
+
+/// The 101 with what `open` has set.
+#[inline(never)]
+fn head(exchange: Box<Exchange<'_>>, upgrade: Upgrade) -> Result<Vec<u8>> {
+    exchange.into_upgrade_headers().and_then(|headers| upgrade.into_head(&headers))
 }
 
 impl Drop for Session<'_> {
