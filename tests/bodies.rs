@@ -449,3 +449,28 @@ fn two_routes_at_one_path_are_a_panic_that_names_it() {
         assert!(text.contains(expected), "{text}");
     }
 }
+
+#[test]
+fn a_body_that_there_is_no_room_for_gets_503_and_a_later_one_is_taken() {
+    let application = Application::new().page("/", || Mirror).max_body(4 << 20).max_buffered(1 << 20);
+    let server = Server::bind("127.0.0.1:0", application).unwrap();
+    let post = |length: usize, sent: usize| {
+        let mut client = Raw::connect(server.local_addr());
+        client.send(format!(
+            "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{}",
+            "x".repeat(sent)
+        ));
+        client
+    };
+    // Halves, which hold what they are.
+    let halves: Vec<_> = (0..3).map(|_| post(400 << 10, 300 << 10)).collect();
+    support::eventually("they are held", || {
+        let head = post(300 << 10, 300 << 10).head();
+        head.starts_with("HTTP/1.1 503 ") && head.contains("Retry-After: 5\r\n")
+    });
+    assert!(post(1000, 1000).head().starts_with("HTTP/1.1 200 "));
+    drop(halves);
+    support::eventually("there is room again", || {
+        post(300 << 10, 300 << 10).head().starts_with("HTTP/1.1 200 ")
+    });
+}

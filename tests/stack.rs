@@ -358,6 +358,15 @@ fn on_the_deepest_path_a_quarter_of_the_stack_is_left() {
     for (what, thread, stack) in &rows {
         println!("| {what} | `{thread}` | {} | {} |", stack.deepest / 1024, stack.touched);
     }
+    if !cfg!(debug_assertions) {
+        let idle = &rows[0];
+        assert!(
+            idle.2.touched <= 2,
+            "{} has touched {} pages, of which each idle client pays",
+            idle.0,
+            idle.2.touched
+        );
+    }
     for (what, thread, stack) in rows {
         assert_eq!(stack.size, 64 << 10, "the smallest stack, which is the program's default, in {thread}");
         let most = stack.size - stack.size / SPARE;

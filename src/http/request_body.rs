@@ -133,6 +133,11 @@ impl BodyDecoder {
         Ok(bytes.len() - rest.len())
     }
 
+    /// Returns how many bytes of the body are here.
+    pub(crate) fn len(&self) -> usize {
+        self.body.len()
+    }
+
     /// Returns whether the body is whole.
     pub(crate) fn is_done(&self) -> bool {
         self.state == State::Done

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::http::request::Request;
 use crate::http::request_body::{BodyDecoder, Pace};
+use crate::net::buffers::Held;
 use crate::net::closer::CLOSE_GRACE;
 use crate::net::transport::Transport;
 use crate::observer::Event;
@@ -23,6 +24,8 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 const HEAD_READ: usize = 2048;
 /// Bytes received at a time while a body is read.
 const BODY_READ: usize = 16 << 10;
+/// `Retry-After` of a 503, in seconds: for want of room for a client, or for its body.
+pub(crate) const RETRY_AFTER: &str = "5";
 /// Asks for the body of a client that waits with it.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -46,7 +49,7 @@ pub(crate) fn read_head(connection: &Connection, received: &mut Vec<u8>) -> Resu
     }
 }
 
-/// Blocks until the body of a request is here, if it has one, and returns whether it is: `false` if the client
+/// Blocks until the body of a request is here, if it has one, and returns what it holds; `None` if the client
 /// left. The error is a refusal, behind which nothing can be read as a request. `received` is left with what
 /// came behind the body.
 #[inline(never)]
@@ -54,12 +57,13 @@ pub(crate) fn read_body(
     connection: &Connection,
     request: &mut Request,
     received: &mut Vec<u8>,
-) -> Result<bool> {
-    let Some(framing) = request.unread_body() else { return Ok(true) };
+) -> Result<Option<Held>> {
+    let mut held = Held::new(&connection.state().buffers);
+    let Some(framing) = request.unread_body() else { return Ok(Some(held)) };
     request.check_media_type()?;
     let mut decoder = BodyDecoder::new(framing, connection.state().settings.max_body)?;
     if request.expects_continue() && !send_continue(connection) {
-        return Ok(false);
+        return Ok(None);
     }
     // A body that does not come must not keep others out, as a head does not.
     connection.set_evictable(true);
@@ -67,12 +71,16 @@ pub(crate) fn read_body(
     loop {
         let taken = decoder.take(received)?;
         received.drain(..taken);
+        if !held.grow_to(decoder.len() as u64) {
+            return Err(Error::refused(503, "503: No room for this body, try again later")
+                .with_header("Retry-After", RETRY_AFTER));
+        }
         if decoder.is_done() {
             break;
         }
         received.resize(BODY_READ, 0);
         match recv_before(connection, received, pace.deadline()) {
-            Ok(0) => return Ok(false),
+            Ok(0) => return Ok(None),
             Ok(length) => {
                 received.truncate(length);
                 pace.took(length, Instant::now());
@@ -80,13 +88,13 @@ pub(crate) fn read_body(
             Err(error) if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) => {
                 return Err(Error::refused(408, "The body came too slowly."));
             }
-            Err(_) => return Ok(false),
+            Err(_) => return Ok(None),
         }
     }
     received.shrink_to_fit();
     connection.set_evictable(false);
     request.set_body(decoder.into_body());
-    Ok(true)
+    Ok(Some(held))
 }
 
 /// Asks for the body. `false` if the client takes nothing.

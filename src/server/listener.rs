@@ -16,6 +16,7 @@ use crate::observer::Event;
 use crate::server::application::Route;
 use crate::server::client_thread;
 use crate::server::connection::Connection;
+use crate::server::input::RETRY_AFTER;
 use crate::server::registry::{ROOM_WAIT, Registry};
 use crate::server::state::ServerState;
 
@@ -25,8 +26,6 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 /// few clients fit, this part of them.
 const MOST_OVERDUE: usize = 32;
 const OVERDUE_SHARE: usize = 8;
-/// `Retry-After` of a rejection, in seconds.
-const RETRY_AFTER: &str = "5";
 
 /// What the listener admits clients to.
 pub(crate) struct Listener {

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::http::exchange::Exchange;
 use crate::http::request::Request;
 use crate::http::response::Response;
+use crate::net::buffers::Held;
 use crate::server::application::{Make, Route};
 use crate::server::connection::Connection;
 use crate::server::handler::RequestHandler;
@@ -73,16 +74,17 @@ fn page(
         Err(panicked) => return Some(refusal(connection, &panicked.into())),
     };
     let methods = handler.methods();
-    match method {
-        "get" => {}
+    // Counted until the answer is there.
+    let _body = match method {
+        "get" => None,
         "methods" if request.method() == "OPTIONS" => return Some(options(methods)),
         "methods" => return Some(not_allowed(methods, request)),
         _ => match welcome(connection, handler.as_ref(), request, received) {
-            Ok(true) => {}
-            Ok(false) => return None,
+            Ok(Some(body)) => Some(body),
+            Ok(None) => return None,
             Err(error) => return Some(refusal(connection, &error)),
         },
-    }
+    };
     let mut exchange = exchange(connection, request);
     let result = guarded(connection, method, || {
         let result = match method {
@@ -105,7 +107,7 @@ fn welcome(
     handler: &dyn RequestHandler,
     request: &mut Request,
     received: &mut Vec<u8>,
-) -> Result<bool> {
+) -> Result<Option<Held>> {
     if let Some(origin) = request.header("Origin")
         && !guarded(connection, "check_origin", || handler.check_origin(request, &origin))?
     {

@@ -59,7 +59,7 @@ impl<'a> Session<'a> {
         let handler = agree(make, connection, &mut exchange, &mut upgrade)?;
         let mut session = Session { handler, connection };
         session.on_open(&mut exchange)?;
-        match head(exchange, upgrade) {
+        match head(*exchange, upgrade) {
             Ok(head) => Ok((session, head)),
             Err(error) => {
                 session.close();
@@ -203,7 +203,7 @@ fn agree(
 
 /// The 101 with what `open` has set.
 #[inline(never)]
-fn head(exchange: Box<Exchange<'_>>, upgrade: Upgrade) -> Result<Vec<u8>> {
+fn head(exchange: Exchange<'_>, upgrade: Upgrade) -> Result<Vec<u8>> {
     exchange.into_upgrade_headers().and_then(|headers| upgrade.into_head(&headers))
 }
 
