@@ -135,6 +135,7 @@ fn application(options: &Options, clients: &Arc<Clients>) -> Result<(Application
         .delivery(options.delivery.into())
         .max_message(options.max_message)
         .max_backlog(options.max_backlog)
+        .compression(options.compression.0)
         .ping_interval(options.ping_interval.0)
         .stack_size(options.stack_size);
     let capacity = capacity(options, &application);

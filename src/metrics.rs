@@ -50,6 +50,8 @@ pub(crate) struct Counters {
     pub(crate) rejected: Counter,
     pub(crate) pushes: Counter,
     pub(crate) bytes: Counter,
+    /// Bytes that compression took off those.
+    pub(crate) saved: Counter,
     overflow: Counter,
     stalled: Counter,
     no_pump: Counter,
@@ -93,6 +95,8 @@ impl Meter {
         // In this order, or a client that comes and goes meanwhile would be one less than none.
         let ended = counters.ended.get();
         let accepted = counters.accepted.get();
+        let saved = counters.saved.get();
+        let bytes = counters.bytes.get();
         let disconnects = Disconnects {
             overflow: counters.overflow.get(),
             stalled: counters.stalled.get(),
@@ -110,7 +114,8 @@ impl Meter {
             accepted,
             rejected: counters.rejected.get(),
             pushes: counters.pushes.get(),
-            bytes: counters.bytes.get(),
+            bytes,
+            bytes_uncompressed: bytes + saved,
             slow_consumers: disconnects.overflow + disconnects.stalled + disconnects.no_pump,
             disconnects,
         }
@@ -129,8 +134,10 @@ pub struct Stats {
     pub rejected: u64,
     /// Frames accepted for sending.
     pub pushes: u64,
-    /// Bytes in those.
+    /// Bytes in those, as they are sent.
     pub bytes: u64,
+    /// Bytes that would be in those if none was compressed.
+    pub bytes_uncompressed: u64,
     /// WebSockets disconnected because they read too slowly, or because there was no thread left to write
     /// what they had not read.
     pub slow_consumers: u64,

@@ -24,6 +24,8 @@ use std::time::Duration;
 use std::{env, thread};
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit};
+use support::deflate::deflated;
+use support::dice::Dice;
 use support::{Program, Raw, eventually, frame, get, masked, upgrade};
 use threadcast::{
     Application, Connection, CookieSecret, Error, Exchange, Message, RequestHandler, Result, Server,
@@ -200,6 +202,21 @@ const OF_THE_PROGRAM: &[(&str, &str, Drive)] = &[
         assert_eq!(raw.frame().payload.len(), 300 << 10);
         settled(raw)
     }),
+    ("a compressed handshake, then idle", "client-1", |addr| vec![compressed(addr, "/websocket?Id=A")]),
+    ("a compressed echo of 300 KiB, in fragments", "client-1", |addr| {
+        let mut raw = compressed(addr, "/echo?Id=A");
+        let payload = deflated(&Dice(1).bytes(20 << 10).repeat(15));
+        raw.send_frame(0x42, &payload[..payload.len() / 2]);
+        raw.send_frame(0x80, &payload[payload.len() / 2..]);
+        assert_eq!(raw.frame().first, 0xc2);
+        settled(raw)
+    }),
+    ("compressed data that is none", "client-1", |addr| {
+        close(compressed(addr, "/websocket?Id=A"), 0xc1, &[0xff; 100], 1007)
+    }),
+    ("a compressed message over the limit", "client-1", |addr| {
+        close(compressed(addr, "/websocket?Id=A"), 0xc2, &deflated(&[0; 600 << 10]), 1009)
+    }),
     ("a text that is not UTF-8", "client-1", |addr| closed(addr, 0x81, &[0xff], 1007)),
     ("a message over the limit", "client-1", |addr| closed(addr, 0x82, &[0; 600 << 10], 1009)),
     ("an opcode that does not exist", "client-1", |addr| closed(addr, 0x83, b"", 1002)),
@@ -283,6 +300,15 @@ fn answered(addr: SocketAddr, request: &str, answer: &str) -> Vec<Raw> {
     vec![raw]
 }
 
+/// A WebSocket with compression.
+fn compressed(addr: SocketAddr, target: &str) -> Raw {
+    let mut raw = Raw::connect(addr);
+    raw.send(upgrade(target, "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"));
+    let head = raw.head();
+    assert!(head.contains("\r\nSec-WebSocket-Extensions: permessage-deflate;"), "{head}");
+    raw
+}
+
 /// A frame to the program that makes it close. It gets no answer, so the thread waits for one, with all
 /// behind it that there is to do.
 fn closed(addr: SocketAddr, first: u8, payload: &[u8], code: u16) -> Vec<Raw> {
@@ -317,7 +343,7 @@ fn program(log: &OsStr) -> Program {
     let www = concat!(env!("CARGO_MANIFEST_DIR"), "/www");
     let mut command = Program::command();
     command.args(["--port", "0", "--lab", "--interval", "1h", "--max-message", "512KiB"]);
-    command.args(["--logging", "debug", "--www", www, "--log-file"]).arg(log);
+    command.args(["--compression", "1KiB", "--logging", "debug", "--www", www, "--log-file"]).arg(log);
     Program::spawn(command.env("RUST_BACKTRACE", "1"))
 }
 
@@ -551,16 +577,17 @@ struct Idle {
 }
 
 impl Idle {
-    fn measure(clients: usize, tunables: &str) -> Idle {
+    fn measure(clients: usize, tunables: &str, connect: fn(SocketAddr, &str) -> Raw) -> Idle {
         let mut command = Program::command();
         command.args(["--port", "0", "--address", "127.0.0.1", "--interval", "1h", "--ping-interval", "off"]);
-        let program = Program::spawn(command.args(["--logging", "none"]).env("GLIBC_TUNABLES", tunables));
+        command.args(["--compression", "1KiB", "--logging", "none"]);
+        let program = Program::spawn(command.env("GLIBC_TUNABLES", tunables));
         // The first one makes what is there once for all.
-        drop(Raw::websocket(program.addr(), "/websocket?Id=first"));
+        drop(connect(program.addr(), "/websocket?Id=first"));
         eventually("it is gone", || !support::threads(program.pid()).contains(&"client-1".to_owned()));
         let before = Memory::of(program.pid());
         let _open: Vec<_> =
-            (0..clients).map(|n| Raw::websocket(program.addr(), &format!("/websocket?Id={n}"))).collect();
+            (0..clients).map(|n| connect(program.addr(), &format!("/websocket?Id={n}"))).collect();
         let stack = Stack::of(program.pid(), &format!("client-{}", clients + 1));
         Idle { clients, before, after: Memory::of(program.pid()), stack }
     }
@@ -578,8 +605,8 @@ fn where_each_byte_of_an_idle_client_goes() {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
         .expect("raises to the hard limit");
-    let idle = Idle::measure(clients, "");
-    let in_use = Idle::measure(clients, NO_CACHE).each(|memory| memory.heap);
+    let idle = Idle::measure(clients, "", Raw::websocket);
+    let in_use = Idle::measure(clients, NO_CACHE, Raw::websocket).each(|memory| memory.heap);
     let thread = [("task_struct", 1), ("vm_area_struct", 4)];
     let socket = [("TCP", 1), ("sock_inode_cache", 1), ("filp", 1), ("dentry", 1)];
     let objects = |names: &[_]| kernel_objects(names).map(|bytes| bytes as f64 / 1024.0);
@@ -638,4 +665,17 @@ fn where_each_byte_of_an_idle_client_goes() {
     let (stacks, rest) = (idle.each(|memory| memory.stacks), idle.each(|memory| memory.rest));
     assert!(stacks > 0.0 && stacks <= 48.0, "{stacks} KiB of each stack");
     assert!(rest.abs() < 1.0, "{rest} KiB each are in no line");
+}
+
+#[test]
+fn an_idle_client_with_compression_keeps_no_more_stack_than_one_without() {
+    let [plain, with] = [Raw::websocket, compressed].map(|connect| Idle::measure(FEW, "", connect));
+    assert_eq!(with.stack.touched, plain.stack.touched);
+    for (what, of) in
+        [("stack", (|memory| memory.stacks) as fn(&Memory) -> u64), ("heap", |memory| memory.heap)]
+    {
+        println!("{what}: {:.2} KiB each with compression, {:.2} without", with.each(of), plain.each(of));
+    }
+    let all = |idle: &Idle| idle.each(|memory| memory.stacks + memory.heap);
+    assert!(all(&with) < all(&plain) + 0.5, "{} KiB, {} without compression", all(&with), all(&plain));
 }

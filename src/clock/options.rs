@@ -50,6 +50,10 @@ pub struct Options {
     #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = size)]
     pub max_backlog: usize,
 
+    /// Size from which messages are compressed for clients that offer it, 1KiB is a good one, or `off`
+    #[arg(long, value_name = "SIZE", default_value = "off", value_parser = size_or_off)]
+    pub compression: SizeOrOff,
+
     /// Silence after which a client is pinged, or `off`
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = interval_or_off)]
     pub ping_interval: OrOff,
@@ -158,6 +162,10 @@ impl Logging {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OrOff(pub Option<Duration>);
 
+/// A size, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SizeOrOff(pub Option<usize>);
+
 impl Options {
     /// The options, or what to print and the exit code: 0 for `--help`, 2 for a mistake, which is one
     /// line.
@@ -181,6 +189,10 @@ impl Options {
 
 fn interval_or_off(text: &str) -> Result<OrOff, String> {
     if text == "off" { Ok(OrOff(None)) } else { interval::parse(text).map(|time| OrOff(Some(time))) }
+}
+
+fn size_or_off(text: &str) -> Result<SizeOrOff, String> {
+    if text == "off" { Ok(SizeOrOff(None)) } else { size(text).map(|size| SizeOrOff(Some(size))) }
 }
 
 fn size(text: &str) -> Result<usize, String> {

@@ -58,6 +58,7 @@ impl Readings {
             "refused": server.rejected,
             "pushes": server.pushes,
             "bytes": server.bytes,
+            "bytes_uncompressed": server.bytes_uncompressed,
             "slow_consumers": server.slow_consumers,
             "disconnects": {
                 "overflow": ends.overflow,

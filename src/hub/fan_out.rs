@@ -14,7 +14,8 @@ use rustix::thread::Pid;
 
 use crate::error::Result;
 use crate::hub::cores::Cores;
-use crate::server::connection::{Connection, broadcast_prepared};
+use crate::server::broadcast::broadcast_prepared;
+use crate::server::connection::Connection;
 use crate::ws::frame::Prepared;
 use crate::ws::message::Message;
 
@@ -65,7 +66,7 @@ impl Share for Vec<Connection> {
 /// A broadcast that several threads share: each takes a part of the clients, pushes to them, and takes the next.
 struct Round {
     clients: Box<dyn Share>,
-    message: Prepared,
+    message: Prepared<'static>,
     taken: AtomicUsize,
 }
 
@@ -115,7 +116,7 @@ impl FanOut {
     }
 
     /// Does the same with clients that are in parts already, and a message that is encoded.
-    pub(crate) fn publish(&self, clients: impl Share, message: Prepared) -> usize {
+    pub(crate) fn publish(&self, clients: impl Share, message: Prepared<'static>) -> usize {
         if clients.count() < PARALLEL_FROM {
             let parts = (0..).map_while(|number| clients.part(number));
             return parts.map(|part| broadcast_prepared(part, &message)).sum();

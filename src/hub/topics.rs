@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::error::{Error, Result};
 use crate::hub::fan_out::{FanOut, Share};
-use crate::server::connection::{Connection, broadcast_prepared};
+use crate::server::broadcast::broadcast_prepared;
+use crate::server::connection::Connection;
 use crate::server::membership::Group;
 use crate::ws::message::Message;
 

@@ -185,6 +185,15 @@ impl Application {
         self
     }
 
+    /// Sets the size from which messages are compressed for clients that offer permessage-deflate: 1 KiB is a good
+    /// one, `None`, the default, never agrees to it. A message that would not become smaller stays as it is, and
+    /// so does one that finds all 8 compressors of the process busy. See [`guide::compression`](crate::guide::compression).
+    #[cfg(feature = "deflate")]
+    pub fn compression(mut self, from: Option<usize>) -> Application {
+        self.settings.compression = from;
+        self
+    }
+
     /// Sets how long a client's backlog may stand still before it is disconnected, 10 s by default.
     pub fn write_deadline(mut self, deadline: Duration) -> Application {
         self.settings.write_deadline = deadline;

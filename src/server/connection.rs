@@ -150,6 +150,13 @@ impl Connection {
         state.is_dead() || state.is_closing()
     }
 
+    /// Returns whether permessage-deflate was agreed on, so that messages may be compressed, in both directions. See
+    /// [`Application::compression`](crate::Application::compression).
+    #[cfg(feature = "deflate")]
+    pub fn is_compressed(&self) -> bool {
+        self.link().window_bits.load(Relaxed) > 0
+    }
+
     /// Turns Nagle's algorithm off (`true`, which is how a WebSocket starts here) or on.
     ///
     /// # Errors
@@ -170,8 +177,23 @@ impl Connection {
         Ok(())
     }
 
-    pub(crate) fn push_prepared(&self, message: &Prepared) -> Result<()> {
+    pub(crate) fn push_prepared(&self, message: &Prepared<'_>) -> Result<()> {
+        #[cfg(feature = "deflate")]
+        if self.is_compressed()
+            && let Some(deflated) = self.link().deflated(message)
+        {
+            let saved = message.frame().bytes.len() - deflated.bytes.len();
+            self.push(deflated)?;
+            self.state().counters.saved.add(saved as u64);
+            return Ok(());
+        }
         self.push(message.frame())
+    }
+
+    /// Called by `client-N` before it opens a WebSocket that is to be compressed.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn set_compressed(&self, window_bits: u8) {
+        self.link().window_bits.store(window_bits, Relaxed);
     }
 
     pub(crate) fn outbox(&self) -> &Arc<Outbox<ClientLink>> {
@@ -270,26 +292,6 @@ impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Connection({self})")
     }
-}
-
-/// Sends one message to many clients: encoded once, pushed to each without blocking. Returns the number
-/// of those that accepted it; the others are closed, closing, or slow consumers that it disconnected.
-///
-/// # Errors
-/// [`Error::Invalid`] for a message of over 1 GiB, which nobody gets.
-pub fn broadcast<'a>(
-    connections: impl IntoIterator<Item = &'a Connection>,
-    message: impl Into<Message>,
-) -> Result<usize> {
-    Ok(broadcast_prepared(connections, &message.into().prepare()?))
-}
-
-/// The same with a message that is encoded already.
-pub(crate) fn broadcast_prepared<'a>(
-    connections: impl IntoIterator<Item = &'a Connection>,
-    message: &Prepared,
-) -> usize {
-    connections.into_iter().filter(|connection| connection.push_prepared(message).is_ok()).count()
 }
 
 #[cfg(all(test, not(loom)))]

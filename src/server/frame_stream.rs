@@ -19,7 +19,10 @@ use crate::observer::Event;
 use crate::server::connection::Connection;
 use crate::server::keepalive::Keepalive;
 use crate::ws::frame::{self, Frame};
-use crate::ws::scanner::{CLOSE, HeaderError, Scanner};
+use crate::ws::header::CLOSE;
+#[cfg(feature = "deflate")]
+use crate::ws::inflate::{InflateError, Inflater, Taken};
+use crate::ws::scanner::{HeaderError, Scanner};
 
 /// Bytes that `client-N` receives at a time.
 const RECEIVE: usize = 1024;
@@ -35,6 +38,9 @@ pub(crate) enum ReadFailure {
     Header(HeaderError),
     /// There is no room for more of the message.
     NoRoom,
+    /// A compressed message cannot be read.
+    #[cfg(feature = "deflate")]
+    Inflate(InflateError),
     /// The peer showed no sign of life after a Ping.
     PingTimeout,
 }
@@ -43,6 +49,9 @@ pub(crate) enum ReadFailure {
 pub(crate) struct FrameStream<'a> {
     connection: &'a Connection,
     scanner: Scanner,
+    /// Stands before the scanner if compression was agreed on.
+    #[cfg(feature = "deflate")]
+    inflater: Option<Box<Inflater>>,
     /// `start..end` is received and not yet handed out. As long as what came with the head, then
     /// [`RECEIVE`], or [`LARGE_RECEIVE`] while a large frame comes in. On the heap, where it costs what
     /// it is; on the stack it would cost whole pages.
@@ -59,11 +68,14 @@ pub(crate) struct FrameStream<'a> {
 impl<'a> FrameStream<'a> {
     /// `early` came with the head of the request, and is read first.
     pub(crate) fn new(connection: &'a Connection, early: Vec<u8>) -> FrameStream<'a> {
-        let scanner = Scanner::new(connection.state().settings.max_message as u64);
+        let max_message = connection.state().settings.max_message;
+        let scanner = Scanner::new(max_message as u64);
         let end = early.len();
         FrameStream {
             connection,
             scanner,
+            #[cfg(feature = "deflate")]
+            inflater: connection.is_compressed().then(|| Box::new(Inflater::new(max_message))),
             buffer: early,
             start: 0,
             end,
@@ -95,13 +107,79 @@ impl<'a> FrameStream<'a> {
         self.keepalive.take_pong(self.connection, payload)
     }
 
+    /// Returns how many bytes of the frame's payload are still to come.
+    fn left(&self) -> u64 {
+        #[cfg(feature = "deflate")]
+        if let Some(inflater) = &self.inflater {
+            return inflater.left();
+        }
+        self.scanner.left()
+    }
+
+    /// Counts bytes that are handed out, and those of a compressed message that wait.
+    fn count(&mut self, bytes: usize) -> io::Result<()> {
+        self.message += bytes as u64;
+        let kept = self.message;
+        #[cfg(feature = "deflate")]
+        let kept = kept + self.inflater.as_ref().map_or(0, |inflater| inflater.waiting());
+        // What fits into a read's buffer is not worth counting.
+        if kept > LARGE && !self.held.grow_to(kept) {
+            self.failure = Some(ReadFailure::NoRoom);
+            return Err(ErrorKind::OutOfMemory.into());
+        }
+        Ok(())
+    }
+
+    /// [`read`](Read::read) where messages may be compressed.
+    #[cfg(feature = "deflate")]
+    fn read_inflated(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let inflater = self.inflater.as_mut().expect("its caller has looked");
+            let failure = &mut self.failure;
+            let mut fail = |error| {
+                *failure = Some(ReadFailure::Inflate(error));
+                io::Error::from(ErrorKind::InvalidData)
+            };
+            let ready = inflater.ready().map_err(&mut fail)?;
+            if !ready.is_empty() {
+                let offered = &ready[..ready.len().min(into.len())];
+                let taken = scan(&mut self.scanner, &mut self.failure, offered)?;
+                into[..taken].copy_from_slice(&offered[..taken]);
+                inflater.handed_out(taken);
+                self.count(taken)?;
+                return Ok(taken);
+            }
+            if self.start == self.end {
+                self.receive()?;
+                if self.end == 0 {
+                    return Ok(0);
+                }
+                continue;
+            }
+            let received = &self.buffer[self.start..self.end];
+            match inflater.take(received, into.len()).map_err(fail)? {
+                Taken::Plain(taken) => {
+                    let taken = scan(&mut self.scanner, &mut self.failure, &received[..taken])?;
+                    into[..taken].copy_from_slice(&received[..taken]);
+                    self.start += taken;
+                    self.count(taken)?;
+                    return Ok(taken);
+                }
+                Taken::Kept(taken) => {
+                    self.start += taken;
+                    self.count(0)?;
+                }
+            }
+        }
+    }
+
     /// Blocks until there are bytes, or the end of them.
     fn receive(&mut self) -> io::Result<()> {
         // What it reads can make it write: a client that does not take its answers is not asked again.
         if !self.connection.outbox().wait_to_read() {
             return Err(ErrorKind::ConnectionAborted.into());
         }
-        let length = if self.scanner.left() > LARGE { LARGE_RECEIVE } else { RECEIVE };
+        let length = if self.left() > LARGE { LARGE_RECEIVE } else { RECEIVE };
         if self.buffer.len() != length {
             self.buffer = vec![0; length];
         }
@@ -132,6 +210,14 @@ impl<'a> FrameStream<'a> {
     }
 }
 
+/// Scans, and notes what is wrong.
+fn scan(scanner: &mut Scanner, failure: &mut Option<ReadFailure>, bytes: &[u8]) -> io::Result<usize> {
+    scanner.scan(bytes).map_err(|error| {
+        *failure = Some(ReadFailure::Header(error));
+        ErrorKind::InvalidData.into()
+    })
+}
+
 fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
@@ -139,23 +225,19 @@ fn is_timeout(error: &io::Error) -> bool {
 impl Read for FrameStream<'_> {
     /// An error ends the connection; [`failure`](FrameStream::failure) says why.
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        #[cfg(feature = "deflate")]
+        if self.inflater.is_some() {
+            return self.read_inflated(into);
+        }
         if self.start == self.end {
             self.receive()?;
         }
         let received = &self.buffer[self.start..self.end];
         let offered = &received[..received.len().min(into.len())];
-        let taken = self.scanner.scan(offered).map_err(|error| {
-            self.failure = Some(ReadFailure::Header(error));
-            io::Error::from(ErrorKind::InvalidData)
-        })?;
-        self.message += taken as u64;
-        // What fits into a read's buffer is not worth counting.
-        if self.message > LARGE && !self.held.grow_to(self.message) {
-            self.failure = Some(ReadFailure::NoRoom);
-            return Err(ErrorKind::OutOfMemory.into());
-        }
+        let taken = scan(&mut self.scanner, &mut self.failure, offered)?;
         into[..taken].copy_from_slice(&offered[..taken]);
         self.start += taken;
+        self.count(taken)?;
         Ok(taken)
     }
 }

@@ -2,6 +2,8 @@
 //! drainer; everything else here is read by any thread.
 
 use std::net::{Shutdown, SocketAddr};
+#[cfg(feature = "deflate")]
+use std::sync::atomic::AtomicU8;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -17,6 +19,10 @@ use crate::net::unacked::Unacked;
 use crate::observer::Event;
 use crate::server::membership::Memberships;
 use crate::server::state::ServerState;
+#[cfg(feature = "deflate")]
+use crate::ws::compress::MAX_WINDOW_BITS;
+#[cfg(feature = "deflate")]
+use crate::ws::frame::{Frame, Prepared};
 
 /// How long a pump blocks in one write before it looks at the clock: this, or the write deadline if that is
 /// shorter, which it must not overshoot by much.
@@ -43,6 +49,10 @@ pub(crate) struct ClientLink {
     pub(crate) path: OnceLock<String>,
     /// The peer's close code and reason. Written once by `client-N`, before `on_close`.
     pub(crate) close: OnceLock<(Option<u16>, Option<String>)>,
+    /// The bits of the window that the client has for compressed messages; 0 if it takes none. Written once by
+    /// `client-N`, before `open`; read by every push.
+    #[cfg(feature = "deflate")]
+    pub(crate) window_bits: AtomicU8,
     /// Bytes that the transport has taken. Written by the drainer, read by `client-N` when a Ping has timed out.
     pub(crate) sent: AtomicU64,
     /// The last keepalive's round trip. Written by `client-N`, read by any thread.
@@ -66,6 +76,8 @@ impl ClientLink {
             forwarded: OnceLock::new(),
             path: OnceLock::new(),
             close: OnceLock::new(),
+            #[cfg(feature = "deflate")]
+            window_bits: AtomicU8::new(0),
             sent: AtomicU64::new(0),
             latency: Latency::default(),
             is_evictable: AtomicBool::new(true),
@@ -77,6 +89,19 @@ impl ClientLink {
     /// Returns the client's address: the peer's, or that of the client behind it.
     pub(crate) fn client(&self) -> SocketAddr {
         *self.forwarded.get().unwrap_or(&self.peer)
+    }
+
+    /// Returns the compressed form of a message, if this client is to get that.
+    #[cfg(feature = "deflate")]
+    #[inline(never)]
+    pub(crate) fn deflated(&self, message: &Prepared<'_>) -> Option<Frame> {
+        let from = self.state.settings.compression?;
+        // No distance within a message is longer than the message, so it fits the window of who has a small one.
+        let longest = match self.window_bits.load(Ordering::Relaxed) {
+            MAX_WINDOW_BITS => usize::MAX,
+            bits => 1 << bits,
+        };
+        if (from..=longest).contains(&message.payload().len()) { message.deflated() } else { None }
     }
 
     /// Waits for the thread of the pump to end; it has nothing left to write.

@@ -7,6 +7,7 @@ pub(crate) mod state;
 pub(crate) mod membership;
 pub(crate) mod link;
 pub(crate) mod connection;
+pub(crate) mod broadcast;
 pub(crate) mod handler;
 pub(crate) mod application;
 pub(crate) mod capacity;

@@ -18,6 +18,8 @@ use crate::server::capacity::{Capacity, buffers_of_this_machine};
 use crate::server::listener::Listener;
 use crate::server::registry::Registry;
 use crate::server::state::ServerState;
+#[cfg(feature = "deflate")]
+use crate::ws::inflate::Inflater;
 
 /// How long a shutdown waits for the clients to answer its Close frames.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
@@ -95,6 +97,10 @@ impl Server {
         let max_clients = capacity.clients;
         let buffered = settings.max_buffered.unwrap_or_else(buffers_of_this_machine);
         log::debug!(target: crate::LOG, "{max_clients} clients, for whom {} KiB may be buffered", buffered >> 10);
+        #[cfg(feature = "deflate")]
+        if settings.compression.is_some() {
+            Inflater::prepare();
+        }
         let counters = meter.0.clone();
         let state = ServerState::new(settings, max_clients, buffered, counters, observer, to_closer);
         let state = Arc::new(state);

@@ -20,6 +20,8 @@ use crate::server::frame_stream::{FrameStream, LARGE, ReadFailure};
 use crate::server::handler::WebSocketHandler;
 use crate::ws::frame::MAX_CONTROL;
 use crate::ws::handshake::{self, Upgrade};
+#[cfg(feature = "deflate")]
+use crate::ws::inflate::InflateError;
 use crate::ws::message::Message;
 use crate::ws::scanner::HeaderError;
 
@@ -55,6 +57,10 @@ impl<'a> Session<'a> {
         request: &Request,
         mut upgrade: Upgrade,
     ) -> Result<(Session<'a>, Vec<u8>)> {
+        #[cfg(feature = "deflate")]
+        if let Some(bits) = upgrade.compress(request, connection.state().settings.compression)? {
+            connection.set_compressed(bits);
+        }
         let mut exchange = Box::new(Exchange::new(request, &connection.state().settings.cookies));
         let handler = agree(make, connection, &mut exchange, &mut upgrade)?;
         let mut session = Session { handler, connection };
@@ -252,6 +258,12 @@ fn end_of(error: &WsError, failure: Option<ReadFailure>) -> End {
         }
         (Some(ReadFailure::Header(HeaderError::MessageTooLarge)), _)
         | (None, WsError::Capacity(CapacityError::MessageTooLong { .. })) => (1009, "message too big"),
+        #[cfg(feature = "deflate")]
+        (Some(ReadFailure::Inflate(error)), _) => match error {
+            InflateError::TooLarge => (1009, "message too big"),
+            InflateError::Data => (1007, "invalid compressed data"),
+            InflateError::Protocol => (1002, "protocol error"),
+        },
         (Some(ReadFailure::NoRoom), _) => (1013, "no room for this message, try again later"),
         (Some(ReadFailure::Header(HeaderError::ControlTooLarge)), _) => (1002, "protocol error"),
         (None, WsError::ConnectionClosed | WsError::AlreadyClosed | WsError::Io(_))

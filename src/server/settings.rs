@@ -18,6 +18,9 @@ pub(crate) struct Settings {
     pub(crate) max_backlog: usize,
     /// `None` for what this machine allows.
     pub(crate) max_buffered: Option<u64>,
+    /// The size from which messages are compressed; `None` for never.
+    #[cfg(feature = "deflate")]
+    pub(crate) compression: Option<usize>,
     pub(crate) write_deadline: Duration,
     pub(crate) delivery: Delivery,
     pub(crate) ping_interval: Option<Duration>,
@@ -41,6 +44,8 @@ impl Default for Settings {
             max_body: 1 << 20,
             max_backlog: 1 << 20,
             max_buffered: None,
+            #[cfg(feature = "deflate")]
+            compression: None,
             write_deadline: Duration::from_secs(10),
             delivery: Delivery::Inline,
             ping_interval: Some(Duration::from_secs(20)),

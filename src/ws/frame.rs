@@ -1,11 +1,16 @@
 //! Frames as this side sends them: encoded by tungstenite, and shared by all who get them. Pure, any thread.
 
+#[cfg(feature = "deflate")]
+use std::sync::OnceLock;
+
 use tungstenite::Bytes;
 use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::Frame as Encoder;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use crate::error::{Error, Result};
+#[cfg(feature = "deflate")]
+use crate::ws::compress;
 
 /// Most bytes in a control frame's payload (RFC 6455, section 5.5); a close code takes two of them.
 pub(crate) const MAX_CONTROL: usize = 125;
@@ -21,20 +26,42 @@ pub(crate) struct Frame {
 }
 
 /// A message for any number of connections: encoded once, in each form that one of them needs.
-pub(crate) struct Prepared {
+pub(crate) struct Prepared<'a> {
     plain: Frame,
+    /// Made by the first who needs it; `None` if it is to be sent plain.
+    #[cfg(feature = "deflate")]
+    deflated: OnceLock<Option<Frame>>,
+    /// What this is a copy of.
+    #[cfg_attr(
+        not(feature = "deflate"),
+        expect(dead_code, reason = "only a second form is asked for there")
+    )]
+    original: Option<&'a Prepared<'a>>,
 }
 
-impl Prepared {
+impl Prepared<'static> {
     /// Encodes a message that is no larger than [`MAX_FRAME`].
-    pub(crate) fn new(kind: Data, payload: Bytes) -> Result<Prepared> {
+    pub(crate) fn new(kind: Data, payload: Bytes) -> Result<Prepared<'static>> {
         if payload.len() > MAX_FRAME {
             return Err(Error::invalid(format!(
                 "a message of {} bytes is over the {MAX_FRAME} bytes that one frame may have",
                 payload.len()
             )));
         }
-        Ok(Prepared { plain: encode(Encoder::message(payload, OpCode::Data(kind), true), false) })
+        Ok(Prepared::of(encode(Encoder::message(payload, OpCode::Data(kind), true), false), None))
+    }
+}
+
+impl<'a> Prepared<'a> {
+    fn of(plain: Frame, original: Option<&'a Prepared<'a>>) -> Prepared<'a> {
+        #[cfg(feature = "deflate")]
+        let deflated = OnceLock::new();
+        Prepared {
+            plain,
+            #[cfg(feature = "deflate")]
+            deflated,
+            original,
+        }
     }
 
     /// Returns the form for a connection.
@@ -43,11 +70,44 @@ impl Prepared {
     }
 
     /// Copies the bytes. Threads on different cores that share a round each count the references to a copy of
-    /// their own; nothing is encoded twice.
-    pub(crate) fn copied(&self) -> Prepared {
-        let Frame { bytes, is_close } = &self.plain;
-        Prepared { plain: Frame { bytes: Bytes::copy_from_slice(bytes), is_close: *is_close } }
+    /// their own; nothing is encoded or compressed twice.
+    pub(crate) fn copied(&'a self) -> Prepared<'a> {
+        Prepared::of(copied(&self.plain), Some(self))
     }
+
+    /// Returns the payload.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn payload(&self) -> &[u8] {
+        let bytes = &self.plain.bytes;
+        let header = match bytes[1] {
+            126 => 4,
+            127 => 10,
+            _ => 2,
+        };
+        &bytes[header..]
+    }
+
+    /// Returns the compressed form, if there is one. Compresses it the first time; then those who share a round
+    /// wait for the one who does it.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn deflated(&self) -> Option<Frame> {
+        let make = || match self.original {
+            Some(original) => original.deflated().as_ref().map(copied),
+            None => {
+                let kind = if self.plain.bytes[0] & 0x0f == 1 { Data::Text } else { Data::Binary };
+                let payload = compress::compress(self.payload())?;
+                let mut frame = Encoder::message(payload, OpCode::Data(kind), true);
+                frame.header_mut().rsv1 = true;
+                Some(encode(frame, false))
+            }
+        };
+        self.deflated.get_or_init(make).clone()
+    }
+}
+
+/// The same bytes, elsewhere.
+fn copied(frame: &Frame) -> Frame {
+    Frame { bytes: Bytes::copy_from_slice(&frame.bytes), is_close: frame.is_close }
 }
 
 /// Encodes a Ping with up to 125 bytes of payload.

@@ -10,9 +10,13 @@ use tungstenite::http::{self, HeaderValue};
 use crate::error::{Error, Result};
 use crate::http::request::Request;
 use crate::http::response;
+#[cfg(feature = "deflate")]
+use crate::ws::deflate;
 
 /// The empty line at the end of a head.
 const END: &[u8] = b"\r\n";
+#[cfg(feature = "deflate")]
+const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
 
 /// A request that may become a WebSocket, once the handler agrees.
 pub(crate) struct Upgrade {
@@ -55,6 +59,17 @@ impl Upgrade {
             return Err(Error::invalid(format!("{subprotocol:?} is none of the subprotocols offered")));
         }
         add(&mut self.head, "Sec-WebSocket-Protocol", subprotocol)
+    }
+
+    /// Accepts an offer of compression, if there is a good one and `from` is not `None`. Returns the bits of the
+    /// window that the client has for it.
+    #[cfg(feature = "deflate")]
+    #[inline(never)]
+    pub(crate) fn compress(&mut self, request: &Request, from: Option<usize>) -> Result<Option<u8>> {
+        let Some(offers) = from.and_then(|_| request.header(EXTENSIONS)) else { return Ok(None) };
+        let Some(agreed) = deflate::negotiate(&offers) else { return Ok(None) };
+        add(&mut self.head, EXTENSIONS, &agreed.to_string())?;
+        Ok(Some(agreed.window_bits()))
     }
 
     /// Returns the 101, with the headers that the handler has set.

@@ -110,7 +110,7 @@ impl Message {
     }
 
     /// Encodes it, once for any number of clients.
-    pub(crate) fn prepare(self) -> Result<Prepared> {
+    pub(crate) fn prepare(self) -> Result<Prepared<'static>> {
         match self.0 {
             Payload::Text(text) => Prepared::new(Data::Text, Bytes::from(text)),
             Payload::Binary(bytes) => Prepared::new(Data::Binary, bytes),

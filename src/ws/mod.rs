@@ -2,7 +2,14 @@
 //!
 //! A file imports only files above it in this list, and rooms above this one in `src/lib.rs`.
 
+#[cfg(feature = "deflate")]
+pub(crate) mod compress;
 pub(crate) mod frame;
+pub(crate) mod header;
 pub(crate) mod scanner;
+#[cfg(feature = "deflate")]
+pub(crate) mod inflate;
 pub(crate) mod message;
+#[cfg(feature = "deflate")]
+pub(crate) mod deflate;
 pub(crate) mod handshake;

@@ -3,6 +3,7 @@
 //! with a deadline that says what it waited for.
 #![allow(dead_code, reason = "each test file is a crate of its own, and none uses all of this")]
 
+pub mod deflate;
 pub mod dice;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};

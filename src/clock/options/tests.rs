@@ -10,6 +10,7 @@ fn defaults_are_the_tutorials() {
     assert_eq!((options.port, options.address, options.interval), (8888, None, Duration::from_secs(1)));
     assert_eq!((options.max_message, options.max_backlog), (10 << 20, 1 << 20));
     assert_eq!(options.ping_interval, OrOff(Some(Duration::from_secs(20))));
+    assert_eq!(options.compression, SizeOrOff(None));
 }
 
 #[test]
@@ -27,6 +28,9 @@ fn sizes_are_powers_of_1024() {
         assert_eq!(interval_or_off(text), found);
     }
     assert!(interval_or_off("on").is_err());
+    assert_eq!(size_or_off("off"), Ok(SizeOrOff(None)));
+    assert_eq!(size_or_off("1KiB"), Ok(SizeOrOff(Some(1024))));
+    assert!(size_or_off("on").is_err());
 }
 
 #[test]
@@ -43,6 +47,7 @@ fn a_mistake_is_one_line_and_exit_code_2() {
         &["--push-threads", "0"],
         &["--max-clients", "0"],
         &["--stats", "me"],
+        &["--compression", "0"],
         &["--pad", "1KiB"],
         &["extra"],
     ] {

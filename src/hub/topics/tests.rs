@@ -4,7 +4,7 @@ use std::time::Instant;
 use proptest::prelude::*;
 
 use super::*;
-use crate::server::connection::broadcast;
+use crate::server::broadcast::broadcast;
 use crate::server::connection::tests::{connection, poison};
 
 #[test]

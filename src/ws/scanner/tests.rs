@@ -29,7 +29,7 @@ fn frames(scanner: &mut Scanner, bytes: &[u8], cut: usize) -> Option<Vec<usize>>
             let taken = scanner.scan(piece).ok()?;
             length += taken;
             piece = &piece[taken..];
-            if scanner.have == 0 {
+            if scanner.header.is_empty() {
                 lengths.push(std::mem::take(&mut length));
             }
         }

@@ -1,0 +1,26 @@
+//! [`broadcast`]: one message to many clients, on the thread that calls it.
+
+use crate::error::Result;
+use crate::server::connection::Connection;
+use crate::ws::frame::Prepared;
+use crate::ws::message::Message;
+
+/// Sends one message to many clients: encoded once, pushed to each without blocking. Returns the number
+/// of those that accepted it; the others are closed, closing, or slow consumers that it disconnected.
+///
+/// # Errors
+/// [`Error::Invalid`] for a message of over 1 GiB, which nobody gets.
+pub fn broadcast<'a>(
+    connections: impl IntoIterator<Item = &'a Connection>,
+    message: impl Into<Message>,
+) -> Result<usize> {
+    Ok(broadcast_prepared(connections, &message.into().prepare()?))
+}
+
+/// The same with a message that is encoded already.
+pub(crate) fn broadcast_prepared<'a>(
+    connections: impl IntoIterator<Item = &'a Connection>,
+    message: &Prepared<'_>,
+) -> usize {
+    connections.into_iter().filter(|connection| connection.push_prepared(message).is_ok()).count()
+}

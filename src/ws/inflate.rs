@@ -1,0 +1,206 @@
+//! [`Inflater`]: compressed messages become frames that were never compressed, which tungstenite then reads: its
+//! rules for text, sizes and fragments stay its own. Runs on `client-N`, between the socket and the scanner.
+//!
+//! Never here: a wait while bytes are missing, a state that belongs to a connection.
+
+use crate::ws::compress::TAIL;
+use crate::ws::header::{CLOSE, CONTINUATION, FIN, Header};
+use crate::ws::inflate::states::{CHUNK, Lent};
+
+mod states;
+
+/// So many bytes of a message are inflated before the rest is here.
+const PART: usize = 16 * 1024;
+const RESERVED: u8 = 0x70;
+/// Set in the first frame of a compressed message.
+pub(crate) const RSV1: u8 = 0x40;
+
+/// Why a connection ends here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum InflateError {
+    /// A frame that may not be within a compressed message.
+    Protocol,
+    /// A message is over the limit before it is inflated.
+    TooLarge,
+    /// It is no compressed data.
+    Data,
+}
+
+/// What became of some bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// So many are of a frame that tungstenite is to see as it came.
+    Plain(usize),
+    /// So many are kept, for a compressed message.
+    Kept(usize),
+}
+
+/// See the [module](self). One for each connection that may send compressed messages.
+pub(crate) struct Inflater {
+    /// Most compressed bytes of a message.
+    limit: u64,
+    header: Header,
+    /// Bytes of the frame's payload that are still to come.
+    left: u64,
+    /// Whether the frame is part of a compressed message.
+    is_compressed: bool,
+    /// The compressed message that is not all handed out.
+    message: Option<Compressed>,
+}
+
+/// A compressed message.
+struct Compressed {
+    /// The first byte of the next frame that tungstenite gets of it: its opcode, then that of a continuation.
+    first: u8,
+    /// Bytes of it that have come.
+    length: u64,
+    /// Those that wait, unmasked, behind those up to `used`.
+    input: Vec<u8>,
+    used: usize,
+    /// Whether all of it is here.
+    is_whole: bool,
+    /// Whether there may be more to inflate, though no more bytes come.
+    is_full: bool,
+    state: Option<Lent>,
+}
+
+impl Inflater {
+    /// Starts between two frames. `max_message` is the most bytes of a message, inclusive.
+    pub(crate) fn new(max_message: usize) -> Inflater {
+        // What cannot be compressed becomes a little larger; what is far larger is no message within the limit.
+        let limit = max_message as u64 + max_message as u64 / 16 + 1024;
+        Inflater { limit, header: Header::default(), left: 0, is_compressed: false, message: None }
+    }
+
+    /// Makes what inflaters share, once for the process: 1 MiB. To be called before there is one, on a thread with
+    /// a stack of some size.
+    pub(crate) fn prepare() {
+        Lent::fill();
+    }
+
+    /// Returns how many bytes of the frame's payload are still to come.
+    pub(crate) fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// Returns how many bytes of a message wait for the rest of it.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.message.as_ref().map_or(0, |message| (message.input.len() - message.used) as u64)
+    }
+
+    /// Takes bytes of the frame at hand, no further than its end, and no more than `room` of one that stays as it
+    /// is. There are some, and what was [ready](Inflater::ready) has been handed out.
+    pub(crate) fn take(&mut self, bytes: &[u8], room: usize) -> Result<Taken, InflateError> {
+        if self.header.is_empty() {
+            self.is_compressed = self.begins_compressed(bytes[0])?;
+        }
+        let bytes = if self.is_compressed { bytes } else { &bytes[..bytes.len().min(room)] };
+        let mut taken = 0;
+        if self.left == 0 {
+            taken = self.header.take(bytes);
+            if self.header.is_complete() {
+                self.begin()?;
+            }
+        }
+        let payload = (bytes.len() - taken).min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let is_complete = self.header.is_complete();
+        if let Some(message) = self.message.as_mut().filter(|_| self.is_compressed && is_complete) {
+            let (mask, at) = (self.header.mask(), self.header.length() - self.left);
+            let mask = mask.iter().cycle().skip((at % 4) as usize);
+            message
+                .input
+                .extend(bytes[taken..taken + payload].iter().zip(mask).map(|(byte, mask)| byte ^ mask));
+            if self.left == payload as u64 && self.header.is_final() {
+                message.is_whole = true;
+                message.input.extend(TAIL);
+            }
+        }
+        self.left -= payload as u64;
+        if is_complete && self.left == 0 {
+            self.header.clear();
+        }
+        let taken = taken + payload;
+        Ok(if self.is_compressed { Taken::Kept(taken) } else { Taken::Plain(taken) })
+    }
+
+    /// Returns what is ready for tungstenite: at most the rest of one frame; nothing if more bytes have to come.
+    pub(crate) fn ready(&mut self) -> Result<&[u8], InflateError> {
+        match &mut self.message {
+            Some(message) => message.ready(),
+            None => Ok(&[]),
+        }
+    }
+
+    /// Takes off bytes that were ready. At the end of a message its state is free for another one.
+    pub(crate) fn handed_out(&mut self, bytes: usize) {
+        let Some(message) = &mut self.message else { return };
+        if let Some(state) = message.state.as_mut().and_then(|lent| lent.state.as_mut()) {
+            state.ready.start += bytes;
+            if state.ready.is_empty() && message.first == FIN {
+                self.message = None;
+            }
+        }
+    }
+
+    /// Returns whether the frame that begins with this byte is part of a compressed message. What is wrong
+    /// outside of one is tungstenite's to judge.
+    fn begins_compressed(&mut self, first: u8) -> Result<bool, InflateError> {
+        let opcode = first & 0x0f;
+        match self.message {
+            _ if opcode >= CLOSE => Ok(false),
+            Some(_) if first & !FIN == CONTINUATION => Ok(true),
+            Some(_) => Err(InflateError::Protocol),
+            None if first & RESERVED == RSV1 && matches!(opcode, 1 | 2) => {
+                self.message = Some(Compressed::new(opcode));
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// Reads the header, which is complete.
+    fn begin(&mut self) -> Result<(), InflateError> {
+        self.left = self.header.length();
+        let Some(message) = self.message.as_mut().filter(|_| self.is_compressed) else { return Ok(()) };
+        if !self.header.is_masked() {
+            return Err(InflateError::Protocol);
+        }
+        message.length = message.length.saturating_add(self.left);
+        if message.length > self.limit { Err(InflateError::TooLarge) } else { Ok(()) }
+    }
+}
+
+impl Compressed {
+    /// Starts with nothing of it here.
+    fn new(opcode: u8) -> Compressed {
+        let (input, used, is_whole, is_full) = (Vec::new(), 0, false, false);
+        Compressed { first: opcode, length: 0, input, used, is_whole, is_full, state: None }
+    }
+
+    fn ready(&mut self) -> Result<&[u8], InflateError> {
+        let is_due = self.is_whole || self.is_full || self.input.len() >= PART;
+        if self.state.is_none() && is_due {
+            self.state = if self.is_whole { Some(Lent::wait()) } else { Lent::for_a_part() };
+        }
+        let Some(state) = self.state.as_mut().and_then(|lent| lent.state.as_mut()) else { return Ok(&[]) };
+        if state.ready.is_empty() && is_due {
+            let (used, made) = state.inflate(&self.input[self.used..])?;
+            self.used += used;
+            self.is_full = made == CHUNK;
+            if !self.is_full {
+                // All is used, or that was an error.
+                (self.input, self.used) = (Vec::new(), 0);
+            }
+            let is_last = self.is_whole && !self.is_full;
+            if made > 0 || is_last {
+                state.frame(self.first | if is_last { FIN } else { 0 }, made);
+                // FIN alone says that this was the last one.
+                self.first = if is_last { FIN } else { CONTINUATION };
+            }
+        }
+        Ok(&state.chunk[state.ready.clone()])
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+//! [`Lent`]: a state that inflates one message, and goes back to its pool at the message's end. Allocated for each
+//! message, it would leave holes in the allocator's arenas that cost more than it does.
+//!
+//! Any thread that reads. Never here: a state that is held while its thread waits for something else, other than the
+//! rest of its message.
+
+use std::ops::Range;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use flate2::{Decompress, FlushDecompress, Status};
+
+use crate::ws::header::MASKED;
+use crate::ws::inflate::InflateError;
+
+/// Most bytes of a message in one of the frames that tungstenite gets. It must fit in 16 bits.
+pub(super) const CHUNK: usize = 16 * 1024;
+/// Two bytes, a length of two, a mask of four.
+const CHUNK_HEADER: usize = 8;
+/// States of the process: each inflates one message at a time.
+pub(super) const STATES: usize = 16;
+/// States that messages may have of which the rest is still to come. Those that are whole need theirs for as long
+/// as the arithmetic takes, so there is always one for them to wait for.
+pub(super) const STATES_OF_PARTS: usize = 8;
+
+/// What inflates a message, and the chunk of it that is being handed out.
+pub(super) struct State {
+    stream: Decompress,
+    /// Room for a header, then up to [`CHUNK`] bytes.
+    pub(super) chunk: Vec<u8>,
+    pub(super) ready: Range<usize>,
+}
+
+/// A state of the pool, until this is dropped.
+pub(super) struct Lent {
+    /// Always there until then, if the pool has been [filled](Lent::fill).
+    pub(super) state: Option<State>,
+    is_part: bool,
+}
+
+/// The states of the process.
+pub(super) struct Pool {
+    pub(super) free: Vec<State>,
+    /// Lent to messages that were whole, and to those that were not.
+    pub(super) whole: usize,
+    pub(super) parts: usize,
+}
+
+pub(super) static POOL: Mutex<Pool> = Mutex::new(Pool { free: Vec::new(), whole: 0, parts: 0 });
+/// Signalled when one is given back.
+static GIVEN_BACK: Condvar = Condvar::new();
+
+impl State {
+    fn new() -> State {
+        State { stream: Decompress::new(false), chunk: vec![0; CHUNK_HEADER + CHUNK], ready: 0..0 }
+    }
+
+    /// Inflates until the chunk is full, or all is used. Returns how many bytes were used, and made.
+    pub(super) fn inflate(&mut self, input: &[u8]) -> Result<(usize, usize), InflateError> {
+        let (mut used, mut made) = (0, 0);
+        while made < CHUNK {
+            let before = (self.stream.total_in(), self.stream.total_out());
+            let into = &mut self.chunk[CHUNK_HEADER + made..];
+            let status = self.stream.decompress(&input[used..], into, FlushDecompress::None);
+            let status = status.map_err(|_| InflateError::Data)?;
+            let step = (self.stream.total_in() - before.0, self.stream.total_out() - before.1);
+            used += step.0 as usize;
+            made += step.1 as usize;
+            match status {
+                // A block that says that it is the last one; others may follow (RFC 7692, section 7.2.3.4).
+                Status::StreamEnd => self.stream.reset(false),
+                _ if step == (0, 0) => break,
+                _ => {}
+            }
+        }
+        if made < CHUNK && used < input.len() { Err(InflateError::Data) } else { Ok((used, made)) }
+    }
+
+    /// Makes a frame of the bytes in the chunk. A mask of zeros changes nothing.
+    pub(super) fn frame(&mut self, first: u8, length: usize) {
+        let mut header = [0; CHUNK_HEADER];
+        header[0] = first;
+        let header = if length < 126 {
+            header[1] = MASKED | length as u8;
+            &header[..6]
+        } else {
+            header[1] = MASKED | 126;
+            header[2..4].copy_from_slice(&(length as u16).to_be_bytes());
+            &header[..]
+        };
+        let start = CHUNK_HEADER - header.len();
+        self.chunk[start..CHUNK_HEADER].copy_from_slice(header);
+        self.ready = start..CHUNK_HEADER + length;
+    }
+}
+
+impl Lent {
+    /// Makes all states, if there are none. A debug build needs 48 KiB of stack for one, which a client's thread does
+    /// not have.
+    pub(super) fn fill() {
+        let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = pool.free.len() + pool.whole + pool.parts;
+        pool.free.extend((there..STATES).map(|_| State::new()));
+    }
+
+    /// Blocks until there is a state for a message that is whole, which is soon.
+    pub(super) fn wait() -> Lent {
+        let pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_taken = |pool: &mut Pool| pool.whole + pool.parts >= STATES;
+        let pool = GIVEN_BACK.wait_while(pool, is_taken).unwrap_or_else(PoisonError::into_inner);
+        Lent::take(pool, false)
+    }
+
+    /// Returns a state for a message of which the rest may never come, unless too many of those have one.
+    pub(super) fn for_a_part() -> Option<Lent> {
+        let pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_free = pool.parts < STATES_OF_PARTS && pool.whole + pool.parts < STATES;
+        is_free.then(|| Lent::take(pool, true))
+    }
+
+    fn take(mut pool: MutexGuard<'_, Pool>, is_part: bool) -> Lent {
+        let count = if is_part { &mut pool.parts } else { &mut pool.whole };
+        *count += 1;
+        Lent { state: pool.free.pop(), is_part }
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let Some(mut state) = self.state.take() else { return };
+        state.stream.reset(false);
+        state.ready = 0..0;
+        let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+        pool.free.push(state);
+        let count = if self.is_part { &mut pool.parts } else { &mut pool.whole };
+        *count -= 1;
+        GIVEN_BACK.notify_one();
+    }
+}

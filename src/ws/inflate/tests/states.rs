@@ -1,0 +1,53 @@
+//! Who gets a state, and who waits for one.
+
+use std::thread;
+
+use super::*;
+use crate::ws::inflate::states::{POOL, STATES, STATES_OF_PARTS};
+
+#[test]
+fn half_messages_leave_a_state_for_those_that_are_whole() {
+    let _alone = alone();
+    let counts = || {
+        let pool = POOL.lock().unwrap();
+        (pool.parts, pool.whole, pool.free.len())
+    };
+    let message: Vec<u8> = (0..100_000_u64).map(|at| (at * at / 7 % 251) as u8).collect();
+    let data = stored(&message);
+    let wire = frame(TEXT | RSV1 | FIN, &data);
+    let half = wire.len() / 2;
+    let mut crowd: Vec<_> = (0..100).map(|_| Inflater::new(MAX)).collect();
+    for inflater in &mut crowd {
+        let first = read(inflater, &wire[..1000], 100).unwrap();
+        assert!(first.is_empty() && inflater.message.as_ref().unwrap().state.is_none());
+    }
+    assert_eq!(counts().0, 0);
+    let firsts: Vec<_> = crowd.iter_mut().map(|one| read(one, &wire[1000..half], 1000).unwrap()).collect();
+    assert_eq!(counts().0, STATES_OF_PARTS);
+    assert_eq!(firsts.iter().filter(|first| !first.is_empty()).count(), STATES_OF_PARTS);
+    // Those that have none keep what came.
+    assert!(crowd.last().unwrap().waiting() > PART as u64);
+    let whole = read(&mut Inflater::new(MAX), &wire, 1000).unwrap();
+    assert!(messages(&whole) == [(TEXT, message.clone())]);
+    for (inflater, mut first) in crowd.iter_mut().zip(firsts) {
+        first.extend(read(inflater, &wire[half..], 1000).unwrap());
+        assert!(messages(&first) == [(TEXT, message.clone())]);
+    }
+    drop(crowd);
+    let (parts, whole, free) = counts();
+    assert_eq!((parts, whole), (0, 0));
+    assert_eq!(free, STATES);
+}
+
+#[test]
+fn a_message_waits_for_a_state_and_is_read_when_there_is_one() {
+    let _alone = alone();
+    let all: Vec<_> = (0..STATES).map(|_| Lent::wait()).collect();
+    assert!(Lent::for_a_part().is_none());
+    let reader = thread::spawn(|| {
+        read(&mut Inflater::new(MAX), &frame(TEXT | RSV1 | FIN, &deflated(b"x")), 100).unwrap()
+    });
+    drop(all);
+    assert_eq!(messages(&reader.join().unwrap()), [(TEXT, b"x".to_vec())]);
+    assert_eq!(POOL.lock().unwrap().free.len(), STATES);
+}
