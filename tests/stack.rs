@@ -302,11 +302,18 @@ fn answered(addr: SocketAddr, request: &str, answer: &str) -> Vec<Raw> {
 
 /// A WebSocket with compression.
 fn compressed(addr: SocketAddr, target: &str) -> Raw {
+    let (raw, head) = offering(addr, target);
+    assert!(head.contains("\r\nSec-WebSocket-Extensions: permessage-deflate;"), "{head}");
+    raw
+}
+
+/// A WebSocket that offers compression, as those of browsers do, and the 101.
+fn offering(addr: SocketAddr, target: &str) -> (Raw, String) {
     let mut raw = Raw::connect(addr);
     raw.send(upgrade(target, "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"));
     let head = raw.head();
-    assert!(head.contains("\r\nSec-WebSocket-Extensions: permessage-deflate;"), "{head}");
-    raw
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    (raw, head)
 }
 
 /// A frame to the program that makes it close. It gets no answer, so the thread waits for one, with all
@@ -577,10 +584,14 @@ struct Idle {
 }
 
 impl Idle {
-    fn measure(clients: usize, tunables: &str, connect: fn(SocketAddr, &str) -> Raw) -> Idle {
+    fn measure(clients: usize, tunables: &str, compression: &str) -> Idle {
         let mut command = Program::command();
         command.args(["--port", "0", "--address", "127.0.0.1", "--interval", "1h", "--ping-interval", "off"]);
-        command.args(["--compression", "1KiB", "--logging", "none"]);
+        command.args(["--compression", compression, "--logging", "none"]);
+        let connect = |addr, target: &str| match compression {
+            "off" => offering(addr, target).0,
+            _ => compressed(addr, target),
+        };
         let program = Program::spawn(command.env("GLIBC_TUNABLES", tunables));
         // The first one makes what is there once for all.
         drop(connect(program.addr(), "/websocket?Id=first"));
@@ -605,8 +616,8 @@ fn where_each_byte_of_an_idle_client_goes() {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
         .expect("raises to the hard limit");
-    let idle = Idle::measure(clients, "", Raw::websocket);
-    let in_use = Idle::measure(clients, NO_CACHE, Raw::websocket).each(|memory| memory.heap);
+    let idle = Idle::measure(clients, "", "off");
+    let in_use = Idle::measure(clients, NO_CACHE, "off").each(|memory| memory.heap);
     let thread = [("task_struct", 1), ("vm_area_struct", 4)];
     let socket = [("TCP", 1), ("sock_inode_cache", 1), ("filp", 1), ("dentry", 1)];
     let objects = |names: &[_]| kernel_objects(names).map(|bytes| bytes as f64 / 1024.0);
@@ -669,7 +680,7 @@ fn where_each_byte_of_an_idle_client_goes() {
 
 #[test]
 fn an_idle_client_with_compression_keeps_no_more_stack_than_one_without() {
-    let [plain, with] = [Raw::websocket, compressed].map(|connect| Idle::measure(FEW, "", connect));
+    let [plain, with] = ["off", "1KiB"].map(|compression| Idle::measure(FEW, "", compression));
     assert_eq!(with.stack.touched, plain.stack.touched);
     for (what, of) in
         [("stack", (|memory| memory.stacks) as fn(&Memory) -> u64), ("heap", |memory| memory.heap)]

@@ -9,7 +9,7 @@ use crate::ws::message::Message;
 /// of those that accepted it; the others are closed, closing, or slow consumers that it disconnected.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a message of over 1 GiB, which nobody gets.
+/// [`Error::Invalid`](crate::Error::Invalid) for a message of over 1 GiB, which nobody gets.
 pub fn broadcast<'a>(
     connections: impl IntoIterator<Item = &'a Connection>,
     message: impl Into<Message>,

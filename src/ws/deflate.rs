@@ -6,6 +6,15 @@ use std::fmt;
 use crate::ws::compress::MAX_WINDOW_BITS;
 
 const NAME: &str = "permessage-deflate";
+const SERVER_MAX_WINDOW_BITS: &str = "server_max_window_bits";
+const CLIENT_MAX_WINDOW_BITS: &str = "client_max_window_bits";
+/// All that there are.
+const PARAMETERS: [&str; 4] = [
+    "server_no_context_takeover",
+    "client_no_context_takeover",
+    SERVER_MAX_WINDOW_BITS,
+    CLIENT_MAX_WINDOW_BITS,
+];
 const MIN_WINDOW_BITS: u8 = 8;
 
 /// An offer that is accepted.
@@ -32,7 +41,7 @@ impl Agreed {
 
 impl fmt::Display for Agreed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{NAME}; server_no_context_takeover; client_no_context_takeover")?;
+        f.write_str("permessage-deflate; server_no_context_takeover; client_no_context_takeover")?;
         match self.server_max_window_bits {
             Some(bits) => write!(f, "; server_max_window_bits={bits}"),
             None => Ok(()),
@@ -46,26 +55,22 @@ fn accept(offer: &str) -> Option<Agreed> {
     if parts.next()? != NAME {
         return None;
     }
-    let mut seen = Vec::new();
-    let mut agreed = Agreed { server_max_window_bits: None };
+    let (mut agreed, mut seen) = (Agreed { server_max_window_bits: None }, [false; PARAMETERS.len()]);
     for parameter in parts {
         let (name, value) = match parameter.split_once('=') {
             Some((name, value)) => (name.trim(), Some(unquoted(value.trim()))),
             None => (parameter, None),
         };
-        if seen.contains(&name) {
+        let number = PARAMETERS.iter().position(|known| *known == name)?;
+        if std::mem::replace(&mut seen[number], true) {
             return None;
         }
-        seen.push(name);
         match (name, value) {
-            (
-                "server_no_context_takeover" | "client_no_context_takeover" | "client_max_window_bits",
-                None,
-            ) => {}
+            (SERVER_MAX_WINDOW_BITS, Some(value)) => agreed.server_max_window_bits = Some(bits(value)?),
             // What the client sends is inflated with the largest window, whatever it has.
-            ("client_max_window_bits", Some(value)) => drop(bits(value)?),
-            ("server_max_window_bits", Some(value)) => agreed.server_max_window_bits = Some(bits(value)?),
-            _ => return None,
+            (CLIENT_MAX_WINDOW_BITS, Some(value)) => drop(bits(value)?),
+            (SERVER_MAX_WINDOW_BITS, None) | (_, Some(_)) => return None,
+            (_, None) => {}
         }
     }
     Some(agreed)
@@ -73,7 +78,8 @@ fn accept(offer: &str) -> Option<Agreed> {
 
 /// 8 to 15, in plain decimal.
 fn bits(value: &str) -> Option<u8> {
-    (MIN_WINDOW_BITS..=MAX_WINDOW_BITS).find(|bits| bits.to_string() == value)
+    let is_plain = value.bytes().all(|byte| byte.is_ascii_digit()) && !value.starts_with('0');
+    value.parse().ok().filter(|bits| is_plain && (MIN_WINDOW_BITS..=MAX_WINDOW_BITS).contains(bits))
 }
 
 /// The value in a quoted string (RFC 6455, section 9.1); as it is if that is what it is.

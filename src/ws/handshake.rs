@@ -3,6 +3,9 @@
 //! tungstenite checks the rules of RFC 6455, section 4.2.1, and computes the answer; the order of the
 //! checks and the words of the refusals are Tornado's.
 
+#[cfg(feature = "deflate")]
+use std::io::Write;
+
 use tungstenite::error::{Error as WsError, ProtocolError};
 use tungstenite::handshake::server::{create_response, write_response};
 use tungstenite::http::{self, HeaderValue};
@@ -15,6 +18,8 @@ use crate::ws::deflate;
 
 /// The empty line at the end of a head.
 const END: &[u8] = b"\r\n";
+/// Bytes of a 101 with compression agreed on.
+const HEAD: usize = 256;
 #[cfg(feature = "deflate")]
 const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
 
@@ -68,7 +73,7 @@ impl Upgrade {
     pub(crate) fn compress(&mut self, request: &Request, from: Option<usize>) -> Result<Option<u8>> {
         let Some(offers) = from.and_then(|_| request.header(EXTENSIONS)) else { return Ok(None) };
         let Some(agreed) = deflate::negotiate(&offers) else { return Ok(None) };
-        add(&mut self.head, EXTENSIONS, &agreed.to_string())?;
+        write!(self.head, "{EXTENSIONS}: {agreed}\r\n").expect("a Vec takes every write");
         Ok(Some(agreed.window_bits()))
     }
 
@@ -92,7 +97,8 @@ impl Upgrade {
 #[inline(never)]
 fn switching(request: &Request) -> Result<Vec<u8>> {
     let switching = create_response(&plain(request)).map_err(refusal)?;
-    let mut head = Vec::new();
+    // A size for most: what it outgrows would stay with the thread.
+    let mut head = Vec::with_capacity(HEAD);
     write_response(&mut head, &switching).map_err(|error| Error::invalid(error.to_string()))?;
     head.truncate(head.len() - END.len());
     Ok(head)

@@ -44,8 +44,8 @@ pub(crate) struct Inflater {
     left: u64,
     /// Whether the frame is part of a compressed message.
     is_compressed: bool,
-    /// The compressed message that is not all handed out.
-    message: Option<Compressed>,
+    /// The compressed message that is not all handed out. An idle client has none.
+    message: Option<Box<Compressed>>,
 }
 
 /// A compressed message.
@@ -151,7 +151,7 @@ impl Inflater {
             Some(_) if first & !FIN == CONTINUATION => Ok(true),
             Some(_) => Err(InflateError::Protocol),
             None if first & RESERVED == RSV1 && matches!(opcode, 1 | 2) => {
-                self.message = Some(Compressed::new(opcode));
+                self.message = Some(Box::new(Compressed::new(opcode)));
                 Ok(true)
             }
             None => Ok(false),
