@@ -71,7 +71,7 @@ loom: ## Try every interleaving of the outbox, with up to three preemptions
 	RUSTFLAGS="--cfg loom" $(CARGO) test --package threadcast --lib --target-dir target/loom outbox::model
 
 .PHONY: autobahn
-autobahn: ## The WebSocket conformance suite, where Python 2.7 is found; ARGS=--update writes its table
+autobahn: ## The WebSocket conformance suite, where Python 2.7 is found; ARGS=--update runs all of it, and writes its table
 	tests/autobahn/run.sh $(ARGS)
 
 .PHONY: fuzz

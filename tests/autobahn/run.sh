@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# The Autobahn testsuite, cases 1 to 10, against threadcast's own echo at /echo.
+# The Autobahn testsuite, cases 1 to 13, against threadcast's own echo at /echo.
 #
-#   tests/autobahn/run.sh             runs them and judges
+#   tests/autobahn/run.sh             runs them and judges, half of those of compression (12 and 13)
+#   tests/autobahn/run.sh --all       all of those too, which takes some minutes more
 #   tests/autobahn/run.sh --update    and writes RESULTS.md beside this script
 #
 # PY27               the CPython 2.7 to use; otherwise one of pyenv's, or the one on the PATH. Without
 #                    one this says so in one line, and exits with 0.
 # THREADCAST         the program; otherwise it is built.
 # NOT_RUN            a file to which the reason is written if the suite is not run.
-# AUTOBAHN_TIMEOUT   seconds for all cases together, 300 by default.
+# AUTOBAHN_TIMEOUT   seconds for all cases together, 300 by default, 1200 for all of those of compression.
 #
 # The first run installs the suite into target/autobahn, which takes a minute or two, the network, and a
 # C compiler. What the last run left is there too: report/index.html, suite.log, server.log.
@@ -24,6 +25,7 @@ root=$(cd "$here/../.." && pwd)
 work=${CARGO_TARGET_DIR:-$root/target}/autobahn
 venv=$work/venv
 seconds=${AUTOBAHN_TIMEOUT:-300}
+cases=cheap
 server=
 suite=
 
@@ -86,8 +88,12 @@ stop_server() {
 }
 
 case "${1-}" in
-    '' | --update) ;;
-    *) die "unknown option $1; the only one is --update" ;;
+    '') ;;
+    --all | --update)
+        cases=all
+        seconds=${AUTOBAHN_TIMEOUT:-1200}
+        ;;
+    *) die "unknown option $1; there are --all and --update" ;;
 esac
 if ! python=$(find_python); then
     echo 'autobahn: NOT RUN: no Python 2.7 found (set PY27=...)'
@@ -118,14 +124,14 @@ trap 'exit 143' TERM HUP
 # would `timeout` without --foreground, which sends each signal twice. Should this script be killed, then
 # `timeout` ends the server.
 exec 8< <(exec setsid timeout --foreground -k "$SERVER_ENDS" "$((seconds + 60))" \
-    "$THREADCAST" --lab --port 0 --logging none --max-message 64MiB 2>"$work/server.log" 9>&-)
+    "$THREADCAST" --lab --port 0 --logging none --max-message 64MiB --compression 1B 2>"$work/server.log" 9>&-)
 server=$!
 read -r -t "$SERVER_STARTS" line <&8 || die "the server did not start: $(cat "$work/server.log")"
 [[ $line =~ http://([0-9.]+:[0-9]+)/ ]] || die "the server says: $line"
 url="ws://${BASH_REMATCH[1]}/echo?Id=autobahn"
 
 # In the background, since bash looks at its traps only between two commands of the foreground.
-timeout -k 5 "$seconds" "$venv/bin/python" -u "$here/suite.py" run "$url" "$work" \
+timeout -k 5 "$seconds" "$venv/bin/python" -u "$here/suite.py" run "$url" "$work" $cases \
     >"$work/suite.log" 2>&1 8<&- 9>&- &
 suite=$!
 ran=0
@@ -136,10 +142,10 @@ if grep -q panicked "$work/server.log"; then
     die "the server panicked, see $work/server.log"
 fi
 if [ "$ran" -ne 0 ]; then
-    "$venv/bin/python" "$here/suite.py" judge "$work" || true
+    "$venv/bin/python" "$here/suite.py" judge "$work" $cases || true
     die "the suite did not come to its end (status $ran), see $work/suite.log"
 elif [ "${1-}" = --update ]; then
-    "$venv/bin/python" "$here/suite.py" judge "$work" "$here/RESULTS.md" "$("$THREADCAST" --version)"
+    "$venv/bin/python" "$here/suite.py" judge "$work" $cases "$here/RESULTS.md" "$("$THREADCAST" --version)"
 else
-    "$venv/bin/python" "$here/suite.py" judge "$work"
+    "$venv/bin/python" "$here/suite.py" judge "$work" $cases
 fi
