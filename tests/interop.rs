@@ -1,14 +1,17 @@
-//! Other people's clients, with compression: python's `websockets`, and `ws` for Node.js where there is one. Each sends
-//! messages of 0 bytes to 1 MiB, whole and in fragments, and gets the same back.
+//! Other people's clients, with compression: python's `websockets`, `ws` for Node.js where there is one, Chromium. Each
+//! sends messages of 0 bytes to 1 MiB, in fragments too where it can, and gets the same back.
 //!
-//! They come from PyPI and npm, into `target`, in the versions that `tests/compare` is measured with.
+//! The first two come from PyPI and npm, into `target`, in the versions that `tests/compare` is measured with.
 
+#[path = "support/browser.rs"]
+mod browser;
 mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use browser::Page;
 use support::Program;
 
 /// `websockets`, as a client.
@@ -102,6 +105,27 @@ function echoes(url, parameters) {
 });
 "#;
 
+/// In a page of the program.
+const IN_A_PAGE: &str = r#"
+new Promise((resolve) => {
+  const left = [0, 1, 125, 126, 1023, 1024, 4096, 16383, 16384, 65535, 65536, 1 << 20].flatMap((size) => {
+    let all = '';
+    for (let n = 0; all.length < size; n += 1) all += `{"id":17,"name":"sensor","value":${(n * n) % 977}},`;
+    return [all.slice(0, size), new TextEncoder().encode(all.slice(0, size))];
+  });
+  const client = new WebSocket(`ws://${location.host}/echo?Id=one`);
+  client.binaryType = 'arraybuffer';
+  const next = () => (left.length === 0 ? client.close(1000) : client.send(left[0]));
+  client.onopen = next;
+  client.onmessage = ({ data }) => {
+    const sent = left.shift();
+    const got = typeof data === 'string' ? data : new Uint8Array(data);
+    const same = got.length === sent.length && typeof got === typeof sent && got.toString() === sent.toString();
+    if (same) next(); else resolve(`${sent.length} bytes came back wrong`);
+  };
+  client.onclose = ({ code }) => resolve(`${client.extensions}, ${left.length} left, ${code}`);
+})"#;
+
 /// Where the pins are.
 const VARIANTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/compare/variants");
 
@@ -154,4 +178,15 @@ fn ws_for_node_sends_and_gets_compressed_messages_of_any_size() {
         run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&modules));
     }
     with_an_echo(|url| run(Command::new("node").args(["-e", WS, "ws", url]).current_dir(&modules)));
+}
+
+#[test]
+fn chromium_sends_and_gets_compressed_messages_of_any_size() {
+    for threshold in ["1B", "1KiB"] {
+        let program = Program::start(&["--lab", "--logging", "none", "--compression", threshold]);
+        let page = Page::open(program.addr(), "/?Id=A");
+        let ended = page.eval(IN_A_PAGE);
+        let extensions = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+        assert_eq!(ended, format!("{extensions}, 0 left, 1000"));
+    }
 }
