@@ -111,7 +111,7 @@
 //! |---|---|
 //! | `error`, `metrics`, `observer`, `log_limit` | what everybody uses |
 //! | `http` | requests, responses, cookies, files: no sockets, no threads |
-//! | `ws` | frames, messages, the handshake: pure bytes |
+//! | `ws` | frames, messages, compression, the handshake: pure bytes |
 //! | `net` | sockets, and who writes to them: the outbox, its pumps, the closer |
 //! | `server` | handlers, sessions, one thread for each client, the listener |
 //! | `hub` | one message to many |
