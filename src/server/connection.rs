@@ -193,7 +193,7 @@ impl Connection {
     /// Called by `client-N` before it opens a WebSocket that is to be compressed.
     #[cfg(feature = "deflate")]
     pub(crate) fn set_compressed(&self, window_bits: u8) {
-        self.link().window_bits.store(window_bits, Relaxed);
+        self.link().window_bits.store(window_bits.into(), Relaxed);
     }
 
     pub(crate) fn outbox(&self) -> &Arc<Outbox<ClientLink>> {

@@ -2,8 +2,6 @@
 //! drainer; everything else here is read by any thread.
 
 use std::net::{Shutdown, SocketAddr};
-#[cfg(feature = "deflate")]
-use std::sync::atomic::AtomicU8;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -49,12 +47,12 @@ pub(crate) struct ClientLink {
     pub(crate) path: OnceLock<String>,
     /// The peer's close code and reason. Written once by `client-N`, before `on_close`.
     pub(crate) close: OnceLock<(Option<u16>, Option<String>)>,
-    /// The bits of the window that the client has for compressed messages; 0 if it takes none. Written once by
-    /// `client-N`, before `open`; read by every push.
-    #[cfg(feature = "deflate")]
-    pub(crate) window_bits: AtomicU8,
     /// Bytes that the transport has taken. Written by the drainer, read by `client-N` when a Ping has timed out.
     pub(crate) sent: AtomicU64,
+    /// The bits of the window that the client has for compressed messages; 0 if it takes none. Written once by
+    /// `client-N`, before `open`; read by every push, so it is beside what is read then anyway.
+    #[cfg(feature = "deflate")]
+    pub(crate) window_bits: AtomicU64,
     /// The last keepalive's round trip. Written by `client-N`, read by any thread.
     pub(crate) latency: Latency,
     /// Whether a newer client may take its place: while no WebSocket, and not being answered. Written by
@@ -77,7 +75,7 @@ impl ClientLink {
             path: OnceLock::new(),
             close: OnceLock::new(),
             #[cfg(feature = "deflate")]
-            window_bits: AtomicU8::new(0),
+            window_bits: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             latency: Latency::default(),
             is_evictable: AtomicBool::new(true),
@@ -97,10 +95,8 @@ impl ClientLink {
     pub(crate) fn deflated(&self, message: &Prepared<'_>) -> Option<Frame> {
         let from = self.state.settings.compression?;
         // No distance within a message is longer than the message, so it fits the window of who has a small one.
-        let longest = match self.window_bits.load(Ordering::Relaxed) {
-            MAX_WINDOW_BITS => usize::MAX,
-            bits => 1 << bits,
-        };
+        let bits = self.window_bits.load(Ordering::Relaxed);
+        let longest = if bits == u64::from(MAX_WINDOW_BITS) { usize::MAX } else { 1 << bits };
         if (from..=longest).contains(&message.payload().len()) { message.deflated() } else { None }
     }
 
