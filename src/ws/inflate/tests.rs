@@ -171,6 +171,25 @@ proptest! {
         prop_assert_eq!(got.iter().filter(|(first, _)| *first == PING | FIN).count(), pings);
         prop_assert_eq!((inflater.left(), inflater.waiting()), (0, 0));
     }
+
+    #[test]
+    fn any_bytes_are_inflated_or_refused_without_a_panic(
+        message in vec(0..4u8, 0..40_000),
+        noise in vec((any::<prop::sample::Index>(), any::<u8>()), 0..20),
+        cut in 1..70_000usize,
+    ) {
+        let _alone = alone();
+        let mut data = deflated(&message);
+        for (at, byte) in noise {
+            let at = at.index(data.len());
+            data[at] = byte;
+        }
+        let mut inflater = Inflater::new(MAX);
+        if let Ok(got) = read(&mut inflater, &frame(TEXT | RSV1 | FIN, &data), cut) {
+            prop_assert_eq!(messages(&got).len(), 1);
+            prop_assert_eq!(inflater.waiting(), 0);
+        }
+    }
 }
 
 #[test]
