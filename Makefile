@@ -101,6 +101,7 @@ bench: rust ## The ratios that it is held to, one line each
 	$(COMPARE) bench $(ARGS)
 	$(CARGO) test --release --lib -- --nocapture unwatched a_publish_costs | grep -E "watches|of a broadcast"
 	THREADCAST_COMPRESSION=1000 $(CARGO) test --release --test compression_cost -- --nocapture | grep compression:
+	$(CARGO) test --release --test hub_memory -- --nocapture | grep "a subscription takes"
 
 .PHONY: lab
 lab: rust python ## Open the lab at http://localhost:8888/lab, with event loops beside it; ARGS="--port 9000" for options

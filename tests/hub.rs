@@ -31,8 +31,10 @@ impl WebSocketHandler for Room {
         Ok(())
     }
     fn on_close(&mut self, connection: &Connection) {
-        // It is still there: it leaves after this.
-        assert!(self.hub.count(&self.name) > 0 || connection.is_closed());
+        // It leaves after this.
+        if self.hub.subscribers(&self.name).contains(connection) {
+            let _ = self.hub.publish("obituary", connection.id().to_string());
+        }
     }
 }
 
@@ -63,8 +65,11 @@ fn who_is_in_a_room_hears_what_is_said_there_and_nothing_else() {
     assert_eq!(bob.frame(), frame(0x81, "left"));
     assert_eq!(hub.publish("a", "for ann").unwrap(), 1);
     assert_eq!(ann.frame(), frame(0x81, "for ann"));
+    let mut mourner = join(&server, "obituary");
+    let [one] = &hub.subscribers("a")[..] else { panic!("ann alone is there") };
     ann.send_frame(0x88, "");
-    drop(eve);
+    assert_eq!(mourner.frame(), frame(0x81, one.id().to_string()), "in on_close ann is still there");
+    drop((bob, eve, mourner));
     eventually("all have left", || hub.topics().is_empty());
     assert_eq!(hub.subscribers("a"), []);
 }
@@ -123,6 +128,23 @@ fn a_chat_that_holds_its_lock_while_it_broadcasts_has_one_order_for_all() {
     let orders: Vec<Vec<_>> =
         clients.iter_mut().map(|client| (0..1000).map(|_| client.frame().payload).collect()).collect();
     assert!(orders.iter().all(|order| *order == orders[0]));
+}
+
+#[test]
+fn a_subscriber_that_reads_nothing_is_disconnected_and_leaves_while_the_others_hear_all() {
+    let (server, hub) = rooms();
+    let (mut listener, _deaf) = (join(&server, "a"), join(&server, "a"));
+    let mut number = 0u64;
+    while hub.count("a") == 2 {
+        let mut message = vec![0; 256 << 10];
+        message[..8].copy_from_slice(&number.to_be_bytes());
+        hub.publish("a", message).unwrap();
+        assert_eq!(listener.frame().payload[..8], number.to_be_bytes());
+        number += 1;
+    }
+    assert_eq!(server.stats().slow_consumers, 1);
+    assert_eq!(hub.publish("a", "and on").unwrap(), 1);
+    assert_eq!(listener.frame(), frame(0x81, "and on"));
 }
 
 #[test]
