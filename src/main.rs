@@ -5,32 +5,28 @@ mod clock;
 mod lab;
 
 use std::env;
-use std::io::{Write, stderr, stdout};
+use std::io::{ErrorKind, Write, stderr, stdout};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use crate::clock::clients::Clients;
 use crate::clock::options::{Audience, Options};
 use crate::clock::send_thread::{Rounds, SendThread};
 use crate::clock::stats::{Readings, StatsHandler};
-use crate::clock::{allocator, handlers, logging};
+use crate::clock::{allocator, handlers, logging, signals};
 use crate::lab::beside::Beside;
 use crate::lab::setup::{Lab, Running, Setup};
 use crate::lab::{commands, page};
 use chrono::Local;
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
-use signal_hook::flag;
-use signal_hook::iterator::Signals;
 use threadcast::{Application, Capacity, Connection, Error, Limit, Result, Server, StaticFiles};
 
 fn main() -> ExitCode {
     match Options::parse_from_args(env::args_os()) {
         Ok(options) => {
             allocator::keep_small();
-            let ended = run(&options);
+            let ended = signals::prepare().and_then(|()| run(&options));
             log::logger().flush();
             match ended {
                 Ok(()) => ExitCode::SUCCESS,
@@ -54,15 +50,16 @@ fn main() -> ExitCode {
 
 /// Serves until a signal comes.
 fn run(options: &Options) -> Result<()> {
-    logging::start(options.logging.filter(), options.log_file.as_deref())?;
-    let mut signals = signals()?;
+    let mut wishes = signals::listen()?;
+    let log = logging::start(options.logging.filter(), options.log_file.as_deref())?;
     let clients = Arc::new(Clients::new());
     let (application, capacity, readings) = application(options, &clients)?;
     let (lab, application) = match options.lab {
         true => lab(options, &clients, application).map(|(lab, application)| (Some(lab), application))?,
         false => (None, application),
     };
-    let server = Server::bind_with(&addresses(options)[..], application, capacity)?;
+    let server = Server::bind_with(&addresses(options)[..], application, capacity);
+    let server = server.map_err(|error| with_another_port(error, options.port))?;
     let lab = lab.map(|lab| lab.start(server.local_addr())).transpose();
     let lab = lab.map_err(Error::io("cannot start the threads of the lab"))?;
     let rounds = Rounds {
@@ -74,13 +71,12 @@ fn run(options: &Options) -> Result<()> {
     let send = SendThread::start(clients, rounds, readings.rounds.clone())
         .map_err(Error::io("cannot start the thread send"))?;
     announce(&server, options.lab);
-    for signal in signals.forever() {
-        log::info!("{}", readings.read());
-        if signal != SIGUSR1 {
-            break;
-        }
-    }
-    log::info!("shutting down; a second signal ends at once");
+    drop(log.held);
+    let numbers = || log::info!("{}", readings.read());
+    signals::wait_for_end(&mut wishes, log.file.as_ref(), numbers);
+    signals::end_at_the_next(wishes, log.file);
+    numbers();
+    log::info!("shutting down; another signal, a second or more from now, ends at once");
     // First, since its clients would be waited for.
     lab.into_iter().for_each(Running::stop);
     server.shutdown();
@@ -88,18 +84,15 @@ fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// The second SIGINT or SIGTERM ends the process at once; the first is for [`run`] to wait for.
-fn signals() -> Result<Signals> {
-    let second = Arc::new(AtomicBool::new(false));
-    let register = || {
-        for signal in [SIGINT, SIGTERM] {
-            // In this order: the first signal sets what the second one looks at.
-            flag::register_conditional_shutdown(signal, 128 + signal, second.clone())?;
-            flag::register(signal, second.clone())?;
-        }
-        Signals::new([SIGINT, SIGTERM, SIGUSR1])
+/// Says what to do about a port that cannot be had.
+fn with_another_port(error: Error, port: u16) -> Error {
+    let Error::Io { source, .. } = &error else { return error };
+    let another = match source.kind() {
+        ErrorKind::AddrInUse => port.checked_add(1).unwrap_or(8888),
+        ErrorKind::PermissionDenied => 8888,
+        _ => return error,
     };
-    register().map_err(Error::io("cannot wait for signals"))
+    Error::invalid(format!("{error}; choose another with --port, such as --port {another}"))
 }
 
 /// IPv6 with IPv4 in it, or IPv4 alone on a machine without IPv6.
@@ -118,7 +111,10 @@ fn capacity(options: &Options, application: &Application) -> Capacity {
     let Some(clients) = options.max_clients else { return machine };
     if clients > machine.clients {
         let Capacity { clients: most, limit } = machine;
-        log::warn!("--max-clients {clients} is more than is safe here, which is {most} ({limit})");
+        let _ = writeln!(
+            stderr(),
+            "threadcast: warning: --max-clients {clients} is more than is safe here, which is {most} ({limit})"
+        );
     }
     Capacity { clients, limit: Limit::Chosen }
 }

@@ -3,8 +3,10 @@
 mod support;
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -98,6 +100,9 @@ fn the_log_has_the_original_lines_with_the_name_of_the_thread() {
     let line = program.wait_for_line("write to client A:");
     let (before, payload) = line.split_once("write to client A:").unwrap();
     assert!(before.contains("(send)") && is_payload(payload.as_bytes()), "{line}");
+    // The time of the line, to the second.
+    let words: Vec<_> = before.split_whitespace().collect();
+    assert!(words[0] == "[INFO]" && is_payload(format!("{} {}", words[1], words[2]).as_bytes()), "{line}");
     client.send_frame(0x88, [&1001u16.to_be_bytes()[..], b"bye"].concat());
     assert!(program.wait_for_line("Client A is closed 1001 bye").contains("(client-"));
 }
@@ -215,16 +220,6 @@ fn a_client_that_does_not_answer_delays_the_exit_to_the_drain_deadline() {
     while silent.frame() != close_frame(1001, "server shutting down") {}
 }
 
-#[test]
-fn a_second_signal_exits_at_once() {
-    let mut program = Program::start(&["--interval", "1h"]);
-    let _silent = client(&program, "A");
-    program.signal(Signal::INT);
-    program.wait_for_line("shutting down; a second signal ends at once");
-    program.signal(Signal::INT);
-    assert_eq!(program.wait().code(), Some(130));
-}
-
 fn run(args: &[&str]) -> (Option<i32>, Vec<String>) {
     Program::spawn(Program::command().args(args)).run_to_its_end()
 }
@@ -233,7 +228,19 @@ fn run(args: &[&str]) -> (Option<i32>, Vec<String>) {
 fn bad_input_is_one_line_and_the_exit_code() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let in_use = format!("threadcast: cannot listen on 127.0.0.1:{port}: Address already in use");
+    let next = taken.local_addr().unwrap().port().checked_add(1).unwrap_or(8888);
+    let in_use = format!(
+        "threadcast: cannot listen on 127.0.0.1:{port}: Address already in use; choose another with --port, such as \
+         --port {next}"
+    );
+    let pipe = Path::new(env!("CARGO_TARGET_TMPDIR")).join("unread.log");
+    let _ = fs::remove_file(&pipe);
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let pipe = pipe.to_str().unwrap();
+    let unread = format!(
+        "threadcast: cannot write the log file {pipe}: it is a pipe that nobody reads; start its reader first, or \
+         choose a file"
+    );
     let table: &[(&[&str], i32, &str)] = &[
         (&["--port", &port, "--address", "127.0.0.1"], 1, &in_use),
         (
@@ -246,6 +253,23 @@ fn bad_input_is_one_line_and_the_exit_code() {
             &["--log-file", "no/such/place"],
             1,
             "threadcast: cannot write the log file no/such/place: No such file or directory",
+        ),
+        (&["--log-file", "src"], 1, "threadcast: cannot write the log file src: Is a directory"),
+        (&["--log-file", pipe], 1, &unread),
+        (
+            &["--prot", "1"],
+            2,
+            "threadcast: unexpected argument '--prot' found; is it --port? (--help shows the options)",
+        ),
+        (
+            &["--stack-size", "1KiB"],
+            2,
+            "threadcast: invalid value '1KiB' for '--stack-size <SIZE>': it must be from 64KiB to 1GiB (--help shows the options)",
+        ),
+        (
+            &["--allow-origin", "https://example.com/app"],
+            2,
+            "threadcast: invalid value 'https://example.com/app' for '--allow-origin <ORIGIN>': \"https://example.com/app\" is more than an origin: write https://example.com (--help shows the options)",
         ),
         (
             &["--address", "192.0.2.1"],
@@ -271,6 +295,9 @@ fn help_and_version_are_printed_and_exit_0() {
     for word in ["--interval", "--www", "--allow-origin", "--max-backlog", "--ping-interval", "Example:"] {
         assert!(help.iter().any(|line| line.contains(word)), "{word}");
     }
+    assert_eq!(help.iter().filter(|line| line.chars().count() > 100).collect::<Vec<_>>(), [""; 0]);
+    let place = |word: &str| help.iter().position(|line| line.starts_with(word)).expect("a heading");
+    assert!(place("Pushes:") < place("Clients:") && place("Log:") < place("Lab:"), "{help:#?}");
     assert_eq!(run(&["--version"]), (Some(0), vec![format!("threadcast {}", env!("CARGO_PKG_VERSION"))]));
 }
 
@@ -284,6 +311,38 @@ fn it_listens_on_ipv4_and_ipv6_and_prints_where() {
         let addr = format!("{host}:{port}").parse().unwrap();
         assert!(Raw::websocket(addr, "/websocket?Id=A").frame().first == 0x81);
     }
+}
+
+#[test]
+fn a_port_that_another_program_has_on_ipv6_is_not_taken_on_ipv4_alone() {
+    let taken = TcpListener::bind("[::1]:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let (code, lines) = run(&["--port", &port]);
+    let line = format!(
+        "threadcast: cannot listen on [::]:{port}: Address already in use; choose another with --port"
+    );
+    assert!(code == Some(1) && lines.len() == 1 && lines[0].starts_with(&line), "{lines:#?}");
+}
+
+#[test]
+fn the_first_line_is_the_address_whatever_is_warned_of() {
+    let args = ["--port", "0", "--address", "127.0.0.1", "--max-clients", "1000000", "--logging", "debug"];
+    let mut child =
+        Program::command().args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let first = |stream: &mut dyn Read| {
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).unwrap();
+        line
+    };
+    let stdout = first(child.stdout.as_mut().unwrap());
+    let stderr = first(child.stderr.as_mut().unwrap());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(stdout.starts_with("threadcast is at http://127.0.0.1:"), "{stdout}");
+    assert!(
+        stderr.starts_with("threadcast: warning: --max-clients 1000000 is more than is safe"),
+        "{stderr}"
+    );
 }
 
 #[test]

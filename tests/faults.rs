@@ -162,11 +162,15 @@ const VANISHES: &str = "a_peer_that_vanishes_without_a_word_is_noticed_and_nobod
 
 #[test]
 fn a_peer_that_vanishes_without_a_word_is_noticed_and_nobody_else_is_disturbed() {
+    in_a_network_of_its_own(VANISHES, a_peer_vanishes);
+}
+
+/// Runs `test`, whose name is `name`, in a network of its own, which only the superuser may have, or who is one in a
+/// namespace of users, or who may become one without a password, as where continuous integration runs.
+fn in_a_network_of_its_own(name: &str, test: fn()) {
     if support::is_run_again() {
-        return a_peer_vanishes();
+        return test();
     }
-    // In a network of its own, which only the superuser may have, or who is one in a namespace of users, or who
-    // may become one without a password, as where continuous integration runs.
     let mut refusals = Vec::new();
     for words in [
         &["unshare", "--user", "--map-root-user", "--net"][..],
@@ -182,7 +186,7 @@ fn a_peer_that_vanishes_without_a_word_is_noticed_and_nobody_else_is_disturbed()
             Ok(output) if output.status.success() => {
                 // Said once more in the script, since sudo passes on no environment.
                 let script = format!("ip link set lo up && exec env {}=1 \"$0\" \"$@\"", support::AGAIN);
-                support::run_again(VANISHES, unshare(&script).arg(env::current_exe().unwrap()));
+                support::run_again(name, unshare(&script).arg(env::current_exe().unwrap()));
                 return;
             }
             Ok(output) => refusals.push(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
@@ -190,7 +194,8 @@ fn a_peer_that_vanishes_without_a_word_is_noticed_and_nobody_else_is_disturbed()
         }
     }
     // Not with println!, which is shown only where a test fails.
-    writeln!(stderr(), "faults: NOT CHECKED: {VANISHES}: {}", refusals.join("; ")).unwrap();
+    let mut seen = stderr();
+    writeln!(seen, "faults: NOT CHECKED: {name}: {}", refusals.join("; ")).unwrap();
 }
 
 fn a_peer_vanishes() {
@@ -295,4 +300,18 @@ fn more_clients_than_is_safe_are_a_warning() {
     let program = Program::start(&["--max-clients", "1000000"]);
     program.wait_for_line("--max-clients 1000000 is more than is safe here, which is ");
     assert!(program.wait_for_line("threadcast is at ").contains("for up to 1000000 clients (as chosen)"));
+}
+
+const BOTH: &str = "where_ipv6_is_without_ipv4_by_default_it_listens_on_both";
+
+#[test]
+fn where_ipv6_is_without_ipv4_by_default_it_listens_on_both() {
+    in_a_network_of_its_own(BOTH, || {
+        fs::write("/proc/sys/net/ipv6/bindv6only", "1").unwrap();
+        let program = Program::spawn(Program::command().args(["--port", "0", "--interval", "20ms"]));
+        let port = program.addr().port();
+        for host in ["127.0.0.1", "[::1]"] {
+            assert_eq!(client(format!("{host}:{port}").parse().unwrap(), "A").frame().first, 0x81, "{host}");
+        }
+    });
 }

@@ -3,7 +3,8 @@
 
 mod support;
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
+use std::panic;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -115,4 +116,36 @@ fn a_shutdown_takes_no_longer_than_its_grace() {
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     assert_eq!(client.frame(), close_frame(1001, "server shutting down"));
     assert!(client.is_at_end());
+}
+
+#[test]
+fn an_address_that_is_not_here_is_passed_over_and_one_in_use_is_not() {
+    let bind = |addresses: &[&str]| {
+        let addresses: Vec<SocketAddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        Server::bind(&addresses[..], Application::new()).map(|server| server.local_addr().ip().to_string())
+    };
+    assert_eq!(bind(&["192.0.2.1:0", "[2001:db8::1]:0", "127.0.0.1:0"]).unwrap(), "127.0.0.1");
+    let taken = TcpListener::bind("127.0.0.2:0").unwrap().local_addr().unwrap();
+    let _taken = TcpListener::bind(taken).unwrap();
+    let error = bind(&[&taken.to_string(), "127.0.0.1:0"]).unwrap_err().to_string();
+    assert_eq!(error, format!("cannot listen on {taken}: Address already in use"));
+    let error = bind(&[]).unwrap_err().to_string();
+    assert_eq!(error, "cannot listen: there is no address");
+}
+
+#[test]
+fn settings_out_of_range_are_a_panic_that_says_so() {
+    type Set = fn(Application) -> Application;
+    let settings: [(Set, &str); 4] = [
+        (|application| application.stack_size(65_535), "a client's stack has 65536 bytes at least"),
+        (|application| application.max_backlog(0), "a backlog is from 1 byte to 1 GiB"),
+        (|application| application.max_backlog((1 << 30) + 1), "a backlog is from 1 byte to 1 GiB"),
+        (|application| application.write_deadline(Duration::ZERO), "a write deadline is more than zero"),
+    ];
+    for (set, told) in settings {
+        let panic = panic::catch_unwind(|| drop(set(Application::new()))).unwrap_err();
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.unwrap_or_else(|| (*panic.downcast_ref::<&str>().unwrap()).to_owned());
+        assert!(text.starts_with(told), "{text}");
+    }
 }

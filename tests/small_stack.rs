@@ -59,7 +59,7 @@ impl RequestHandler for Fragile {
 /// Each method panics, at its deepest place of the stack that a client can bring it to.
 fn panic_everywhere() {
     let mut application = Application::new()
-        .stack_size(1)
+        .stack_size(Application::MIN_STACK)
         .page("/get", || Fragile("get"))
         .page("/post/{where}", || Fragile("post"));
     for method in ["nowhere", "open", "on_message", "on_ping", "on_close"] {

@@ -489,7 +489,8 @@ impl log::Log for Halts {
 /// Serves what the program does not have, until the process ends.
 fn serve_the_library() {
     set_parent_process_death_signal(Some(Signal::KILL)).expect("ends with the other test");
-    let logger = clock::logging::logger(log::LevelFilter::Debug, None).expect("logs");
+    let (logger, started) = clock::logging::logger(log::LevelFilter::Debug, None).expect("logs");
+    drop(started);
     log::set_boxed_logger(Box::new(Halts(logger))).expect("is the first");
     log::set_max_level(log::LevelFilter::Debug);
     let everybody = Arc::new(Mutex::new(Vec::new()));

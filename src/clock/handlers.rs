@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::clock::clients::Clients;
 use crate::clock::logging::printable;
 use threadcast::{
-    Application, Connection, Exchange, Message, Request, RequestHandler, Result, StaticFiles,
+    Application, Connection, Exchange, Message, Origin, Request, RequestHandler, Result, StaticFiles,
     WebSocketHandler,
 };
 
@@ -46,7 +46,7 @@ pub fn hello(interval: Duration, lab: bool) -> Message {
 pub fn routes(
     clients: &Arc<Clients>,
     pages: &StaticFiles,
-    origins: Option<Vec<String>>,
+    origins: Option<Vec<Origin>>,
     also: fn(&str),
     hello: Message,
 ) -> Application {
@@ -82,7 +82,7 @@ impl RequestHandler for IndexHandler {
 /// A session of the clock, and the tutorial's `MyWebSocketHandler`.
 pub struct TimeHandler {
     clients: Arc<Clients>,
-    origins: Option<Arc<Vec<String>>>,
+    origins: Option<Arc<Vec<Origin>>>,
     also: fn(&str),
     hello: Arc<Message>,
     /// Set by `select_subprotocol`, which runs before `open`.
@@ -126,6 +126,6 @@ impl WebSocketHandler for TimeHandler {
 
     fn check_origin(&self, request: &Request, origin: &str) -> bool {
         let Some(origins) = &self.origins else { return true };
-        request.is_same_origin(origin) || origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
+        request.is_same_origin(origin) || Origin::parse(origin).is_ok_and(|origin| origins.contains(&origin))
     }
 }

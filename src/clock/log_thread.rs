@@ -12,41 +12,79 @@ use crossbeam_channel::{Receiver, Sender};
 use log::{Level, Record};
 use simplelog::SharedLogger;
 
+use crate::clock::log_output::LogOutput;
+
 /// Lines that may wait for one place. What is more is lost, and counted.
 const WAITING: usize = 16_384;
 /// How long the end of the program waits for lines to be written.
 const FLUSH: Duration = Duration::from_secs(1);
 
+/// Lines that a place did not get, since the start. Written by the threads that log and by those that write.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// Returns how many lines were lost so far, in all places.
+pub fn lost() -> u64 {
+    LOST.load(Ordering::Relaxed)
+}
+
 /// What such a thread is told.
 enum Entry {
     Line(Level, Arc<str>),
+    /// The lines from here on go to the file that has the name now.
+    Reopen,
     /// All lines before it are written when this is dropped.
     Flush(#[expect(dead_code, reason = "its end is the message")] Sender<()>),
+}
+
+/// Where lines go.
+pub struct Place {
+    /// Makes a line of a record.
+    pub logger: Box<dyn SharedLogger>,
+    /// Where the logger writes, if it can tell what failed.
+    pub output: Option<LogOutput>,
 }
 
 /// The way to one place.
 pub struct LogThread {
     entries: Sender<Entry>,
-    lost: Arc<AtomicU64>,
+    /// Lines for which there was no room, and which the log has not told yet.
+    untold: Arc<AtomicU64>,
+}
+
+/// The way to the log file, for who wants a new one.
+#[derive(Clone)]
+pub struct LogFile(Sender<Entry>);
+
+impl LogFile {
+    /// Asks for the file to be opened once more, by its name, when the lines before are written.
+    pub fn reopen(&self) {
+        let _ = self.0.send(Entry::Reopen);
+    }
 }
 
 impl LogThread {
-    /// Starts the thread, which writes with `logger`. It runs as long as the program.
+    /// Starts the thread, which begins to write when `held` has no sender any more. It runs as long as the program.
     ///
     /// # Errors
     /// If the system has no thread for it.
-    pub fn start(name: &str, logger: Box<dyn SharedLogger>) -> io::Result<LogThread> {
+    pub fn start(name: &str, place: Place, held: Receiver<()>) -> io::Result<LogThread> {
         let (entries, to_write) = crossbeam_channel::unbounded();
-        let lost = Arc::new(AtomicU64::new(0));
-        let counter = lost.clone();
-        thread::Builder::new().name(name.to_owned()).spawn(move || run(&*logger, &to_write, &counter))?;
-        Ok(LogThread { entries, lost })
+        let untold = Arc::new(AtomicU64::new(0));
+        let counter = untold.clone();
+        let run = move || {
+            // Nothing is ever sent.
+            let _ = held.recv();
+            run(&place, &to_write, &counter);
+        };
+        thread::Builder::new().name(name.to_owned()).spawn(run)?;
+        Ok(LogThread { entries, untold })
     }
 
     /// Leaves a line to the thread, if there is room.
     pub fn write(&self, level: Level, line: Arc<str>) {
         if self.entries.len() >= WAITING || self.entries.send(Entry::Line(level, line)).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+            self.untold.fetch_add(1, Ordering::Relaxed);
+            LOST.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -56,20 +94,47 @@ impl LogThread {
         let _ = self.entries.send(Entry::Flush(written));
         let _ = wait.recv_deadline(Instant::now() + FLUSH);
     }
+
+    /// Returns the way to the file that it writes.
+    pub fn file(&self) -> LogFile {
+        LogFile(self.entries.clone())
+    }
 }
 
-fn run(logger: &dyn SharedLogger, entries: &Receiver<Entry>, lost: &AtomicU64) {
-    let write = |level, line: &str| {
-        let record = |line| Record::builder().level(level).args(line).build();
-        logger.log(&record(format_args!("{line}")));
-    };
+fn run(place: &Place, entries: &Receiver<Entry>, untold: &AtomicU64) {
     for entry in entries {
-        let Entry::Line(level, line) = entry else { continue };
-        write(level, &line);
-        let lost = lost.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            write(Level::Warn, &format!("{lost} lines are lost, which could not be written in time"));
+        match entry {
+            Entry::Flush(_) => {}
+            Entry::Reopen => reopen(place),
+            Entry::Line(level, line) if place.write(level, &line) => {
+                let lost = untold.swap(0, Ordering::Relaxed);
+                let told = format!("{lost} lines are lost, which could not be written");
+                if lost > 0 && !place.write(Level::Warn, &told) {
+                    untold.fetch_add(lost, Ordering::Relaxed);
+                }
+            }
+            Entry::Line(..) => {
+                untold.fetch_add(1, Ordering::Relaxed);
+                LOST.fetch_add(1, Ordering::Relaxed);
+            }
         }
+    }
+}
+
+fn reopen(place: &Place) {
+    let Some(output) = &place.output else { return };
+    match output.reopen() {
+        Ok(()) => log::info!("the log file is opened again"),
+        Err(error) => log::error!("cannot open the log file again, so the old one is written on: {error}"),
+    }
+}
+
+impl Place {
+    /// Returns whether the line was written.
+    fn write(&self, level: Level, line: &str) -> bool {
+        // One statement, since its arguments live no longer.
+        self.logger.log(&Record::builder().level(level).args(format_args!("{line}")).build());
+        !self.output.as_ref().is_some_and(LogOutput::take_failure)
     }
 }
 
@@ -83,9 +148,9 @@ mod tests {
     use super::*;
 
     /// A place that takes nothing while its lock is held.
-    struct Place(Arc<Mutex<Vec<String>>>);
+    struct Memory(Arc<Mutex<Vec<String>>>);
 
-    impl Log for Place {
+    impl Log for Memory {
         fn enabled(&self, _: &Metadata<'_>) -> bool {
             true
         }
@@ -97,7 +162,7 @@ mod tests {
         fn flush(&self) {}
     }
 
-    impl SharedLogger for Place {
+    impl SharedLogger for Memory {
         fn level(&self) -> LevelFilter {
             LevelFilter::Info
         }
@@ -114,7 +179,8 @@ mod tests {
     #[test]
     fn what_a_place_does_not_take_is_lost_and_counted_and_nobody_waits() {
         let lines = Arc::new(Mutex::new(Vec::new()));
-        let log = LogThread::start("log", Box::new(Place(lines.clone()))).unwrap();
+        let place = Place { logger: Box::new(Memory(lines.clone())), output: None };
+        let log = LogThread::start("log", place, crossbeam_channel::bounded(0).1).unwrap();
         let blocked = lines.lock().unwrap();
         (0..WAITING + 100).for_each(|_| log.write(Level::Info, "x".into()));
         drop(blocked);
@@ -126,7 +192,7 @@ mod tests {
         // The thread may hold one line already.
         assert!((WAITING..=WAITING + 1).contains(&written.len()), "{}", written.len());
         let expected =
-            format!("{} lines are lost, which could not be written in time", WAITING + 100 - written.len());
+            format!("{} lines are lost, which could not be written", WAITING + 100 - written.len());
         assert_eq!(lost, [&expected]);
     }
 }

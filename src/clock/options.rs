@@ -5,8 +5,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::error::ContextKind;
 use clap::{ArgAction, Parser, ValueEnum};
 use log::LevelFilter;
+use threadcast::{Application, Origin};
 
 use crate::clock::interval;
 
@@ -15,7 +17,13 @@ use crate::clock::interval;
 #[command(
     version,
     disable_help_flag = true,
+    max_term_width = 100,
     after_help = "\
+Signals:
+  SIGINT, SIGTERM   close every client with 1001, and end; another one, a second later, ends at once
+  SIGHUP            open the log file again; the end, if there is none
+  SIGUSR1           log the numbers of /stats
+
 Example:
   threadcast --port 9000 --interval 250ms --log-file clock.log
   serves http://localhost:9000/ and pushes the time four times a second to every client of
@@ -30,73 +38,75 @@ pub struct Options {
     #[arg(long, value_name = "IP")]
     pub address: Option<IpAddr>,
 
-    /// Time between two pushes: 250ms, 1s, 2m, 1h
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval::parse)]
-    pub interval: Duration,
-
     /// Serve the pages from this directory, not the ones in the binary
     #[arg(long, value_name = "DIR")]
     pub www: Option<PathBuf>,
 
     /// Let only pages of this origin, and our own, connect; may be repeated [default: any]
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
-    pub allow_origin: Vec<String>,
+    pub allow_origin: Vec<Origin>,
 
-    /// Largest message accepted from a client
-    #[arg(long, value_name = "SIZE", default_value = "10MiB", value_parser = size)]
-    pub max_message: usize,
-
-    /// Backlog at which a client that reads too slowly is disconnected
-    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = size)]
-    pub max_backlog: usize,
-
-    /// Size from which messages are compressed for clients that offer it, 1KiB is a good one, or `off`
-    #[arg(long, value_name = "SIZE", default_value = "off", value_parser = size_or_off)]
-    pub compression: SizeOrOff,
-
-    /// Silence after which a client is pinged, or `off`
-    #[arg(long, value_name = "TIME", default_value = "20s", value_parser = interval_or_off)]
-    pub ping_interval: OrOff,
-
-    /// Who writes what is pushed
-    #[arg(long, value_name = "WAY", value_enum, default_value_t = Delivery::Inline)]
-    pub delivery: Delivery,
-
-    /// Threads that share a round of 500 pushes or more [default: one for each core]
-    #[arg(long, value_name = "N", value_parser = threads)]
-    pub push_threads: Option<usize>,
-
-    /// Most clients at a time [default: what this machine's limits allow]
-    #[arg(long, value_name = "N", value_parser = clients)]
-    pub max_clients: Option<usize>,
-
-    /// Stack of a client's thread, from 64KiB
-    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = size)]
-    pub stack_size: usize,
-
-    /// Who may look at /stats
+    /// Who may look at /stats. A proxy on this machine that adds no X-Forwarded-For, or the like, is taken
+    /// for a local client: let it refuse /stats
     #[arg(long, value_name = "WHO", value_enum, default_value_t = Audience::Local)]
     pub stats: Audience,
 
+    /// Time between two pushes: 250ms, 1s, 2m, 1h
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval::parse, help_heading = "Pushes")]
+    pub interval: Duration,
+
+    /// Who writes what is pushed
+    #[arg(long, value_name = "WAY", value_enum, default_value_t = Delivery::Inline, help_heading = "Pushes")]
+    pub delivery: Delivery,
+
+    /// Threads that share a round of 500 pushes or more [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = threads, help_heading = "Pushes")]
+    pub push_threads: Option<usize>,
+
+    /// Most clients at a time [default: what this machine's limits allow]
+    #[arg(long, value_name = "N", value_parser = clients, help_heading = "Clients")]
+    pub max_clients: Option<usize>,
+
+    /// Largest message accepted from a client
+    #[arg(long, value_name = "SIZE", default_value = "10MiB", value_parser = size, help_heading = "Clients")]
+    pub max_message: usize,
+
+    /// Backlog at which a client that reads too slowly is disconnected
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = size, help_heading = "Clients")]
+    pub max_backlog: usize,
+
+    /// Size from which messages are compressed for clients that offer it, 1KiB is a good one, or `off`
+    #[arg(long, value_name = "SIZE", default_value = "off", value_parser = size_or_off, help_heading = "Clients")]
+    pub compression: SizeOrOff,
+
+    /// Silence after which a client is pinged, or `off`
+    #[arg(long, value_name = "TIME", default_value = "20s", value_parser = interval_or_off, help_heading = "Clients")]
+    pub ping_interval: OrOff,
+
+    /// Stack of a client's thread, from 64KiB
+    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = stack_size, help_heading = "Clients")]
+    pub stack_size: usize,
+
     /// Least important log lines to show
-    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Logging::Info)]
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Logging::Info, help_heading = "Log")]
     pub logging: Logging,
 
-    /// Show the threads at /lab, echo at /echo?Id=NAME, obey `sleep 2000`, `spin 2000` (ms), `panic`; on loopback
-    #[arg(long)]
+    /// Append the log to this file as well
+    #[arg(long, value_name = "PATH", help_heading = "Log")]
+    pub log_file: Option<PathBuf>,
+
+    /// Show the threads at /lab, echo at /echo?Id=NAME, obey `sleep 2000`, `spin 2000` (ms), `panic`; on
+    /// loopback
+    #[arg(long, help_heading = "Lab")]
     pub lab: bool,
 
-    /// In the lab, a server to show beside this one, see src/lab/beside.rs; may be repeated
-    #[arg(long, value_name = "JSON", requires = "lab")]
+    /// A server to show beside this one, see src/lab/beside.rs; may be repeated
+    #[arg(long, value_name = "JSON", requires = "lab", help_heading = "Lab")]
     pub beside: Vec<String>,
 
-    /// In the lab, pad each push with spaces to this size
-    #[arg(long, value_name = "SIZE", default_value = "1B", hide_default_value = true, value_parser = size, requires = "lab")]
+    /// Pad each push with spaces to this size
+    #[arg(long, value_name = "SIZE", default_value = "1B", hide_default_value = true, value_parser = size, requires = "lab", help_heading = "Lab")]
     pub pad: usize,
-
-    /// Append the log to this file as well
-    #[arg(long, value_name = "PATH")]
-    pub log_file: Option<PathBuf>,
 
     /// Print this
     #[arg(long, short, action = ArgAction::HelpShort)]
@@ -182,7 +192,10 @@ impl Options {
             let first = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
             let line = first.collect::<Vec<_>>().join(" ");
             let line = line.strip_prefix("error: ").unwrap_or(&line);
-            (format!("threadcast: {line} (--help shows the options)\n"), 2)
+            let similar = [ContextKind::SuggestedArg, ContextKind::SuggestedValue];
+            let similar = similar.into_iter().find_map(|kind| error.get(kind));
+            let hint = similar.map(|name| format!("; is it {name}?")).unwrap_or_default();
+            (format!("threadcast: {line}{hint} (--help shows the options)\n"), 2)
         })
     }
 }
@@ -222,14 +235,25 @@ fn clients(text: &str) -> Result<usize, String> {
     number.ok_or_else(|| format!("{text:?} is not a number of clients from 1"))
 }
 
-fn origin(text: &str) -> Result<String, String> {
-    let host = text.split_once("://").map(|(_, host)| host).unwrap_or_default();
-    if host.is_empty() || host.contains(['/', '?', '#', '@', ' ']) {
-        return Err(format!(
-            "{text:?} is not an origin: use scheme and host, such as https://example.com:8443"
-        ));
+fn stack_size(text: &str) -> Result<usize, String> {
+    let bytes = size(text)?;
+    if bytes < Application::MIN_STACK {
+        return Err(format!("it must be from {}KiB to 1GiB", Application::MIN_STACK >> 10));
     }
-    Ok(text.to_owned())
+    Ok(bytes)
+}
+
+fn origin(text: &str) -> Result<Origin, String> {
+    let origin = Origin::parse(text).map_err(|error| error.to_string())?;
+    if !matches!(origin.scheme(), "http" | "https") {
+        return Err(format!("no page has the scheme {}: write http:// or https://", origin.scheme()));
+    }
+    if origin.host().contains('*') {
+        return Err(
+            "it stands for one host: repeat the option for each, or leave it out to let any".to_owned()
+        );
+    }
+    Ok(origin)
 }
 
 #[cfg(test)]

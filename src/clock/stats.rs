@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::clock::log_thread;
 use threadcast::{Error, Exchange, Meter, Request, RequestHandler, Result};
 
 /// What `send` counts: written by it alone, after each round.
@@ -76,6 +77,7 @@ impl Readings {
             "late_rounds": rounds.late.load(Ordering::Relaxed),
             "last_round_us": rounds.last_micros.load(Ordering::Acquire),
             "longest_round_us": rounds.longest_micros.load(Ordering::Relaxed),
+            "lost_log_lines": log_thread::lost(),
             "threads": of_this_process("Threads:"),
             "resident_kib": of_this_process("VmRSS:"),
         })

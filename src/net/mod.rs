@@ -11,3 +11,4 @@ pub(crate) mod closer;
 pub(crate) mod outbox;
 pub(crate) mod thread_budget;
 pub(crate) mod unacked;
+pub(crate) mod listen;

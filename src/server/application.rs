@@ -14,8 +14,8 @@ use crate::observer::Observer;
 use crate::server::handler::{RequestHandler, WebSocketHandler};
 use crate::server::settings::Settings;
 
-/// Bytes of stack without which a thread is not safe.
-const MIN_STACK: usize = 64 << 10;
+/// Most bytes that may wait for one client.
+const MAX_BACKLOG: usize = 1 << 30;
 
 /// Makes a handler.
 pub(crate) type Make<H> = Box<dyn Fn() -> Box<H> + Send + Sync>;
@@ -52,6 +52,9 @@ impl Default for Application {
 }
 
 impl Application {
+    /// Bytes of stack without which a client's thread is not safe.
+    pub const MIN_STACK: usize = 64 << 10;
+
     /// Starts without routes, with the settings' defaults.
     pub fn new() -> Application {
         let (observer, meter) = (Observer::default(), Meter::default());
@@ -172,7 +175,11 @@ impl Application {
     /// Sets the bytes of backlog at which a client is a slow consumer, 1 MiB by default, 1 GiB at most. The
     /// push that finds that much waiting disconnects the client. A client's own messages are not read
     /// while more than half of it is waiting.
+    ///
+    /// # Panics
+    /// If there are none, or more than 1 GiB.
     pub fn max_backlog(mut self, bytes: usize) -> Application {
+        assert!((1..=MAX_BACKLOG).contains(&bytes), "a backlog is from 1 byte to 1 GiB, not {bytes}");
         self.settings.max_backlog = bytes;
         self
     }
@@ -195,7 +202,11 @@ impl Application {
     }
 
     /// Sets how long a client's backlog may stand still before it is disconnected, 10 s by default.
+    ///
+    /// # Panics
+    /// If it is zero: no client is that fast.
     pub fn write_deadline(mut self, deadline: Duration) -> Application {
+        assert!(!deadline.is_zero(), "a write deadline is more than zero");
         self.settings.write_deadline = deadline;
         self
     }
@@ -206,7 +217,7 @@ impl Application {
         self
     }
 
-    /// Sets the silence after which a connection gets a Ping, 20 s by default; `None` for never
+    /// Sets the silence after which a connection gets a Ping, 20 s by default; `None` or zero for never
     /// (Tornado: `websocket_ping_interval`).
     pub fn ping_interval(mut self, interval: Option<Duration>) -> Application {
         self.settings.ping_interval = interval.filter(|interval| !interval.is_zero());
@@ -214,7 +225,7 @@ impl Application {
     }
 
     /// Sets how long after that Ping the peer has to show a sign of life, or it is closed with 1011; as long
-    /// as the interval by default (Tornado: `websocket_ping_timeout`).
+    /// as the interval by default, or if it is zero (Tornado: `websocket_ping_timeout`).
     pub fn ping_timeout(mut self, timeout: Duration) -> Application {
         self.settings.ping_timeout = Some(timeout).filter(|timeout| !timeout.is_zero());
         self
@@ -224,8 +235,13 @@ impl Application {
     /// it ever does, and no less than 64 KiB, in which a panic may print its backtrace. A stack that overflows
     /// ends the process. Only pages that were used once take memory; what a larger stack costs is its page
     /// tables, 1 KiB instead of 0.2 for each client.
+    ///
+    /// # Panics
+    /// If it is less than [`MIN_STACK`](Application::MIN_STACK).
     pub fn stack_size(mut self, bytes: usize) -> Application {
-        self.settings.stack_size = bytes.max(MIN_STACK);
+        let least = Application::MIN_STACK;
+        assert!(bytes >= least, "a client's stack has {least} bytes at least, not {bytes}");
+        self.settings.stack_size = bytes;
         self
     }
 

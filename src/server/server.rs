@@ -11,8 +11,8 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::error::{Error, Result};
 use crate::log_limit::LogLimiter;
 use crate::metrics::{DisconnectReason, Meter, Stats};
-use crate::net::closer;
 use crate::net::transport::Transport;
+use crate::net::{closer, listen};
 use crate::server::application::Application;
 use crate::server::capacity::{Capacity, buffers_of_this_machine};
 use crate::server::listener::Listener;
@@ -26,9 +26,8 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 /// How long it waits after that for threads whose sockets it has shut; only a handler that blocks takes
 /// longer.
 const KILL_GRACE: Duration = Duration::from_secs(1);
-/// Connections that the kernel completes before they are accepted; it may allow fewer
-/// (`net.core.somaxconn`).
-const LISTEN_BACKLOG: i32 = 4096;
+/// A longer grace is taken for this one: a year.
+const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 
 /// A running server. Dropped, it shuts down.
 pub struct Server {
@@ -47,7 +46,10 @@ pub struct Server {
 
 impl Server {
     /// Listens on `address` and serves `application`, with as many clients as this machine can hold
-    /// ([`Capacity`]). Port 0 lets the system choose one, see [`local_addr`](Server::local_addr).
+    /// ([`Capacity`]). Port 0 lets the system choose one, see [`local_addr`](Server::local_addr). Of several
+    /// addresses it is the first that this machine has, and `[::]` is IPv4 as well. A port that is in use is an
+    /// error, also where it is free on the next address: there, the server would be reached by some, and another
+    /// program by the rest.
     ///
     /// # Errors
     /// [`Error::Io`] if the address cannot be bound, or a thread cannot be started.
@@ -67,9 +69,7 @@ impl Server {
     ) -> Result<Server> {
         let addresses: Vec<_> =
             address.to_socket_addrs().map_err(Error::io("cannot find the address"))?.collect();
-        let names: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
-        let doing = format!("cannot listen on {}", names.join(" or "));
-        let listener = TcpListener::bind(&addresses[..]).map_err(Error::io(doing))?;
+        let listener = listen::on_first_of(&addresses)?;
         Server::start_on(listener, application, capacity)
     }
 
@@ -87,8 +87,7 @@ impl Server {
         let doing = || "cannot start the server";
         // A supervisor's may not block; the listener's thread does.
         listener.set_nonblocking(false).map_err(Error::io(doing()))?;
-        // The standard library asks for a backlog of 128, too few for a storm of clients.
-        rustix::net::listen(&listener, LISTEN_BACKLOG).map_err(|error| Error::io(doing())(error.into()))?;
+        listen::again(&listener).map_err(Error::io(doing()))?;
         let local_addr = listener.local_addr().map_err(Error::io(doing()))?;
         let (to_closer, overdue) = crossbeam_channel::unbounded();
         let (running, stopped) = crossbeam_channel::bounded(0);
@@ -168,7 +167,7 @@ impl Server {
         let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
         // If it panicked, that has been reported.
         let _ = threads.remove(0).join();
-        let deadline = Instant::now() + grace;
+        let deadline = Instant::now() + grace.min(LONGEST);
         for connection in self.registry.connections() {
             // Before the 101 the Close waits behind it; on a page's connection it is never written.
             let _ = connection.close(Some(1001), Some("server shutting down"));

@@ -49,6 +49,16 @@ fn a_mistake_is_one_line_and_exit_code_2() {
         &["--stats", "me"],
         &["--compression", "0"],
         &["--pad", "1KiB"],
+        &["--stack-size", "65535"],
+        &["--max-backlog", "2GiB"],
+        &["--ping-interval", "0s"],
+        &["--allow-origin", "https://example.com/"],
+        &["--allow-origin", "https://user@example.com"],
+        &["--allow-origin", "ftp://example.com"],
+        &["--allow-origin", "file://"],
+        &["--allow-origin", "null"],
+        &["--allow-origin", "https://*.example.com"],
+        &["--allow-origin", "https://bücher.example"],
         &["extra"],
     ] {
         let (text, code) = parse(args).unwrap_err();
@@ -57,4 +67,24 @@ fn a_mistake_is_one_line_and_exit_code_2() {
     }
     let (help, code) = parse(&["--help"]).unwrap_err();
     assert!(help.contains("Example:") && code == 0);
+}
+
+#[test]
+fn origins_are_those_that_browsers_send() {
+    let options =
+        parse(&["--allow-origin", "https://Example.com:443", "--allow-origin", "http://a:80"]).unwrap();
+    let shown: Vec<_> = options.allow_origin.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["https://example.com", "http://a"]);
+}
+
+#[test]
+fn what_is_nearly_an_option_or_a_value_is_suggested() {
+    for (args, hint) in [
+        (&["--prot", "1"][..], "; is it --port? ("),
+        (&["--log-fil", "x"], "; is it --log-file? ("),
+        (&["--logging", "warn"], "; is it warning? ("),
+    ] {
+        let (text, _) = parse(args).unwrap_err();
+        assert!(text.contains(hint), "{text}");
+    }
 }

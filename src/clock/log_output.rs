@@ -1,0 +1,157 @@
+//! [`LogOutput`]: a place that takes whole lines of the log, and knows when it did not. Used by one of the
+//! threads `log` and `log-file`, and by nobody else.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::OFlags;
+
+/// A file, or standard output where that is no terminal. The logger that writes has one, and its thread another.
+#[derive(Clone)]
+pub struct LogOutput(Arc<Mutex<Output>>);
+
+struct Output {
+    file: File,
+    /// Where the file can be opened again.
+    path: Option<PathBuf>,
+    /// What has come of a line.
+    line: Vec<u8>,
+    /// Whether a line lacks its end, so that the next one begins with it.
+    is_torn: bool,
+    has_failed: bool,
+}
+
+impl LogOutput {
+    /// Appends to standard output.
+    ///
+    /// # Errors
+    /// If the system has no descriptor for it.
+    pub fn stdout() -> io::Result<LogOutput> {
+        let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        Ok(LogOutput::new(file, None))
+    }
+
+    /// Appends to a file.
+    ///
+    /// # Errors
+    /// If it cannot be opened, or would not be there to be written: a directory, a disk, a pipe that nobody reads.
+    pub fn file(path: &Path) -> io::Result<LogOutput> {
+        Ok(LogOutput::new(open(path)?, Some(path.to_owned())))
+    }
+
+    fn new(file: File, path: Option<PathBuf>) -> LogOutput {
+        LogOutput(Arc::new(Mutex::new(Output {
+            file,
+            path,
+            line: Vec::new(),
+            is_torn: false,
+            has_failed: false,
+        })))
+    }
+
+    /// Opens the file once more, by its name: the one that is open may have another name by now.
+    ///
+    /// # Errors
+    /// As [`file`](LogOutput::file); the old one is written on.
+    pub fn reopen(&self) -> io::Result<()> {
+        let mut output = self.lock();
+        if let Some(path) = &output.path {
+            output.file = open(path)?;
+            output.is_torn = false;
+        }
+        Ok(())
+    }
+
+    /// Returns whether a line was not written, or not all of it, since the last call.
+    pub fn take_failure(&self) -> bool {
+        std::mem::take(&mut self.lock().has_failed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Output> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A logger writes a line in pieces; the file gets it in one.
+impl Write for LogOutput {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut output = self.lock();
+        output.line.extend_from_slice(bytes);
+        if bytes.ends_with(b"\n") {
+            output.write_line();
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Output {
+    fn write_line(&mut self) {
+        if self.is_torn {
+            self.line.insert(0, b'\n');
+        }
+        let mut rest = &self.line[..];
+        while !rest.is_empty() {
+            match self.file.write(rest) {
+                Ok(written) if written > 0 => rest = &rest[written..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                _ => break,
+            }
+        }
+        let has_begun = rest.len() < self.line.len();
+        self.is_torn = !rest.is_empty() && (self.is_torn || has_begun);
+        self.has_failed |= !rest.is_empty();
+        self.line.clear();
+    }
+}
+
+/// Does not wait for a reader, as a pipe with a name would.
+fn open(path: &Path) -> io::Result<File> {
+    if fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_block_device()) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a disk; choose a file"));
+    }
+    let without_waiting = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().create(true).append(true).custom_flags(without_waiting).open(path);
+    let file = file.map_err(|error| match rustix::io::Errno::from_io_error(&error) {
+        Some(rustix::io::Errno::NXIO) => io::Error::new(
+            error.kind(),
+            "it is a pipe that nobody reads; start its reader first, or choose a file",
+        ),
+        _ => error,
+    })?;
+    // Only opening may not wait. A pipe that is full is waited for, by the thread that is there for it.
+    rustix::io::ioctl_fionbio(&file, false)?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_goes_out_whole_and_the_next_one_after_a_torn_one_begins_anew() {
+        let (reader, writer) = io::pipe().unwrap();
+        let mut output = LogOutput::new(File::from(std::os::fd::OwnedFd::from(writer)), None);
+        output.lock().is_torn = true;
+        for piece in ["INFO ", "one", "\n", "two\n"] {
+            output.write_all(piece.as_bytes()).unwrap();
+        }
+        assert!(!output.take_failure());
+        drop(output);
+        assert_eq!(io::read_to_string(reader).unwrap(), "\nINFO one\ntwo\n");
+    }
+
+    #[test]
+    fn what_is_not_written_is_noticed_once() {
+        let mut output = LogOutput::file(Path::new("/dev/full")).unwrap();
+        output.write_all(b"lost\n").unwrap();
+        assert!(output.take_failure() && !output.take_failure());
+    }
+}

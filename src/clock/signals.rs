@@ -1,0 +1,130 @@
+//! Signals: which ones end the program, and which ones do not. On the thread `threadcast`, and from the first
+//! wish to end on `signals`, so that the next one is heard while the server shuts down.
+//!
+//! What is a fault (SIGSEGV, SIGABRT and the like), SIGQUIT, and what stops and continues, do as ever.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigSet, Signal};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+use signal_hook::{flag, low_level};
+
+use crate::clock::log_thread::LogFile;
+use threadcast::{Error, Result};
+
+/// A second signal within this time is the same wish: `timeout` signals a process and its group, a terminal
+/// that closes and its shell both say so, and systemd may send SIGHUP behind SIGTERM.
+const SAME_WISH: Duration = Duration::from_secs(1);
+
+/// Their default is death, and none of them is a wish to end. A file or the processor's time at its limit is the
+/// system's word, and a write then fails with an error.
+const NO_WISH: [Signal; 10] = [
+    Signal::SIGXFSZ,
+    Signal::SIGXCPU,
+    Signal::SIGPIPE,
+    Signal::SIGUSR2,
+    Signal::SIGALRM,
+    Signal::SIGVTALRM,
+    Signal::SIGPROF,
+    Signal::SIGIO,
+    Signal::SIGPWR,
+    Signal::SIGSTKFLT,
+];
+/// Signals without a name, whose default is the same.
+const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;
+
+/// Takes off what a parent may have blocked, and makes what is no wish to end harmless. Before there is another
+/// thread, since each one inherits the mask.
+///
+/// # Errors
+/// [`Error::Io`] if the system refuses.
+pub fn prepare() -> Result<()> {
+    SigSet::empty().thread_set_mask().map_err(|errno| Error::io("cannot unblock signals")(errno.into()))?;
+    // A handler that does nothing which matters; ignoring them would be inherited by what it starts.
+    let unread = Arc::new(AtomicBool::new(false));
+    for signal in NO_WISH {
+        flag::register(signal as i32, unread.clone())
+            .map_err(Error::io(format!("cannot handle {signal}")))?;
+    }
+    for signal in REAL_TIME {
+        // Some C libraries keep the first of them to themselves.
+        let _ = flag::register(signal, unread.clone());
+    }
+    Ok(())
+}
+
+/// Collects from now on what [`wait_for_end`] looks at. SIGINT and SIGTERM also where they were ignored, as a
+/// shell does for what it starts in the background. SIGHUP only where it was not: that is what `nohup` is for.
+///
+/// # Errors
+/// [`Error::Io`] if the system refuses.
+pub fn listen() -> Result<Signals> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let hangup = (!is_ignored(&status, SIGHUP)).then_some(SIGHUP);
+    let signals = [SIGINT, SIGTERM, SIGUSR1].into_iter().chain(hangup);
+    Signals::new(signals).map_err(Error::io("cannot wait for signals"))
+}
+
+/// Blocks until a signal asks for the end. SIGUSR1 asks for the numbers, and SIGHUP for a new log file where
+/// there is one.
+pub fn wait_for_end(signals: &mut Signals, file: Option<&LogFile>, numbers: impl Fn()) {
+    for signal in signals.forever() {
+        match (signal, file) {
+            (SIGUSR1, _) => numbers(),
+            (SIGHUP, Some(file)) => file.reopen(),
+            _ => return,
+        }
+    }
+}
+
+/// Ends the process at the next wish to end that is not the same one.
+pub fn end_at_the_next(mut signals: Signals, file: Option<LogFile>) {
+    let first = Instant::now();
+    let listen = move || {
+        for signal in signals.forever() {
+            match (signal, &file) {
+                (SIGUSR1, _) => {}
+                (SIGHUP, Some(file)) => file.reopen(),
+                _ if first.elapsed() < SAME_WISH => {}
+                _ => low_level::exit(128 + signal),
+            }
+        }
+    };
+    if thread::Builder::new().name("signals".to_owned()).spawn(listen).is_err() {
+        // Without a thread nobody can tell how late it is.
+        for signal in [SIGINT, SIGTERM] {
+            let _ =
+                flag::register_conditional_shutdown(signal, 128 + signal, Arc::new(AtomicBool::new(true)));
+        }
+    }
+}
+
+/// Returns whether the `status` of a process in `/proc` says so; the mask has a bit for each signal from 1.
+fn is_ignored(status: &str, signal: i32) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask >> (signal - 1) & 1 == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ignored_signals_are_read_from_the_mask_of_the_status() {
+        for (status, ignored) in [
+            ("SigBlk:\t0000000000000001\nSigIgn:\t0000000000001001\n", true),
+            ("SigBlk:\t0000000000000001\nSigIgn:\t0000000000001000\n", false),
+            ("SigIgn:\tffffffffffffffff\n", true),
+            ("SigIgn:\tx\n", false),
+            ("", false),
+        ] {
+            assert_eq!(is_ignored(status, SIGHUP), ignored, "{status}");
+        }
+    }
+}
