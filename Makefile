@@ -16,7 +16,7 @@ BROWSERS := chromium chromium-browser google-chrome
 RUST := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 
 # What `test` checks, in this order.
-CHECKS := lint doc suite loom autobahn
+CHECKS := lint features package doc suite loom autobahn
 BEGUN := $(shell date +%s)
 # Where a check says why it was not run.
 export NOT_RUN := $(CURDIR)/target/not-run
@@ -57,6 +57,15 @@ fmt: ## Format the source
 lint: ## Check the format, and clippy without a warning
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+.PHONY: features
+features: ## Check the library with no feature, and with each alone
+	for feature in "" $$(sed -n '/^\[features\]/,/^\[\[/s/^\([a-z]*\) = .*/\1/p' Cargo.toml); do \
+		$(CARGO) clippy --package threadcast --lib --bins --no-default-features --features "$$feature" -- -D warnings; done
+
+.PHONY: package
+package: ## Make a package of the source, and build it
+	$(CARGO) package --package threadcast --allow-dirty
 
 .PHONY: doc
 doc: ## Build the manual into target/doc, without a warning
