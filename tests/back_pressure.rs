@@ -9,7 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use support::{DEADLINE, Event, Probed, Raw, close_frame, eventually, frame, get};
-use threadcast::{Application, Capacity, Error, Exchange, Limit, RequestHandler, Result, Server, broadcast};
+use threadcast::{
+    Application, Capacity, Connection, Error, Exchange, Limit, RequestHandler, Result, Server, broadcast,
+};
 
 /// Reads at most `rate` bytes a second, to the end of the stream.
 fn read_slowly(stream: &mut TcpStream, rate: usize) -> Vec<u8> {
@@ -30,6 +32,14 @@ fn read_slowly(stream: &mut TcpStream, rate: usize) -> Vec<u8> {
 /// A client whose kernel holds little for it.
 fn with_small_buffer(raw: &Raw) {
     rustix::net::sockopt::set_socket_recv_buffer_size(&raw.stream, 16 << 10).unwrap();
+}
+
+/// Pushes so much that the kernel, whose buffers grow to tens of megabytes, cannot bring it below half of 64 MiB.
+fn fill(connection: &Connection) {
+    eventually("a full socket", || {
+        connection.write_message(vec![0; 1 << 20]).expect("below the limit");
+        connection.backlog() > 48 << 20
+    });
 }
 
 #[test]
@@ -61,15 +71,13 @@ fn producers_that_wait_for_room_push_a_hundred_times_the_backlog_and_lose_nothin
 #[test]
 fn who_waits_for_room_is_told_that_it_did_not_come_or_that_the_connection_has_closed() {
     let probed = Probed::start_with(
-        |application| application.max_backlog(1 << 20).write_deadline(DEADLINE),
+        |application| application.max_backlog(64 << 20).write_deadline(DEADLINE),
         |_, _| Ok(()),
     );
     let (client, connection) = probed.open();
     with_small_buffer(&client);
     connection.wait_for_room(Duration::ZERO).expect("nothing waits");
-    while connection.backlog() <= 512 << 10 {
-        connection.write_message(vec![0; 64 << 10]).unwrap();
-    }
+    fill(&connection);
     assert!(matches!(connection.wait_for_room(Duration::from_millis(20)), Err(Error::TimedOut)));
     let waiting: Vec<_> = (0..3)
         .map(|_| {
@@ -163,13 +171,11 @@ fn the_latency_is_that_of_the_last_keepalives_ping_whose_pong_is_not_the_handler
 
 #[test]
 fn a_broadcast_does_not_wait_for_a_client_that_a_producer_waits_for() {
-    let probed = Probed::start_with(|application| application.max_backlog(1 << 20), |_, _| Ok(()));
+    let probed = Probed::start_with(|application| application.max_backlog(64 << 20), |_, _| Ok(()));
     let (slow, connection) = probed.open();
     with_small_buffer(&slow);
     let (mut quick, other) = probed.open();
-    while connection.backlog() <= 512 << 10 {
-        connection.write_message(vec![0; 64 << 10]).unwrap();
-    }
+    fill(&connection);
     let waiting = thread::spawn({
         let connection = connection.clone();
         move || connection.wait_for_room(DEADLINE)
@@ -261,7 +267,10 @@ fn a_message_that_there_is_no_room_for_closes_with_1013() {
     let halves: Vec<_> = (0..3)
         .map(|_| {
             let mut client = websocket();
-            client.send(&support::masked(0x82, &vec![0; 400 << 10])[..300 << 10]);
+            // In fragments, with a ping between, which ends no message.
+            for first in [0x02, 0x89, 0x00] {
+                client.send_frame(first, vec![0; if first == 0x89 { 4 } else { 150 << 10 }]);
+            }
             client
         })
         .collect();

@@ -134,6 +134,8 @@ impl<'a> Session<'a> {
                 Err(error) => return end_of(&error, stream.failure()),
             };
             let length = message.len();
+            // A control frame may come in the middle of a message, which goes on.
+            let is_whole = message.is_text() || message.is_binary();
             let delivered = match message {
                 WsMessage::Text(text) => self.deliver(Message::received_text(text)),
                 WsMessage::Binary(bytes) => self.deliver(Message::received_binary(bytes)),
@@ -148,7 +150,9 @@ impl<'a> Session<'a> {
                 }
                 WsMessage::Frame(_) => unreachable!("tungstenite reads no raw frames"),
             };
-            stream.message_handled();
+            if is_whole {
+                stream.message_handled();
+            }
             if let Err(end) = delivered {
                 return end;
             }
