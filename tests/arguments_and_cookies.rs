@@ -2,12 +2,12 @@
 //! installed from PyPI into a virtual environment under `target/`. What one side signs the other reads.
 
 mod support;
+#[path = "support/python.rs"]
+mod python;
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use chrono::DateTime;
@@ -17,6 +17,7 @@ use threadcast::{
     Result, SameSite, Server, WebSocketHandler, create_signed_value, decode_signed_value, xhtml_escape,
 };
 
+use python::python;
 use support::{Program, Raw, frame, get, header_values, upgrade};
 
 const SECRET: &str = "It's a secret to everybody";
@@ -101,44 +102,6 @@ def run(what, *row):
     return None if value is None else value.hex()
 print(json.dumps([run(*row) for row in json.load(sys.stdin)]))
 "#;
-
-/// The Python of a virtual environment that has Tornado; made by the first test that asks.
-fn python() -> &'static Path {
-    static PYTHON: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    match PYTHON.get_or_init(install_tornado) {
-        Ok(python) => python,
-        Err(what) => panic!("this test needs python3 with venv, and Tornado from PyPI: {what}"),
-    }
-}
-
-fn install_tornado() -> Result<PathBuf, String> {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("is below target");
-    let venv = target.join("test-venv");
-    let python = venv.join("bin").join("python");
-    let check = "import sys, tornado; sys.exit(tornado.version_info[0] != 6)";
-    if python.exists() && run(Command::new(&python).args(["-c", check])).is_ok() {
-        return Ok(python);
-    }
-    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
-    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "tornado>=6,<7"]))?;
-    run(Command::new(&python).args(["-c", check]))?;
-    Ok(python)
-}
-
-/// Runs a command to its end. The error is one line: the command, and the last thing that it said.
-fn run(command: &mut Command) -> Result<(), String> {
-    let ended = command.stdin(Stdio::null()).output();
-    let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
-    let shown = format!("`{} {}`", command.get_program().to_string_lossy(), args.join(" "));
-    let output = ended.map_err(|error| format!("{shown}: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    let last = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("no reason given");
-    Err(format!("{shown}: {last}"))
-}
 
 /// Tornado's answers to rows for [`TORNADO_FUNCTIONS`].
 fn ask_tornado(rows: &[Value]) -> Vec<Option<String>> {

@@ -2,6 +2,7 @@
 //!
 //! | page | what it tells |
 //! |---|---|
+//! | [`writing`] | programs with the library: five examples, which thread calls what, what may block |
 //! | [`push`] | how a push travels: who writes, who waits, which thread does what |
 //! | [`topics`] | one message to many: who gets it, in which order, and what it costs |
 //! | [`capacity`] | how many clients a machine holds, and where each byte of one is |
@@ -34,3 +35,6 @@ pub mod topics {}
 
 #[doc = include_str!("tornado.md")]
 pub mod tornado {}
+
+#[doc = include_str!("writing.md")]
+pub mod writing {}
