@@ -1,5 +1,6 @@
 //! [`Application`]: routes and settings. Built before the server starts, never changed after.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -43,6 +44,12 @@ pub struct Application {
     pub(crate) settings: Settings,
     pub(crate) observer: Observer,
     meter: Meter,
+}
+
+impl fmt::Debug for Application {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Application").finish_non_exhaustive()
+    }
 }
 
 impl Default for Application {

@@ -1,5 +1,6 @@
 //! [`Server`]: binds, starts the `listener` and the `closer`, and ends them all.
 
+use std::fmt;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,6 +43,13 @@ pub struct Server {
     /// [`join`](Server::join) wait for.
     running: Mutex<Option<Sender<()>>>,
     stopped: Receiver<()>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Server");
+        debug.field("local_addr", &self.local_addr).field("capacity", &self.capacity).finish_non_exhaustive()
+    }
 }
 
 impl Server {
