@@ -444,7 +444,7 @@ fn two_routes_at_one_path_are_a_panic_that_names_it() {
         ("/echo instead of echo", || Application::new().page("echo", || Push)),
     ];
     for (expected, build) in build {
-        let panic = std::panic::catch_unwind(build).err().expect("panics");
+        let panic = std::panic::catch_unwind(build).expect_err("panics");
         let text = panic.downcast_ref::<String>().expect("has a text");
         assert!(text.contains(expected), "{text}");
     }
