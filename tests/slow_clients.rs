@@ -81,7 +81,9 @@ fn when_all_sockets_are_full_pumps_run_out_and_the_others_go_on() {
             inside.push(probed.open());
         }
     }
-    assert_eq!((probed.server.stats().slow_consumers, pumps()), (2, 1));
+    assert_eq!(probed.server.stats().slow_consumers, 2);
+    // While threads end, a look at all of them may miss one.
+    eventually("the first one still has its pump", || pumps() == 1);
     for (client, connection) in &mut inside {
         connection.write_message("undisturbed").unwrap();
         assert_eq!(client.frame(), frame(0x81, "undisturbed"));
