@@ -1,4 +1,4 @@
-//! [`Observer`]: a hook for whoever wants to see what the threads do. Any thread reports.
+//! [`Observer`]: a hook for those who want to see what the threads do. Any thread reports.
 //!
 //! Unwatched, an event costs one relaxed load. Never here: a report that blocks.
 
@@ -38,9 +38,9 @@ pub enum Event {
     PumpBegins,
     /// It is about to end.
     PumpEnds,
-    /// The client is disconnected, since so many bytes are waiting for it.
+    /// The client is disconnected: too much is waiting for it.
     SlowConsumer {
-        /// How many.
+        /// Bytes that wait for it.
         backlog: u64,
     },
     /// The WebSocket is over; `on_close` is next.
@@ -60,7 +60,7 @@ type Report = Box<dyn Fn(u64, Event) + Send + Sync>;
 pub struct Observer(Arc<Watch>);
 
 struct Watch {
-    /// Set by whoever watches, read by every thread. Relaxed: an event more or less does not matter.
+    /// Set by those who watch, read by every thread. Relaxed: an event more or less does not matter.
     on: AtomicBool,
     report: Report,
 }
@@ -93,7 +93,7 @@ impl Observer {
         }
     }
 
-    /// Not inlined: the stack of an idle client's thread shall not grow by what is only used while
+    /// Not inlined: the stack of an idle client's thread must not grow by what is only used while
     /// somebody watches.
     #[cold]
     #[inline(never)]

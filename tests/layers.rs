@@ -126,6 +126,61 @@ fn no_file_of_the_source_is_over_300_lines() {
     }
 }
 
+/// Each line of these files that has one of these words, where it stands.
+fn lines_with(words: &[&str], files: &[(PathBuf, String)]) -> Vec<String> {
+    let in_lower_case = |text: &str| text.to_lowercase().replace(|c: char| !c.is_alphanumeric(), " ");
+    let mut found = Vec::new();
+    for (path, text) in files {
+        for (number, line) in text.lines().enumerate() {
+            let spaced = format!(" {} ", in_lower_case(line));
+            if let Some(word) = words.iter().find(|word| spaced.contains(&format!(" {word} "))) {
+                found.push(format!("{}:{}: {word}", path.display(), number + 1));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn the_source_and_the_manual_say_things_plainly() {
+    const WORDS: [&str; 6] = ["so many", "gives", "shall", "whoever", "of which none", "as said"];
+    let mut paths = sources("src");
+    let pages = fs::read_dir("src/guide").unwrap().flatten().map(|entry| entry.path());
+    paths.extend(pages.filter(|path| path.extension().is_some_and(|end| end == "md")));
+    let files: Vec<_> = paths.into_iter().map(|path| (path.clone(), read(path))).collect();
+    assert!(files.iter().any(|(path, _)| path.ends_with("behaviour.md")), "the manual is there");
+    assert_eq!(lines_with(&WORDS, &files), [""; 0]);
+    let bad = [(PathBuf::from("a.rs"), "fine\n/// Gives, to whom it may.\n// somany shallow\n".to_owned())];
+    assert_eq!(lines_with(&WORDS, &bad), ["a.rs:2: gives"]);
+}
+
+/// The log's macros in a source that name no target.
+fn logs_without_target(source: &str) -> usize {
+    let calls = source.split("log::").skip(1);
+    let calls =
+        calls.filter_map(|rest| rest.split_once("!(").filter(|(name, _)| name.len() == 4 || name.len() == 5));
+    calls.filter(|(_, rest)| !rest.trim_start().starts_with("target: crate::LOG,")).count()
+}
+
+#[test]
+fn every_line_that_the_library_logs_has_its_target() {
+    let mut seen = 0;
+    for path in sources("src").into_iter().filter(|path| !is_of_the_program(path)) {
+        let source = read(&path);
+        seen += source.matches("target: crate::LOG,").count();
+        assert_eq!(logs_without_target(&source), 0, "{}", path.display());
+        assert!(!source.contains("use log::"), "{}: write log::info! and its kin", path.display());
+    }
+    assert!(seen > 10, "{seen} lines of the log were found");
+    let bad =
+        "log::warn!(\n  \"x\");\nlog::info!(target: crate::LOG, \"y\"); log::debug!(target: \"z\", \"\");";
+    assert_eq!(logs_without_target(bad), 2);
+}
+
+fn is_of_the_program(path: &Path) -> bool {
+    ["src/main.rs", "src/clock", "src/lab"].iter().any(|part| path.starts_with(part))
+}
+
 /// The crates that a user of the library compiles, with these features.
 fn tree(features: &[&str]) -> Vec<String> {
     let mut command = Command::new(env!("CARGO"));

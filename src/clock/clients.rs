@@ -18,12 +18,12 @@ impl Clients {
         Clients::default()
     }
 
-    /// Takes `id` for `connection`, and gives the connection that had it.
+    /// Registers `connection` as `id`. Returns the connection that had the name before.
     pub fn register(&self, id: &str, connection: &Connection) -> Option<Connection> {
         self.sessions().insert(id.to_owned(), connection.clone())
     }
 
-    /// Gives `id` up, if `connection` still has it: a session only ever removes itself.
+    /// Removes `id`, if `connection` still has it: a session only ever removes itself.
     pub fn remove(&self, id: &str, connection: &Connection) {
         let mut sessions = self.sessions();
         if sessions.get(id) == Some(connection) {

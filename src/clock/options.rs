@@ -177,11 +177,10 @@ pub struct OrOff(pub Option<Duration>);
 pub struct SizeOrOff(pub Option<usize>);
 
 impl Options {
-    /// The options, or what to print and the exit code: 0 for `--help`, 2 for a mistake, which is one
-    /// line.
+    /// Returns the options that the arguments are.
     ///
     /// # Errors
-    /// As said.
+    /// The text to print, and the exit code: 0 for `--help`, 2 for a mistake, which is one line.
     pub fn parse_from_args(args: impl IntoIterator<Item = OsString>) -> Result<Options, (String, i32)> {
         Options::try_parse_from(args).map_err(|error| {
             let text = error.to_string();

@@ -27,7 +27,7 @@ const MAX_LINES_PER_ROUND: usize = 20;
 pub struct Rounds {
     /// From the beginning of one round to the beginning of the next.
     pub interval: Duration,
-    /// The payload is padded with spaces to so many bytes; 0 in an ordinary clock.
+    /// Bytes to which the payload is padded with spaces; 0 in an ordinary clock.
     pub pad: usize,
     /// Threads that share a large round; `None` for one on each core.
     pub threads: Option<usize>,

@@ -6,7 +6,7 @@
 //! | [`push`] | how a push travels: who writes, who waits, which thread does what |
 //! | [`topics`] | one message to many: who gets it, in which order, and what it costs |
 //! | [`capacity`] | how many clients a machine holds, and where each byte of one is |
-//! | [`compression`] | permessage-deflate: what it saves, what it costs, and what it gives away |
+//! | [`compression`] | permessage-deflate: what it saves, what it costs, and what it reveals |
 //! | [`lesson`] | threads or an event loop, with five experiments |
 //! | [`behaviour`] | what happens in each case, with the test that holds threadcast to it |
 //! | [`tornado`] | Tornado's names beside threadcast's, and what is different |

@@ -164,8 +164,8 @@ impl<'a> Exchange<'a> {
     }
 
     /// Sets a cookie that nobody can change unnoticed, signed with the application's
-    /// [`cookie_secret`](crate::Application::cookie_secret) in Tornado's format, for 30 days. It can be
-    /// read by whoever has it.
+    /// [`cookie_secret`](crate::Application::cookie_secret) in Tornado's format, for 30 days. Anybody
+    /// who has it can read it.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a name that a cookie cannot have, or if there is no secret.

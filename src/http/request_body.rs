@@ -79,11 +79,11 @@ pub(crate) struct BodyDecoder {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// So many bytes are left of the body.
+    /// Bytes that are left of the body.
     Counted(usize),
     /// The line with a chunk's size.
     Size,
-    /// So many bytes are left of a chunk.
+    /// Bytes that are left of a chunk.
     Chunk(usize),
     /// The empty line behind a chunk.
     ChunkEnd,

@@ -87,7 +87,7 @@ impl CookieAttributes {
         self
     }
 
-    /// Keeps it for so many days from now.
+    /// Keeps it for this number of days from now.
     pub fn expires_days(mut self, days: u32) -> CookieAttributes {
         self.expiry = Expiry::Days(days);
         self

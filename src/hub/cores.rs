@@ -1,6 +1,6 @@
 //! [`Cores`]: where the threads run that share a round of pushes.
 //!
-//! A kernel gives a thread that is woken an idle core, if it can tell which one is idle. In a virtual
+//! A kernel runs a thread that is woken on an idle core, if it can tell which one is idle. In a virtual
 //! machine it was seen to fail at that (`perf sched timehist`), perhaps since a core that rests may as well
 //! be one that the host has taken away. The thread then waits on the core of the thread that woke it.
 
@@ -16,7 +16,7 @@ impl Cores {
         Cores((0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect())
     }
 
-    /// Gives each of `threads` a core, and none that of the calling thread. A core that there is no longer,
+    /// Pins each of `threads` to a core, and none to that of the calling thread. A core that there is no longer,
     /// or that is forbidden, changes nothing: the kernel chooses, as it would have.
     pub fn spread(&self, threads: impl Iterator<Item = Pid>) {
         for (thread, core) in threads.zip(self.beside(sched_getcpu())) {

@@ -99,7 +99,7 @@ impl FanOut {
         self
     }
 
-    /// Gives each of its threads a core that is not the publisher's. In a virtual machine the kernel does not
+    /// Pins each of its threads to a core that is not the publisher's. In a virtual machine the kernel does not
     /// always find the idle one; in a program that has other work to do, it knows better.
     pub fn pinned(mut self) -> FanOut {
         self.pinned = true;

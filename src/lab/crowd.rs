@@ -21,7 +21,7 @@ use crate::lab::stalled::Stalled;
 
 /// From one reading of what has come in to the next.
 const SWEEP: Duration = Duration::from_secs(1);
-/// Each client sends a Pong once in so many sweeps: well within any server's ping interval, 20 s here.
+/// Sweeps from one Pong of a client to its next: well within any server's ping interval, 20 s here.
 const BEATS: usize = 10;
 /// How long a connection may take; longer only where a server's queue is full.
 const CONNECT: Duration = Duration::from_secs(2);

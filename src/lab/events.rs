@@ -17,7 +17,7 @@ use threadcast::{Connection, Event, Message, Meter, broadcast};
 const BATCH: Duration = Duration::from_millis(50);
 /// From one set of numbers to the next.
 const NUMBERS: Duration = Duration::from_secs(1);
-/// A watcher with so many bytes waiting for it gets no events until it has taken some. A quarter of the
+/// A watcher with this number of bytes waiting for it gets no events until it has taken some. A quarter of the
 /// backlog at which it is disconnected by default, so that a full batch fits above it.
 const BEHIND: u64 = 256 << 10;
 

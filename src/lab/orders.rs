@@ -8,7 +8,7 @@ const MOST_AT_ONCE: usize = 1000;
 pub enum Order {
     /// The lab's client of this name, here, sends this text.
     Say(String, String),
-    /// So many more clients come to this place.
+    /// This number of clients comes to this place.
     Come(String, usize),
     /// All the lab's clients at this place leave.
     Leave(String),

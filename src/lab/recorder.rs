@@ -12,8 +12,8 @@ use threadcast::{Event, Observer};
 /// Events that may be on their way. `lab-events` takes them 20 times a second, so this is some 60,000 a
 /// second of those that happen often; what is more is dropped and counted.
 const WAITING: usize = 4096;
-/// One in so many of them is kept for what happens seldom, such as a client's coming: a flood of messages
-/// must not hide it.
+/// One of this number of places is kept for what happens seldom, such as a client's coming: a flood of
+/// messages must not hide it.
 const SELDOM: usize = 4;
 
 /// Something that a thread did.
@@ -70,7 +70,7 @@ impl Recorder {
         Recorder { observer, seen, dropped }
     }
 
-    /// So many events were taken out, and then not told.
+    /// Counts events that were taken out, and then not told.
     pub fn lose(&self, events: usize) {
         self.dropped.fetch_add(events as u64, Ordering::Relaxed);
     }

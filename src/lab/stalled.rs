@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 
 use crate::lab::crowd;
 
-/// Bytes in each of its messages: so many that a few of them fill everything, and that what the server does
+/// Bytes in each of its messages: enough that a few of them fill everything, and that what the server does
 /// meanwhile can still be told one by one.
 const MESSAGE: u64 = 256 << 10;
 /// Bytes that its kernel may hold for it, so that it is not long until they are full.

@@ -6,8 +6,8 @@
 //!              └── no: into the channel, return      socket is full
 //! ```
 //!
-//! One atomic word, the [backlog](crate::net::backlog), counts what is on its way. Whoever takes the count
-//! from 0 to 1 is the drainer, and stays it until the count is 0 again. So there is one writer per socket by
+//! One atomic word, the [backlog](crate::net::backlog), counts what is on its way. The thread that takes the
+//! count from 0 to 1 is the drainer, and stays it until the count is 0 again. So there is one writer per socket by
 //! construction, nothing is left behind, and order is the channel's.
 //!
 //! Never here: a lock held while writing, a wait on the pushing thread, a frame that is half written

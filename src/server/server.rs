@@ -156,7 +156,7 @@ impl Server {
         self.meter.stats()
     }
 
-    /// Stops accepting, sends Close 1001 to every client, gives them 3 seconds to answer, ends those
+    /// Stops accepting, sends Close 1001 to every client, waits 3 seconds for the answers, ends those
     /// that did not, and joins the threads. The port is free when this returns. A handler that still
     /// blocks then is left to itself, and counted in the log. Any thread may call this, except a
     /// handler's own; the second call waits for the first.

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use flate2::{Compress, Compression, FlushCompress, Status};
 
-/// Compressors of the process: so many messages may be compressed at the same time.
+/// Compressors of the process, so also the most messages that are compressed at the same time.
 const COMPRESSORS: usize = 8;
 /// Ends what was flushed, and is not sent.
 pub(crate) const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];

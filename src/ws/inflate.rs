@@ -9,7 +9,7 @@ use crate::ws::inflate::states::{CHUNK, Lent};
 
 mod states;
 
-/// So many bytes of a message are inflated before the rest is here.
+/// Bytes of a message that have to be here before it is inflated, if the rest is not.
 const PART: usize = 16 * 1024;
 const RESERVED: u8 = 0x70;
 /// Set in the first frame of a compressed message.
@@ -29,9 +29,9 @@ pub(crate) enum InflateError {
 /// What became of some bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
-    /// So many are of a frame that tungstenite is to see as it came.
+    /// Bytes of a frame that tungstenite is to see as it came.
     Plain(usize),
-    /// So many are kept, for a compressed message.
+    /// Bytes that are kept, for a compressed message.
     Kept(usize),
 }
 

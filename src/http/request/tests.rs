@@ -189,7 +189,7 @@ proptest! {
     }
 
     #[test]
-    fn any_query_gives_back_what_was_encoded(name in "[a-zA-Z]{1,8}", value in "\\PC{0,40}") {
+    fn any_argument_is_read_as_it_was_encoded(name in "[a-zA-Z]{1,8}", value in "\\PC{0,40}") {
         let encoded = percent_encoding::utf8_percent_encode(&value, percent_encoding::NON_ALPHANUMERIC);
         let request = get(&format!("/w?{name}={encoded}"));
         prop_assert_eq!(request.get_argument(&name).unwrap(), value.trim());

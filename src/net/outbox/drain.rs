@@ -179,7 +179,7 @@ impl<L: Link> Drain<L> {
     }
 }
 
-/// The connection has failed after so many frames. The first one was the pusher's own: once it is out,
+/// The connection has failed, and `frames` were out before. The first one was the pusher's own: once it is out,
 /// what became of the others is not its pusher's failure.
 fn accepted(frames: usize) -> Result<(), PushError> {
     if frames > 0 { Ok(()) } else { Err(PushError::Closed) }

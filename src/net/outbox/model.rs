@@ -11,7 +11,7 @@ use loom::thread::{self, JoinHandle};
 use super::*;
 use crate::net::sync::AtomicU64;
 
-/// A socket with room for so many writes; then it is full, to those who will not wait. It is as weak as
+/// A socket with room for a number of writes; then it is full, to those who will not wait. It is as weak as
 /// memory can be: relaxed loads and stores, which lose a frame if the drainer before is not known to
 /// have finished. So the outbox itself has to provide the order.
 struct Fake {
