@@ -119,7 +119,7 @@
 //! The program is `main.rs` with `clock`, the application, and `lab`, which only the lesson needs. It uses this
 //! library as any other program does.
 #![forbid(unsafe_code)]
-#![deny(missing_docs, missing_debug_implementations)]
+#![deny(missing_docs, missing_debug_implementations, clippy::exhaustive_enums)]
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("threadcast runs on Linux only: it counts on Linux's limits, sockets and threads");

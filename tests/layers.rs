@@ -1,6 +1,7 @@
 //! The house: rooms in an order, files in an order within each, imports one way. Both orders are read from the
 //! `mod` lines of `src/lib.rs` and of each room's `mod.rs`.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -152,6 +153,39 @@ fn the_source_and_the_manual_say_things_plainly() {
     assert_eq!(lines_with(&WORDS, &files), [""; 0]);
     let bad = [(PathBuf::from("a.rs"), "fine\n/// Gives, to whom it may.\n// somany shallow\n".to_owned())];
     assert_eq!(lines_with(&WORDS, &bad), ["a.rs:2: gives"]);
+}
+
+/// The types that a source declares; not those that belong to a trait.
+fn types(source: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    for line in source.lines() {
+        let code = line.trim_start().trim_start_matches("pub ");
+        let code =
+            code.strip_prefix("pub(").and_then(|rest| rest.split_once(") ")).map_or(code, |(_, rest)| rest);
+        let (kind, rest) = code.split_once(' ').unwrap_or_default();
+        if ["struct", "enum", "trait", "union"].contains(&kind) || (kind == "type" && !line.starts_with(' '))
+        {
+            found.extend(rest.split(|c: char| !c.is_alphanumeric()).next());
+        }
+    }
+    found
+}
+
+#[test]
+fn a_types_name_is_found_once_in_the_tree() {
+    /// The one of loom's build stands for the other.
+    const IN_TWO_BUILDS: &str = "Channel";
+    let mut first: HashMap<String, PathBuf> = HashMap::new();
+    for path in sources("src") {
+        for name in types(&read(&path)) {
+            let before = first.insert(name.to_owned(), path.clone());
+            let before = before.filter(|_| name != IN_TWO_BUILDS);
+            assert_eq!(before, None, "{name} is in {}, too", path.display());
+        }
+    }
+    assert!(first.len() > 100, "{}", first.len());
+    let source = "pub struct A<T>;\n  pub(crate) enum B {\n  type Transport = A;\ntype C = A;\npub(super) trait D: E {}";
+    assert_eq!(types(source), ["A", "B", "C", "D"]);
 }
 
 /// The log's macros in a source that name no target.

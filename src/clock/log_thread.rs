@@ -37,7 +37,7 @@ enum Entry {
 }
 
 /// Where lines go.
-pub struct Place {
+pub struct LogPlace {
     /// Makes a line of a record.
     pub logger: Box<dyn SharedLogger>,
     /// Where the logger writes, if it can tell what failed.
@@ -67,7 +67,7 @@ impl LogThread {
     ///
     /// # Errors
     /// If the system has no thread for it.
-    pub fn start(name: &str, place: Place, held: Receiver<()>) -> io::Result<LogThread> {
+    pub fn start(name: &str, place: LogPlace, held: Receiver<()>) -> io::Result<LogThread> {
         let (entries, to_write) = crossbeam_channel::unbounded();
         let untold = Arc::new(AtomicU64::new(0));
         let counter = untold.clone();
@@ -101,7 +101,7 @@ impl LogThread {
     }
 }
 
-fn run(place: &Place, entries: &Receiver<Entry>, untold: &AtomicU64) {
+fn run(place: &LogPlace, entries: &Receiver<Entry>, untold: &AtomicU64) {
     for entry in entries {
         match entry {
             Entry::Flush(_) => {}
@@ -121,7 +121,7 @@ fn run(place: &Place, entries: &Receiver<Entry>, untold: &AtomicU64) {
     }
 }
 
-fn reopen(place: &Place) {
+fn reopen(place: &LogPlace) {
     let Some(output) = &place.output else { return };
     match output.reopen() {
         Ok(()) => log::info!("the log file is opened again"),
@@ -129,7 +129,7 @@ fn reopen(place: &Place) {
     }
 }
 
-impl Place {
+impl LogPlace {
     /// Returns whether the line was written.
     fn write(&self, level: Level, line: &str) -> bool {
         // One statement, since its arguments live no longer.
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn what_a_place_does_not_take_is_lost_and_counted_and_nobody_waits() {
         let lines = Arc::new(Mutex::new(Vec::new()));
-        let place = Place { logger: Box::new(Memory(lines.clone())), output: None };
+        let place = LogPlace { logger: Box::new(Memory(lines.clone())), output: None };
         let log = LogThread::start("log", place, crossbeam_channel::bounded(0).1).unwrap();
         let blocked = lines.lock().unwrap();
         (0..WAITING + 100).for_each(|_| log.write(Level::Info, "x".into()));

@@ -13,7 +13,7 @@ use log::{LevelFilter, Log, Metadata, Record};
 use simplelog::{ColorChoice, ConfigBuilder, TermLogger, TerminalMode, WriteLogger};
 
 use crate::clock::log_output::LogOutput;
-use crate::clock::log_thread::{LogFile, LogThread, Place};
+use crate::clock::log_thread::{LogFile, LogPlace, LogThread};
 use threadcast::{Error, Result};
 
 /// Most characters of a client's text in a log line.
@@ -65,7 +65,7 @@ fn threads(
     config.set_time_level(LevelFilter::Off).set_thread_level(LevelFilter::Off);
     config.set_target_level(LevelFilter::Off).set_location_level(LevelFilter::Off);
     let config = config.build();
-    let to = |output: LogOutput| Place {
+    let to = |output: LogOutput| LogPlace {
         logger: WriteLogger::new(level, config.clone(), output.clone()),
         output: Some(output),
     };
@@ -73,7 +73,7 @@ fn threads(
     if level != LevelFilter::Off {
         let place = if io::stdout().is_terminal() {
             let logger = TermLogger::new(level, config.clone(), TerminalMode::Stdout, ColorChoice::Auto);
-            Place { logger, output: None }
+            LogPlace { logger, output: None }
         } else {
             to(LogOutput::stdout().map_err(Error::io("cannot write the log to standard output"))?)
         };

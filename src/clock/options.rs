@@ -56,8 +56,8 @@ pub struct Options {
     pub interval: Duration,
 
     /// Who writes what is pushed
-    #[arg(long, value_name = "WAY", value_enum, default_value_t = Delivery::Inline, help_heading = "Pushes")]
-    pub delivery: Delivery,
+    #[arg(long, value_name = "WAY", value_enum, default_value_t = DeliveryOption::Inline, help_heading = "Pushes")]
+    pub delivery: DeliveryOption,
 
     /// Threads that share a round of 500 pushes or more [default: one for each core]
     #[arg(long, value_name = "N", value_parser = threads, help_heading = "Pushes")]
@@ -115,18 +115,18 @@ pub struct Options {
 
 /// [`threadcast::Delivery`](threadcast::Delivery), as an option.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum Delivery {
+pub enum DeliveryOption {
     /// The pushing thread; wakes nobody.
     Inline,
     /// A writer thread for each client.
     Handoff,
 }
 
-impl From<Delivery> for threadcast::Delivery {
-    fn from(delivery: Delivery) -> threadcast::Delivery {
+impl From<DeliveryOption> for threadcast::Delivery {
+    fn from(delivery: DeliveryOption) -> threadcast::Delivery {
         match delivery {
-            Delivery::Inline => threadcast::Delivery::Inline,
-            Delivery::Handoff => threadcast::Delivery::Handoff,
+            DeliveryOption::Inline => threadcast::Delivery::Inline,
+            DeliveryOption::Handoff => threadcast::Delivery::Handoff,
         }
     }
 }

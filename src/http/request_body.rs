@@ -68,7 +68,7 @@ impl Framing {
 /// Takes the bytes of a body as they come, and knows where it ends.
 #[derive(Debug)]
 pub(crate) struct BodyDecoder {
-    state: State,
+    state: Awaited,
     /// What there is of a line. Empty between lines.
     line: Vec<u8>,
     /// Bytes of extensions and trailers so far.
@@ -78,7 +78,7 @@ pub(crate) struct BodyDecoder {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum Awaited {
     /// Bytes that are left of the body.
     Counted(usize),
     /// The line with a chunk's size.
@@ -96,8 +96,8 @@ impl BodyDecoder {
     /// Starts at the first byte behind the head. The error is a 413 for a length over `max`.
     pub(crate) fn new(framing: Framing, max: usize) -> Result<BodyDecoder> {
         let state = match framing {
-            Framing::Length(length) => State::Counted(within(length, max)?),
-            Framing::Chunked => State::Size,
+            Framing::Length(length) => Awaited::Counted(within(length, max)?),
+            Framing::Chunked => Awaited::Size,
         };
         Ok(BodyDecoder { state, line: Vec::new(), ignored: 0, body: Vec::new(), max })
     }
@@ -108,20 +108,20 @@ impl BodyDecoder {
         let mut rest = bytes;
         while let Some(first) = rest.first() {
             match self.state {
-                State::Done => break,
-                State::Counted(left) | State::Chunk(left) => {
+                Awaited::Done => break,
+                Awaited::Counted(left) | Awaited::Chunk(left) => {
                     let (part, behind) = rest.split_at(left.min(rest.len()));
                     self.body.extend_from_slice(part);
                     rest = behind;
                     let left = left - part.len();
                     self.state = match self.state {
-                        State::Counted(_) if left == 0 => State::Done,
-                        State::Counted(_) => State::Counted(left),
-                        _ if left == 0 => State::ChunkEnd,
-                        _ => State::Chunk(left),
+                        Awaited::Counted(_) if left == 0 => Awaited::Done,
+                        Awaited::Counted(_) => Awaited::Counted(left),
+                        _ if left == 0 => Awaited::ChunkEnd,
+                        _ => Awaited::Chunk(left),
                     };
                 }
-                State::Size | State::ChunkEnd | State::Trailer => {
+                Awaited::Size | Awaited::ChunkEnd | Awaited::Trailer => {
                     rest = &rest[1..];
                     if self.ends_line(*first)? {
                         self.state = self.after_line()?;
@@ -140,7 +140,7 @@ impl BodyDecoder {
 
     /// Returns whether the body is whole.
     pub(crate) fn is_done(&self) -> bool {
-        self.state == State::Done
+        self.state == Awaited::Done
     }
 
     /// Returns the body, without the room that it has grown beyond.
@@ -165,22 +165,22 @@ impl BodyDecoder {
     }
 
     /// Reads the line, which is whole, and returns what follows it.
-    fn after_line(&mut self) -> Result<State> {
+    fn after_line(&mut self) -> Result<Awaited> {
         match self.state {
-            State::Size => {
+            Awaited::Size => {
                 let (size, extension) = chunk_size(&self.line)?;
                 self.ignore(extension)?;
                 let size = within(size, self.max.saturating_sub(self.body.len()))?;
-                Ok(if size == 0 { State::Trailer } else { State::Chunk(size) })
+                Ok(if size == 0 { Awaited::Trailer } else { Awaited::Chunk(size) })
             }
-            State::ChunkEnd if self.line.is_empty() => Ok(State::Size),
-            State::Trailer if self.line.is_empty() => Ok(State::Done),
-            State::Trailer => {
+            Awaited::ChunkEnd if self.line.is_empty() => Ok(Awaited::Size),
+            Awaited::Trailer if self.line.is_empty() => Ok(Awaited::Done),
+            Awaited::Trailer => {
                 self.ignore(self.line.len())?;
                 let name = self.line.split(|byte| *byte == b':').next().unwrap_or_default();
                 let has_colon = name.len() < self.line.len();
                 if has_colon && HeaderName::from_bytes(name).is_ok() {
-                    Ok(State::Trailer)
+                    Ok(Awaited::Trailer)
                 } else {
                     malformed()
                 }

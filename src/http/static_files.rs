@@ -18,6 +18,7 @@ use crate::http::body::Part;
 /// Where files come from. They are sent in pieces as the client takes them; a slow client costs 64 KiB, not the file.
 /// `If-None-Match` is answered; a `Range` is not, so the whole file comes, as RFC 9110, section 14.2, allows.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum StaticFiles {
     /// Files compiled into the binary: name (`a.css`, `sub/a.css`) and content.
     Embedded(&'static [(&'static str, &'static [u8])]),
@@ -26,7 +27,7 @@ pub enum StaticFiles {
 }
 
 impl StaticFiles {
-    /// A directory.
+    /// Returns the files of a directory.
     ///
     /// # Errors
     /// [`Error::Io`] if it is not there or cannot be listed.

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 
 /// Connections that the kernel completes before they are accepted; it may allow fewer
 /// (`net.core.somaxconn`). The standard library asks for 128, too few for a storm of clients.
-const BACKLOG: i32 = 4096;
+const LISTEN_BACKLOG: i32 = 4096;
 
 /// Listens on the first of the addresses that this machine has. One that is in use, or may not be used, is an error:
 /// on the next one the server would be there for some, and another program for the rest.
@@ -40,11 +40,11 @@ fn on(address: SocketAddr) -> Result<TcpListener, Errno> {
         sockopt::set_ipv6_v6only(&socket, false)?;
     }
     bind(&socket, &address)?;
-    listen(&socket, BACKLOG)?;
+    listen(&socket, LISTEN_BACKLOG)?;
     Ok(TcpListener::from(socket))
 }
 
 /// Makes room for a storm of clients on a socket that listens already.
 pub(crate) fn again(listener: &TcpListener) -> io::Result<()> {
-    Ok(listen(listener, BACKLOG)?)
+    Ok(listen(listener, LISTEN_BACKLOG)?)
 }

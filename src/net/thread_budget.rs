@@ -41,7 +41,7 @@ pub(crate) struct Worker(Arc<Mutex<Option<JoinHandle<()>>>>);
 struct Permit(Arc<ThreadBudget>);
 
 /// The end of a thread that has begun, however it comes.
-struct Ending {
+struct ThreadEnd {
     own: Worker,
     permit: Option<Permit>,
 }
@@ -75,7 +75,7 @@ impl ThreadBudget {
         let thread = thread::Builder::new().name(name).stack_size(stack_size);
         let its_own = own.clone();
         *handle = Some(thread.spawn(move || {
-            let _ending = Ending { own: its_own, permit: Some(permit) };
+            let _ending = ThreadEnd { own: its_own, permit: Some(permit) };
             run();
         })?);
         drop(handle);
@@ -120,7 +120,7 @@ impl Drop for Permit {
     }
 }
 
-impl Ending {
+impl ThreadEnd {
     /// Joins the thread that ended before this one. Not inlined: what is below every thread's stack stays small.
     #[inline(never)]
     fn join_before(&mut self) {
@@ -134,7 +134,7 @@ impl Ending {
     }
 }
 
-impl Drop for Ending {
+impl Drop for ThreadEnd {
     fn drop(&mut self) {
         self.join_before();
     }

@@ -82,7 +82,7 @@ impl Capacity {
     /// [`Delivery::Handoff`](crate::Delivery::Handoff) every client has two threads; where addresses are limited,
     /// the [stack size](Application::stack_size) counts.
     pub fn of_this_machine(application: &Application) -> Capacity {
-        Limits::of_this_machine().capacity(&Client::new(&application.settings))
+        Limits::of_this_machine().capacity(&ClientCost::new(&application.settings))
     }
 }
 
@@ -92,18 +92,18 @@ pub(crate) fn buffers_of_this_machine() -> u64 {
 }
 
 /// What a client takes.
-struct Client {
+struct ClientCost {
     threads: u64,
     /// Bytes.
     memory: u64,
     space: u64,
 }
 
-impl Client {
-    fn new(settings: &Settings) -> Client {
+impl ClientCost {
+    fn new(settings: &Settings) -> ClientCost {
         let threads = settings.delivery.threads() as u64;
         let stack = settings.stack_size as u64;
-        Client {
+        ClientCost {
             threads,
             memory: CLIENT_MEMORY + threads * THREAD_MEMORY,
             space: CLIENT_HEAP.saturating_add(threads.saturating_mul(stack.saturating_add(THREAD_SPACE))),
@@ -112,8 +112,8 @@ impl Client {
 }
 
 impl Limits {
-    fn capacity(&self, client: &Client) -> Capacity {
-        let &Client { threads, memory, space } = client;
+    fn capacity(&self, client: &ClientCost) -> Capacity {
+        let &ClientCost { threads, memory, space } = client;
         let after = |limit: Option<u64>, reserve: u64, each: u64| {
             limit.map(|limit| (limit - reserve.min(limit / SMALL)) / each)
         };

@@ -12,13 +12,13 @@ pub(crate) trait Group: Send + Sync {
 
 /// See the [module](self). A connection without topics pays for one pointer and a lock.
 #[derive(Default)]
-pub(crate) struct Memberships(Mutex<Books>);
+pub(crate) struct Memberships(Mutex<MembershipList>);
 
 /// A group, and the topics of it.
 type Membership = (Weak<dyn Group>, Vec<Arc<str>>);
 
 #[derive(Default)]
-pub(crate) struct Books {
+pub(crate) struct MembershipList {
     /// Set once, when the connection ends: from then on it joins nothing.
     ended: bool,
     #[expect(clippy::box_collection, reason = "most connections have none, and pay for a pointer alone")]
@@ -27,7 +27,7 @@ pub(crate) struct Books {
 
 impl Memberships {
     /// Returns the books, locked while a topic is joined or left; `None` once the connection has ended.
-    pub(crate) fn open(&self) -> Option<MutexGuard<'_, Books>> {
+    pub(crate) fn open(&self) -> Option<MutexGuard<'_, MembershipList>> {
         let books = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         (!books.ended).then_some(books)
     }
@@ -46,7 +46,7 @@ impl Memberships {
     }
 }
 
-impl Books {
+impl MembershipList {
     /// Notes that it has joined a topic.
     pub(crate) fn add(&mut self, group: Weak<dyn Group>, topic: Arc<str>) {
         let of = self.of.get_or_insert_default();

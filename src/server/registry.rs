@@ -19,13 +19,13 @@ pub(crate) const ROOM_WAIT: Duration = Duration::from_millis(100);
 /// See the [module](self).
 pub(crate) struct Registry {
     max_clients: usize,
-    clients: Mutex<Clients>,
+    clients: Mutex<Entries>,
     /// Signalled when a client has left.
     left: Condvar,
 }
 
 #[derive(Default)]
-struct Clients {
+struct Entries {
     alive: HashMap<u64, Connection>,
     /// Those that may still be without a WebSocket, the oldest first.
     pending: VecDeque<u64>,
@@ -37,7 +37,7 @@ impl Registry {
         Registry { max_clients, clients: Mutex::default(), left: Condvar::new() }
     }
 
-    fn clients(&self) -> MutexGuard<'_, Clients> {
+    fn clients(&self) -> MutexGuard<'_, Entries> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -46,7 +46,7 @@ impl Registry {
     pub(crate) fn has_room(&self) -> bool {
         let mut clients = self.clients();
         let share = (self.max_clients / PENDING_SHARE).max(1);
-        let Clients { alive, pending } = &mut *clients;
+        let Entries { alive, pending } = &mut *clients;
         if pending.len() >= share {
             pending.retain(|id| alive.get(id).is_some_and(|connection| !connection.is_websocket()));
         }
@@ -55,7 +55,7 @@ impl Registry {
         if let Some(connection) = oldest.and_then(|at| alive.get(&pending.remove(at)?)) {
             connection.outbox().kill(DisconnectReason::Evicted);
         }
-        let full = |clients: &mut Clients| clients.alive.len() >= self.max_clients;
+        let full = |clients: &mut Entries| clients.alive.len() >= self.max_clients;
         // The one that was evicted is about to leave its place.
         if oldest.is_some() && full(&mut clients) {
             let waited = self.left.wait_timeout_while(clients, ROOM_WAIT, full);

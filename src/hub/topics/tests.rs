@@ -104,7 +104,7 @@ fn on_one_thread_a_publish_costs_what_a_broadcast_costs() {
 }
 
 #[derive(Debug, Clone)]
-enum Step {
+enum Act {
     Subscribe(usize, usize),
     Unsubscribe(usize, usize),
     End(usize),
@@ -114,9 +114,9 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
     #[test]
     fn it_is_a_map_of_sets(steps in prop::collection::vec(prop_oneof![
-        6 => (0usize..3, 0usize..150).prop_map(|(topic, who)| Step::Subscribe(topic, who)),
-        3 => (0usize..3, 0usize..150).prop_map(|(topic, who)| Step::Unsubscribe(topic, who)),
-        1 => (0usize..150).prop_map(Step::End),
+        6 => (0usize..3, 0usize..150).prop_map(|(topic, who)| Act::Subscribe(topic, who)),
+        3 => (0usize..3, 0usize..150).prop_map(|(topic, who)| Act::Unsubscribe(topic, who)),
+        1 => (0usize..150).prop_map(Act::End),
     ], 0..600)) {
         let topics = ["a", "b", "c"];
         let crowd: Vec<_> = (0..150).map(|_| connection()).collect();
@@ -124,17 +124,17 @@ proptest! {
         let mut model: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
         for step in steps {
             match step {
-                Step::Subscribe(topic, who) => {
+                Act::Subscribe(topic, who) => {
                     let subscribed = hub.subscribe(topics[topic], &crowd[who]).ok();
                     let expected = (!ended.contains(&who))
                         .then(|| model.entry(topics[topic]).or_default().insert(crowd[who].id()));
                     prop_assert_eq!(subscribed, expected);
                 }
-                Step::Unsubscribe(topic, who) => {
+                Act::Unsubscribe(topic, who) => {
                     let removed = model.entry(topics[topic]).or_default().remove(&crowd[who].id());
                     prop_assert_eq!(hub.unsubscribe(topics[topic], &crowd[who]), removed);
                 }
-                Step::End(who) => {
+                Act::End(who) => {
                     ended.insert(who);
                     crowd[who].leave_topics();
                     model.values_mut().for_each(|set| _ = set.remove(&crowd[who].id()));

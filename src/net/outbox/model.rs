@@ -14,7 +14,7 @@ use crate::net::sync::AtomicU64;
 /// A socket with room for a number of writes; then it is full, to those who will not wait. It is as weak as
 /// memory can be: relaxed loads and stores, which lose a frame if the drainer before is not known to
 /// have finished. So the outbox itself has to provide the order.
-struct Fake {
+struct ModelSocket {
     room: AtomicU64,
     /// One byte for each frame, the last one lowest.
     written: AtomicU64,
@@ -25,9 +25,9 @@ struct Fake {
     delivery: Delivery,
 }
 
-impl Fake {
-    fn with_room(room: u64) -> Fake {
-        Fake {
+impl ModelSocket {
+    fn with_room(room: u64) -> ModelSocket {
+        ModelSocket {
             room: AtomicU64::new(room),
             written: AtomicU64::new(0),
             dead: AtomicU64::new(0),
@@ -39,7 +39,7 @@ impl Fake {
     }
 }
 
-impl Transport for Fake {
+impl Transport for ModelSocket {
     fn recv(&self, _: &mut [u8]) -> io::Result<usize> {
         unreachable!("an outbox does not read")
     }
@@ -74,10 +74,10 @@ impl Transport for Fake {
     }
 }
 
-impl Link for Fake {
-    type Transport = Fake;
+impl Link for ModelSocket {
+    type Transport = ModelSocket;
 
-    fn transport(&self) -> &Fake {
+    fn transport(&self) -> &ModelSocket {
         self
     }
     fn delivery(&self) -> Delivery {
@@ -106,26 +106,29 @@ fn model(run: impl Fn() + Send + Sync + 'static) {
     builder.check(run);
 }
 
-fn handed_off() -> Fake {
-    Fake { delivery: Delivery::Handoff, ..Fake::with_room(0) }
+fn handed_off() -> ModelSocket {
+    ModelSocket { delivery: Delivery::Handoff, ..ModelSocket::with_room(0) }
 }
 
-fn begun(fake: Fake) -> Arc<Outbox<Fake>> {
+fn begun(fake: ModelSocket) -> Arc<Outbox<ModelSocket>> {
     let outbox = Arc::new(Outbox::new(fake, 1000));
     outbox.begin(Bytes::from_static(b"|")).unwrap();
     outbox
 }
 
-fn push(outbox: &Arc<Outbox<Fake>>, text: &'static str) -> bool {
+fn push(outbox: &Arc<Outbox<ModelSocket>>, text: &'static str) -> bool {
     outbox.push(Frame { bytes: Bytes::from_static(text.as_bytes()), is_close: text == "C" }).is_ok()
 }
 
-fn pushing(outbox: &Arc<Outbox<Fake>>, texts: &'static [&'static str]) -> JoinHandle<Vec<&'static str>> {
+fn pushing(
+    outbox: &Arc<Outbox<ModelSocket>>,
+    texts: &'static [&'static str],
+) -> JoinHandle<Vec<&'static str>> {
     let outbox = outbox.clone();
     thread::spawn(move || texts.iter().copied().filter(|text| push(&outbox, text)).collect())
 }
 
-fn written(outbox: &Outbox<Fake>) -> String {
+fn written(outbox: &Outbox<ModelSocket>) -> String {
     let pumps: Vec<_> = outbox.link.pumps.lock().unwrap().drain(..).collect();
     for pump in pumps {
         pump.join().unwrap();
@@ -137,7 +140,7 @@ fn written(outbox: &Outbox<Fake>) -> String {
 #[test]
 fn every_frame_is_written_once_and_each_threads_in_order() {
     model(|| {
-        let outbox = begun(Fake::with_room(9));
+        let outbox = begun(ModelSocket::with_room(9));
         let other = pushing(&outbox, &["a", "b"]);
         assert!(push(&outbox, "x") && push(&outbox, "y"));
         other.join().unwrap();
@@ -151,7 +154,7 @@ fn every_frame_is_written_once_and_each_threads_in_order() {
 #[test]
 fn three_pushers_leave_nothing_behind() {
     model(|| {
-        let outbox = begun(Fake::with_room(9));
+        let outbox = begun(ModelSocket::with_room(9));
         let others = [pushing(&outbox, &["a"]), pushing(&outbox, &["b"])];
         assert!(push(&outbox, "x"));
         let _ = others.map(|other| other.join().unwrap());
@@ -162,7 +165,7 @@ fn three_pushers_leave_nothing_behind() {
 #[test]
 fn the_role_passes_to_the_pump_and_back() {
     model(|| {
-        let outbox = begun(Fake::with_room(2));
+        let outbox = begun(ModelSocket::with_room(2));
         let other = pushing(&outbox, &["a", "b"]);
         assert!(push(&outbox, "x"));
         other.join().unwrap();
@@ -175,7 +178,7 @@ fn the_role_passes_to_the_pump_and_back() {
 #[test]
 fn a_close_is_last_and_loses_nothing() {
     model(|| {
-        let outbox = begun(Fake::with_room(9));
+        let outbox = begun(ModelSocket::with_room(9));
         let others = [pushing(&outbox, &["a", "b"]), pushing(&outbox, &["C"])];
         let [accepted, close] = others.map(|other| other.join().unwrap());
         assert_eq!(close, ["C"]);
@@ -186,7 +189,7 @@ fn a_close_is_last_and_loses_nothing() {
 #[test]
 fn a_close_is_last_with_a_pump_too() {
     model(|| {
-        let outbox = begun(Fake::with_room(1));
+        let outbox = begun(ModelSocket::with_room(1));
         let other = pushing(&outbox, &["a", "b"]);
         assert!(push(&outbox, "C"));
         let accepted = other.join().unwrap();
@@ -197,7 +200,7 @@ fn a_close_is_last_with_a_pump_too() {
 #[test]
 fn without_a_pump_the_connection_dies_and_nobody_hangs() {
     model(|| {
-        let outbox = begun(Fake { no_pumps: true, ..Fake::with_room(1) });
+        let outbox = begun(ModelSocket { no_pumps: true, ..ModelSocket::with_room(1) });
         let other = pushing(&outbox, &["a", "b"]);
         push(&outbox, "x");
         other.join().unwrap();
@@ -210,7 +213,7 @@ fn without_a_pump_the_connection_dies_and_nobody_hangs() {
 #[test]
 fn a_panic_of_the_drainer_kills_and_nobody_hangs() {
     model(|| {
-        let outbox = begun(Fake { panics: true, ..Fake::with_room(9) });
+        let outbox = begun(ModelSocket { panics: true, ..ModelSocket::with_room(9) });
         let other = outbox.clone();
         let other = thread::spawn(move || catch_unwind(AssertUnwindSafe(|| push(&other, "a"))).is_err());
         let mine = catch_unwind(AssertUnwindSafe(|| push(&outbox, "x"))).is_err();
@@ -223,7 +226,7 @@ fn a_panic_of_the_drainer_kills_and_nobody_hangs() {
 #[test]
 fn who_waits_for_the_end_is_woken() {
     model(|| {
-        let outbox = begun(Fake::with_room(1));
+        let outbox = begun(ModelSocket::with_room(1));
         assert!(push(&outbox, "a"));
         outbox.wait_until_written();
         assert_eq!(written(&outbox), "|a");
@@ -233,7 +236,7 @@ fn who_waits_for_the_end_is_woken() {
 #[test]
 fn who_waits_is_woken_by_a_death() {
     model(|| {
-        let outbox = Arc::new(Outbox::new(Fake::with_room(9), 1000));
+        let outbox = Arc::new(Outbox::new(ModelSocket::with_room(9), 1000));
         let killer = outbox.clone();
         let killer = thread::spawn(move || killer.kill(DisconnectReason::Done));
         outbox.wait_until_written();
@@ -245,10 +248,11 @@ fn who_waits_is_woken_by_a_death() {
 #[test]
 fn producers_that_wait_for_room_are_all_woken() {
     model(|| {
-        let outbox = begun(Fake::with_room(1));
+        let outbox = begun(ModelSocket::with_room(1));
         // Half of the limit and more: it waits until the pump has written it.
         assert!(outbox.push(Frame { bytes: Bytes::from_static(&[b'a'; 600]), is_close: false }).is_ok());
-        let wait = |outbox: &Outbox<Fake>| outbox.wait_for_room(Instant::now() + Duration::from_secs(3600));
+        let wait =
+            |outbox: &Outbox<ModelSocket>| outbox.wait_for_room(Instant::now() + Duration::from_secs(3600));
         let other = outbox.clone();
         let other = thread::spawn(move || wait(&other));
         assert!(wait(&outbox) && other.join().unwrap());

@@ -1,8 +1,8 @@
 use super::*;
 use crate::net::transport::Delivery;
 
-fn client(delivery: Delivery, stack_size: usize) -> Client {
-    Client::new(&Application::new().delivery(delivery).stack_size(stack_size).settings)
+fn client(delivery: Delivery, stack_size: usize) -> ClientCost {
+    ClientCost::new(&Application::new().delivery(delivery).stack_size(stack_size).settings)
 }
 
 #[test]

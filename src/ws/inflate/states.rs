@@ -23,7 +23,7 @@ pub(super) const STATES: usize = 16;
 pub(super) const STATES_OF_PARTS: usize = 8;
 
 /// What inflates a message, and the chunk of it that is being handed out.
-pub(super) struct State {
+pub(super) struct InflateState {
     stream: Decompress,
     /// Room for a header, then up to [`CHUNK`] bytes.
     pub(super) chunk: Vec<u8>,
@@ -33,13 +33,13 @@ pub(super) struct State {
 /// A state of the pool, until this is dropped.
 pub(super) struct Lent {
     /// Always there until then, if the pool has been [filled](Lent::fill).
-    pub(super) state: Option<State>,
+    pub(super) state: Option<InflateState>,
     is_part: bool,
 }
 
 /// The states of the process.
 pub(super) struct Pool {
-    pub(super) free: Vec<State>,
+    pub(super) free: Vec<InflateState>,
     /// Lent to messages that were whole, and to those that were not.
     pub(super) whole: usize,
     pub(super) parts: usize,
@@ -49,9 +49,9 @@ pub(super) static POOL: Mutex<Pool> = Mutex::new(Pool { free: Vec::new(), whole:
 /// Signalled when one is given back.
 static GIVEN_BACK: Condvar = Condvar::new();
 
-impl State {
-    fn new() -> State {
-        State { stream: Decompress::new(false), chunk: vec![0; CHUNK_HEADER + CHUNK], ready: 0..0 }
+impl InflateState {
+    fn new() -> InflateState {
+        InflateState { stream: Decompress::new(false), chunk: vec![0; CHUNK_HEADER + CHUNK], ready: 0..0 }
     }
 
     /// Inflates until the chunk is full, or all is used. Returns how many bytes were used, and made.
@@ -99,7 +99,7 @@ impl Lent {
     pub(super) fn fill() {
         let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
         let there = pool.free.len() + pool.whole + pool.parts;
-        pool.free.extend((there..STATES).map(|_| State::new()));
+        pool.free.extend((there..STATES).map(|_| InflateState::new()));
     }
 
     /// Blocks until there is a state for a message that is whole, which is soon.
