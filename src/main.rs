@@ -95,7 +95,7 @@ fn with_another_port(error: Error, port: u16) -> Error {
     Error::invalid(format!("{error}; choose another with --port, such as --port {another}"))
 }
 
-/// IPv6 with IPv4 in it, or IPv4 alone on a machine without IPv6.
+/// Returns where to listen: on IPv6 with IPv4 in it, or on IPv4 alone on a machine without IPv6.
 fn addresses(options: &Options) -> Vec<SocketAddr> {
     let all = || match options.lab {
         true => vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
@@ -105,7 +105,7 @@ fn addresses(options: &Options) -> Vec<SocketAddr> {
     addresses.into_iter().map(|address| SocketAddr::new(address, options.port)).collect()
 }
 
-/// What the machine allows, or what was asked for.
+/// Returns what the machine allows, or what was asked for.
 fn capacity(options: &Options, application: &Application) -> Capacity {
     let machine = Capacity::of_this_machine(application);
     let Some(clients) = options.max_clients else { return machine };
@@ -142,7 +142,7 @@ fn application(options: &Options, clients: &Arc<Clients>) -> Result<(Application
     Ok((application, capacity, readings))
 }
 
-/// The lab, and the application with its routes.
+/// Returns the lab, and the application with its routes.
 fn lab(options: &Options, clients: &Arc<Clients>, application: Application) -> Result<(Lab, Application)> {
     let beside: Result<_, _> = options.beside.iter().map(|text| Beside::parse(text)).collect();
     let clients = clients.clone();
@@ -170,7 +170,7 @@ fn directory_with_index(directory: &Path) -> Result<StaticFiles> {
     }
 }
 
-/// Where it is, and how many it can serve.
+/// Prints where it is, and how many it can serve.
 fn announce(server: &Server, lab: bool) {
     let address = server.local_addr();
     let host = match address.ip() {

@@ -13,7 +13,7 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Nobody.
+    /// Starts without a client.
     pub fn new() -> Clients {
         Clients::default()
     }
@@ -31,7 +31,7 @@ impl Clients {
         }
     }
 
-    /// All connections, to push to without the lock; and their Ids in the same order, or none if those
+    /// Returns all connections, to push to without the lock; and their Ids in the same order, or none if those
     /// would be more than `most_ids`.
     pub fn snapshot(&self, most_ids: usize) -> (Vec<Connection>, Vec<String>) {
         let sessions = self.sessions();

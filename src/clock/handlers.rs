@@ -40,7 +40,7 @@ pub fn hello(interval: Duration, lab: bool) -> Message {
     json!({ "hello": hello }).to_string().into()
 }
 
-/// The two routes of the tutorial, and the files that its page needs. `origins`: who may connect besides
+/// Adds the two routes of the tutorial, and the files that its page needs. `origins`: who may connect besides
 /// the page itself; anybody if it is `None`, as in the tutorial. `also` is called with each text message,
 /// when it has been logged. `hello`: see [`hello`].
 pub fn routes(

@@ -54,7 +54,7 @@ pub fn logger(level: LevelFilter, file: Option<&Path>) -> Result<(Box<dyn Log>, 
     Ok((Box::new(Lines(threads)), Started { file, held }))
 }
 
-/// A thread for each place, and the way to the file among them.
+/// Starts a thread for each place, and the way to the file among them.
 fn threads(
     level: LevelFilter,
     file: Option<&Path>,
@@ -112,7 +112,7 @@ impl Log for Lines {
     }
 }
 
-/// `text` as it may go to a terminal or a log file: control characters and the invisible ones that
+/// Returns `text` as it may go to a terminal or a log file: control characters and the invisible ones that
 /// break or turn a line are escaped, and the end of a long one is left out.
 pub fn printable(text: &str) -> Cow<'_, str> {
     let odd = |c: char| {

@@ -156,7 +156,7 @@ pub enum Logging {
 }
 
 impl Logging {
-    /// The level for the `log` crate.
+    /// Returns the level for the `log` crate.
     pub fn filter(self) -> LevelFilter {
         match self {
             Logging::Debug => LevelFilter::Debug,

@@ -86,7 +86,7 @@ fn run(clients: &Clients, rounds: Rounds, stats: &RoundStats, stopped: &Receiver
     }
 }
 
-/// One round: one payload, to everybody who is there when it begins.
+/// Pushes one round: one payload, to everybody who is there when it begins.
 fn push(clients: &Clients, rounds: &Rounds, fan_out: &FanOut) {
     let most_ids = if log::log_enabled!(log::Level::Debug) { usize::MAX } else { MAX_LINES_PER_ROUND };
     let (sessions, ids) = clients.snapshot(most_ids);

@@ -21,7 +21,7 @@ pub struct RoundStats {
 }
 
 impl RoundStats {
-    /// A round took so long.
+    /// Counts a round, and how long it took.
     pub fn finished(&self, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.rounds.fetch_add(1, Ordering::Relaxed);
@@ -30,7 +30,7 @@ impl RoundStats {
         self.last_micros.store(micros, Ordering::Release);
     }
 
-    /// A round took longer than the interval: how many did so far.
+    /// Counts a round that took longer than the interval. Returns how many did so far.
     pub fn late(&self) -> u64 {
         self.late.fetch_add(1, Ordering::Relaxed) + 1
     }
@@ -48,7 +48,7 @@ pub struct Readings {
 }
 
 impl Readings {
-    /// The numbers now, as JSON.
+    /// Returns the numbers now, as JSON.
     pub fn read(&self) -> Value {
         let (server, rounds) = (self.meter.stats(), &self.rounds);
         let ends = server.disconnects;
@@ -84,7 +84,7 @@ impl Readings {
     }
 }
 
-/// A number in `/proc/self/status`; none outside Linux.
+/// Returns a number in `/proc/self/status`; none outside Linux.
 fn of_this_process(name: &str) -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;

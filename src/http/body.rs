@@ -164,7 +164,7 @@ fn read_through(
 mod tests {
     use super::*;
 
-    /// A file of this content, without a name.
+    /// Makes a file of this content, without a name.
     fn file(content: &[u8]) -> (std::path::PathBuf, Part) {
         let name = format!("threadcast-body-{}-{}", std::process::id(), content.len());
         let path = std::env::temp_dir().join(name);
@@ -174,7 +174,7 @@ mod tests {
         (path, Part::File(file, metadata))
     }
 
-    /// What is written, in the pieces that it is written in.
+    /// Returns what is written, in the pieces that it is written in.
     fn written(body: &Body) -> (Vec<Vec<u8>>, io::Result<()>) {
         let mut pieces = Vec::new();
         let result = body.write_to(b"head".to_vec(), |piece| {

@@ -42,12 +42,12 @@ enum Keys {
 }
 
 impl CookieSecret {
-    /// One secret. An empty one is an error, since anybody could sign with it.
+    /// Holds one secret. An empty one is an error, since anybody could sign with it.
     pub fn new(secret: impl Into<String>) -> Result<CookieSecret> {
         Ok(CookieSecret { keys: Keys::One(not_empty(secret.into())?) })
     }
 
-    /// Several secrets by key version; `current` signs, all of them verify. To rotate, add a new
+    /// Holds several secrets by key version; `current` signs, all of them verify. To rotate, add a new
     /// version, make it current, and remove the old one when its cookies have expired.
     pub fn rotating<S: Into<String>>(
         secrets: impl IntoIterator<Item = (u32, S)>,
@@ -112,7 +112,7 @@ pub fn create_signed_value(secret: &CookieSecret, name: &str, value: &[u8], now:
     text + &signature
 }
 
-/// The value that [`create_signed_value`] signed under `name`, or `None`: for a wrong name, secret or
+/// Returns the value that [`create_signed_value`] signed under `name`, or `None`: for a wrong name, secret or
 /// signature, for a value older than `max_age_days` at `now` (seconds since 1970; exactly that old is
 /// still valid), and, stricter than Tornado, for one from more than 31 days ahead.
 pub fn decode_signed_value(
@@ -154,7 +154,7 @@ fn mac(key: &str, text: &[u8]) -> Hmac<Sha256> {
     mac
 }
 
-/// The value of cookie `name` in the `Cookie` header `header`; the last one wins, as in Tornado.
+/// Returns the value of cookie `name` in the `Cookie` header `header`; the last one wins, as in Tornado.
 pub(crate) fn find(header: &str, name: &str) -> Option<String> {
     let pairs = header.split(';').map(|pair| pair.split_once('=').unwrap_or(("", pair)));
     let value = pairs.filter(|(key, _)| key.trim() == name).map(|(_, value)| value.trim()).next_back()?;

@@ -191,7 +191,7 @@ impl<'a> Exchange<'a> {
         Ok(())
     }
 
-    /// The value of a cookie set with [`set_secure_cookie`](Exchange::set_secure_cookie) (or by a
+    /// Returns the value of a cookie set with [`set_secure_cookie`](Exchange::set_secure_cookie) (or by a
     /// Tornado site with the same secret) in the last 31 days; `None` if there is none, or a forged one.
     ///
     /// # Errors

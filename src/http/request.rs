@@ -107,34 +107,34 @@ impl Request {
         }
     }
 
-    /// The method, as sent: `GET`.
+    /// Returns the method, as sent: `GET`.
     pub fn method(&self) -> &str {
         &self.method
     }
 
-    /// The path without the query, still percent-encoded: `/websocket`.
+    /// Returns the path without the query, still percent-encoded: `/websocket`.
     pub fn path(&self) -> &str {
         self.origin_form().split('?').next().unwrap_or_default()
     }
 
-    /// The query without the question mark, still percent-encoded; empty if there is none.
+    /// Returns the query without the question mark, still percent-encoded; empty if there is none.
     pub fn query(&self) -> &str {
         self.origin_form().split_once('?').map_or("", |(_, query)| query)
     }
 
-    /// The target as sent, for log lines.
+    /// Returns the target as sent, for log lines.
     pub(crate) fn target(&self) -> &str {
         &self.target
     }
 
-    /// `/path?query`, also of a target in absolute form (RFC 9112, section 3.2.2).
+    /// Returns `/path?query`, also of a target in absolute form (RFC 9112, section 3.2.2).
     fn origin_form(&self) -> &str {
         let absolute = self.target.split_once("://").filter(|_| !self.target.starts_with('/'));
         let Some((_, rest)) = absolute else { return &self.target };
         rest.find(['/', '?']).map_or("/", |start| &rest[start..])
     }
 
-    /// The value of a header, by name in any case; several lines of it are joined with `, `. Bytes
+    /// Returns the value of a header, by name in any case; several lines of it are joined with `, `. Bytes
     /// that are not UTF-8 are replaced.
     pub fn header(&self, name: &str) -> Option<String> {
         let lines = self.headers.get_all(name).iter();
@@ -154,7 +154,7 @@ impl Request {
         self.secure == Some(true)
     }
 
-    /// The last value of argument `name`, percent-decoded, `+` as a space, control characters as
+    /// Returns the last value of argument `name`, percent-decoded, `+` as a space, control characters as
     /// spaces, white space stripped from its ends; all as Tornado's `get_argument`.
     ///
     /// # Errors
@@ -171,7 +171,7 @@ impl Request {
         Ok(self.get_arguments(name)?.pop().unwrap_or_else(|| default.to_owned()))
     }
 
-    /// All values of argument `name`, in their order; empty if there is none.
+    /// Returns all values of argument `name`, in their order; empty if there is none.
     ///
     /// # Errors
     /// [`Error::Refused`] with 400 if a value is not UTF-8.
@@ -179,7 +179,7 @@ impl Request {
         arguments(self.query().as_bytes(), name)
     }
 
-    /// The value of a cookie, or `None`; the last one wins, and quotes are undone, as in Tornado.
+    /// Returns the value of a cookie, or `None`; the last one wins, and quotes are undone, as in Tornado.
     pub fn get_cookie(&self, name: &str) -> Option<String> {
         // RFC 6265 has one Cookie line, HTTP/2 gateways may leave several.
         let lines = self.headers.get_all("Cookie").iter();
@@ -212,7 +212,7 @@ impl Request {
         Ok(())
     }
 
-    /// The path that its route was added with.
+    /// Returns the path that its route was added with.
     pub(crate) fn route(&self) -> &str {
         &self.route
     }
@@ -225,7 +225,7 @@ impl Request {
         self.http_1_0
     }
 
-    /// True if list header `name` has `token` among its comma-separated members, in any case.
+    /// Returns whether list header `name` has `token` among its comma-separated members, in any case.
     pub(crate) fn has_token(&self, name: &str, token: &str) -> bool {
         self.header(name).is_some_and(|list| list.split(',').any(|t| t.trim().eq_ignore_ascii_case(token)))
     }

@@ -39,20 +39,20 @@ pub(crate) struct Response {
 }
 
 impl Response {
-    /// 200, with a body of HTML until its content type is set.
+    /// Makes a 200, with a body of HTML until its content type is set.
     pub(crate) fn ok() -> Response {
         Response { status: 200, headers: Vec::new(), body: Body::default() }
             .with("Content-Type", "text/html; charset=utf-8")
     }
 
-    /// A refusal: one line of plain text.
+    /// Makes a refusal: one line of plain text.
     pub(crate) fn refusal(status: u16, reason: &str) -> Response {
         let mut body = Body::default();
         body.write(format!("{reason}\n").as_bytes());
         Response { status, headers: Vec::new(), body }.with("Content-Type", "text/plain; charset=utf-8")
     }
 
-    /// The refusal that an error earns. Only a refusal speaks to the client; what else went wrong is
+    /// Makes the refusal that an error earns. Only a refusal speaks to the client; what else went wrong is
     /// the server's own business, and goes to the log.
     pub(crate) fn from_error(error: &Error) -> Response {
         match error {
@@ -67,7 +67,7 @@ impl Response {
         }
     }
 
-    /// The same with header `name` set.
+    /// Returns the same with header `name` set.
     pub(crate) fn with(mut self, name: &str, value: &str) -> Response {
         self.set(name, value);
         self
@@ -87,7 +87,7 @@ impl Response {
         }
     }
 
-    /// A 200 to GET or HEAD gets an ETag, and becomes a 304 if the client has that one already
+    /// Adds an ETag to a 200 to GET or HEAD. Becomes a 304 if the client has that one already
     /// (RFC 9110, section 13.1.2), as in Tornado.
     pub(crate) fn with_etag(mut self, request: &Request) -> Response {
         if self.status != 200 {
@@ -197,7 +197,7 @@ pub(crate) fn not_reserved(name: &str) -> Result<()> {
     }
 }
 
-/// A header, if it can be one.
+/// Makes a header, if it can be one.
 pub(crate) fn header(name: &str, value: &str) -> Result<Header> {
     // tiny_http takes any ASCII here, line ends too, which would let a value begin a second header.
     let clean = HeaderName::from_bytes(name.as_bytes()).is_ok()

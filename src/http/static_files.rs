@@ -96,7 +96,7 @@ impl StaticFiles {
     }
 }
 
-/// The content type for a file name, with a charset where it is text.
+/// Returns the content type for a file name, with a charset where it is text.
 pub(crate) fn content_type(path: &str) -> String {
     let mime = mime_guess::from_path(path).first_or_octet_stream();
     let text = mime.type_() == "text" || ["javascript", "json"].contains(&mime.subtype().as_str());

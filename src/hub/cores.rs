@@ -10,7 +10,7 @@ use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_getcpu, sched_setaffi
 pub struct Cores(Vec<usize>);
 
 impl Cores {
-    /// Those of the calling thread.
+    /// Returns those of the calling thread.
     pub fn usable() -> Cores {
         let set = sched_getaffinity(None).unwrap_or_default();
         Cores((0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect())
@@ -26,7 +26,7 @@ impl Cores {
         }
     }
 
-    /// The other cores, again and again, beginning with the one behind `own`.
+    /// Returns the other cores, again and again, beginning with the one behind `own`.
     fn beside(&self, own: usize) -> impl Iterator<Item = usize> {
         let (before, behind): (Vec<_>, Vec<_>) =
             self.0.iter().copied().filter(|core| *core != own).partition(|core| *core < own);

@@ -21,7 +21,7 @@ struct Push {
     queued: Vec<u64>,
 }
 
-/// The events as a list; of each thread in their order.
+/// Encodes the events as a list; of each thread in their order.
 pub fn encode(seen: impl IntoIterator<Item = Seen>, began: Instant) -> Vec<Value> {
     let mut list = Vec::new();
     let mut pushes: HashMap<Lane, Push> = HashMap::new();

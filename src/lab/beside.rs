@@ -32,7 +32,7 @@ pub struct Beside {
 }
 
 impl Beside {
-    /// One server, from JSON.
+    /// Reads one server, from JSON.
     ///
     /// # Errors
     /// A sentence that says what is wrong with it.
@@ -56,7 +56,7 @@ impl Beside {
         Ok(Beside { name, kind: word("kind"), version: word("version"), running, install: word("install") })
     }
 
-    /// As the page gets it; `url` is null if it is not installed.
+    /// Returns it as the page gets it; `url` is null if it is not installed.
     pub fn to_json(&self) -> Value {
         let url = self.running.map(|(address, _)| format!("ws://{address}/websocket"));
         let Beside { name, kind, version, install, .. } = self;

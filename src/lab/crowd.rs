@@ -68,7 +68,7 @@ struct Client {
 }
 
 impl Crowd {
-    /// Nobody yet, at this server and at those of these names.
+    /// Starts without clients, at this server and at those of these names.
     pub fn new(
         here: SocketAddr,
         beside: impl IntoIterator<Item = (String, SocketAddr)>,

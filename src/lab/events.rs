@@ -67,7 +67,7 @@ impl Events {
         }
     }
 
-    /// While somebody watches. False if the lab ends.
+    /// Runs while somebody watches. False if the lab ends.
     fn watch(&mut self) -> bool {
         let (mut batch, mut numbers) = (Instant::now(), Instant::now());
         let mut goes_on = true;
@@ -92,7 +92,7 @@ impl Events {
         goes_on
     }
 
-    /// False if the lab ends.
+    /// Follows a change. False if the lab ends.
     fn take(&mut self, change: Change) -> bool {
         match change {
             Change::Comes(watcher) => {
@@ -139,7 +139,7 @@ impl Events {
         send(ready, &json!({ "events": { "t": self.now(), "list": list, "dropped": dropped } }));
     }
 
-    /// Whether a pump or a writer has sent a batch on: a batch that tells of it would be followed by another.
+    /// Returns whether a pump or a writer has sent a batch on: a batch that tells of it would be followed by another.
     fn is_a_batch(&self, seen: &Seen) -> bool {
         matches!(seen.event, Event::Wrote | Event::Queued)
             && self.watchers.iter().any(|watcher| watcher.id() == seen.client)

@@ -22,12 +22,12 @@ pub enum Lane {
 }
 
 impl Lane {
-    /// The calling thread's.
+    /// Returns the calling thread's.
     pub fn current() -> Lane {
         thread::current().name().map_or(Lane::Other, Lane::of)
     }
 
-    /// That of the thread of this name.
+    /// Returns that of the thread of this name.
     pub fn of(name: &str) -> Lane {
         let (role, number) = name.split_once('-').unwrap_or((name, "1"));
         let number = || number.parse().ok();

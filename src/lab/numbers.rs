@@ -28,12 +28,12 @@ pub struct Process {
 }
 
 impl Process {
-    /// This process.
+    /// Reads this process.
     pub fn own() -> Process {
         Process::at("/proc/self".into())
     }
 
-    /// Another one.
+    /// Reads another one.
     pub fn other(pid: u32) -> Process {
         Process::at(format!("/proc/{pid}").into())
     }
@@ -42,7 +42,7 @@ impl Process {
         Process { directory, threads: HashMap::new(), switches: (0, 0), pause: 0 }
     }
 
-    /// The numbers now; null once it has ended.
+    /// Returns the numbers now; null once it has ended.
     pub fn read(&mut self) -> Value {
         self.try_read().unwrap_or(Value::Null)
     }
@@ -67,7 +67,7 @@ impl Process {
         }))
     }
 
-    /// The number of threads.
+    /// Returns the number of threads.
     fn count_switches(&mut self) -> usize {
         let Ok(tasks) = fs::read_dir(self.directory.join("task")) else { return 0 };
         let before = std::mem::take(&mut self.threads);

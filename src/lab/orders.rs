@@ -23,7 +23,7 @@ pub enum Order {
 }
 
 impl Order {
-    /// An order from its words.
+    /// Reads an order from its words.
     ///
     /// # Errors
     /// A sentence that says what is wrong with it.

@@ -46,7 +46,7 @@ impl Default for Recorder {
 }
 
 impl Recorder {
-    /// Nothing yet.
+    /// Starts without an event.
     pub fn new() -> Recorder {
         Recorder::with_room(WAITING)
     }

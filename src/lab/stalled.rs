@@ -35,7 +35,7 @@ impl Stalled {
         Ok(Stalled { stream, thread })
     }
 
-    /// Whether it has been disconnected.
+    /// Returns whether it has been disconnected.
     pub fn is_over(&self) -> bool {
         self.thread.is_finished()
     }

@@ -64,7 +64,8 @@ impl Backlog {
         State(self.word.load(Ordering::Acquire))
     }
 
-    /// Half of the limit is left to those who push when the client's own thread fills the other half.
+    /// Returns whether at most half of the limit is used. The client's own thread fills that half; the other one is
+    /// left to those who push.
     pub(crate) fn is_half_empty(&self, state: State) -> bool {
         state.bytes() <= self.limit / 2
     }

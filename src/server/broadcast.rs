@@ -17,7 +17,7 @@ pub fn broadcast<'a>(
     Ok(broadcast_prepared(connections, &message.into().prepare()?))
 }
 
-/// The same with a message that is encoded already.
+/// Pushes a message that is encoded already.
 pub(crate) fn broadcast_prepared<'a>(
     connections: impl IntoIterator<Item = &'a Connection>,
     message: &Prepared<'_>,

@@ -138,7 +138,7 @@ impl Limits {
         Capacity { clients: usize::try_from(clients.max(1)).unwrap_or(usize::MAX), limit }
     }
 
-    /// What is left of the addresses when the server's own threads, and all arenas, have theirs.
+    /// Returns what is left of the addresses when the server's own threads, and all arenas, have theirs.
     fn address_space_for_clients(&self) -> Option<u64> {
         // While glibc makes an arena, it takes as much again for a moment.
         let arenas = if self.arenas == 0 { 0 } else { (self.arenas + 1) * ARENA };

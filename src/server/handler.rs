@@ -52,7 +52,7 @@ pub trait WebSocketHandler: Send + 'static {
         let _ = (connection, payload);
     }
 
-    /// Whether a page from `origin` may connect; asked if the request has an `Origin` header, which
+    /// Returns whether a page from `origin` may connect. Asked if the request has an `Origin` header, which
     /// every browser sends. By default the origin's host and port must be the `Host` of the request.
     fn check_origin(&self, request: &Request, origin: &str) -> bool {
         request.is_same_origin(origin)
@@ -122,8 +122,8 @@ pub trait RequestHandler: 'static {
         &["GET", "HEAD"]
     }
 
-    /// Whether a page from `origin` may POST, PUT or DELETE here; asked before the body is read, if the request has
-    /// an `Origin` header, which browsers send with these. By default the origin has to be the request's own; another
+    /// Returns whether a page from `origin` may POST, PUT or DELETE here. Asked before the body is read, if the
+    /// request has an `Origin` header, which browsers send with these. By default the origin has to be the request's own; another
     /// one gets a 403. This protects the user of a browser from other sites' pages (Tornado has XSRF tokens for
     /// it), and it does not tell who sends a request that is no browser's.
     fn check_origin(&self, request: &Request, origin: &str) -> bool {

@@ -134,7 +134,7 @@ fn finish(connection: &Connection, exchange: Exchange<'_>, result: Result<()>) -
     }
 }
 
-/// The response to an error, which is logged as such unless it is the client's own fault.
+/// Makes the response to an error, which is logged as such unless it is the client's own fault.
 pub(crate) fn refusal(connection: &Connection, error: &Error) -> Response {
     match error {
         Error::Refused { .. } => log::debug!(target: crate::LOG, "{connection}: {error}"),
@@ -147,7 +147,7 @@ fn not_allowed(methods: &[&str], request: &Request) -> Response {
     with_allow(Response::refusal(405, "405: Method Not Allowed"), methods, request.method())
 }
 
-/// RFC 9110, section 9.3.7: 204, and what there is.
+/// Answers OPTIONS: 204, and what there is (RFC 9110, section 9.3.7).
 fn options(methods: &[&str]) -> Response {
     with_allow(Response { status: 204, headers: Vec::new(), body: Default::default() }, methods, "")
 }

@@ -211,7 +211,7 @@ fn agree(
     Ok(handler)
 }
 
-/// The 101 with what `open` has set.
+/// Makes the 101 with what `open` has set.
 #[inline(never)]
 fn head(exchange: Exchange<'_>, upgrade: Upgrade) -> Result<Vec<u8>> {
     exchange.into_upgrade_headers().and_then(|headers| upgrade.into_head(&headers))
@@ -248,13 +248,13 @@ impl From<Panicked> for Error {
     }
 }
 
-/// What was passed to `panic!`.
+/// Returns what was passed to `panic!`.
 fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("(no text)").escape_debug().to_string()
 }
 
-/// RFC 6455, section 7.4.1: which code a failure closes with.
+/// Returns the code that a failure closes with (RFC 6455, section 7.4.1).
 fn end_of(error: &WsError, failure: Option<ReadFailure>) -> End {
     let (code, reason) = match (failure, error) {
         (Some(ReadFailure::PingTimeout), _) => {

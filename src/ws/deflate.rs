@@ -76,13 +76,13 @@ fn accept(offer: &str) -> Option<Agreed> {
     Some(agreed)
 }
 
-/// 8 to 15, in plain decimal.
+/// Reads 8 to 15, in plain decimal.
 fn bits(value: &str) -> Option<u8> {
     let is_plain = value.bytes().all(|byte| byte.is_ascii_digit()) && !value.starts_with('0');
     value.parse().ok().filter(|bits| is_plain && (MIN_WINDOW_BITS..=MAX_WINDOW_BITS).contains(bits))
 }
 
-/// The value in a quoted string (RFC 6455, section 9.1); as it is if that is what it is.
+/// Returns the value in a quoted string (RFC 6455, section 9.1); as it is if that is what it is.
 fn unquoted(value: &str) -> &str {
     value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value)
 }

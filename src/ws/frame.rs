@@ -105,7 +105,7 @@ impl<'a> Prepared<'a> {
     }
 }
 
-/// The same bytes, elsewhere.
+/// Returns the same bytes, elsewhere.
 fn copied(frame: &Frame) -> Frame {
     Frame { bytes: Bytes::copy_from_slice(&frame.bytes), is_close: frame.is_close }
 }

@@ -90,7 +90,7 @@ impl Upgrade {
     }
 }
 
-/// The 101, but for the empty line at its end; or the refusal.
+/// Returns the 101, but for the empty line at its end; or the refusal.
 ///
 /// Nothing of a handshake needs more stack. Not inlined, it stays within the two pages that a thread has
 /// touched anyway.

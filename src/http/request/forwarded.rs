@@ -59,7 +59,7 @@ fn same(one: IpAddr, other: IpAddr) -> bool {
 mod tests {
     use super::*;
 
-    /// The address and scheme of a request from `peer`, behind proxies 10.0.0.1, 10.0.0.2 and ::1.
+    /// Returns the address and scheme of a request from `peer`, behind proxies 10.0.0.1, 10.0.0.2 and ::1.
     fn forwarded(peer: &str, lines: &str) -> (String, bool) {
         let head = format!("GET / HTTP/1.1\r\nHost: h\r\n{lines}\r\n");
         let peer = SocketAddr::new(peer.parse().unwrap(), 7);

@@ -160,7 +160,7 @@ fn the_deadline_of_a_body_as_a_table() {
     }
 }
 
-/// A body in chunks of these sizes, with extensions and a trailer.
+/// Encodes a body in chunks of these sizes, with extensions and a trailer.
 fn encode(body: &[u8], sizes: &[usize]) -> Vec<u8> {
     let (mut bytes, mut rest, mut sizes) = (Vec::new(), body, sizes.iter().cycle());
     while !rest.is_empty() {

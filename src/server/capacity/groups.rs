@@ -66,7 +66,7 @@ impl Allowed {
     }
 }
 
-/// The number behind `name` and a space, at the start of a line.
+/// Returns the number behind `name` and a space, at the start of a line.
 fn value(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
 }
@@ -118,7 +118,7 @@ struct Mount {
 }
 
 impl Mount {
-    /// The mounts in the text of `/proc/self/mountinfo`.
+    /// Returns the mounts in the text of `/proc/self/mountinfo`.
     fn all(text: &str, version_2: bool, controller: &str) -> Vec<Mount> {
         let mount = |line: &str| {
             // "32 31 0:29 ROOT POINT OPTIONS.. - TYPE SOURCE OPTIONS", the last of which name the controllers.

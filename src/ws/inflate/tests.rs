@@ -20,7 +20,7 @@ fn alone() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A masked frame; `first` has its opcode and its bits.
+/// Makes a masked frame; `first` has its opcode and its bits.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let header = FrameHeader {
         is_final: first & FIN != 0,
@@ -35,12 +35,12 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A message as compressed data, whether that is smaller or not.
+/// Returns a message as compressed data, whether that is smaller or not.
 fn deflated(message: &[u8]) -> Vec<u8> {
     compress(message).unwrap_or_else(|| stored(message))
 }
 
-/// The same without compression (RFC 1951, section 3.2.4).
+/// Returns the same without compression (RFC 1951, section 3.2.4).
 fn stored(message: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for block in message.chunks(0xffff) {
@@ -53,8 +53,8 @@ fn stored(message: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// What comes out behind the inflater, if `wire` arrives in pieces of `cut`: the first byte of each frame, and its
-/// payload.
+/// Returns what comes out behind the inflater, if `wire` arrives in pieces of `cut`: the first byte of each frame,
+/// and its payload.
 fn read(inflater: &mut Inflater, wire: &[u8], cut: usize) -> Result<Vec<(u8, Vec<u8>)>, InflateError> {
     let room = cut.min(256);
     let mut out = Vec::new();
@@ -101,7 +101,7 @@ fn frames(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
     found
 }
 
-/// The data messages among frames: opcode, payload. Each is whole.
+/// Returns the data messages among frames: opcode, payload. Each is whole.
 fn messages(frames: &[(u8, Vec<u8>)]) -> Vec<(u8, Vec<u8>)> {
     let mut found: Vec<(u8, Vec<u8>)> = Vec::new();
     let mut is_open = false;
