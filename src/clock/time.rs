@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeZone, Timelike};
 
-/// Returns the time in 26 characters, `2026-11-22 18:14:05.561472`, or 19 without the fraction where it is 0, as in Python.
+/// Returns the time in 26 characters, `2026-11-22 18:14:05.561472`, or in 19 where the fraction is 0, as in Python.
 pub fn payload<Tz: TimeZone>(now: &DateTime<Tz>) -> String {
     let local = now.naive_local();
     // In a leap second chrono counts on past a million; Python has none.

@@ -13,6 +13,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use serde_json::{Value, json};
+use tungstenite::protocol::CloseFrame;
+use tungstenite::protocol::frame::Frame;
+use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 
 use crate::lab::beside::HERE;
 use crate::lab::events::Change;
@@ -34,10 +37,6 @@ const FIRST: usize = 6;
 const MOST_NAMES: usize = 300;
 /// The first ones have names that are easy to talk about.
 const NAMES: [&str; 8] = ["ann", "bob", "cleo", "dan", "eve", "fay", "gus", "hal"];
-
-/// A Pong and a Close with 1001, with a mask of zeros (RFC 6455, section 5.3), which changes nothing.
-const PONG: [u8; 6] = [0x8a, 0x80, 0, 0, 0, 0];
-const CLOSE: [u8; 8] = [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9];
 
 /// All clients of the lab.
 pub struct Crowd {
@@ -167,6 +166,7 @@ impl Crowd {
         self.sweeps += 1;
         self.stalled.retain(|client| !client.is_over());
         let mut scrap = vec![0; 64 << 10];
+        let pong = masked(Frame::pong(Vec::new()));
         let before = self.to_json();
         for place in &mut self.places {
             place.leaving.retain_mut(|client| client.is_there(&mut scrap));
@@ -174,7 +174,7 @@ impl Crowd {
             place.clients.retain_mut(|client| {
                 number += 1;
                 let beats = number.is_multiple_of(BEATS);
-                client.is_there(&mut scrap) && (!beats || !client.answered || client.send(&PONG))
+                client.is_there(&mut scrap) && (!beats || !client.answered || client.send(&pong))
             });
         }
         let now = self.to_json();
@@ -219,15 +219,15 @@ impl Place {
     }
 
     fn leave(&mut self) {
-        self.leaving.extend(self.clients.drain(..).filter(|client| client.send(&CLOSE)));
+        let away = masked(Frame::close(Some(CloseFrame { code: CloseCode::Away, reason: "".into() })));
+        self.leaving.extend(self.clients.drain(..).filter(|client| client.send(&away)));
     }
 
     fn say(&self, name: &str, text: &str) -> Result<(), String> {
         let client = self.clients.iter().find(|client| client.name == name);
         let client = client.ok_or_else(|| format!("the lab has no client {name:?} any more"))?;
-        let mut frame = vec![0x81, 0x80 | text.len() as u8, 0, 0, 0, 0];
-        frame.extend_from_slice(text.as_bytes());
-        if client.send(&frame) { Ok(()) } else { Err(format!("{name} could not say it")) }
+        let frame = Frame::message(text.to_owned(), OpCode::Data(Data::Text), true);
+        if client.send(&masked(frame)) { Ok(()) } else { Err(format!("{name} could not say it")) }
     }
 }
 
@@ -253,6 +253,15 @@ impl Client {
     fn send(&self, frame: &[u8]) -> bool {
         rustix::net::send(&self.stream, frame, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) == Ok(frame.len())
     }
+}
+
+/// Returns the bytes of a client's frame. A mask of zeros changes nothing of the payload (RFC 6455, section 5.3).
+pub(crate) fn masked(mut frame: Frame) -> Vec<u8> {
+    frame.header_mut().mask = Some([0; 4]);
+    let mut bytes = Vec::with_capacity(frame.len());
+    // A Vec takes all that is written to it.
+    let _ = frame.format(&mut bytes);
+    bytes
 }
 
 /// Connects and asks for a WebSocket.

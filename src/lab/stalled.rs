@@ -8,11 +8,14 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
+use tungstenite::protocol::frame::Frame;
+use tungstenite::protocol::frame::coding::{Data, OpCode};
+
 use crate::lab::crowd;
 
 /// Bytes in each of its messages: enough that a few of them fill everything, and that what the server does
 /// meanwhile can still be told one by one.
-const MESSAGE: u64 = 256 << 10;
+const MESSAGE: usize = 256 << 10;
 /// Bytes that its kernel may hold for it, so that it is not long until they are full.
 const RECEIVES: usize = 16 << 10;
 
@@ -49,9 +52,6 @@ impl Stalled {
 }
 
 fn run(mut stream: &TcpStream) {
-    // A length of 8 bytes, and a mask of zeros (RFC 6455, section 5.2).
-    let mut message = vec![0x82, 0x80 | 127];
-    message.extend_from_slice(&MESSAGE.to_be_bytes());
-    message.resize(message.len() + 4 + MESSAGE as usize, 0);
+    let message = crowd::masked(Frame::message(vec![0; MESSAGE], OpCode::Data(Data::Binary), true));
     while stream.write_all(&message).is_ok() {}
 }

@@ -123,9 +123,9 @@ pub trait RequestHandler: 'static {
     }
 
     /// Returns whether a page from `origin` may POST, PUT or DELETE here. Asked before the body is read, if the
-    /// request has an `Origin` header, which browsers send with these. By default the origin has to be the request's own; another
-    /// one gets a 403. This protects the user of a browser from other sites' pages (Tornado has XSRF tokens for
-    /// it), and it does not tell who sends a request that is no browser's.
+    /// request has an `Origin` header, which browsers send with these. By default the origin has to be the
+    /// request's own; another one gets a 403. This protects the user of a browser from other sites' pages
+    /// (Tornado has XSRF tokens for it), and it does not tell who sends a request that is no browser's.
     fn check_origin(&self, request: &Request, origin: &str) -> bool {
         request.is_same_origin(origin)
     }

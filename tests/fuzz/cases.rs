@@ -428,23 +428,8 @@ fn violation(dice: &mut Dice) -> (Vec<u8>, Wire) {
 
 /// A frame with a mask of its own, which may be zero.
 fn client_frame(dice: &mut Dice, first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = support::masked(first, &[]);
-    bytes.truncate(1);
-    match payload.len() {
-        short @ 0..=125 => bytes.push(0x80 | short as u8),
-        medium @ 126..=65535 => {
-            bytes.push(0xfe);
-            bytes.extend((medium as u16).to_be_bytes());
-        }
-        long => {
-            bytes.push(0xff);
-            bytes.extend((long as u64).to_be_bytes());
-        }
-    }
     let mask = if dice.one_in(8) { [0; 4] } else { (dice.next() as u32).to_be_bytes() };
-    bytes.extend(mask);
-    bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-    bytes
+    support::masked_with(mask, first, payload)
 }
 
 /// The payload of a control frame.

@@ -283,7 +283,11 @@ pub fn upgrade(target: &str, more: &str) -> String {
 
 /// A frame with a mask, which every frame of a client has (RFC 6455, section 5.3).
 pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mask = [0x12, 0x34, 0x56, 0x78];
+    masked_with([0x12, 0x34, 0x56, 0x78], first, payload)
+}
+
+/// The same with this mask.
+pub fn masked_with(mask: [u8; 4], first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first];
     match payload.len() {
         short @ 0..=125 => bytes.push(0x80 | short as u8),
