@@ -59,9 +59,10 @@ lint: ## Check the format, and clippy without a warning
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
 .PHONY: features
-features: ## Check the library with no feature, and with each alone
-	for feature in "" $$(sed -n '/^\[features\]/,/^\[\[/s/^\([a-z]*\) = .*/\1/p' Cargo.toml); do \
-		$(CARGO) clippy --package threadcast --lib --bins --no-default-features --features "$$feature" -- -D warnings; done
+features: ## Check the library with no feature, with each alone, and with all
+	for features in "--features=" --all-features \
+		$$(sed -n '/^\[features\]/,/^\[\[/s/^\([a-z0-9_-]*\) = .*/--features=\1/p' Cargo.toml); do \
+		$(CARGO) clippy --package threadcast --lib --bins --no-default-features $$features -- -D warnings; done
 
 .PHONY: package
 package: ## Make a package of the source, and build it

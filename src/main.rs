@@ -54,9 +54,10 @@ fn run(options: &Options) -> Result<()> {
     let log = logging::start(options.logging.filter(), options.log_file.as_deref())?;
     let clients = Arc::new(Clients::new());
     let (application, capacity, readings) = application(options, &clients)?;
-    let (lab, application) = match options.lab {
-        true => lab(options, &clients, application).map(|(lab, application)| (Some(lab), application))?,
-        false => (None, application),
+    let (lab, application) = if options.lab {
+        lab(options, &clients, application).map(|(lab, application)| (Some(lab), application))?
+    } else {
+        (None, application)
     };
     let server = Server::bind_with(&addresses(options)[..], application, capacity);
     let server = server.map_err(|error| with_another_port(error, options.port))?;
@@ -97,9 +98,12 @@ fn with_another_port(error: Error, port: u16) -> Error {
 
 /// Returns where to listen: on IPv6 with IPv4 in it, or on IPv4 alone on a machine without IPv6.
 fn addresses(options: &Options) -> Vec<SocketAddr> {
-    let all = || match options.lab {
-        true => vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-        false => vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
+    let all = || {
+        if options.lab {
+            vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]
+        } else {
+            vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V4(Ipv4Addr::UNSPECIFIED)]
+        }
     };
     let addresses = options.address.map_or_else(all, |address| vec![address]);
     addresses.into_iter().map(|address| SocketAddr::new(address, options.port)).collect()
@@ -180,11 +184,10 @@ fn announce(server: &Server, lab: bool) {
     };
     let capacity = server.capacity();
     let port = address.port();
-    let lab = match lab {
-        true => {
-            format!("the lab is open: http://{host}:{port}/lab shows the threads, and lets you break them\n")
-        }
-        false => String::new(),
+    let lab = if lab {
+        format!("the lab is open: http://{host}:{port}/lab shows the threads, and lets you break them\n")
+    } else {
+        String::new()
     };
     let _ = writeln!(
         stdout(),

@@ -64,9 +64,12 @@ fn in_the_library_imports_run_one_way() {
     let rooms = declared("src/lib.rs");
     let files: Vec<_> = rooms
         .iter()
-        .map(|room| match Path::new(&format!("src/{room}/mod.rs")).exists() {
-            true => declared(&format!("src/{room}/mod.rs")),
-            false => Vec::new(),
+        .map(|room| {
+            if Path::new(&format!("src/{room}/mod.rs")).exists() {
+                declared(&format!("src/{room}/mod.rs"))
+            } else {
+                Vec::new()
+            }
         })
         .collect();
     let place = |path: &[String]| -> Option<Place> {

@@ -85,9 +85,10 @@ impl std::fmt::Debug for CookieSecret {
 }
 
 fn not_empty(secret: String) -> Result<String> {
-    match secret.is_empty() {
-        true => Err(Error::invalid("the cookie secret is empty: use a long random string")),
-        false => Ok(secret),
+    if secret.is_empty() {
+        Err(Error::invalid("the cookie secret is empty: use a long random string"))
+    } else {
+        Ok(secret)
     }
 }
 

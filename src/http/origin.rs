@@ -50,10 +50,7 @@ impl Origin {
         let scheme = scheme.to_ascii_lowercase();
         let port = port.or_else(|| default_port(&scheme));
         let origin = Origin { scheme, host, port };
-        match bare == rest {
-            true => Ok(origin),
-            false => wrong(&format!("is more than an origin: write {origin}")),
-        }
+        if bare == rest { Ok(origin) } else { wrong(&format!("is more than an origin: write {origin}")) }
     }
 
     /// Returns the scheme, in lower case: `https`.
@@ -108,10 +105,7 @@ fn default_port(scheme: &str) -> Option<u16> {
 /// Splits what a `Host` header may have (RFC 9110, section 7.2), and `None` for what it may not. The host is in
 /// lower case and may be empty.
 pub(crate) fn host_and_port(text: &str) -> Option<(String, Option<u16>)> {
-    let end = match text.starts_with('[') {
-        true => text.find(']')? + 1,
-        false => text.find(':').unwrap_or(text.len()),
-    };
+    let end = if text.starts_with('[') { text.find(']')? + 1 } else { text.find(':').unwrap_or(text.len()) };
     let (host, port) = text.split_at(end);
     let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(address) => format!("[{}]", address.parse::<Ipv6Addr>().ok()?),

@@ -81,9 +81,10 @@ impl Response {
 
     /// Sets a header, but a cookie is one more.
     pub(crate) fn add(&mut self, name: &str, value: &str) {
-        match name.eq_ignore_ascii_case("Set-Cookie") {
-            true => self.headers.push((name.to_owned(), value.to_owned())),
-            false => self.set(name, value),
+        if name.eq_ignore_ascii_case("Set-Cookie") {
+            self.headers.push((name.to_owned(), value.to_owned()));
+        } else {
+            self.set(name, value);
         }
     }
 
@@ -191,9 +192,10 @@ fn remove_line(head: &mut Vec<u8>, line: &[u8]) {
 
 /// Says so if a header is one that only the server writes.
 pub(crate) fn not_reserved(name: &str) -> Result<()> {
-    match RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(name)) {
-        true => Err(Error::invalid(format!("the header {name} is the server's own"))),
-        false => Ok(()),
+    if RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(name)) {
+        Err(Error::invalid(format!("the header {name} is the server's own")))
+    } else {
+        Ok(())
     }
 }
 

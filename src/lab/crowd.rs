@@ -83,9 +83,10 @@ impl Crowd {
     pub fn run(mut self) {
         let mut next = Instant::now();
         loop {
-            let order = match self.is_empty() {
-                true => self.orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                false => self.orders.recv_deadline(next),
+            let order = if self.is_empty() {
+                self.orders.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                self.orders.recv_deadline(next)
             };
             match order {
                 Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => break,

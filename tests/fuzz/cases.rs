@@ -54,9 +54,10 @@ impl Case {
     pub fn generate(seed: u64) -> Case {
         let mut dice = Dice(seed);
         if dice.one_in(5000) {
-            let frame = match dice.one_in(2) {
-                true => client_frame(&mut dice, 0x82, &[7; 60_000]),
-                false => client_frame(&mut dice, 0x89, &[7; 125]).repeat(400),
+            let frame = if dice.one_in(2) {
+                client_frame(&mut dice, 0x82, &[7; 60_000])
+            } else {
+                client_frame(&mut dice, 0x89, &[7; 125]).repeat(400)
             };
             return Case {
                 pieces: vec![upgrade("/ws", "").into(), frame],

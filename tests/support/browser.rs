@@ -338,9 +338,10 @@ impl Chromium {
             })
         };
         // Root has no sandbox, nor has a container as a rule. It sees no page but ours.
-        let browser = match rustix::process::geteuid().is_root() {
-            true => launch(false),
-            false => launch(true).or_else(|_| launch(false)),
+        let browser = if rustix::process::geteuid().is_root() {
+            launch(false)
+        } else {
+            launch(true).or_else(|_| launch(false))
         };
         let browser =
             browser.unwrap_or_else(|error| panic!("{} does not start: {error}", executable.display()));

@@ -127,9 +127,10 @@ impl Mount {
             let (root, at) = (mount.next()?.into(), mount.next()?.into());
             let mut system = system.split(' ');
             let (kind, options) = (system.next()?, system.nth(1)?);
-            let is_it = match version_2 {
-                true => kind == "cgroup2",
-                false => kind == "cgroup" && options.split(',').any(|name| name == controller),
+            let is_it = if version_2 {
+                kind == "cgroup2"
+            } else {
+                kind == "cgroup" && options.split(',').any(|name| name == controller)
             };
             is_it.then_some(Mount { root, at })
         };

@@ -152,9 +152,10 @@ proptest! {
         let _alone = alone();
         let (mut wire, mut pings) = (Vec::new(), 0);
         for (message, cuts, opcode, is_compressed) in &sent {
-            match is_compressed {
-                true => wire.extend(fragments(*opcode, &deflated(message), cuts)),
-                false => wire.extend(frame(opcode | FIN, &message[..message.len().min(CHUNK)])),
+            if *is_compressed {
+                wire.extend(fragments(*opcode, &deflated(message), cuts));
+            } else {
+                wire.extend(frame(opcode | FIN, &message[..message.len().min(CHUNK)]));
             }
             pings += if *is_compressed { cuts.len() } else { 0 };
         }
@@ -162,9 +163,9 @@ proptest! {
         let got = read(&mut inflater, &wire, cut).unwrap();
         let expected: Vec<_> = sent
             .into_iter()
-            .map(|(message, _, opcode, is_compressed)| match is_compressed {
-                true => (opcode, message),
-                false => (opcode, message[..message.len().min(CHUNK)].to_vec()),
+            .map(|(message, _, opcode, is_compressed)| {
+                let length = if is_compressed { message.len() } else { message.len().min(CHUNK) };
+                (opcode, message[..length].to_vec())
             })
             .collect();
         prop_assert!(messages(&got) == expected);
