@@ -190,8 +190,8 @@ mod tests {
             Box::new(move || _ = wait.recv()) as Box<dyn FnOnce() + Send>
         };
         let (first, _second) = (spawn(waits()).unwrap(), spawn(waits()).unwrap());
-        let refused = spawn(Box::new(|| {})).err().expect("the budget is spent");
-        assert_eq!(refused.to_string(), "as many as there may be run");
+        let error = spawn(Box::new(|| {})).err().expect("the budget is spent");
+        assert_eq!(error.to_string(), "as many as there may be run");
         budget.join_all(Instant::now() + Duration::from_millis(1));
         assert_eq!(budget.books().running, 2, "the deadline is kept");
         drop(end);

@@ -36,7 +36,7 @@ const MAPPINGS_PER_THREAD: u64 = 4;
 const MAPPING_RESERVE: u64 = 2048;
 /// Threads left to pumps, to the server's own threads, and to other processes under the same limit.
 const THREAD_RESERVE: u64 = 512;
-/// Descriptors left to the listener, the log, files being served, and clients being refused.
+/// Descriptors left to the listener, the log, files being served, and clients being rejected.
 const DESCRIPTOR_RESERVE: u64 = 64;
 /// Of a limit so small that this part of it is less than the reserve, this part is the reserve.
 const SMALL: u64 = 4;

@@ -160,7 +160,7 @@ impl Connection {
     /// Turns Nagle's algorithm off (`true`, which is how a WebSocket starts here) or on.
     ///
     /// # Errors
-    /// [`Error::Io`] if the system refuses, as it may for a connection that is closed.
+    /// [`Error::Io`] if the system cannot, as for a connection that is closed.
     pub fn set_nodelay(&self, nodelay: bool) -> Result<()> {
         let set = self.link().transport.set_nodelay(nodelay);
         set.map_err(|error| Error::io(format!("cannot set TCP_NODELAY of {self}"))(error))

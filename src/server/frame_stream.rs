@@ -2,7 +2,7 @@
 //! go into the outbox.
 //!
 //! Ending at the end of a frame is what makes three promises cheap. tungstenite's buffer is empty
-//! between two frames, so a large one can be thrown away; a message over the limit is refused when
+//! between two frames, so a large one can be thrown away; a message over the limit is rejected when
 //! its header is here; the peer's close code is seen before tungstenite replaces a bad one.
 //!
 //! Never here: a second thread, a read while the client's backlog is over half its limit.

@@ -58,7 +58,7 @@ fn what_is_pushed_before_the_101_waits_for_it() {
 }
 
 #[test]
-fn a_refused_frame_is_not_written_and_an_accepted_one_is() {
+fn what_is_not_accepted_is_not_written_and_what_is_accepted_is() {
     let outbox = with_steps(vec![], vec![]);
     outbox.push(frame("a")).unwrap();
     outbox.push(frame("CLOSE")).unwrap();

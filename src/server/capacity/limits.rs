@@ -123,7 +123,7 @@ impl Limits {
     /// Raises the soft limit of descriptors to the hard one, and reads what this machine allows.
     pub(super) fn of_this_machine() -> Limits {
         let limit = getrlimit(Resource::Nofile);
-        // Refused, the old limit stays, and is the one that counts.
+        // If it cannot be raised, the old limit is the one that counts.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
         let cores = sched_getaffinity(None).map_or(1, |set| u64::from(set.count()));
         let chosen = [("MALLOC_ARENA_MAX", ""), ("GLIBC_TUNABLES", "glibc.malloc.arena_max=")];
