@@ -30,7 +30,7 @@ run: rust ## Serve the clock on port 8888; ARGS="--port 9000" for options
 	$(CARGO) run --release --bin threadcast -- $(ARGS)
 
 .PHONY: test
-test: ## Everything that is checked: format, lints, manual, tests, loom, the pages, Autobahn
+test: ## Everything that is checked: format, lints, features, package, manual, tests, loom, the pages, Autobahn
 	@echo "make test takes about 15 minutes on 2 cores, and 4 GB below target/. It runs"; $(call list,$(CHECKS))
 	@$(call rust)
 	@$(call packages,cc curl browser python ip unshare)

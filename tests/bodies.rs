@@ -6,7 +6,7 @@ mod support;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use support::{Raw, frame, get, header_values, upgrade};
+use support::{Raw, frame, get, header_values, status, upgrade};
 use threadcast::{
     Application, Connection, Exchange, Message, Request, RequestHandler, Result, Server, WebSocketHandler,
 };
@@ -121,10 +121,6 @@ fn request(method: &str, target: &str, lines: &str, body: &str) -> String {
 /// A POST with the length of its body.
 fn post(target: &str, lines: &str, body: &str) -> String {
     request("POST", target, &format!("{lines}Content-Length: {}\r\n", body.len()), body)
-}
-
-fn status(head: &str) -> u16 {
-    head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status")
 }
 
 /// The status, whether it is the last one, and the body of the next response.

@@ -3,15 +3,13 @@
 mod support;
 
 use std::io::{ErrorKind, Read};
-use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use threadcast::{Application, Error, Exchange, RequestHandler, Result, Server};
 
-use support::{DEADLINE, Program, Raw, frame, get, header_values, masked, upgrade};
+use support::{DEADLINE, Directory, Program, Raw, fetch, frame, get, header_values, masked, status, upgrade};
 
 /// Most bytes of a request head.
 const MAX_HEAD: usize = 16 * 1024;
@@ -26,47 +24,6 @@ const FILES: [(&str, &str, &[u8]); 4] = [
     ("clock.js", "text/javascript; charset=utf-8", include_bytes!("../www/clock.js")),
     ("favicon.svg", "image/svg+xml", include_bytes!("../www/favicon.svg")),
 ];
-
-/// A directory of its own, which goes when this is dropped.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new(name: &str) -> Directory {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).expect("creates a directory");
-        Directory(path)
-    }
-
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
-        let path = self.0.join(name);
-        fs::create_dir_all(path.parent().expect("is below a directory")).expect("creates a directory");
-        fs::write(path, content).expect("writes a file");
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().expect("a UTF-8 path")
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A response to one request on a connection of its own.
-fn fetch(addr: SocketAddr, request: impl AsRef<[u8]>) -> (String, Vec<u8>) {
-    let mut raw = Raw::connect(addr);
-    raw.send(request);
-    raw.response()
-}
-
-fn status(head: &str) -> u16 {
-    head.split(' ')
-        .nth(1)
-        .and_then(|status| status.parse().ok())
-        .unwrap_or_else(|| panic!("no status in {head:?}"))
-}
 
 fn header<'a>(head: &'a str, name: &str) -> &'a str {
     match header_values(head, name)[..] {

@@ -3,8 +3,6 @@
 mod support;
 
 use std::fs::{self, File};
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode};
 use threadcast::{
@@ -12,47 +10,26 @@ use threadcast::{
     WebSocketHandler,
 };
 
-use support::{Program, Raw, eventually, get, header_values, upgrade};
+use support::{Directory, Program, Raw, eventually, fetch, get, header_values, status, upgrade};
 
 const MIB: u64 = 1 << 20;
 
-/// A directory of its own, which goes when this is dropped.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new(name: &str) -> Directory {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).expect("creates a directory");
-        fs::write(path.join("index.html"), "<p>page").expect("writes a file");
-        Directory(path)
-    }
-
-    /// A file without blocks on the disk.
-    fn sparse(&self, name: &str, length: u64) -> File {
-        let file = File::create(self.0.join(name)).expect("creates a file");
-        file.set_len(length).expect("sets its length");
-        file
-    }
-
-    fn serve(&self) -> Program {
-        Program::start(&["--www", self.0.to_str().expect("a UTF-8 path")])
-    }
+/// A directory with a page.
+fn directory(name: &str) -> Directory {
+    let directory = Directory::new(name);
+    directory.write("index.html", "<p>page");
+    directory
 }
 
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// A file without blocks on the disk.
+fn sparse(directory: &Directory, name: &str, length: u64) -> File {
+    let file = File::create(directory.0.join(name)).expect("creates a file");
+    file.set_len(length).expect("sets its length");
+    file
 }
 
-fn fetch(addr: SocketAddr, request: impl AsRef<[u8]>) -> (String, Vec<u8>) {
-    let mut raw = Raw::connect(addr);
-    raw.send(request);
-    raw.response()
-}
-
-fn status(head: &str) -> u16 {
-    head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("in {head:?}"))
+fn serve(directory: &Directory) -> Program {
+    Program::start(&["--www", directory.path()])
 }
 
 /// The most memory that a process has had at once, in bytes.
@@ -71,9 +48,9 @@ fn read_bytes(pid: u32) -> u64 {
 
 #[test]
 fn a_large_file_is_sent_in_pieces_and_head_and_304_read_nothing_of_it() {
-    let root = Directory::new("responses-large");
-    root.sparse("large", 300 * MIB);
-    let program = root.serve();
+    let root = directory("responses-large");
+    sparse(&root, "large", 300 * MIB);
+    let program = serve(&root);
     let addr = program.addr();
     let page = get("/static/large", "");
     fetch(addr, get("/", ""));
@@ -108,10 +85,10 @@ fn a_large_file_is_sent_in_pieces_and_head_and_304_read_nothing_of_it() {
 
 #[test]
 fn a_file_that_shrinks_while_it_is_sent_ends_the_connection_and_one_that_grows_is_cut() {
-    let root = Directory::new("responses-shrinks");
+    let root = directory("responses-shrinks");
     for (name, becomes, whole) in [("shrinks", 20 * MIB, false), ("grows", 90 * MIB, true)] {
-        let file = root.sparse(name, 64 * MIB);
-        let program = root.serve();
+        let file = sparse(&root, name, 64 * MIB);
+        let program = serve(&root);
         let mut raw = Raw::connect(program.addr());
         // Both of them at once: what follows a file that has shrunk is no second response.
         raw.send(get(&format!("/static/{name}"), "") + &get("/", "Connection: close\r\n"));
@@ -129,10 +106,10 @@ fn a_file_that_shrinks_while_it_is_sent_ends_the_connection_and_one_that_grows_i
 
 #[test]
 fn a_pipe_in_the_directory_is_403_and_blocks_nobody() {
-    let root = Directory::new("responses-pipe");
+    let root = directory("responses-pipe");
     let pipe = root.0.join("pipe");
     rustix::fs::mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("makes a pipe");
-    let program = root.serve();
+    let program = serve(&root);
     assert_eq!(status(&fetch(program.addr(), get("/static/pipe", "")).0), 403);
     let files = StaticFiles::directory(&root.0).expect("is a directory");
     assert!(matches!(files.read("pipe"), Err(Error::Refused { status: 403, .. })));
@@ -340,10 +317,10 @@ fn redirects_as_a_table() {
 // The tag of a file is made of what its directory knows, that of the page in the program of its content.
 #[test]
 fn a_tag_changes_with_the_file_and_only_then() {
-    let root = Directory::new("responses-tag");
+    let root = directory("responses-tag");
     let path = root.0.join("a.css");
     fs::write(&path, "a {}").expect("writes");
-    let program = root.serve();
+    let program = serve(&root);
     let tag = || header_values(&fetch(program.addr(), get("/static/a.css", "")).0, "ETag")[0].to_owned();
     let first = tag();
     assert_eq!(tag(), first);

@@ -6,8 +6,10 @@
 pub mod deflate;
 pub mod dice;
 
+use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
@@ -265,6 +267,46 @@ impl Raw {
 /// A request for a page; `more` are header lines with their line ends.
 pub fn get(target: &str, more: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{more}\r\n")
+}
+
+/// A response to one request on a connection of its own.
+pub fn fetch(addr: SocketAddr, request: impl AsRef<[u8]>) -> (String, Vec<u8>) {
+    let mut raw = Raw::connect(addr);
+    raw.send(request);
+    raw.response()
+}
+
+/// The status in the head of a response.
+pub fn status(head: &str) -> u16 {
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    status.unwrap_or_else(|| panic!("no status in {head:?}"))
+}
+
+/// A directory of its own, which goes when this is dropped.
+pub struct Directory(pub PathBuf);
+
+impl Directory {
+    pub fn new(name: &str) -> Directory {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).expect("creates a directory");
+        Directory(path)
+    }
+
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.0.join(name);
+        fs::create_dir_all(path.parent().expect("is below a directory")).expect("creates a directory");
+        fs::write(path, content).expect("writes a file");
+    }
+
+    pub fn path(&self) -> &str {
+        self.0.to_str().expect("a UTF-8 path")
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 /// The values of a header in a head, by name in any case.
