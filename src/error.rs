@@ -106,6 +106,22 @@ impl Error {
     }
 }
 
+impl Error {
+    /// Returns the text as one line of a log. Control characters are escaped: a handler may have taken them from a
+    /// client, and they would begin a line of their own.
+    pub(crate) fn one_line(&self) -> String {
+        let mut line = String::new();
+        for c in self.to_string().chars() {
+            if c.is_control() {
+                line.extend(c.escape_default());
+            } else {
+                line.push(c);
+            }
+        }
+        line
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

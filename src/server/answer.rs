@@ -15,6 +15,7 @@ const PAGE_WRITE: Duration = Duration::from_secs(10);
 /// Bytes a second at which a client takes its answer that is not to be evicted, [`RATE_GRACE`] after its beginning.
 const LEAST_RATE: f64 = 4096.0;
 const RATE_GRACE: Duration = Duration::from_secs(1);
+
 /// Writes a response. The error is the socket's, or that of a file whose rest cannot be sent any more: the connection
 /// is of no use then.
 pub(crate) fn write(
@@ -28,7 +29,7 @@ pub(crate) fn write(
     let written = match response.head(then) {
         Ok(head) => response.write_to(head, request, |bytes| sender.send_all(bytes)),
         Err(error) => {
-            log::error!(target: crate::LOG, "{connection}: {error}");
+            log::error!(target: crate::LOG, "{connection}: {}", error.one_line());
             let failed = Response::refusal(500, "Internal Server Error");
             let head = failed.head(then).unwrap_or_default();
             failed.write_to(head, request, |bytes| sender.send_all(bytes))

@@ -168,7 +168,7 @@ impl<'a> Session<'a> {
         match self.guarded("on_message", |handler, connection| handler.on_message(connection, message))? {
             Ok(()) | Err(Error::Closed | Error::SlowConsumer { .. }) => Ok(()),
             Err(error) => {
-                log::error!(target: crate::LOG, "{}: on_message failed: {error}", self.connection);
+                log::error!(target: crate::LOG, "{}: on_message failed: {}", self.connection, error.one_line());
                 Err(End::Fail(1011, "internal error", DisconnectReason::Failed))
             }
         }

@@ -1,0 +1,72 @@
+//! `guide::behaviour`, *Messages*: what a handler takes from a client and returns in an error is one line of the log.
+
+mod support;
+
+use std::sync::Mutex;
+
+use log::{LevelFilter, Log, Metadata, Record};
+use support::{Raw, close_frame, get, upgrade};
+use threadcast::{
+    Application, Connection, Error, Exchange, Message, RequestHandler, Result, Server, WebSocketHandler,
+};
+
+/// What was logged, a string for each call.
+static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+struct Collector;
+
+impl Log for Collector {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+    fn log(&self, record: &Record<'_>) {
+        LINES.lock().unwrap().push(record.args().to_string());
+    }
+    fn flush(&self) {}
+}
+
+/// Fails with what the client says.
+struct Fails;
+
+impl WebSocketHandler for Fails {
+    fn open(&mut self, _: &Connection, exchange: &mut Exchange<'_>) -> Result<()> {
+        match exchange.get_argument_or("fail", "")?.as_str() {
+            "" => Ok(()),
+            text => Err(Error::other(format!("in open: {text}"))),
+        }
+    }
+    fn on_message(&mut self, _: &Connection, message: Message) -> Result<()> {
+        Err(Error::other(format!("in on_message: {message}")))
+    }
+}
+
+impl RequestHandler for Fails {
+    fn get(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
+        Err(Error::refused(404, format!("in get: {}", exchange.path_argument("what"))))
+    }
+}
+
+#[test]
+fn an_error_with_a_clients_line_end_is_one_line_of_the_log() {
+    log::set_logger(&Collector).expect("is the first");
+    log::set_max_level(LevelFilter::Debug);
+    let application = Application::new().websocket("/ws", || Fails).page("/page/{what}", || Fails);
+    let server = Server::bind("127.0.0.1:0", application).unwrap();
+    let answer = |request: String| {
+        let mut client = Raw::connect(server.local_addr());
+        client.send(request);
+        client.head()
+    };
+    assert!(answer(get("/page/a%0Aforged", "")).starts_with("HTTP/1.1 404 "));
+    // Most control characters of an argument are spaces, as in Tornado; a line end is not, nor are a message's.
+    assert!(answer(upgrade("/ws?fail=b%1B%0Aforged", "")).starts_with("HTTP/1.1 500 "));
+    let mut client = Raw::websocket(server.local_addr(), "/ws");
+    client.send_frame(0x81, "c\r\n\u{1b}[31mforged");
+    assert_eq!(client.frame(), close_frame(1011, "internal error"));
+    server.shutdown();
+    let lines = LINES.lock().unwrap();
+    for text in ["in get: a\\nforged", "in open: b \\nforged", r"in on_message: c\r\n\u{1b}[31mforged"] {
+        assert!(lines.iter().any(|line| line.ends_with(text)), "{text} in {lines:#?}");
+    }
+    assert!(!lines.iter().any(|line| line.contains(char::is_control)), "{lines:#?}");
+}
