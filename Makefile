@@ -16,7 +16,7 @@ BROWSERS := chromium chromium-browser google-chrome
 RUST := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 
 # What `test` checks, in this order.
-CHECKS := lint features package doc suite loom autobahn
+CHECKS := lint features package doc suite stack loom autobahn
 BEGUN := $(shell date +%s)
 # Where a check says why it was not run.
 export NOT_RUN := $(CURDIR)/target/not-run
@@ -31,7 +31,7 @@ run: rust ## Serve the clock on port 8888; ARGS="--port 9000" for options
 
 .PHONY: test
 test: ## Everything that is checked: format, lints, features, package, manual, tests, loom, the pages, Autobahn
-	@echo "make test takes about 15 minutes on 2 cores, and 4 GB below target/. It runs"; $(call list,$(CHECKS))
+	@echo "make test takes about 17 minutes on 2 cores, and 4 GB below target/. It runs"; $(call list,$(CHECKS))
 	@$(call rust)
 	@$(call packages,cc curl browser python ip unshare)
 	@passed= skipped= left=" $(CHECKS)"; \
@@ -75,6 +75,10 @@ doc: ## Build the manual into target/doc, without a warning
 .PHONY: suite
 suite: ## All tests, those of the pages in a browser
 	$(CARGO) test --workspace
+
+.PHONY: stack
+stack: ## Check in a release build that an idle client keeps to two pages of stack
+	$(CARGO) test --release --test stack
 
 .PHONY: loom
 loom: ## Try every interleaving of the outbox, with up to three preemptions

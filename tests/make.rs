@@ -185,11 +185,11 @@ fn the_tests_begin_with_what_they_do_and_end_with_what_was_not_run() {
     let run = machine.make("test");
     assert!(run.succeeded, "{:?}", run.errors);
     assert!(run.printed.starts_with("make test takes about "), "{}", run.printed);
-    for check in ["lint", "features", "package", "doc", "suite", "loom", "autobahn"] {
+    for check in ["lint", "features", "package", "doc", "suite", "stack", "loom", "autobahn"] {
         assert!(run.printed.contains(&format!("\nmake {check} ")), "{check}: {}", run.printed);
     }
     let last: Vec<_> = run.printed.lines().rev().take(2).collect();
-    assert!(last[1].ends_with(" min. Passed: lint features package doc suite loom."), "{last:?}");
+    assert!(last[1].ends_with(" min. Passed: lint features package doc suite stack loom."), "{last:?}");
     assert!(last[0].starts_with("make test: NOT run: autobahn (no Python 2.7 found"), "{last:?}");
 
     let machine = all("test-fails");
@@ -199,7 +199,7 @@ fn the_tests_begin_with_what_they_do_and_end_with_what_was_not_run() {
     let last: Vec<_> = run.printed.lines().rev().take(2).collect();
     assert!(last[1].starts_with("make test: FAILED in suite after "), "{last:?}");
     assert!(last[1].ends_with(" min. Passed: lint features package doc."), "{last:?}");
-    assert_eq!(last[0], "make test: NOT run: loom autobahn.");
+    assert_eq!(last[0], "make test: NOT run: stack loom autobahn.");
 }
 
 #[test]
