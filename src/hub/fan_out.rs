@@ -42,7 +42,7 @@ const CHUNK: usize = 100;
 pub struct FanOut {
     name: String,
     pinned: bool,
-    helpers: Mutex<Helpers>,
+    threads: Mutex<PushThreads>,
 }
 
 /// Clients that threads share between them, part by part.
@@ -71,10 +71,10 @@ struct Round {
 }
 
 /// The threads. Locked by the publisher whose round they share.
-struct Helpers {
+struct PushThreads {
     wanted: usize,
     cores: Cores,
-    threads: Vec<(JoinHandle<()>, Pid)>,
+    handles: Vec<(JoinHandle<()>, Pid)>,
     rounds: Option<Sender<Arc<Round>>>,
     pushed: Receiver<usize>,
     /// For the threads to be, and so that `pushed` always has a sender.
@@ -89,8 +89,8 @@ impl FanOut {
 
     /// Shares rounds among `threads` threads, the publishing one included.
     pub fn with_threads(threads: usize) -> FanOut {
-        let helpers = Mutex::new(Helpers::new(threads.max(1) - 1));
-        FanOut { name: "fan-out".to_owned(), pinned: false, helpers }
+        let threads = Mutex::new(PushThreads::new(threads.max(1) - 1));
+        FanOut { name: "fan-out".to_owned(), pinned: false, threads }
     }
 
     /// Names its threads `NAME-2` and so on.
@@ -122,36 +122,36 @@ impl FanOut {
             return parts.map(|part| broadcast_prepared(part, &message)).sum();
         }
         let round = Round { clients: Box::new(clients), message, taken: AtomicUsize::new(0) };
-        match self.free_helpers() {
-            Some(mut helpers) => self.share(round, &mut helpers),
+        match self.free_threads() {
+            Some(mut threads) => self.share(round, &mut threads),
             None => round.push(),
         }
     }
 
     /// Returns the threads, unless they are busy with another publisher's round.
-    fn free_helpers(&self) -> Option<MutexGuard<'_, Helpers>> {
-        match self.helpers.try_lock() {
-            Ok(helpers) => Some(helpers),
-            Err(TryLockError::Poisoned(helpers)) => Some(helpers.into_inner()),
+    fn free_threads(&self) -> Option<MutexGuard<'_, PushThreads>> {
+        match self.threads.try_lock() {
+            Ok(threads) => Some(threads),
+            Err(TryLockError::Poisoned(threads)) => Some(threads.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
     }
 
-    fn share(&self, round: Round, helpers: &mut Helpers) -> usize {
-        if helpers.threads.len() < helpers.wanted {
-            helpers.start(&self.name);
+    fn share(&self, round: Round, threads: &mut PushThreads) -> usize {
+        if threads.handles.len() < threads.wanted {
+            threads.start(&self.name);
         }
         if self.pinned {
-            helpers.cores.spread(helpers.threads.iter().map(|(_, id)| *id));
+            threads.cores.spread(threads.handles.iter().map(|(_, id)| *id));
         }
         let round = Arc::new(round);
-        if let Some(rounds) = &helpers.rounds {
-            for _ in &helpers.threads {
+        if let Some(rounds) = &threads.rounds {
+            for _ in &threads.handles {
                 let _ = rounds.send(round.clone());
             }
         }
         let own = round.push();
-        own + helpers.threads.iter().filter_map(|_| helpers.pushed.recv().ok()).sum::<usize>()
+        own + threads.handles.iter().filter_map(|_| threads.pushed.recv().ok()).sum::<usize>()
     }
 }
 
@@ -172,9 +172,9 @@ impl fmt::Debug for FanOut {
 
 impl Drop for FanOut {
     fn drop(&mut self) {
-        let helpers = self.helpers.get_mut().unwrap_or_else(PoisonError::into_inner);
-        helpers.rounds = None;
-        for (thread, _) in helpers.threads.drain(..) {
+        let threads = self.threads.get_mut().unwrap_or_else(PoisonError::into_inner);
+        threads.rounds = None;
+        for (thread, _) in threads.handles.drain(..) {
             // If it panicked, that has been reported.
             let _ = thread.join();
         }
@@ -193,37 +193,37 @@ impl Round {
     }
 }
 
-impl Helpers {
-    fn new(wanted: usize) -> Helpers {
-        let (rounds, for_helpers) = crossbeam_channel::unbounded();
-        let (from_helpers, pushed) = crossbeam_channel::unbounded();
-        Helpers {
+impl PushThreads {
+    fn new(wanted: usize) -> PushThreads {
+        let (rounds, for_threads) = crossbeam_channel::unbounded();
+        let (from_threads, pushed) = crossbeam_channel::unbounded();
+        PushThreads {
             wanted,
             cores: Cores::usable(),
-            threads: Vec::new(),
+            handles: Vec::new(),
             rounds: Some(rounds),
             pushed,
-            ends: (for_helpers, from_helpers),
+            ends: (for_threads, from_threads),
         }
     }
 
     fn start(&mut self, name: &str) {
-        for number in self.threads.len()..self.wanted {
+        for number in self.handles.len()..self.wanted {
             let (rounds, pushed) = self.ends.clone();
             let (id, started) = crossbeam_channel::bounded(1);
-            let help = move || {
+            let push = move || {
                 let _ = id.send(rustix::thread::gettid());
                 for round in rounds {
-                    // A panic has been reported; the publisher waits for every helper.
+                    // A panic has been reported; the publisher waits for every thread.
                     let sent = catch_unwind(AssertUnwindSafe(|| round.push())).unwrap_or(0);
                     // Without a receiver the round has been given up, with its thread.
                     let _ = pushed.send(sent);
                 }
             };
             let name = format!("{name}-{}", number + 2);
-            let thread = thread::Builder::new().name(name.clone()).spawn(help);
+            let thread = thread::Builder::new().name(name.clone()).spawn(push);
             match thread.and_then(|thread| Ok((thread, started.recv().map_err(io::Error::other)?))) {
-                Ok(thread) => self.threads.push(thread),
+                Ok(thread) => self.handles.push(thread),
                 Err(error) => {
                     log::warn!(target: crate::LOG, "cannot start the thread {name}: {error}");
                     self.wanted = number;
@@ -247,10 +247,10 @@ mod tests {
         let backlog = |times: u64| crowd.iter().all(|one| one.backlog() == times * (64 + 4));
         assert_eq!(fan_out.broadcast(crowd.clone(), "hi").unwrap(), crowd.len());
         assert!(backlog(1));
-        let busy = fan_out.helpers.lock().unwrap();
+        let busy = fan_out.threads.lock().unwrap();
         assert_eq!(fan_out.broadcast(crowd.clone(), "hi").unwrap(), crowd.len());
         assert!(backlog(2));
-        assert_eq!(busy.threads.len(), 2);
+        assert_eq!(busy.handles.len(), 2);
         drop(busy);
         crowd[0].close(None, None).unwrap();
         assert_eq!(fan_out.broadcast(crowd.clone(), "hi").unwrap(), crowd.len() - 1);

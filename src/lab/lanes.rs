@@ -11,7 +11,7 @@ pub enum Lane {
     Pump(u64),
     /// `writer-N`.
     Writer(u64),
-    /// `send`, or one of its helpers.
+    /// `send`, or one of those that share its rounds.
     Send(u64),
     /// `listener`.
     Listener,

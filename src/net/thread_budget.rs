@@ -150,7 +150,9 @@ impl Worker {
 
 /// A thread that panicked has been reported already.
 fn join(thread: Option<JoinHandle<()>>) {
-    let _ = thread.map(JoinHandle::join);
+    if let Some(thread) = thread {
+        let _ = thread.join();
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
