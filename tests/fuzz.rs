@@ -18,7 +18,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpStream};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -38,6 +38,8 @@ const SECONDS: u64 = 5;
 const SEED: u64 = 1;
 /// The server's limit. Above 65535, so that all three forms of a frame's length can be within it.
 const MAX_MESSAGE: usize = 70_000;
+/// The size from which messages are compressed.
+const COMPRESSION: usize = 100;
 /// The limit of bodies.
 const MAX_BODY: usize = 5000;
 /// Cases between two looks at the client that stays, and at the sockets.
@@ -112,6 +114,7 @@ impl Fuzzed {
                     .max_body(MAX_BODY)
                     .static_files("/files/", files)
                     .cookie_secret(CookieSecret::new("a secret of this test").expect("is long enough"))
+                    .compression(Some(COMPRESSION))
                     .max_message(MAX_MESSAGE)
                     .max_backlog(512 << 10)
                     .write_deadline(Duration::from_millis(100))
@@ -172,26 +175,33 @@ impl Fuzzed {
     /// One connection, from its beginning to its end: what came back but for the dates, and what the
     /// handler saw, if it was opened.
     fn converse(&mut self, pieces: &[Vec<u8>], ending: Ending) -> (Vec<u8>, Option<Vec<Event>>) {
-        let mut raw = self.connect();
-        for (index, piece) in pieces.iter().enumerate() {
-            raw.stream.write_all(piece).expect("the server reads until the client ends");
-            if index < 20 {
-                // Gives the server a chance to see the pieces one by one.
-                thread::yield_now();
+        let raw = self.connect();
+        let write = |mut stream: &TcpStream| {
+            for (index, piece) in pieces.iter().enumerate() {
+                stream.write_all(piece).expect("the server reads until the client ends");
+                if index < 20 {
+                    // Gives the server a chance to see the pieces one by one.
+                    thread::yield_now();
+                }
             }
-        }
+            if ending == Ending::HalfClose {
+                stream.shutdown(Shutdown::Write).expect("the server ends after the client");
+            }
+        };
         let mut output = Vec::new();
         match ending {
-            Ending::Reset => raw.reset(),
-            Ending::Leave => drop(raw),
-            _ => {
-                if ending == Ending::HalfClose {
-                    raw.stream.shutdown(Shutdown::Write).expect("the server ends after the client");
-                }
-                raw.stream.read_to_end(&mut output).expect("the server ends in order");
-                // The server reads for 5 seconds more, or until here.
-                drop(raw);
-            }
+            Ending::Reset | Ending::Leave => write(&raw.stream),
+            // What inflates can be answered with more than the kernel takes with nobody reading.
+            _ => thread::scope(|scope| {
+                scope.spawn(|| write(&raw.stream));
+                (&raw.stream).read_to_end(&mut output).expect("the server ends in order");
+            }),
+        }
+        // A server that has sent a Close reads for 5 seconds more, or until here.
+        if ending == Ending::Reset {
+            raw.reset()
+        } else {
+            drop(raw)
         }
         let events = self.settle();
         (without_dates(&output), events)

@@ -1,5 +1,7 @@
 //! What a server sends, taken apart, and whether it is well-formed.
 
+use crate::COMPRESSION;
+use crate::support::deflate::inflated;
 use crate::support::{Wire, frame};
 
 /// What comes back.
@@ -22,7 +24,7 @@ pub fn answers(mut output: &[u8]) -> std::result::Result<Vec<Answer>, String> {
         let last = head.contains("\r\nConnection: close");
         answers.push(Answer::Response(status, last));
         if status == 101 {
-            return frames_of(output, answers);
+            return frames_of(output, head.contains("\r\nSec-WebSocket-Extensions: "), answers);
         }
         // A HEAD gets the length of a body, and no body.
         if !output.is_empty() && !output.starts_with(b"HTTP/1.1 ") {
@@ -42,8 +44,12 @@ pub fn answers(mut output: &[u8]) -> std::result::Result<Vec<Answer>, String> {
     Ok(answers)
 }
 
-/// The frames of a server (RFC 6455, section 5).
-fn frames_of(mut output: &[u8], mut answers: Vec<Answer>) -> std::result::Result<Vec<Answer>, String> {
+/// The frames of a server (RFC 6455, section 5), those that are compressed as if they were not.
+fn frames_of(
+    mut output: &[u8],
+    is_compressed: bool,
+    mut answers: Vec<Answer>,
+) -> std::result::Result<Vec<Answer>, String> {
     let mut closed = false;
     while !output.is_empty() {
         if closed {
@@ -70,6 +76,17 @@ fn frames_of(mut output: &[u8], mut answers: Vec<Answer>) -> std::result::Result
         let payload = output.get(header..header + length).ok_or("half a frame")?;
         output = &output[header + length..];
         closed = first == 0x88;
+        let plain;
+        let (first, payload) = match first {
+            0xc1 | 0xc2 if is_compressed => {
+                plain = inflated(payload, 15);
+                if plain.len() < COMPRESSION || plain.len() <= length {
+                    return Err(format!("{} bytes, compressed to {length}", plain.len()));
+                }
+                (first & !0x40, &plain[..])
+            }
+            _ => (first, payload),
+        };
         let right = match first {
             0x81 => str::from_utf8(payload).is_ok(),
             0x82 => true,

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::answers::Answer;
+use crate::support::deflate::{TAIL, deflated};
 use crate::support::dice::Dice;
 use crate::support::{self, Wire, close_frame, frame, upgrade};
 use crate::{MAX_BODY, MAX_MESSAGE};
@@ -10,6 +11,8 @@ use crate::{MAX_BODY, MAX_MESSAGE};
 /// Most bytes in an input that is not [`Ending::Greedy`]. The kernel takes as many both ways with nobody
 /// reading, so that writing all of it before reading cannot block.
 const MAX_INPUT: usize = 250_000;
+/// Set in the first frame of a compressed message.
+const RSV1: u8 = 0x40;
 /// Most bytes of an input that is sent byte by byte.
 const MAX_BYTEWISE: usize = 600;
 
@@ -185,10 +188,21 @@ fn conversation(dice: &mut Dice) -> (Vec<u8>, Vec<Answer>) {
     }
     if !dice.one_in(8) {
         let target = dice.pick(&["/ws", "/ws?Id=A", "/ws?a=%00&b=%e2%82%ac", "http://h:1/ws?x"]);
-        let lines = lines(dice);
+        let (offer, is_compressed) = dice.pick(&[
+            ("", false),
+            ("", false),
+            ("Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n", true),
+            ("Sec-WebSocket-Extensions: x\r\nsec-websocket-extensions:permessage-deflate\r\n", true),
+            (
+                "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=\"9\", permessage-deflate\r\n",
+                true,
+            ),
+            ("Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=7\r\n", false),
+        ]);
+        let lines = lines(dice) + offer;
         input.extend(upgrade(target, &lines).bytes());
         answers.push(Answer::Response(101, false));
-        frames(dice, &mut input, &mut answers);
+        frames(dice, is_compressed, &mut input, &mut answers);
     }
     (input, answers)
 }
@@ -304,8 +318,8 @@ fn lines(dice: &mut Dice) -> String {
     (0..dice.below(4)).map(|_| dice.pick(&all)).collect()
 }
 
-/// Frames of a client, and those that they are answered with.
-fn frames(dice: &mut Dice, input: &mut Vec<u8>, answers: &mut Vec<Answer>) {
+/// Frames of a client, some of them compressed where that `is_compressed`, and those that they are answered with.
+fn frames(dice: &mut Dice, is_compressed: bool, input: &mut Vec<u8>, answers: &mut Vec<Answer>) {
     // After a Close of the server's nothing comes any more.
     let mut closing = false;
     let mut answer = |frame: Wire, closing: bool| {
@@ -319,10 +333,17 @@ fn frames(dice: &mut Dice, input: &mut Vec<u8>, answers: &mut Vec<Answer>) {
                 let text = dice.one_in(2);
                 let length = length(dice).min(MAX_INPUT.saturating_sub(input.len() + 20_000));
                 let payload = if text { text_of(dice, length).into() } else { dice.bytes(length) };
-                for ping in message(dice, if text { 1 } else { 2 }, &payload, input) {
+                let opcode = if text { 1 } else { 2 };
+                let pings = if is_compressed && !dice.one_in(4) {
+                    let data = compressed(dice, &payload);
+                    message(dice, opcode | RSV1, &data, input)
+                } else {
+                    message(dice, opcode, &payload, input)
+                };
+                for ping in pings {
                     answer(frame(0x8a, ping), closing);
                 }
-                answer(frame(if text { 0x81 } else { 0x82 }, payload), closing);
+                answer(frame(0x80 | opcode, payload), closing);
             }
             16..=19 => {
                 let payload = control(dice);
@@ -368,13 +389,38 @@ fn frames(dice: &mut Dice, input: &mut Vec<u8>, answers: &mut Vec<Answer>) {
             answer(close_frame(1009, "message too big"), closing);
         }
         _ => {
-            let (bytes, code) = violation(dice);
+            let (bytes, code) =
+                if is_compressed && dice.one_in(2) { misuse(dice) } else { violation(dice, is_compressed) };
             input.extend(bytes);
             answer(code, closing);
         }
     }
     let length = dice.below(200);
     input.extend(dice.bytes(length));
+}
+
+/// A payload, compressed in one of the ways that there are.
+fn compressed(dice: &mut Dice, payload: &[u8]) -> Vec<u8> {
+    let (one, other) = payload.split_at(dice.below(payload.len() + 1));
+    match dice.below(6) {
+        // Two blocks with a flush between them.
+        0 => [deflated(one), TAIL.to_vec(), deflated(other)].concat(),
+        // Stored: no smaller. What ends it is the first byte of an empty block, of which the rest is not sent.
+        1 => {
+            let stored = payload.chunks(1 + dice.below(65_535)).flat_map(|chunk| {
+                let length = (chunk.len() as u16).to_le_bytes();
+                [&[0][..], &length, &length.map(|byte| !byte), chunk].concat()
+            });
+            stored.chain([0]).collect()
+        }
+        // A block that says that it is the last, and is not.
+        2 => {
+            let length = u8::try_from(one.len().min(255)).expect("is at most that");
+            let (one, other) = payload.split_at(length.into());
+            [&[1, length, 0, !length, 0xff][..], one, &deflated(other)].concat()
+        }
+        _ => deflated(payload),
+    }
 }
 
 /// A message in one or more frames, with Pings between them, whose payloads it gives.
@@ -397,7 +443,7 @@ fn message(dice: &mut Dice, opcode: u8, payload: &[u8], input: &mut Vec<u8>) -> 
 }
 
 /// What breaks the protocol, and how the server has to close.
-fn violation(dice: &mut Dice) -> (Vec<u8>, Wire) {
+fn violation(dice: &mut Dice, is_compressed: bool) -> (Vec<u8>, Wire) {
     let protocol = || close_frame(1002, "protocol error");
     let invalid = || close_frame(1007, "invalid UTF-8");
     let peers = || close_frame(1002, "");
@@ -405,7 +451,7 @@ fn violation(dice: &mut Dice) -> (Vec<u8>, Wire) {
     let mut all = vec![
         (vec![0x81, 2, b'h', b'i'], protocol()),
         (vec![0x89, 0], protocol()),
-        (masked(0xc1, b"reserved bit"), protocol()),
+        (masked(if is_compressed { 0xa1 } else { 0xc1 }, b"reserved bit"), protocol()),
         (masked(0x93, b"reserved bit and opcode"), protocol()),
         (masked(0x83, b"reserved opcode"), protocol()),
         (masked(0x8b, b""), protocol()),
@@ -423,6 +469,41 @@ fn violation(dice: &mut Dice) -> (Vec<u8>, Wire) {
     for code in [0u16, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535] {
         all.push((masked(0x88, &code.to_be_bytes()), peers()));
     }
+    let which = dice.below(all.len());
+    all.swap_remove(which)
+}
+
+/// What breaks the rules of compression, and how the server has to close.
+fn misuse(dice: &mut Dice) -> (Vec<u8>, Wire) {
+    let protocol = || close_frame(1002, "protocol error");
+    let too_big = || close_frame(1009, "message too big");
+    let invalid = || close_frame(1007, "invalid compressed data");
+    let over = MAX_MESSAGE + 1 + dice.below(2) * dice.below(1 << 20);
+    let bomb = deflated(&vec![0; over]);
+    let mut masked = |first, payload: &[u8]| client_frame(dice, first, payload);
+    let begun = masked(0x41, &deflated(b"begun"));
+    let mut all = vec![
+        ([begun.clone(), masked(0xc0, b"\0")].concat(), protocol()),
+        ([begun.clone(), masked(0x81, b"another")].concat(), protocol()),
+        ([begun.clone(), masked(0xc1, b"\0")].concat(), protocol()),
+        ([begun, vec![0x80, 0]].concat(), protocol()),
+        ([masked(0x01, b"begun"), masked(0xc0, b"\0")].concat(), protocol()),
+        (masked(0xc9, b"a Ping"), protocol()),
+        (masked(0xc8, b""), protocol()),
+        (masked(0xe1, b"\0"), protocol()),
+        (masked(0xc3, b"\0"), protocol()),
+        (masked(0xc0, b"\0"), protocol()),
+        (vec![0xc1, 1, 0], protocol()),
+        (masked(0xc1, &[0xff; 9]), invalid()),
+        // A distance to before the beginning.
+        (masked(0xc2, b"\x02\x03\x22\0"), invalid()),
+        (masked(0xc1, &deflated(b"\xff")), close_frame(1007, "invalid UTF-8")),
+        (masked(0xc2, &bomb), too_big()),
+        (masked(0xc1, &[&deflated(b"")[..], &TAIL, &bomb].concat()), too_big()),
+        ([masked(0x42, &bomb[..9]), masked(0x80, &bomb[9..])].concat(), too_big()),
+        // The header alone says so.
+        (masked(0xc2, &vec![0; MAX_MESSAGE * 2])[..14].to_vec(), too_big()),
+    ];
     let which = dice.below(all.len());
     all.swap_remove(which)
 }
@@ -466,7 +547,7 @@ fn text_of(dice: &mut Dice, length: usize) -> String {
 
 /// Breaks it in one to four places, and leaves it at most as long as inputs may be.
 fn mutate(dice: &mut Dice, input: &mut Vec<u8>) {
-    const TOKENS: [&[u8]; 20] = [
+    const TOKENS: [&[u8]; 23] = [
         b"\r\n",
         b"\r\n\r\n",
         b"\n",
@@ -487,6 +568,9 @@ fn mutate(dice: &mut Dice, input: &mut Vec<u8>) {
         b"\x88\x82\0\0\0\0\x03\xe8",
         b"\x89\x80\0\0\0\0",
         b"\x81\xfe\x00\x01\0\0\0\0a",
+        b"\xc1\x87\0\0\0\0\xf2\x48\xcd\xc9\xc9\x07\0",
+        b"\x41\x80\0\0\0\0",
+        &TAIL,
     ];
     for _ in 0..1 + dice.below(4) {
         // Most of an input is payload; what matters is at its beginning, and at that of each frame.
