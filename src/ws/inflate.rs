@@ -9,7 +9,7 @@ use crate::ws::inflate::states::{CHUNK, Lent};
 
 mod states;
 
-/// Bytes of a message that have to be here before it is inflated, if the rest is not.
+/// Bytes of a message that are inflated at a time, if the rest is not here.
 const PART: usize = 16 * 1024;
 const RESERVED: u8 = 0x70;
 /// Set in the first frame of a compressed message.
@@ -184,12 +184,15 @@ impl Compressed {
         }
         let Some(state) = self.state.as_mut().and_then(|lent| lent.state.as_mut()) else { return Ok(&[]) };
         if state.ready.is_empty() && is_due {
-            let (used, made) = state.inflate(&self.input[self.used..])?;
+            // Whole parts, so that it does not depend on how the bytes came where a bad message ends.
+            let length = self.input.len();
+            let end = if self.is_whole { length } else { length - length % PART };
+            let (used, made) = state.inflate(&self.input[self.used..end])?;
             self.used += used;
             self.is_full = made == CHUNK;
             if !self.is_full {
-                // All is used, or that was an error.
-                (self.input, self.used) = (Vec::new(), 0);
+                // All of them are used, or that was an error.
+                (self.input, self.used) = (self.input.split_off(end), 0);
             }
             let is_last = self.is_whole && !self.is_full;
             if made > 0 || is_last {

@@ -405,14 +405,7 @@ fn compressed(dice: &mut Dice, payload: &[u8]) -> Vec<u8> {
     match dice.below(6) {
         // Two blocks with a flush between them.
         0 => [deflated(one), TAIL.to_vec(), deflated(other)].concat(),
-        // Stored: no smaller. What ends it is the first byte of an empty block, of which the rest is not sent.
-        1 => {
-            let stored = payload.chunks(1 + dice.below(65_535)).flat_map(|chunk| {
-                let length = (chunk.len() as u16).to_le_bytes();
-                [&[0][..], &length, &length.map(|byte| !byte), chunk].concat()
-            });
-            stored.chain([0]).collect()
-        }
+        1 => stored(payload, 1 + dice.below(65_535)),
         // A block that says that it is the last, and is not.
         2 => {
             let length = u8::try_from(one.len().min(255)).expect("is at most that");
@@ -421,6 +414,16 @@ fn compressed(dice: &mut Dice, payload: &[u8]) -> Vec<u8> {
         }
         _ => deflated(payload),
     }
+}
+
+/// A payload in blocks of this size that are no smaller. What ends it is the first byte of an empty one, of which the
+/// rest is not sent.
+fn stored(payload: &[u8], size: usize) -> Vec<u8> {
+    let blocks = payload.chunks(size).flat_map(|block| {
+        let length = (block.len() as u16).to_le_bytes();
+        [&[0][..], &length, &length.map(|byte| !byte), block].concat()
+    });
+    blocks.chain([0]).collect()
 }
 
 /// A message in one or more frames, with Pings between them, whose payloads it gives.
@@ -501,6 +504,11 @@ fn misuse(dice: &mut Dice) -> (Vec<u8>, Wire) {
         (masked(0xc2, &bomb), too_big()),
         (masked(0xc1, &[&deflated(b"")[..], &TAIL, &bomb].concat()), too_big()),
         ([masked(0x42, &bomb[..9]), masked(0x80, &bomb[9..])].concat(), too_big()),
+        // More than is inflated before the rest is here.
+        (
+            [masked(0x42, &[&stored(&[7; 17_000], 17_000)[..17_005], b"\xff"].concat()), vec![0xc0]].concat(),
+            protocol(),
+        ),
         // The header alone says so.
         (masked(0xc2, &vec![0; MAX_MESSAGE * 2])[..14].to_vec(), too_big()),
     ];

@@ -283,4 +283,17 @@ fn the_largest_message_may_be_one_that_cannot_be_compressed() {
     assert!(messages(&got) == [(TEXT, message)]);
 }
 
+#[test]
+fn a_bad_message_ends_at_the_same_frame_however_it_is_cut() {
+    let _alone = alone();
+    // Bad data behind the last whole part waits for the rest, and the next frame is judged first.
+    for (good, expected) in [(PART - 100, InflateError::Data), (PART + 100, InflateError::Protocol)] {
+        let data = [&stored(&vec![7; good])[..good + 5], &[0xff; 200]].concat();
+        let wire = [frame(TEXT | RSV1, &data), frame(RSV1, b"")].concat();
+        for cut in [1, 999, PART, 70_000] {
+            assert_eq!(read(&mut Inflater::new(MAX), &wire, cut), Err(expected), "{good} {cut}");
+        }
+    }
+}
+
 mod states;
