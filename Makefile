@@ -104,7 +104,7 @@ footprint: rust ## Where the memory of CLIENTS idle clients (5000) is, and how d
 COMPARE := target/release/threadcast-compare
 
 .PHONY: compare
-compare: rust python ## Measure it beside other servers, 55 minutes, into tests/compare/results; QUICK=1 prints, in three minutes
+compare: rust python ## Measure it beside other servers, an hour, into tests/compare/results; QUICK=1 prints, in three minutes
 	-$(MAKE) --no-print-directory -C tests/compare deps
 	$(CARGO) build --release --workspace
 	$(COMPARE) run $(if $(QUICK),--quick --out target/compare,--out tests/compare/results --readme README.md) $(ARGS)

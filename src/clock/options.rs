@@ -104,7 +104,7 @@ pub struct Options {
     #[arg(long, value_name = "JSON", requires = "lab", help_heading = "Lab")]
     pub beside: Vec<String>,
 
-    /// Pad each push with spaces to this size
+    /// Pad each push with JSON to this size
     #[arg(long, value_name = "SIZE", default_value = "1B", hide_default_value = true, value_parser = size, requires = "lab", help_heading = "Lab")]
     pub pad: usize,
 

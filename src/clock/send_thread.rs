@@ -27,7 +27,7 @@ const MAX_LINES_PER_ROUND: usize = 20;
 pub struct Rounds {
     /// From the beginning of one round to the beginning of the next.
     pub interval: Duration,
-    /// Bytes to which the payload is padded with spaces; 0 in an ordinary clock.
+    /// Bytes to which the payload is padded with JSON; 0 in an ordinary clock.
     pub pad: usize,
     /// Threads that share a large round; `None` for one on each core.
     pub threads: Option<usize>,
@@ -91,9 +91,9 @@ fn push(clients: &Clients, rounds: &Rounds, fan_out: &FanOut) {
     let most_ids = if log::log_enabled!(log::Level::Debug) { usize::MAX } else { MAX_LINES_PER_ROUND };
     let (sessions, ids) = clients.snapshot(most_ids);
     let clients = sessions.len();
-    let payload = time::payload(&(rounds.wall)());
-    let padding = " ".repeat(rounds.pad.saturating_sub(payload.len()));
-    let sent = fan_out.broadcast(sessions, payload.clone() + &padding).unwrap_or_else(|error| {
+    let now = (rounds.wall)();
+    let payload = time::payload(&now);
+    let sent = fan_out.broadcast(sessions, time::padded(&now, rounds.pad)).unwrap_or_else(|error| {
         log::error!("nobody gets this round: {error}");
         0
     });

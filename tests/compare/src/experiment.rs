@@ -21,6 +21,8 @@ const BLOCKED_INTERVAL: Duration = Duration::from_millis(250);
 const STALLED_INTERVAL: Duration = Duration::from_millis(50);
 /// Size of each push to them, in bytes.
 const STALLED_PAD: usize = 64 * 1024;
+/// Size of a push of JSON, in bytes.
+const JSON_PAD: usize = 4096;
 /// Interval where nothing is to be pushed.
 const IDLE_INTERVAL: Duration = Duration::from_secs(3600);
 /// Clients up to which pushes come fast: far more of them can be measured in the same time, and every
@@ -42,6 +44,8 @@ const LOAD_DEADLINE: Duration = Duration::from_secs(400);
 pub enum Kind {
     /// Pushes to all clients.
     Push,
+    /// Pushes of [`JSON_PAD`] bytes to clients that offer compression.
+    Json,
     /// Echoes on all connections.
     Echo,
     /// Clients watch while another one's handler blocks.
@@ -169,7 +173,7 @@ impl Experiment {
             Kind::Push => rounds.min(PUSH_ROUNDS),
             // How its threads come to lie on the cores is up to chance, and stays so for the whole turn.
             Kind::Echo => rounds,
-            Kind::Blocked | Kind::Stalled | Kind::Hold | Kind::Idle => rounds.min(STEADY_ROUNDS),
+            Kind::Json | Kind::Blocked | Kind::Stalled | Kind::Hold | Kind::Idle => rounds.min(STEADY_ROUNDS),
         }
     }
 
@@ -210,6 +214,8 @@ impl Experiment {
     fn setup(self, times: &Times) -> Setup {
         let (interval, pad) = match self.kind {
             Kind::Push | Kind::Echo | Kind::Hold => (times.pushes(self.size).interval, 0),
+            // Compressing for each client takes the slowest servers a tenth of a second.
+            Kind::Json => (times.some.interval, JSON_PAD),
             Kind::Blocked => (BLOCKED_INTERVAL, 0),
             Kind::Stalled => (STALLED_INTERVAL, STALLED_PAD),
             Kind::Idle => (IDLE_INTERVAL, 0),
@@ -220,6 +226,7 @@ impl Experiment {
     /// The scenario of the load generator, as its command line has it.
     fn scenario(self, times: &Times) -> Vec<String> {
         let (name, extra) = match self.kind {
+            Kind::Json => ("json", Some(("--rounds", times.some.count.to_string()))),
             Kind::Push => ("ticks", Some(("--rounds", times.pushes(self.size).count.to_string()))),
             Kind::Echo => ("echo", Some(("--time", in_ms(times.echo)))),
             Kind::Blocked => ("blocked", Some(("--time", in_ms(times.block)))),

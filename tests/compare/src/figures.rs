@@ -17,6 +17,8 @@ pub const SPREAD_MS: &str = "spread_ms";
 pub const SPREAD_P50_MS: &str = "spread_p50_ms";
 /// The same for 99 % of the clients.
 pub const SPREAD_P99_MS: &str = "spread_p99_ms";
+/// Bytes that a push to one client has on the wire, the frame's header included.
+pub const WIRE_BYTES: &str = "wire_bytes";
 /// Ticks that clients should have got.
 pub const EXPECTED: &str = "expected";
 /// Of those, the ones that never came.
@@ -78,12 +80,13 @@ pub const LOAD_WANTED: &str = "load_wanted";
 pub const LOAD_BOUND: &str = "load_bound";
 
 /// Figures as tables call them.
-const HEADINGS: [(&str, &str); 29] = [
+const HEADINGS: [(&str, &str); 30] = [
     (CONNECT_S, "time to connect all, s"),
     (CPU_MS, "CPU of a push, ms"),
     (SPREAD_MS, "first to last client of a push, ms"),
     (SPREAD_P50_MS, "until half of the clients have it, ms"),
     (SPREAD_P99_MS, "until 99 % of the clients have it, ms"),
+    (WIRE_BYTES, "bytes of a push on the wire"),
     (MISSED, "missed ticks, all turns together"),
     (LATE, "late ticks, all turns together"),
     (RESIDENT_KIB, "of these, resident"),

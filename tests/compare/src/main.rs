@@ -20,6 +20,8 @@ use threadcast_compare::{agree, bench, lab};
 const MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/variants.toml");
 /// Connections on which echoes go to and fro.
 const ECHO_SIZES: [usize; 3] = [1, 50, 500];
+/// Clients that get JSON, compressed where the server does that.
+const JSON_CLIENTS: usize = 1000;
 /// Clients that watch while another one's handler blocks.
 const WATCHERS: usize = 50;
 /// Clients that never read.
@@ -235,6 +237,7 @@ impl RunOptions {
             kinds => kinds.contains(&kind),
         };
         let mut experiments: Vec<_> = sizes.iter().map(|size| Experiment::new(Kind::Push, *size)).collect();
+        experiments.push(Experiment::new(Kind::Json, JSON_CLIENTS));
         experiments.extend(ECHO_SIZES.map(|size| Experiment::new(Kind::Echo, size)));
         experiments.push(Experiment::new(Kind::Blocked, WATCHERS));
         experiments.push(Experiment::new(Kind::Stalled, STALLED));

@@ -186,6 +186,7 @@ fn show_figures(figures: &Figures) -> String {
     let names = [
         figures::CONNECT_S,
         figures::CPU_MS,
+        figures::WIRE_BYTES,
         figures::SPREAD_MS,
         figures::MEMORY_KIB,
         figures::RATE,

@@ -5,6 +5,9 @@ import datetime
 import time
 from urllib.parse import parse_qs, urlsplit
 
+# Values that a reading can have, a prime.
+READINGS = 99_991
+SHORTEST_ROW = len('{"id":1,"value":0}')
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -20,12 +23,21 @@ def options():
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--interval", type=interval, default=1.0)
     parser.add_argument("--pad", type=int, default=0)
+    parser.add_argument("--compression", action="store_true")
     return parser.parse_args()
 
 
 def payload(pad):
-    """The local time, padded with spaces to this number of bytes."""
-    return str(datetime.datetime.now()).ljust(pad)
+    """The local time, padded to this number of bytes with JSON that is another each time."""
+    now = datetime.datetime.now()
+    text = str(now)
+    if pad <= len(text):
+        return text
+    rows = []
+    for id in range(1, pad // SHORTEST_ROW + 2):
+        value = now.microsecond * id % READINGS * id % READINGS
+        rows.append('{"id":%d,"value":%d}' % (id, value))
+    return (text.ljust(26) + "".join(rows))[:pad]
 
 
 def rounds(seconds):

@@ -2,7 +2,7 @@
 
 The library adds a second thread for each connection, which reads. It has no broadcast for threads,
 so one thread sends to one connection after the other. A send blocks when a client does not read:
-SO_SNDTIMEO ends such a client. Compression is off, and so is the ping, which would add a third
+SO_SNDTIMEO ends such a client. Compression is off, whatever the options say, and so is the ping, which would add a third
 thread for each connection. Stacks are small, so that as many threads as possible fit; what runs out
 first is descriptors, of which the library takes four for each connection. At the limit accept() fails,
 and the library's accept loop takes that for its end: it returns, and with it the server ends, which

@@ -1,6 +1,6 @@
 // The clock on `ws` for Node.js: one Buffer for all clients of a round.
 //
-// Compression is off, clients are kept in a Map of our own. A client with too much waiting for it is
+// With --compression that has the settings of ws's README: no context takeover, a small window. Clients are kept in a Map of our own. A client with too much waiting for it is
 // terminated, as the documentation of bufferedAmount suggests.
 'use strict';
 
@@ -11,6 +11,17 @@ const { WebSocket, WebSocketServer } = require('ws');
 const BACKLOG = 4096;
 // Bytes that may wait for a client before it counts as too slow.
 const BACKLOG_LIMIT = 1 << 20;
+// Values that a reading can have, a prime.
+const READINGS = 99_991;
+const COMPRESSION = {
+  zlibDeflateOptions: { chunkSize: 1024, memLevel: 7, level: 3 },
+  zlibInflateOptions: { chunkSize: 10 * 1024 },
+  clientNoContextTakeover: true,
+  serverNoContextTakeover: true,
+  serverMaxWindowBits: 10,
+  concurrencyLimit: 10,
+  threshold: 1024,
+};
 const MILLISECONDS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 
 const { values: options } = parseArgs({
@@ -18,6 +29,7 @@ const { values: options } = parseArgs({
     port: { type: 'string' },
     interval: { type: 'string', default: '1s' },
     pad: { type: 'string', default: '0' },
+    compression: { type: 'boolean', default: false },
   },
 });
 const [, number, unit] = options.interval.match(/^(\d+)(ms|s|m|h)$/);
@@ -25,7 +37,7 @@ const interval = Number(number) * MILLISECONDS[unit];
 
 const clients = new Map();
 
-// Local time, in the form of Python's str(datetime.now()).
+// Local time, in the form of Python's str(datetime.now()), padded with JSON that is another each time.
 function payload() {
   const now = performance.timeOrigin + performance.now();
   const date = new Date(now);
@@ -34,7 +46,14 @@ function payload() {
   const time = [date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(':');
   const microseconds = Math.floor((now % 1000) * 1000);
   const fraction = microseconds === 0 ? '' : '.' + String(microseconds).padStart(6, '0');
-  return `${day} ${time}${fraction}`.padEnd(Number(options.pad));
+  const text = `${day} ${time}${fraction}`;
+  const size = Number(options.pad);
+  if (size <= text.length) return text;
+  let padded = text.padEnd(26);
+  for (let id = 1; padded.length < size; id++) {
+    padded += `{"id":${id},"value":${((((microseconds * id) % READINGS) * id) % READINGS)}}`;
+  }
+  return padded.slice(0, size);
 }
 
 // Blocks the event loop for `sleep N` and `spin N` milliseconds, as a naive handler would.
@@ -70,7 +89,7 @@ function pushWhenDue() {
 const httpServer = http.createServer((request, response) => response.writeHead(404).end());
 const server = new WebSocketServer({
   server: httpServer,
-  perMessageDeflate: false,
+  perMessageDeflate: options.compression && COMPRESSION,
   clientTracking: false,
 });
 server.on('connection', (client, request) => {

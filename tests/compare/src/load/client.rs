@@ -15,6 +15,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::load::event::{Action, Ended, Event, Listener};
 use crate::load::frame::{self, Kind};
 use crate::load::handshake;
+use crate::load::inflate::Inflater;
 
 /// How far a client has come.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,6 +31,8 @@ enum Stage {
 pub struct Manner {
     /// What the kernel may buffer for it, if that is to be limited.
     pub receive_buffer: Option<usize>,
+    /// It offers compression.
+    pub compression: bool,
     /// The time of an event is the time at which it is read. Otherwise it is that of its arrival as the
     /// kernel tells it, which does not depend on how busy the load generator is.
     pub own_times: bool,
@@ -43,6 +46,10 @@ pub struct Client {
     pub serial: u64,
     /// No longer in the crowd's poll: nothing will ever be read.
     pub stalled: bool,
+    /// Bytes of the frames that came.
+    pub received: u64,
+    /// What inflates messages, if it offers compression.
+    inflater: Option<Inflater>,
     id: usize,
     target: String,
     stage: Stage,
@@ -80,6 +87,8 @@ impl Client {
             stream: TcpStream::from_std(socket.into()),
             serial,
             stalled: false,
+            received: 0,
+            inflater: manner.compression.then(Inflater::new),
             id,
             target,
             stage: Stage::Connecting,
@@ -155,7 +164,7 @@ impl Client {
         if let Ok(Some(error)) | Err(error) = self.stream.take_error() {
             return Err(Ended::Failed(error.kind()));
         }
-        let (request, accept) = handshake::request(&self.target);
+        let (request, accept) = handshake::request(&self.target, self.inflater.is_some());
         self.target = String::new();
         self.stage = Stage::AwaitingHead(accept);
         self.send(request.as_bytes())
@@ -208,9 +217,17 @@ impl Client {
                 break;
             };
             taken += found.payload.end;
+            self.received += found.payload.end as u64;
             let payload = &rest[found.payload];
             match found.kind {
-                Kind::Message => {
+                Kind::Message { compressed } => {
+                    let inflated;
+                    let payload = if compressed {
+                        inflated = self.inflate(payload)?;
+                        &inflated
+                    } else {
+                        payload
+                    };
                     let action = listener(self.id, Event::Message(payload), now);
                     self.act(action, message)?;
                 }
@@ -220,6 +237,11 @@ impl Client {
             }
         }
         Ok(taken)
+    }
+
+    fn inflate(&mut self, payload: &[u8]) -> Result<Vec<u8>, Ended> {
+        let inflater = self.inflater.as_mut().ok_or(Ended::Protocol("a compressed message, not offered"))?;
+        inflater.inflate(payload).ok_or(Ended::Protocol("a message that does not inflate"))
     }
 
     fn act(&mut self, action: Action, message: &[u8]) -> Result<(), Ended> {

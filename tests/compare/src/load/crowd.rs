@@ -81,6 +81,11 @@ impl Crowd {
         self.manner.receive_buffer = Some(bytes);
     }
 
+    /// Lets clients that are connected from now on offer compression, or not.
+    pub fn offer_compression(&mut self, offer: bool) {
+        self.manner.compression = offer;
+    }
+
     /// Stamps events with the time at which they are read, not that of their arrival.
     pub fn take_own_times(&mut self) {
         self.manner.own_times = true;
@@ -89,6 +94,11 @@ impl Crowd {
     /// Clients whose handshake is done and who are still there.
     pub fn opened(&self) -> usize {
         self.opened
+    }
+
+    /// Bytes of the frames that came to those who are still there.
+    pub fn received(&self) -> u64 {
+        self.clients.iter().flatten().map(|client| client.received).sum()
     }
 
     /// Clients whose handshake is under way.

@@ -13,8 +13,11 @@ const PAYLOAD_LIMIT: usize = 16 << 20;
 /// What a frame is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A whole text or binary message.
-    Message,
+    /// A whole text or binary message, compressed or not.
+    Message {
+        /// Whether its payload has to be inflated.
+        compressed: bool,
+    },
     /// The peer closes.
     Close,
     /// The peer wants its payload back.
@@ -38,7 +41,8 @@ pub fn first_frame(bytes: &[u8]) -> Result<Option<Found>, &'static str> {
         return Ok(None);
     };
     let kind = match first {
-        0x81 | 0x82 => Kind::Message,
+        0x81 | 0x82 => Kind::Message { compressed: false },
+        0xc1 | 0xc2 => Kind::Message { compressed: true },
         0x88 => Kind::Close,
         0x89 => Kind::Ping,
         0x8a => Kind::Pong,
@@ -85,7 +89,7 @@ mod tests {
         for length in [0, 1, 125, 126, 127, 65_535, 65_536] {
             let frame = frame::text(&"x".repeat(length), None);
             let found = first_frame(&frame).unwrap().unwrap();
-            assert_eq!((found.kind, found.payload.len()), (Kind::Message, length));
+            assert_eq!((found.kind, found.payload.len()), (Kind::Message { compressed: false }, length));
             for cut in [0, 1, frame.len() - 1] {
                 assert_eq!(first_frame(&frame[..cut]), Ok(None), "{cut} of {length}");
             }
@@ -94,7 +98,7 @@ mod tests {
 
     #[test]
     fn what_a_server_must_not_send_is_an_error() {
-        for bytes in [[0x01, 0x00], [0xc1, 0x00], [0x83, 0x00], [0x81, 0x80]] {
+        for bytes in [[0x01, 0x00], [0xc9, 0x00], [0xe1, 0x00], [0x83, 0x00], [0x81, 0x80]] {
             assert!(first_frame(&bytes).is_err(), "{bytes:?}");
         }
     }

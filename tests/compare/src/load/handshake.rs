@@ -8,12 +8,16 @@ use crate::load::event::Ended;
 /// Longest response head that a server may send, in bytes.
 const HEAD_LIMIT: usize = 16 * 1024;
 
-/// The request for `target` (path and query), and the Sec-WebSocket-Accept that must answer it.
-pub fn request(target: &str) -> (String, String) {
-    let key = generate_key();
+/// The offer of compression that browsers make.
+const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
+
+/// The request for `target` (path and query), with the offer of compression or not, and the Sec-WebSocket-Accept that
+/// must answer it.
+pub fn request(target: &str, compression: bool) -> (String, String) {
+    let (key, offer) = (generate_key(), if compression { OFFER } else { "" });
     let request = format!(
         "GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+         Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n{offer}\r\n"
     );
     (request, derive_accept_key(key.as_bytes()))
 }

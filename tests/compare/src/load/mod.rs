@@ -27,6 +27,7 @@ mod gaps;
 mod handshake;
 mod hold;
 mod idle;
+mod inflate;
 mod stalled;
 mod stamp;
 mod storm;
@@ -63,6 +64,15 @@ pub struct Target {
 pub enum Scenario {
     /// Connect clients, and time every push at every client
     Ticks {
+        /// Clients to connect
+        #[arg(long)]
+        clients: usize,
+        /// Rounds of pushes to measure
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+    },
+    /// The same with clients that offer compression
+    Json {
         /// Clients to connect
         #[arg(long)]
         clients: usize,
@@ -128,7 +138,8 @@ pub fn run(target: &Target, scenario: &Scenario) -> Result<Figures, Failure> {
     raise_descriptor_limit()?;
     stay_on_one_core()?;
     match *scenario {
-        Scenario::Ticks { clients, rounds } => ticks::run(target, clients, rounds),
+        Scenario::Ticks { clients, rounds } => ticks::run(target, clients, rounds, false),
+        Scenario::Json { clients, rounds } => ticks::run(target, clients, rounds, true),
         Scenario::Echo { clients, time } => echo::run(target, clients, time),
         Scenario::Blocked { clients, time } => blocked::run(target, clients, time),
         Scenario::Stalled { clients, time } => stalled::run(target, clients, time),

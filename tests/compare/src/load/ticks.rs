@@ -20,11 +20,12 @@ const PATIENCE: u32 = 3;
 /// Time added to that, for servers that are busy with something else.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Plays the scenario.
-pub fn run(target: &Target, clients: usize, rounds: usize) -> Result<Figures, Failure> {
+/// Plays the scenario, with clients that offer compression or not.
+pub fn run(target: &Target, clients: usize, rounds: usize, compression: bool) -> Result<Figures, Failure> {
     let server = target.process();
     let before = (server.memory()?, server.descriptors()?);
     let mut crowd = Crowd::new(target.address)?;
+    crowd.offer_compression(compression);
     let mut tally = Tally::new(clients, target.interval);
     let deadline = target.connect_deadline(clients);
     let own = OwnUse::now();
@@ -35,9 +36,10 @@ pub fn run(target: &Target, clients: usize, rounds: usize) -> Result<Figures, Fa
 
     await_end_of(tally.begun(), &mut crowd, &mut tally, target.interval)?;
     let first = tally.begun();
-    let (switches, cpu) = (server.switches()?, server.cpu()?);
+    let (switches, cpu, received) = (server.switches()?, server.cpu()?, crowd.received());
     await_end_of(first + rounds - 1, &mut crowd, &mut tally, target.interval)?;
     let (cpu, switches) = (server.cpu()? - cpu, server.switches()? - switches);
+    let received = crowd.received() - received;
     let seen = (tally.begun() - first) as f64;
 
     let mut figures = tally.figures(first..first + rounds)?;
@@ -47,6 +49,7 @@ pub fn run(target: &Target, clients: usize, rounds: usize) -> Result<Figures, Fa
         (figures::CONNECT_S, connect.as_secs_f64()),
         (figures::CONNECT_LOAD_BOUND, figures::load_bound(wanted)),
         (figures::CPU_MS, cpu.as_secs_f64() * 1000.0 / seen),
+        (figures::WIRE_BYTES, received as f64 / seen / clients as f64),
         (figures::SWITCHES, switches.max(0.0) / seen),
         (figures::DESCRIPTORS, descriptors),
         (figures::LOST, tally.lost as f64),

@@ -24,12 +24,18 @@ the rounds' own ratios, without the quarter of them, rounded up, at either end. 
 no more with the loop. `‡`: with neither. `≥`: it could open no more clients.";
 
 /// Headings, charts, and the figures behind them.
-const PARTS: [(&str, &str, Kind, &[&str]); 11] = {
+const PARTS: [(&str, &str, Kind, &[&str]); 12] = {
     use figures::*;
     [
         ("CPU of a push", "cpu.svg", Kind::Push, &[CPU_MS, SWITCHES]),
         ("Spread of a push", "spread.svg", Kind::Push, &[SPREAD_MS, SPREAD_P50_MS, SPREAD_P99_MS]),
         ("Missed and late ticks", "", Kind::Push, &[MISSED, LATE]),
+        (
+            "4 KiB of JSON to clients that offer compression",
+            "",
+            Kind::Json,
+            &[WIRE_BYTES, CPU_MS, SPREAD_MS, MEMORY_KIB, MISSED, LATE],
+        ),
         ("A handler that blocks", "blocked.svg", Kind::Blocked, &[SLEEP_GAP_MS, SPIN_GAP_MS]),
         ("Echo", "echo.svg", Kind::Echo, &[RATE, CPU_US, P50_US, P99_US, P999_US]),
         ("Memory", "memory.svg", Kind::Push, &[MEMORY_KIB, RESIDENT_KIB, PAGE_TABLES_KIB, KERNEL_STACK_KIB]),
