@@ -11,12 +11,15 @@ CARGO := cargo
 ARGS :=
 DURATION := 600
 CLIENTS := 5000
+CASES := 5000
 # What a browser is called.
 BROWSERS := chromium chromium-browser google-chrome
 RUST := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 
 # What `test` checks, in this order.
 CHECKS := lint features package doc suite stack loom autobahn
+# What `full` checks. What is too long for `test` is one word more.
+FULL := $(CHECKS:autobahn=autobahn-all) stress fuzz soak
 BEGUN := $(shell date +%s)
 # Where a check says why it was not run.
 export NOT_RUN := $(CURDIR)/target/not-run
@@ -31,23 +34,11 @@ run: rust ## Serve the clock on port 8888; ARGS="--port 9000" for options
 
 .PHONY: test
 test: ## Everything that is checked: format, lints, features, package, manual, tests, loom, the pages, Autobahn
-	@echo "make test takes about 17 minutes on 2 cores, and 4 GB below target/. It runs"; $(call list,$(CHECKS))
-	@$(call rust)
-	@$(call packages,cc curl browser python ip unshare)
-	@passed= skipped= left=" $(CHECKS)"; \
-	end() { \
-		echo; echo "make test: $$1 after $$((($$(date +%s) - $(BEGUN) + 59) / 60)) min. Passed:$${passed:- nothing}."; \
-		[ -z "$$skipped$$left" ] || echo "make test: NOT run:$$skipped$$left."; \
-	}; \
-	mkdir -p target; \
-	for check in $(CHECKS); do \
-		left=$${left# $$check}; \
-		echo; echo "make test: $$check"; \
-		rm -f "$$NOT_RUN"; \
-		$(MAKE) --no-print-directory $$check ARGS= || { end "FAILED in $$check"; exit 1; }; \
-		if [ -f "$$NOT_RUN" ]; then skipped+=" $$check ($$(cat "$$NOT_RUN"))"; else passed+=" $$check"; fi; \
-	done; \
-	end "done"
+	$(call checked,test,17,$(CHECKS))
+
+.PHONY: full
+full: ## The same and what takes longer: all of Autobahn, stress, fuzz and soak for DURATION seconds (600) each
+	$(call checked,full,$$((35 + $(DURATION) / 30)),$(FULL))
 
 .PHONY: fmt
 fmt: ## Format the source
@@ -87,6 +78,16 @@ loom: ## Try every interleaving of the outbox, with up to three preemptions
 .PHONY: autobahn
 autobahn: ## The WebSocket conformance suite, where Python 2.7 is found; ARGS=--update runs all of it, and writes its table
 	tests/autobahn/run.sh $(ARGS)
+
+.PHONY: autobahn-all
+autobahn-all: ## The same with all its cases of compression
+	tests/autobahn/run.sh --all
+
+.PHONY: stress
+stress: rust ## Property tests with CASES cases (5000), and idle and compressed clients by the thousand
+	PROPTEST_CASES=$(CASES) $(CARGO) test --release --package threadcast --lib
+	THREADCAST_COMPRESSION=1000 $(CARGO) test --release --test compression_cost
+	THREADCAST_FOOTPRINT=$(CLIENTS) $(CARGO) test --release --test stack -- --test-threads 1
 
 .PHONY: fuzz
 fuzz: ## Fuzz the head reader and the read loop for DURATION seconds (600)
@@ -152,6 +153,28 @@ for tool in $(CARGO) rustc; do \
 	printf '%s\n' $(RUST) "$$found" | sort -C -V && [ "$$found" != none ] && continue; \
 	echo "threadcast needs Rust $(RUST) or later; $$tool here: $$found. See https://rustup.rs" >&2; exit 1; \
 done
+endef
+
+# $(call checked,NAME,MINUTES,TARGETS): says what it will do, runs the targets one after the other, and says what
+# passed. DURATION is for those that take as long as they are told.
+define checked
+@echo "make $(1) takes about $(2) minutes on 2 cores, and 4 GB below target/. It runs"; $(call list,$(3))
+@$(call rust)
+@$(call packages,cc curl browser python ip unshare)
+@passed= skipped= left=" $(3)"; \
+end() { \
+	echo; echo "make $(1): $$1 after $$((($$(date +%s) - $(BEGUN) + 59) / 60)) min. Passed:$${passed:- nothing}."; \
+	[ -z "$$skipped$$left" ] || echo "make $(1): NOT run:$$skipped$$left."; \
+}; \
+mkdir -p target; \
+for check in $(3); do \
+	left=$${left# $$check}; \
+	echo; echo "make $(1): $$check"; \
+	rm -f "$$NOT_RUN"; \
+	$(MAKE) --no-print-directory $$check ARGS= DURATION=$(DURATION) || { end "FAILED in $$check"; exit 1; }; \
+	if [ -f "$$NOT_RUN" ]; then skipped+=" $$check ($$(cat "$$NOT_RUN"))"; else passed+=" $$check"; fi; \
+done; \
+end "done"
 endef
 
 # $(call packages,NEEDS): the packages of those that are not found are installed.

@@ -192,6 +192,18 @@ fn the_tests_begin_with_what_they_do_and_end_with_what_was_not_run() {
     assert!(last[1].ends_with(" min. Passed: lint features package doc suite stack loom."), "{last:?}");
     assert!(last[0].starts_with("make test: NOT run: autobahn (no Python 2.7 found"), "{last:?}");
 
+    let full = all("full-passes");
+    for tool in ["dirname", "cat"] {
+        full.link(tool);
+    }
+    let run = full.make("full");
+    assert!(run.succeeded, "{:?}", run.errors);
+    assert!(run.printed.starts_with("make full takes about 55 minutes "), "{}", run.printed);
+    let last: Vec<_> = run.printed.lines().rev().take(2).collect();
+    let passed = "min. Passed: lint features package doc suite stack loom stress fuzz soak.";
+    assert!(last[1].ends_with(passed), "{last:?}");
+    assert!(last[0].starts_with("make full: NOT run: autobahn-all (no Python 2.7 found"), "{last:?}");
+
     let machine = all("test-fails");
     machine.shim("cargo", "case $1 in --version) echo cargo 1.99.0;; test) exit 1;; esac");
     let run = machine.make("test");
