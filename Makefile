@@ -11,7 +11,7 @@ CARGO := cargo
 ARGS :=
 DURATION := 600
 CLIENTS := 5000
-CASES := 5000
+CASES := 20000
 # What a browser is called.
 BROWSERS := chromium chromium-browser google-chrome
 RUST := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
@@ -38,7 +38,7 @@ test: ## Everything that is checked: format, lints, features, package, manual, t
 
 .PHONY: full
 full: ## The same and what takes longer: all of Autobahn, stress, fuzz and soak for DURATION seconds (600) each
-	$(call checked,full,$$((35 + $(DURATION) / 30)),$(FULL))
+	$(call checked,full,$$((30 + $(DURATION) / 30)),$(FULL))
 
 .PHONY: fmt
 fmt: ## Format the source
@@ -84,7 +84,7 @@ autobahn-all: ## The same with all its cases of compression
 	tests/autobahn/run.sh --all
 
 .PHONY: stress
-stress: rust ## Property tests with CASES cases (5000), and idle and compressed clients by the thousand
+stress: rust ## Property tests with CASES cases (20000), and idle and compressed clients by the thousand
 	PROPTEST_CASES=$(CASES) $(CARGO) test --release --package threadcast --lib
 	THREADCAST_COMPRESSION=1000 $(CARGO) test --release --test compression_cost
 	THREADCAST_FOOTPRINT=$(CLIENTS) $(CARGO) test --release --test stack -- --test-threads 1
