@@ -146,6 +146,8 @@ pub use http::static_files::StaticFiles;
 pub use hub::fan_out::FanOut;
 pub use hub::topics::Hub;
 pub use metrics::{Disconnects, Meter, Stats};
+#[cfg(feature = "tls")]
+pub use net::tls::config::TlsConfig;
 pub use net::transport::Delivery;
 pub use observer::{Event, Observer};
 pub use server::application::Application;

@@ -15,7 +15,8 @@ use crate::clock::clients::Clients;
 use crate::clock::options::{Audience, Options};
 use crate::clock::send_thread::{Rounds, SendThread};
 use crate::clock::stats::{Readings, StatsHandler};
-use crate::clock::{allocator, handlers, logging, signals};
+use crate::clock::tls::Tls;
+use crate::clock::{allocator, handlers, logging, redirect, signals, tls};
 use crate::lab::beside::Beside;
 use crate::lab::setup::{Lab, Running, Setup};
 use crate::lab::{commands, page};
@@ -59,8 +60,17 @@ fn run(options: &Options) -> Result<()> {
     } else {
         (None, application)
     };
-    let server = Server::bind_with(&addresses(options)[..], application, capacity);
-    let server = server.map_err(|error| with_another_port(error, options.port))?;
+    let tls = tls::from_options(options)?;
+    let application = match &tls {
+        Some(tls) => application.tls(tls.config.clone()),
+        None => application,
+    };
+    let server = bind(options, "--port", options.port, application, capacity)?;
+    let redirect = options.http_port.map(|port| {
+        let application = redirect::application(server.local_addr().port(), options.stack_size);
+        bind(options, "--http-port", port, application, redirect::CAPACITY)
+    });
+    let redirect = redirect.transpose()?;
     let lab = lab.map(|lab| lab.start(server.local_addr())).transpose();
     let lab = lab.map_err(Error::io("cannot start the threads of the lab"))?;
     let rounds = Rounds {
@@ -71,7 +81,7 @@ fn run(options: &Options) -> Result<()> {
     };
     let send = SendThread::start(clients, rounds, readings.rounds.clone())
         .map_err(Error::io("cannot start the thread send"))?;
-    announce(&server, options.lab);
+    announce(&server, options.lab, tls.as_ref(), redirect.as_ref());
     drop(log.held);
     let numbers = || log::info!("{}", readings.read());
     signals::wait_for_end(&mut wishes, log.file.as_ref(), numbers);
@@ -80,24 +90,36 @@ fn run(options: &Options) -> Result<()> {
     log::info!("shutting down; another signal, a second or more from now, ends at once");
     // First, since its clients would be waited for.
     lab.into_iter().for_each(Running::stop);
+    drop(redirect);
     server.shutdown();
     send.stop();
     Ok(())
 }
 
+fn bind(
+    options: &Options,
+    option: &str,
+    port: u16,
+    application: Application,
+    capacity: Capacity,
+) -> Result<Server> {
+    let server = Server::bind_with(&addresses(options, port)[..], application, capacity);
+    server.map_err(|error| with_another_port(error, option, port))
+}
+
 /// Says what to do about a port that cannot be had.
-fn with_another_port(error: Error, port: u16) -> Error {
+fn with_another_port(error: Error, option: &str, port: u16) -> Error {
     let Error::Io { source, .. } = &error else { return error };
     let another = match source.kind() {
         ErrorKind::AddrInUse => port.checked_add(1).unwrap_or(8888),
         ErrorKind::PermissionDenied => 8888,
         _ => return error,
     };
-    Error::invalid(format!("{error}; choose another with --port, such as --port {another}"))
+    Error::invalid(format!("{error}; choose another with {option}, such as {option} {another}"))
 }
 
 /// Returns where to listen: on IPv6 with IPv4 in it, or on IPv4 alone on a machine without IPv6.
-fn addresses(options: &Options) -> Vec<SocketAddr> {
+fn addresses(options: &Options, port: u16) -> Vec<SocketAddr> {
     let all = || {
         if options.lab {
             vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]
@@ -106,12 +128,15 @@ fn addresses(options: &Options) -> Vec<SocketAddr> {
         }
     };
     let addresses = options.address.map_or_else(all, |address| vec![address]);
-    addresses.into_iter().map(|address| SocketAddr::new(address, options.port)).collect()
+    addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect()
 }
 
 /// Returns what the machine allows, or what was asked for.
 fn capacity(options: &Options, application: &Application) -> Capacity {
-    let machine = Capacity::of_this_machine(application);
+    let mut machine = Capacity::of_this_machine(application);
+    if options.http_port.is_some() {
+        machine.clients = machine.clients.saturating_sub(redirect::CAPACITY.clients).max(1);
+    }
     let Some(clients) = options.max_clients else { return machine };
     if clients > machine.clients {
         let Capacity { clients: most, limit } = machine;
@@ -175,24 +200,27 @@ fn directory_with_index(directory: &Path) -> Result<StaticFiles> {
 }
 
 /// Prints where it is, and how many it can serve.
-fn announce(server: &Server, lab: bool) {
+fn announce(server: &Server, lab: bool, tls: Option<&Tls>, redirect: Option<&Server>) {
     let address = server.local_addr();
     let host = match address.ip() {
         ip if ip.is_unspecified() => "localhost".to_owned(),
         IpAddr::V4(ip) => ip.to_string(),
         IpAddr::V6(ip) => format!("[{ip}]"),
     };
-    let capacity = server.capacity();
-    let port = address.port();
-    let lab = if lab {
-        format!("the lab is open: http://{host}:{port}/lab shows the threads, and lets you break them\n")
-    } else {
-        String::new()
-    };
-    let _ = writeln!(
-        stdout(),
-        "threadcast is at http://{host}:{port}/ for up to {} clients ({})\n{lab}Ctrl-C ends it",
-        capacity.clients,
-        capacity.limit
-    );
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let here = format!("{scheme}://{host}:{}", address.port());
+    let Capacity { clients, limit } = server.capacity();
+    let mut lines = vec![format!("threadcast is at {here}/ for up to {clients} clients ({limit})")];
+    if let Some(tls) = tls {
+        lines.push(format!("its WebSocket is at wss://{host}:{}/websocket?Id=NAME", address.port()));
+        lines.extend(tls.note.clone());
+    }
+    if let Some(redirect) = redirect {
+        lines.push(format!("http://{host}:{}/ leads there", redirect.local_addr().port()));
+    }
+    if lab {
+        lines.push(format!("the lab is open: {here}/lab shows the threads, and lets you break them"));
+    }
+    lines.push("Ctrl-C ends it".to_owned());
+    let _ = writeln!(stdout(), "{}", lines.join("\n"));
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::ContextKind;
-use clap::{ArgAction, Parser, ValueEnum};
+use clap::{ArgAction, ArgGroup, Parser, ValueEnum};
 use log::LevelFilter;
 use threadcast::{Application, Origin};
 
@@ -18,6 +18,7 @@ use crate::clock::interval;
     version,
     disable_help_flag = true,
     max_term_width = 100,
+    group = ArgGroup::new("tls").args(["tls_cert", "tls_self_signed"]),
     after_help = "\
 Signals:
   SIGINT, SIGTERM   close every client with 1001, and end; another one, a second later, ends at once
@@ -50,6 +51,22 @@ pub struct Options {
     /// for a local client: let it refuse /stats
     #[arg(long, value_name = "WHO", value_enum, default_value_t = Audience::Local)]
     pub stats: Audience,
+
+    /// Serve https and wss with this certificate, and the chain behind it
+    #[arg(long, value_name = "PEM", requires = "tls_key", help_heading = "TLS")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The certificate's private key: PKCS#8, PKCS#1 or SEC1, without a passphrase
+    #[arg(long, value_name = "PEM", requires = "tls_cert", help_heading = "TLS")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Serve https and wss with a certificate that is made now, for a try-out
+    #[arg(long, help_heading = "TLS")]
+    pub tls_self_signed: bool,
+
+    /// Send who comes by http to this port on to https; 0 lets the system choose one
+    #[arg(long, value_name = "PORT", requires = "tls", help_heading = "TLS")]
+    pub http_port: Option<u16>,
 
     /// Time between two pushes: 250ms, 1s, 2m, 1h
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval::parse, help_heading = "Pushes")]

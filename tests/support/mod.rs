@@ -365,7 +365,7 @@ impl Program {
     pub fn start(args: &[&str]) -> Program {
         let program =
             Program::spawn(Program::command().args(["--port", "0", "--address", "127.0.0.1"]).args(args));
-        program.wait_for_line("threadcast is at http://");
+        program.wait_for_line("threadcast is at http");
         program
     }
 
@@ -385,10 +385,15 @@ impl Program {
 
     /// Where it listens, from its first line.
     pub fn addr(&self) -> SocketAddr {
-        let line = self.wait_for_line("threadcast is at http://");
-        let url = line.split_whitespace().find(|word| word.starts_with("http://")).expect("a URL");
-        let host = url.trim_start_matches("http://").trim_end_matches('/').replace("localhost", "127.0.0.1");
-        host.parse().expect("an address")
+        self.addr_in("threadcast is at http")
+    }
+
+    /// The address in the first line that contains `text`.
+    pub fn addr_in(&self, text: &str) -> SocketAddr {
+        let line = self.wait_for_line(text);
+        let url = line.split_whitespace().find(|word| word.starts_with("http")).expect("a URL");
+        let host = url.split("://").nth(1).expect("a host").trim_end_matches('/');
+        host.replace("localhost", "127.0.0.1").parse().expect("an address")
     }
 
     pub fn pid(&self) -> u32 {

@@ -1,0 +1,200 @@
+//! Certificates and their keys: from PEM, and from files that may change while the server runs.
+//!
+//! Never here: a key in a message, or a lock held while a file is read.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{Error as TlsError, InconsistentKeys};
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+
+/// From one look at the files to the next, at least.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Most bytes of a file; a long chain has some ten thousand.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// Reads a chain and its key. `chain_is` and `key_is` are what a message calls them.
+pub(crate) fn pair(
+    chain: &[u8],
+    key: &[u8],
+    [chain_is, key_is]: [&str; 2],
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain).collect();
+    let certificates = certificates
+        .map_err(|_| Error::invalid(format!("{chain_is} is damaged: a block of its PEM is not whole")))?;
+    if certificates.is_empty() {
+        let hint = if has_block(chain, "PRIVATE KEY") {
+            ", but a private key: are the two exchanged?"
+        } else {
+            ": its PEM begins with -----BEGIN CERTIFICATE-----"
+        };
+        return Err(Error::invalid(format!("{chain_is} has no certificate{hint}")));
+    }
+    let key = private_key(key, key_is)?;
+    CertifiedKey::from_der(certificates, key, provider).map_err(|error| {
+        Error::invalid(match error {
+            TlsError::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+                format!("{key_is} does not belong to the first certificate of {chain_is}, which is to be the server's own")
+            }
+            TlsError::InvalidCertificate(error) => {
+                format!("the first certificate of {chain_is} cannot be read: {error:?}")
+            }
+            _ => format!(
+                "the private key of {key_is} is of no supported kind: RSA of 2048 to 4096 bits, ECDSA on P-256 or P-384, Ed25519"
+            ),
+        })
+    })
+}
+
+fn private_key(pem: &[u8], is: &str) -> Result<PrivateKeyDer<'static>> {
+    if has_block(pem, "ENCRYPTED PRIVATE KEY") || contains(pem, "Proc-Type: 4,ENCRYPTED") {
+        return Err(Error::invalid(format!(
+            "the private key of {is} is encrypted, and nobody is here to type the passphrase: openssl pkey decrypts it"
+        )));
+    }
+    match PrivateKeyDer::pem_slice_iter(pem).next() {
+        Some(Ok(key)) => Ok(key),
+        Some(Err(_)) => Err(Error::invalid(format!("{is} is damaged: a block of its PEM is not whole"))),
+        None => Err(Error::invalid(format!(
+            "{is} has no private key: its PEM begins with -----BEGIN PRIVATE KEY-----, or RSA or EC before PRIVATE"
+        ))),
+    }
+}
+
+fn has_block(pem: &[u8], kind: &str) -> bool {
+    contains(pem, &format!("{kind}-----"))
+}
+
+fn contains(pem: &[u8], text: &str) -> bool {
+    pem.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+/// A chain and its key in two files, read again when they have changed.
+pub(crate) struct CertificateFiles {
+    chain: PathBuf,
+    key: PathBuf,
+    provider: Arc<CryptoProvider>,
+    /// Read and written by the threads that do handshakes, each for a moment.
+    current: Mutex<Current>,
+}
+
+/// What new connections get.
+struct Current {
+    pair: Arc<CertifiedKey>,
+    looked: Instant,
+    /// What the files were at the last look, used or not.
+    seen: Seen,
+}
+
+/// A digest of both files, or why they could not be read.
+type Seen = Result<[u8; 32], String>;
+
+impl fmt::Debug for CertificateFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CertificateFiles").field("chain", &self.chain).field("key", &self.key).finish()
+    }
+}
+
+impl CertificateFiles {
+    /// Reads both files for the first time.
+    pub(crate) fn open(chain: &Path, key: &Path, provider: Arc<CryptoProvider>) -> Result<CertificateFiles> {
+        let looked = Instant::now();
+        let pems = read_both(chain, key)?;
+        let pair = Arc::new(pair_of(&pems, chain, key, &provider)?);
+        let current = Mutex::new(Current { pair, looked, seen: Ok(digest(&pems)) });
+        Ok(CertificateFiles { chain: chain.to_owned(), key: key.to_owned(), provider, current })
+    }
+
+    /// Returns what a connection gets that begins now.
+    fn at(&self, now: Instant) -> Arc<CertifiedKey> {
+        let mut current = self.current();
+        if now.saturating_duration_since(current.looked) >= LOOK_EVERY {
+            // Nobody else looks for a second, nor waits for the disk here.
+            current.looked = now;
+            drop(current);
+            self.look();
+            current = self.current();
+        }
+        current.pair.clone()
+    }
+
+    /// Takes what is new in the files, if it is a pair. What is no pair is logged once, and changes nothing: the other
+    /// half may be on its way.
+    fn look(&self) {
+        let pems = read_both(&self.chain, &self.key);
+        let seen = pems.as_ref().map(digest).map_err(ToString::to_string);
+        if std::mem::replace(&mut self.current().seen, seen.clone()) == seen {
+            return;
+        }
+        match pems.and_then(|pems| pair_of(&pems, &self.chain, &self.key, &self.provider)) {
+            Ok(pair) => {
+                self.current().pair = Arc::new(pair);
+                log::info!(target: crate::LOG, "new connections get the certificate that {} has now", self.chain.display());
+            }
+            Err(error) => {
+                log::warn!(target: crate::LOG, "new connections still get the certificate from before: {}", error.one_line());
+            }
+        }
+    }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ResolvesServerCert for CertificateFiles {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.at(Instant::now()))
+    }
+}
+
+fn read_both(chain: &Path, key: &Path) -> Result<[Vec<u8>; 2]> {
+    let read = |path: &Path, what: &str| {
+        read(path).map_err(Error::io(format!("cannot read the {what} {}", path.display())))
+    };
+    Ok([read(chain, "certificate")?, read(key, "private key")?])
+}
+
+/// Reads a whole file, and nothing that would block or never end.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it has more than 1 MiB"));
+    }
+    Ok(bytes)
+}
+
+fn pair_of(
+    [chain_pem, key_pem]: &[Vec<u8>; 2],
+    chain: &Path,
+    key: &Path,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey> {
+    let names = [chain, key].map(|path| path.display().to_string());
+    pair(chain_pem, key_pem, [&names[0], &names[1]], provider)
+}
+
+/// The key is not kept for this.
+fn digest([chain, key]: &[Vec<u8>; 2]) -> [u8; 32] {
+    let both = Sha256::new().chain_update(chain.len().to_le_bytes()).chain_update(chain).chain_update(key);
+    both.finalize().into()
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -1,0 +1,92 @@
+use std::path::PathBuf;
+
+use rcgen::{CertificateParams, KeyPair};
+use rustls::crypto::ring::default_provider;
+
+use super::*;
+
+/// A certificate and its key, as PEM.
+fn made() -> [String; 2] {
+    let key = KeyPair::generate().unwrap();
+    let certificate =
+        CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+    [certificate.pem(), key.serialize_pem()]
+}
+
+/// Files in a directory of their own, which goes with them.
+struct Files {
+    chain: PathBuf,
+    key: PathBuf,
+}
+
+impl Files {
+    fn new(name: &str) -> Files {
+        let directory = std::env::temp_dir().join(format!("threadcast-{name}-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        Files { chain: directory.join("chain.pem"), key: directory.join("key.pem") }
+    }
+
+    fn write(&self, [chain, key]: &[String; 2]) {
+        fs::write(&self.chain, chain).unwrap();
+        fs::write(&self.key, key).unwrap();
+    }
+
+    fn open(&self) -> CertificateFiles {
+        CertificateFiles::open(&self.chain, &self.key, Arc::new(default_provider())).unwrap()
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(self.chain.parent().unwrap());
+    }
+}
+
+fn der(pem: &str) -> CertificateDer<'static> {
+    CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()
+}
+
+#[test]
+fn changed_files_are_looked_at_once_a_second_and_taken_only_as_a_pair() {
+    let (files, [old, new, newer]) = (Files::new("reload"), [(); 3].map(|()| made()));
+    files.write(&old);
+    let served = files.open();
+    let begun = served.current().looked;
+    let at = |seconds: f64| served.at(begun + Duration::from_secs_f64(seconds)).cert[0].clone();
+    assert_eq!(at(0.0), der(&old[0]));
+    files.write(&new);
+    assert_eq!(at(0.999), der(&old[0]), "nobody has looked");
+    assert_eq!(at(1.0), der(&new[0]), "a whole change");
+    files.write(&[newer[0].clone(), new[1].clone()]);
+    assert_eq!(at(2.0), der(&new[0]), "half a change");
+    fs::remove_file(&files.key).unwrap();
+    assert_eq!(at(3.0), der(&new[0]), "a file is away");
+    files.write(&newer);
+    assert_eq!(at(3.9), der(&new[0]), "nobody has looked");
+    assert_eq!(at(4.0), der(&newer[0]), "the other half");
+    files.write(&["-----BEGIN".to_owned(), newer[1].clone()]);
+    assert_eq!(at(5.0), der(&newer[0]), "no certificate");
+    files.write(&old);
+    assert_eq!(at(6.0), der(&old[0]), "and back");
+}
+
+#[test]
+fn behind_a_poisoned_lock_certificates_are_served() {
+    let (files, pems) = (Files::new("poisoned"), made());
+    files.write(&pems);
+    let served = files.open();
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _held = served.current.lock();
+        panic!("as planned");
+    }));
+    assert!(panicked.is_err() && served.current.is_poisoned());
+    assert_eq!(served.at(Instant::now()).cert[0], der(&pems[0]));
+}
+
+#[test]
+fn debug_shows_the_paths_alone() {
+    let files = Files::new("debug");
+    files.write(&made());
+    let shown = format!("{:?}", files.open());
+    assert!(shown.contains("chain.pem") && !shown.contains("BEGIN") && !shown.contains("pair"), "{shown}");
+}

@@ -1,0 +1,4 @@
+//! TLS, around a socket. The only room that knows `rustls`.
+
+pub(crate) mod certificates;
+pub(crate) mod config;
