@@ -10,9 +10,15 @@ use tungstenite::Bytes;
 pub(crate) trait Transport: Send + Sync + 'static {
     /// Blocks until bytes arrive. Returns how many, 0 at the end of them. Called by the reading thread alone.
     fn recv(&self, into: &mut [u8]) -> io::Result<usize>;
-    /// Takes the next part off the front of `plain`, and returns what becomes of it on the wire. Called by the
-    /// drainer alone, so the order of the calls is the order of the bytes.
+    /// Takes the next part off the front of `plain`, and returns what becomes of it on the wire, behind what the
+    /// transport itself has to say. With nothing left of `plain` that may be nothing. Called by the drainer alone, so
+    /// the order of the calls is the order of the bytes.
     fn seal(&self, plain: &mut Bytes) -> io::Result<Bytes>;
+    /// Does the same on a pushing thread, which waits for nobody. `WouldBlock`, with `plain` as it was, if it would
+    /// have to; then a pump does it.
+    fn try_seal(&self, plain: &mut Bytes) -> io::Result<Bytes> {
+        self.seal(plain)
+    }
     /// Sends what fits without blocking. `WouldBlock` if nothing does.
     fn try_send(&self, sealed: &[u8]) -> io::Result<usize>;
     /// Blocks until something fits, but not for long. `WouldBlock` or `TimedOut` after that.

@@ -20,6 +20,9 @@ use crate::ws::frame::Frame;
 pub(super) const INLINE_FRAMES: usize = 8;
 pub(super) const INLINE_BYTES: usize = 64 * 1024;
 
+type Seal<L> = fn(&<L as Link>::Transport, &mut Bytes) -> io::Result<Bytes>;
+type Send<L> = fn(&<L as Link>::Transport, &[u8]) -> io::Result<usize>;
+
 /// The drainer's role. It ends when the count is 0, or with the connection.
 pub(super) struct Drain<L: Link> {
     outbox: Arc<Outbox<L>>,
@@ -44,7 +47,7 @@ impl<L: Link> Drain<L> {
     pub(super) fn inline(mut self) -> Result<(), PushError> {
         let (mut frames, mut written) = (0, 0);
         loop {
-            match self.write(L::Transport::try_send) {
+            match self.write(L::Transport::try_seal, L::Transport::try_send) {
                 Ok(sent) => {
                     written += sent;
                     if !self.advance() {
@@ -101,7 +104,7 @@ impl<L: Link> Drain<L> {
     fn pump(mut self) {
         let mut progress = Instant::now();
         while !self.done && !self.outbox.state().is_dead() {
-            match self.write(L::Transport::send) {
+            match self.write(L::Transport::seal, L::Transport::send) {
                 Ok(_) => {
                     self.advance();
                     progress = Instant::now();
@@ -120,10 +123,14 @@ impl<L: Link> Drain<L> {
     }
 
     /// Sends some of the frame. Returns how many bytes of it, as sealed, are out.
-    fn write(&mut self, send: fn(&L::Transport, &[u8]) -> io::Result<usize>) -> io::Result<usize> {
+    fn write(&mut self, seal: Seal<L>, send: Send<L>) -> io::Result<usize> {
         let transport = self.outbox.link.transport();
         if self.sealed.is_empty() {
-            self.sealed = transport.seal(&mut self.frame.bytes)?;
+            self.sealed = seal(transport, &mut self.frame.bytes)?;
+            if self.sealed.is_empty() {
+                // An empty frame, and the transport has nothing to say.
+                return Ok(0);
+            }
         }
         let sent = send(transport, &self.sealed)?;
         self.outbox.link.sent(sent);

@@ -1,6 +1,8 @@
 //! The outbox under loom, which tries every order in which two or three threads can go through it
 //! (`make loom`).
 
+mod sealing;
+
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -11,6 +11,7 @@ use super::*;
 mod buffers;
 mod fake;
 mod handoff;
+mod sealing;
 mod waiting;
 
 use fake::{Fake, Step};

@@ -28,11 +28,24 @@ pub(super) enum Step {
     Call(Box<dyn FnOnce() + Send>),
 }
 
+/// What sealing for the [`Fake`] does.
+pub(super) enum Seal {
+    /// Takes this many bytes.
+    Part(usize),
+    /// Would have to wait. Who may wait gets the next step.
+    Wait,
+    /// Takes nothing, and returns what the transport itself has to say.
+    Alert(&'static str),
+    Fail,
+}
+
 /// A socket. Takes everything, unless it has steps to follow.
 #[derive(Default)]
 pub(super) struct Fake {
     pub(super) now: Mutex<VecDeque<Step>>,
     pub(super) blocking: Mutex<VecDeque<Step>>,
+    /// Without steps a frame is sealed as it is.
+    pub(super) seals: Mutex<VecDeque<Seal>>,
     pub(super) written: Mutex<Vec<u8>>,
     pub(super) reason: Mutex<Option<DisconnectReason>>,
     pub(super) delivery: Delivery,
@@ -67,7 +80,21 @@ impl Transport for Fake {
         unreachable!("an outbox does not read")
     }
     fn seal(&self, plain: &mut Bytes) -> io::Result<Bytes> {
-        Ok(std::mem::take(plain))
+        loop {
+            match self.try_seal(plain) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                sealed => return sealed,
+            }
+        }
+    }
+    fn try_seal(&self, plain: &mut Bytes) -> io::Result<Bytes> {
+        match self.seals.lock().unwrap().pop_front() {
+            Some(Seal::Part(most)) => Ok(plain.split_to(most.min(plain.len()))),
+            Some(Seal::Wait) => Err(ErrorKind::WouldBlock.into()),
+            Some(Seal::Alert(text)) => Ok(Bytes::from_static(text.as_bytes())),
+            Some(Seal::Fail) => Err(ErrorKind::InvalidData.into()),
+            None => Ok(std::mem::take(plain)),
+        }
     }
     fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
         self.write(&self.now, bytes)
