@@ -154,7 +154,7 @@ impl<'a> Exchange<'a> {
 
     fn with_rules(&self, attributes: &CookieAttributes) -> CookieAttributes {
         let attributes = attributes.clone();
-        if self.cookies.https_only { attributes.secure() } else { attributes }
+        if self.cookies.https_only || self.request.is_secure() { attributes.secure() } else { attributes }
     }
 
     fn add_cookie(&mut self, name: &str, line: String) {

@@ -148,10 +148,15 @@ impl Request {
         self.peer
     }
 
-    /// Returns whether the client came by HTTPS, as far as is known: see
+    /// Returns whether the client came by HTTPS, as far as is known: to this server, or to a proxy that it trusts, see
     /// [`Application::xheaders`](crate::Application::xheaders).
     pub fn is_secure(&self) -> bool {
         self.secure == Some(true)
+    }
+
+    /// Called where the client came by TLS.
+    pub(crate) fn set_secure(&mut self) {
+        self.secure = Some(true);
     }
 
     /// Returns the last value of argument `name`, percent-decoded, `+` as a space, control characters as

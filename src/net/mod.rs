@@ -6,6 +6,7 @@ pub(crate) mod transport;
 pub(crate) mod tcp;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
+pub(crate) mod maybe_tls;
 pub(crate) mod sync;
 pub(crate) mod backlog;
 pub(crate) mod buffers;

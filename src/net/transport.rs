@@ -1,5 +1,6 @@
 //! What bytes travel through, who asks for it, and how a connection ends. Definitions only.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
@@ -18,6 +19,17 @@ pub(crate) trait Transport: Send + Sync + 'static {
     /// have to; then a pump does it.
     fn try_seal(&self, plain: &mut Bytes) -> io::Result<Bytes> {
         self.seal(plain)
+    }
+    /// Does the same with all of it, for a caller that nobody else writes beside: before the WebSocket.
+    fn seal_all<'a>(&self, plain: &'a [u8]) -> io::Result<Cow<'a, [u8]>> {
+        Ok(Cow::Borrowed(plain))
+    }
+    /// Tells the peer that nothing follows, where the transport has a word for that. Called by the reading thread, when
+    /// nobody writes any more.
+    fn finish(&self) {}
+    /// Returns whether it is encrypted.
+    fn is_secure(&self) -> bool {
+        false
     }
     /// Sends what fits without blocking. `WouldBlock` if nothing does.
     fn try_send(&self, sealed: &[u8]) -> io::Result<usize>;

@@ -49,11 +49,14 @@ struct Sender<'a> {
 impl Sender<'_> {
     /// Blocks until all is written. A client that takes nothing for [`PAGE_WRITE`] ends it; one that takes less than
     /// [`LEAST_RATE`] may be evicted.
-    fn send_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    fn send_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let transport = &self.connection.link().transport;
+        let sealed = transport.seal_all(bytes)?;
+        let mut bytes = &*sealed;
         while !bytes.is_empty() {
             let due = self.begun.elapsed().saturating_sub(RATE_GRACE).as_secs_f64() * LEAST_RATE;
             self.connection.set_evictable((self.taken as f64) < due);
-            match self.connection.link().transport.send(bytes) {
+            match transport.send(bytes) {
                 Ok(sent) => {
                     self.taken += sent;
                     bytes = &bytes[sent..];

@@ -10,6 +10,8 @@ use crate::http::exchange::Exchange;
 use crate::http::router::Router;
 use crate::http::static_files::StaticFiles;
 use crate::metrics::Meter;
+#[cfg(feature = "tls")]
+use crate::net::tls::config::TlsConfig;
 use crate::net::transport::Delivery;
 use crate::observer::Observer;
 use crate::server::handler::{RequestHandler, WebSocketHandler};
@@ -268,10 +270,10 @@ impl Application {
         self
     }
 
-    /// Serves https and wss.
+    /// Serves `https` and `wss`, and nothing else on its port (Tornado: `ssl_options`).
     #[cfg(feature = "tls")]
-    pub fn tls(self, tls: crate::net::tls::config::TlsConfig) -> Application {
-        let _ = tls.rustls;
+    pub fn tls(mut self, tls: TlsConfig) -> Application {
+        self.settings.tls = Some(tls);
         self
     }
 

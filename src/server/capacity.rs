@@ -46,6 +46,9 @@ const SMALL: u64 = 4;
 const THREAD_MEMORY: u64 = 36 << 10;
 /// Bytes of memory for what a client has beside its threads: its heap, and 4 KiB of the kernel for the socket.
 const CLIENT_MEMORY: u64 = CLIENT_HEAP + (4 << 10);
+/// Bytes of memory for what TLS takes of one client.
+#[cfg(feature = "tls")]
+const TLS_MEMORY: u64 = 16 << 10;
 /// Bytes of heap for one client, with what the allocator keeps for its thread.
 const CLIENT_HEAP: u64 = 8 << 10;
 /// Bytes of addresses for one thread beside its stack: its signal stack, and two guard pages.
@@ -103,10 +106,14 @@ impl ClientCost {
     fn new(settings: &Settings) -> ClientCost {
         let threads = settings.delivery.threads() as u64;
         let stack = settings.stack_size as u64;
+        let tls = 0;
+        #[cfg(feature = "tls")]
+        let tls = if settings.tls.is_some() { TLS_MEMORY } else { tls };
         ClientCost {
             threads,
-            memory: CLIENT_MEMORY + threads * THREAD_MEMORY,
-            space: CLIENT_HEAP.saturating_add(threads.saturating_mul(stack.saturating_add(THREAD_SPACE))),
+            memory: CLIENT_MEMORY + threads * THREAD_MEMORY + tls,
+            space: (CLIENT_HEAP + tls)
+                .saturating_add(threads.saturating_mul(stack.saturating_add(THREAD_SPACE))),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! accepted is written, the peer's bytes are read to their end, then the socket goes.
 
 use std::thread;
+use std::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::http::request::Request;
@@ -16,6 +17,8 @@ use crate::observer::Event;
 use crate::server::application::{MakeFor, Route};
 use crate::server::connection::Connection;
 use crate::server::registry::Registry;
+#[cfg(feature = "tls")]
+use crate::server::secure;
 use crate::server::session::Session;
 use crate::server::{answer, input, pages};
 use crate::ws::handshake;
@@ -44,15 +47,29 @@ pub(crate) fn run(connection: &Connection, routes: &Router<Route>, registry: &Re
 #[inline(never)]
 fn serve(connection: &Connection, routes: &Router<Route>) -> DisconnectReason {
     let mut received = Vec::new();
+    let mut deadline = input::head_deadline();
+    #[cfg(feature = "tls")]
+    if !secure::handshake(connection, deadline) {
+        return DisconnectReason::Done;
+    }
+    let transport = &connection.link().transport;
     loop {
-        match serve_one(connection, routes, &mut received) {
-            Next::Request => {}
-            Next::End => return DisconnectReason::Done,
+        match serve_one(connection, routes, &mut received, deadline) {
+            Next::Request => deadline = input::head_deadline(),
+            Next::End => {
+                transport.finish();
+                return DisconnectReason::Done;
+            }
             Next::Session(mut session) => {
                 let reason = session.run(received);
                 session.close();
                 connection.leave_topics();
                 connection.outbox().wait_until_written();
+                // Not beside a Close of ours that waits for an answer: who gets both drops what it has to say. Without
+                // a Close others may still write.
+                if reason == DisconnectReason::Done && connection.outbox().state().is_closing() {
+                    transport.finish();
+                }
                 return reason;
             }
         }
@@ -64,8 +81,13 @@ fn serve(connection: &Connection, routes: &Router<Route>) -> DisconnectReason {
 /// This and what it calls is not inlined, and gone when the session begins: an idle client keeps neither
 /// its request nor the stack pages that the handshake would need on top of the read loop's.
 #[inline(never)]
-fn serve_one<'a>(connection: &'a Connection, routes: &Router<Route>, received: &mut Vec<u8>) -> Next<'a> {
-    let (mut request, route) = match read_request(connection, routes, received) {
+fn serve_one<'a>(
+    connection: &'a Connection,
+    routes: &Router<Route>,
+    received: &mut Vec<u8>,
+    deadline: Instant,
+) -> Next<'a> {
+    let (mut request, route) = match read_request(connection, routes, received, deadline) {
         Ok(Some(found)) => found,
         Ok(None) => return Next::End,
         Err(refusal) => return refuse(connection, &refusal),
@@ -85,9 +107,10 @@ fn read_request<'r>(
     connection: &Connection,
     routes: &'r Router<Route>,
     received: &mut Vec<u8>,
+    deadline: Instant,
 ) -> Result<Option<(Box<Request>, Option<&'r Route>)>> {
     connection.set_evictable(true);
-    let Some(mut request) = input::read_head(connection, received)? else { return Ok(None) };
+    let Some(mut request) = input::read_head(connection, received, deadline)? else { return Ok(None) };
     // Whose request is here gets its answer, or a 503; but see `answer`.
     connection.set_evictable(false);
     let Some(found) = routes.find(request.path()) else { return Ok(Some((request, None))) };

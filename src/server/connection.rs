@@ -9,9 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use tungstenite::Bytes;
+
 use crate::error::{Error, Result};
+use crate::net::maybe_tls::MaybeTls;
 use crate::net::outbox::{Link, Outbox, PushError};
 use crate::net::tcp::Tcp;
+#[cfg(feature = "tls")]
+use crate::net::tls::duplex::Tls;
 use crate::net::transport::Transport;
 use crate::observer::Event;
 use crate::server::link::ClientLink;
@@ -37,7 +42,15 @@ impl Connection {
     pub(crate) fn new(stream: TcpStream, peer: SocketAddr, state: Arc<ServerState>) -> Connection {
         let limit = state.settings.max_backlog as u64;
         let id = LAST_ID.fetch_add(1, Relaxed) + 1;
-        let link = ClientLink::new(Tcp(stream), id, peer, state);
+        let transport = Tcp(stream);
+        #[cfg(feature = "tls")]
+        let transport = match state.handshakes {
+            Some(_) => MaybeTls::Tls(Box::new(Tls::new(transport))),
+            None => MaybeTls::Plain(transport),
+        };
+        #[cfg(not(feature = "tls"))]
+        let transport = MaybeTls::Plain(transport);
+        let link = ClientLink::new(transport, id, peer, state);
         Connection { outbox: Arc::new(Outbox::new(link, limit)) }
     }
 
@@ -175,6 +188,14 @@ impl Connection {
         self.state().counters.pushes.add(1);
         self.state().counters.bytes.add(bytes);
         Ok(())
+    }
+
+    /// Pushes an empty frame: what the transport has to say itself, such as an alert, goes with it.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn push_nothing(&self) {
+        // After a Close there is no more to say.
+        let _ = self.outbox.push(Frame { bytes: Bytes::new(), is_close: false });
     }
 
     pub(crate) fn push_prepared(&self, message: &Prepared<'_>) -> Result<()> {

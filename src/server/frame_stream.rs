@@ -199,6 +199,9 @@ impl<'a> FrameStream<'a> {
                     if is_timeout(&error) {
                         self.failure = Some(ReadFailure::PingTimeout);
                     }
+                    if error.kind() == ErrorKind::InvalidData {
+                        self.connection.push_nothing();
+                    }
                     return Err(error);
                 }
             }

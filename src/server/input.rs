@@ -16,7 +16,7 @@ use crate::net::transport::Transport;
 use crate::observer::Event;
 use crate::server::connection::Connection;
 
-/// How long a request head may take from the accept, or from the response before it, to its end, whatever
+/// How long a request head may take from the accept, TLS included, or from the response before it, to its end, whatever
 /// the rate of its bytes.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 /// Bytes received at a time while a head is read. More than the 1 KiB that glibc's allocator keeps for each
@@ -29,13 +29,24 @@ pub(crate) const RETRY_AFTER: &str = "5";
 /// Asks for the body of a client that waits with it.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
+/// Returns when a head that begins now has to be here.
+pub(crate) fn head_deadline() -> Instant {
+    Instant::now() + HEAD_DEADLINE
+}
+
 /// Blocks until a whole head is here; `None` if the client left, or took too long. The request is on the heap: it
 /// lies below the stack of all that answers it.
 #[inline(never)]
-pub(crate) fn read_head(connection: &Connection, received: &mut Vec<u8>) -> Result<Option<Box<Request>>> {
-    let deadline = Instant::now() + HEAD_DEADLINE;
+pub(crate) fn read_head(
+    connection: &Connection,
+    received: &mut Vec<u8>,
+    deadline: Instant,
+) -> Result<Option<Box<Request>>> {
     loop {
         if let Some((mut request, length)) = Request::parse(received, connection.link().peer)? {
+            if connection.link().transport.is_secure() {
+                request.set_secure();
+            }
             request.trust(&connection.state().settings.proxies);
             received.drain(..length);
             return Ok(Some(Box::new(request)));
@@ -99,11 +110,13 @@ pub(crate) fn read_body(
 
 /// Asks for the body. `false` if the client takes nothing.
 fn send_continue(connection: &Connection) -> bool {
+    let transport = &connection.link().transport;
+    let Ok(line) = transport.seal_all(CONTINUE) else { return false };
     loop {
-        match connection.link().transport.send(CONTINUE) {
+        match transport.send(&line) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             // A socket that is full takes no part of so short a line: its client has left answers unread.
-            result => return matches!(result, Ok(sent) if sent == CONTINUE.len()),
+            result => return matches!(result, Ok(sent) if sent == line.len()),
         }
     }
 }
@@ -119,7 +132,7 @@ pub(crate) fn linger(connection: &Connection) {
 }
 
 /// Receives once, and no longer than until the deadline.
-fn recv_before(connection: &Connection, bytes: &mut [u8], deadline: Instant) -> io::Result<usize> {
+pub(crate) fn recv_before(connection: &Connection, bytes: &mut [u8], deadline: Instant) -> io::Result<usize> {
     let transport = &connection.link().transport;
     connection.report(Event::Reads);
     loop {

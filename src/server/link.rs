@@ -9,8 +9,8 @@ use std::{fmt, io};
 
 use crate::metrics::DisconnectReason;
 use crate::net::closer::{CLOSE_GRACE, Kill, Overdue, OverduePeer};
+use crate::net::maybe_tls::MaybeTls;
 use crate::net::outbox::Link;
-use crate::net::tcp::Tcp;
 use crate::net::thread_budget::Worker;
 use crate::net::transport::{Delivery, Transport};
 use crate::net::unacked::Unacked;
@@ -36,7 +36,7 @@ pub(crate) struct Latency {
 
 /// See the [module](self).
 pub(crate) struct ClientLink {
-    pub(crate) transport: Tcp,
+    pub(crate) transport: MaybeTls,
     pub(crate) id: u64,
     /// The other end of the socket.
     pub(crate) peer: SocketAddr,
@@ -65,7 +65,7 @@ pub(crate) struct ClientLink {
 }
 
 impl ClientLink {
-    pub(crate) fn new(transport: Tcp, id: u64, peer: SocketAddr, state: Arc<ServerState>) -> ClientLink {
+    pub(crate) fn new(transport: MaybeTls, id: u64, peer: SocketAddr, state: Arc<ServerState>) -> ClientLink {
         ClientLink {
             transport,
             id,
@@ -119,9 +119,9 @@ impl ClientLink {
 }
 
 impl Link for ClientLink {
-    type Transport = Tcp;
+    type Transport = MaybeTls;
 
-    fn transport(&self) -> &Tcp {
+    fn transport(&self) -> &MaybeTls {
         &self.transport
     }
 

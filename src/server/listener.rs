@@ -12,6 +12,8 @@ use crate::http::response::{Response, Then};
 use crate::http::router::Router;
 use crate::log_limit::LogLimiter;
 use crate::net::closer::{CLOSE_GRACE, Overdue, OverduePeer, discard_input};
+#[cfg(feature = "tls")]
+use crate::net::tls::handshake;
 use crate::observer::Event;
 use crate::server::application::Route;
 use crate::server::client_thread;
@@ -72,22 +74,33 @@ impl Listener {
             registry.forget(&connection);
             connection.report(Event::Gone);
             trouble.warn("cannot start a client's thread", &error);
-            if let Ok(stream) = connection.link().transport.0.try_clone() {
+            if let Ok(stream) = connection.link().transport.tcp().0.try_clone() {
                 self.reject(stream);
             }
         }
     }
 
-    /// Sends 503 to a client that there is no room for. Never blocks: what does not fit into the empty buffer
+    /// Sends 503 to a client that there is no room for, or an alert that is not encrypted: nobody here does a handshake. Never blocks: what does not fit into the empty buffer
     /// of a new socket is not sent.
     fn reject(&self, mut stream: TcpStream) {
         let state = &self.state;
         state.counters.rejected.add(1);
+        let _ = stream.set_nonblocking(true);
+        #[cfg(feature = "tls")]
+        if state.handshakes.is_some() {
+            let _ = stream.write(&handshake::FULL);
+            return self.let_go(stream);
+        }
         let response = Response::refusal(503, "503: No room for another client, try again later");
         let response = response.with("Retry-After", RETRY_AFTER);
         let head = response.head(Then::Close).unwrap_or_default();
-        let _ = stream.set_nonblocking(true);
         let _ = response.write_to(head, None, |bytes| stream.write(bytes).map(|_| ()));
+        self.let_go(stream);
+    }
+
+    /// Ends a rejected client, once it has had the time to read why.
+    fn let_go(&self, stream: TcpStream) {
+        let state = &self.state;
         let _ = stream.shutdown(Shutdown::Write);
         let most = (state.max_clients / OVERDUE_SHARE).clamp(1, MOST_OVERDUE);
         if !discard_input(&stream) && state.closer.len() < most {

@@ -17,6 +17,8 @@ pub(crate) mod session;
 pub(crate) mod registry;
 pub(crate) mod answer;
 pub(crate) mod input;
+#[cfg(feature = "tls")]
+pub(crate) mod secure;
 pub(crate) mod pages;
 pub(crate) mod client_thread;
 pub(crate) mod listener;

@@ -12,6 +12,8 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::error::{Error, Result};
 use crate::log_limit::LogLimiter;
 use crate::metrics::{DisconnectReason, Meter, Stats};
+#[cfg(feature = "tls")]
+use crate::net::tls::handshake::{self, Handshakes};
 use crate::net::transport::Transport;
 use crate::net::{closer, listen};
 use crate::server::application::Application;
@@ -109,7 +111,13 @@ impl Server {
             Inflater::prepare();
         }
         let counters = meter.0.clone();
+        #[cfg(feature = "tls")]
+        let tls = settings.tls.as_ref().map(Handshakes::new);
         let state = ServerState::new(settings, max_clients, buffered, counters, observer, to_closer);
+        #[cfg(feature = "tls")]
+        let (handshakes, jobs) = tls.unzip();
+        #[cfg(feature = "tls")]
+        let state = state.with_handshakes(handshakes);
         let state = Arc::new(state);
         let (routes, registry) = (Arc::new(routes), Arc::new(Registry::new(max_clients)));
         let server = Server {
@@ -126,6 +134,13 @@ impl Server {
         // In this order: `shutdown`, which an error here comes to, joins the first one first.
         let accepting = Listener { state, routes, registry, trouble: LogLimiter::default() };
         server.start("listener", move || accepting.run(&listener)).map_err(Error::io(doing()))?;
+        #[cfg(feature = "tls")]
+        for number in 1..=jobs.as_ref().map_or(0, |_| thread::available_parallelism().map_or(1, usize::from))
+        {
+            let (jobs, stopped) = (jobs.clone(), stopped.clone());
+            let run = move || jobs.iter().for_each(|jobs| handshake::run(jobs, &stopped));
+            server.start(&format!("tls-{number}"), run).map_err(Error::io(doing()))?;
+        }
         let closer = move || closer::run(overdue, stopped);
         server.start("closer", closer).map_err(Error::io(doing()))?;
         Ok(server)

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::http::cookies::CookieRules;
+#[cfg(feature = "tls")]
+use crate::net::tls::config::TlsConfig;
 use crate::net::transport::Delivery;
 
 /// See [`Application`](crate::Application), which has a method for each.
@@ -21,6 +23,9 @@ pub(crate) struct Settings {
     /// The size from which messages are compressed; `None` for never.
     #[cfg(feature = "deflate")]
     pub(crate) compression: Option<usize>,
+    /// Certificate and key; `None` to serve without TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<TlsConfig>,
     pub(crate) write_deadline: Duration,
     pub(crate) delivery: Delivery,
     pub(crate) ping_interval: Option<Duration>,
@@ -46,6 +51,8 @@ impl Default for Settings {
             max_buffered: None,
             #[cfg(feature = "deflate")]
             compression: None,
+            #[cfg(feature = "tls")]
+            tls: None,
             write_deadline: Duration::from_secs(10),
             delivery: Delivery::Inline,
             ping_interval: Some(Duration::from_secs(20)),

@@ -10,6 +10,8 @@ use crate::metrics::Counters;
 use crate::net::buffers::Buffers;
 use crate::net::closer::Overdue;
 use crate::net::thread_budget::ThreadBudget;
+#[cfg(feature = "tls")]
+use crate::net::tls::handshake::Handshakes;
 use crate::net::unacked::TcpTable;
 use crate::observer::Observer;
 use crate::server::settings::Settings;
@@ -28,6 +30,9 @@ pub(crate) struct ServerState {
     pub(crate) buffers: Arc<Buffers>,
     /// What the kernel holds for each client. Read where a Ping has timed out.
     pub(crate) tcp_table: TcpTable,
+    /// To the threads that do the arithmetic of handshakes, if it serves TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) handshakes: Option<Handshakes>,
     /// When the server was made.
     pub(crate) began: Instant,
     /// Set once, by `shutdown`, before it wakes the listener.
@@ -55,9 +60,18 @@ impl ServerState {
             observer,
             buffers,
             tcp_table: TcpTable::default(),
+            #[cfg(feature = "tls")]
+            handshakes: None,
             began: Instant::now(),
             stopping: AtomicBool::new(false),
         }
+    }
+
+    /// Does handshakes with every client, if it is `Some`.
+    #[cfg(feature = "tls")]
+    pub(crate) fn with_handshakes(mut self, handshakes: Option<Handshakes>) -> ServerState {
+        self.handshakes = handshakes;
+        self
     }
 
     /// Begins the shutdown.

@@ -50,12 +50,11 @@ impl<L: Link> Drain<L> {
             match self.write(L::Transport::try_seal, L::Transport::try_send) {
                 Ok(sent) => {
                     written += sent;
-                    if !self.advance() {
-                        continue;
-                    }
-                    frames += 1;
-                    if self.done {
-                        return Ok(());
+                    if self.advance() {
+                        frames += 1;
+                        if self.done {
+                            return Ok(());
+                        }
                     }
                     if frames > INLINE_FRAMES || written > INLINE_BYTES {
                         return self.hand_over(frames);

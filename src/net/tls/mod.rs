@@ -2,3 +2,5 @@
 
 pub(crate) mod certificates;
 pub(crate) mod config;
+pub(crate) mod duplex;
+pub(crate) mod handshake;

@@ -1,0 +1,253 @@
+//! [`Tls`]: bytes in TLS, over a socket. Read by one thread, written by another: the full-duplex blocking TLS.
+//!
+//! One lock is around what `rustls` knows of the connection. The reader receives without it, and has it while it
+//! decrypts; the drainer has it while it encrypts, takes all that is to be sent, and sends without it. So the order of
+//! encryption is the order of writing, whoever caused it: `rustls` queues, the drainer alone takes.
+//!
+//! Never here: the lock in a system call, or a wait for it on a pushing thread.
+
+use std::borrow::Cow;
+use std::hint;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
+
+use tungstenite::Bytes;
+
+use crate::net::tcp::Tcp;
+use crate::net::transport::Transport;
+
+/// Plaintext that is sealed at a time: a record (RFC 8446, section 5.1). A slow client owns no more of a frame that
+/// it shares with others.
+const PART: usize = 16 << 10;
+/// What a record has besides its plaintext, and some key updates, alerts or tickets before it.
+const OVERHEAD: usize = 64;
+/// Bytes that `rustls` takes at a time; more than 16 KiB of plaintext it does not keep.
+const FEED: usize = 4096;
+/// A record that has partly come in before, at most: its plaintext comes with the rest.
+const PARTIAL: usize = 20 << 10;
+/// How often a pushing thread looks whether the lock is free. The reader has it for a few microseconds, unless it is
+/// preempted: with a plain lock one push in a million waited for that, 24 ms.
+const SPINS: usize = 100;
+
+/// See the [module](self).
+pub(crate) struct Tls {
+    pub(crate) tcp: Tcp,
+    /// `None` before the handshake is done.
+    session: Mutex<Option<TlsSession>>,
+}
+
+struct TlsSession {
+    tls: rustls::Connection,
+    /// Received, but `rustls` cannot take it while it has so much plaintext.
+    unfed: Vec<u8>,
+    /// The peer has said that nothing follows.
+    is_ended: bool,
+    /// What the peer sent cannot be read; an alert is queued.
+    is_failed: bool,
+}
+
+impl Tls {
+    /// Returns a transport that has to be [begun](Tls::begin): until then it receives bytes as they are.
+    pub(crate) fn new(tcp: Tcp) -> Tls {
+        Tls { tcp, session: Mutex::new(None) }
+    }
+
+    /// Called once the handshake is done, and all that it had to say is sent.
+    pub(crate) fn begin(&self, tls: rustls::Connection) {
+        let session = TlsSession { tls, unfed: Vec::new(), is_ended: false, is_failed: false };
+        *self.session() = Some(session);
+    }
+
+    fn session(&self) -> MutexGuard<'_, Option<TlsSession>> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl TlsSession {
+    /// Takes plaintext that is here already; `None` if there is none.
+    fn ready(&mut self, into: &mut [u8]) -> io::Result<Option<usize>> {
+        let mut taken = self.plaintext(into);
+        if taken == 0 && !self.unfed.is_empty() {
+            let unfed = std::mem::take(&mut self.unfed);
+            self.feed(&unfed);
+            taken = self.plaintext(into);
+        }
+        match taken {
+            0 if self.is_failed => Err(ErrorKind::InvalidData.into()),
+            0 if self.is_ended => Ok(Some(0)),
+            0 => Ok(None),
+            taken => Ok(Some(taken)),
+        }
+    }
+
+    fn plaintext(&mut self, into: &mut [u8]) -> usize {
+        // An error says that there is none.
+        self.tls.reader().read(into).unwrap_or(0)
+    }
+
+    /// Decrypts `into[at..end]`, and returns how much plaintext is at the front of `into`. There it never meets what
+    /// is still encrypted: it is shorter, but for what came in before.
+    fn decrypt(&mut self, into: &mut [u8], mut at: usize, end: usize) -> usize {
+        let mut taken = 0;
+        while at < end {
+            let (front, received) = into.split_at_mut(at);
+            let fed = self.feed(&received[..(end - at).min(FEED)]);
+            taken += self.plaintext(&mut front[taken..]);
+            at += fed;
+            if self.is_ended || self.is_failed || !self.unfed.is_empty() {
+                self.unfed.extend_from_slice(&into[at..end]);
+                break;
+            }
+        }
+        if taken == 0 { self.plaintext(into) } else { taken }
+    }
+
+    /// Processes received bytes. Returns how many: all of them, some of which it may keep for later.
+    fn feed(&mut self, received: &[u8]) -> usize {
+        let mut left = received;
+        while !left.is_empty() && !self.is_ended && !self.is_failed {
+            // Not taken while there is too much plaintext.
+            let Ok(taken) = self.tls.read_tls(&mut left) else { break };
+            match self.tls.process_new_packets() {
+                Ok(state) => self.is_ended = taken == 0 || state.peer_has_closed(),
+                Err(error) => {
+                    log::debug!(target: crate::LOG, "TLS: {error}");
+                    self.is_failed = true;
+                }
+            }
+        }
+        self.unfed.extend_from_slice(left);
+        received.len()
+    }
+
+    fn seal(&mut self, plain: &mut Bytes) -> io::Result<Bytes> {
+        let mut sealed = Vec::new();
+        if !self.is_failed && !plain.is_empty() {
+            let part = plain.split_to(plain.len().min(PART));
+            sealed.reserve(part.len() + OVERHEAD);
+            self.tls.writer().write_all(&part)?;
+        }
+        self.take_queued(&mut sealed)?;
+        if sealed.is_empty() && self.is_failed {
+            return Err(ErrorKind::ConnectionAborted.into());
+        }
+        Ok(sealed.into())
+    }
+
+    fn take_queued(&mut self, into: &mut Vec<u8>) -> io::Result<()> {
+        while self.tls.wants_write() {
+            self.tls.write_tls(into)?;
+        }
+        Ok(())
+    }
+}
+
+impl Transport for Tls {
+    /// Receives from the socket at most once. `Interrupted` if that brought no plaintext, so that a deadline is looked
+    /// at for each piece of a record; `InvalidData` if what came cannot be read, and an alert is queued.
+    ///
+    /// A connection that ends without the peer's `close_notify` ends like any other.
+    fn recv(&self, into: &mut [u8]) -> io::Result<usize> {
+        let is_begun = match self.session().as_mut() {
+            Some(session) => match session.ready(into)? {
+                Some(taken) => return Ok(taken),
+                None => true,
+            },
+            None => false,
+        };
+        if !is_begun {
+            return self.tcp.recv(into);
+        }
+        // Into the place of the plaintext; behind some room where that pays.
+        let at = if into.len() > 2 * PARTIAL { PARTIAL } else { 0 };
+        let most = if at > 0 { into.len() - at } else { into.len().min(FEED) };
+        let received = self.tcp.recv(&mut into[at..at + most])?;
+        if received == 0 {
+            return Ok(0);
+        }
+        let mut session = self.session();
+        let session = session.as_mut().expect("it has begun");
+        let taken = session.decrypt(into, at, at + received);
+        match taken {
+            0 => Ok(session.ready(into)?.ok_or(ErrorKind::Interrupted)?),
+            taken => Ok(taken),
+        }
+    }
+
+    fn seal(&self, plain: &mut Bytes) -> io::Result<Bytes> {
+        match self.session().as_mut() {
+            Some(session) => session.seal(plain),
+            // Killed before its handshake was done.
+            None => Err(ErrorKind::NotConnected.into()),
+        }
+    }
+
+    fn try_seal(&self, plain: &mut Bytes) -> io::Result<Bytes> {
+        for _ in 0..SPINS {
+            match self.session.try_lock() {
+                Err(TryLockError::WouldBlock) => hint::spin_loop(),
+                Ok(mut session) => {
+                    let session = session.as_mut().ok_or(ErrorKind::NotConnected)?;
+                    return session.seal(plain);
+                }
+                Err(TryLockError::Poisoned(_)) => return Err(ErrorKind::Other.into()),
+            }
+        }
+        Err(ErrorKind::WouldBlock.into())
+    }
+
+    fn seal_all<'a>(&self, plain: &'a [u8]) -> io::Result<Cow<'a, [u8]>> {
+        let (mut plain, mut sealed) = (Bytes::copy_from_slice(plain), Vec::new());
+        while !plain.is_empty() {
+            sealed.extend_from_slice(&self.seal(&mut plain)?);
+        }
+        Ok(Cow::Owned(sealed))
+    }
+
+    fn finish(&self) {
+        let mut last = Vec::new();
+        if let Some(session) = self.session().as_mut() {
+            if !session.is_failed {
+                session.tls.send_close_notify();
+            }
+            // Into memory: it does not fail.
+            let _ = session.take_queued(&mut last);
+        }
+        // A peer whose socket is full reads on without.
+        let _ = self.tcp.try_send(&last);
+    }
+
+    fn is_secure(&self) -> bool {
+        true
+    }
+
+    fn try_send(&self, sealed: &[u8]) -> io::Result<usize> {
+        self.tcp.try_send(sealed)
+    }
+
+    fn send(&self, sealed: &[u8]) -> io::Result<usize> {
+        self.tcp.send(sealed)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+
+    fn shutdown(&self, how: Shutdown) {
+        self.tcp.shutdown(how);
+    }
+
+    fn set_recv_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.tcp.set_recv_timeout(timeout)
+    }
+
+    fn set_send_timeout(&self, timeout: Duration) -> io::Result<()> {
+        self.tcp.set_send_timeout(timeout)
+    }
+
+    fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        self.tcp.set_nodelay(nodelay)
+    }
+}

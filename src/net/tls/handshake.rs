@@ -1,0 +1,107 @@
+//! [`Handshakes`]: the arithmetic of handshakes, on the threads `tls-N`. `client-N` receives and sends, and waits here.
+//!
+//! On its own thread a client would keep the stack pages and the allocator's caches that a handshake takes: 41 KiB
+//! instead of 28, and a debug build needs more than the smallest stack.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender};
+use rustls::{ServerConfig, ServerConnection};
+
+use crate::net::tls::config::TlsConfig;
+
+/// A fatal alert, `internal_error` (RFC 8446, section 6.2), in plain text: what a full server says.
+pub(crate) const FULL: [u8; 7] = [21, 3, 3, 0, 2, 2, 80];
+
+/// Where handshakes are sent to.
+pub(crate) struct Handshakes {
+    jobs: Sender<Job>,
+}
+
+/// What the threads take from.
+#[derive(Clone)]
+pub(crate) struct Jobs {
+    config: Arc<ServerConfig>,
+    to_do: Receiver<Job>,
+}
+
+/// A step of a handshake, on its way to a thread.
+struct Job {
+    handshake: Handshake,
+    received: Vec<u8>,
+    done: Sender<Step>,
+}
+
+/// One client's, as far as it is.
+pub(crate) struct Handshake(Option<ServerConnection>);
+
+/// What came of a step.
+pub(crate) struct Step {
+    /// `Err` has the connection if it is done, or nothing if it has failed; otherwise more has to be received.
+    pub(crate) next: Result<Handshake, Option<ServerConnection>>,
+    pub(crate) to_send: Vec<u8>,
+}
+
+impl Handshakes {
+    /// Returns both ends.
+    pub(crate) fn new(config: &TlsConfig) -> (Handshakes, Jobs) {
+        let (jobs, to_do) = crossbeam_channel::unbounded();
+        (Handshakes { jobs }, Jobs { config: config.rustls.clone(), to_do })
+    }
+
+    /// Returns a client's handshake, before its first step.
+    pub(crate) fn begin(&self) -> Handshake {
+        Handshake(None)
+    }
+
+    /// Blocks until a thread has dealt with what was received. `None` if there are none any more: the server has shut
+    /// down.
+    pub(crate) fn step(&self, handshake: Handshake, received: Vec<u8>) -> Option<Step> {
+        let (done, step) = crossbeam_channel::bounded(1);
+        self.jobs.send(Job { handshake, received, done }).ok()?;
+        step.recv().ok()
+    }
+}
+
+/// Runs until the server drops the other end of `stop`.
+pub(crate) fn run(jobs: &Jobs, stop: &Receiver<()>) {
+    loop {
+        let job = crossbeam_channel::select! {
+            recv(jobs.to_do) -> job => job,
+            recv(stop) -> _ => return,
+        };
+        let Ok(Job { handshake, received, done }) = job else { return };
+        // A panic has been reported, and is the end of that handshake alone.
+        if let Ok(step) = catch_unwind(AssertUnwindSafe(|| step(&jobs.config, handshake, &received))) {
+            // Who has left does not wait for it.
+            let _ = done.send(step);
+        }
+    }
+}
+
+fn step(config: &Arc<ServerConfig>, handshake: Handshake, mut received: &[u8]) -> Step {
+    let mut to_send = Vec::new();
+    let tls = handshake.0.map_or_else(|| ServerConnection::new(config.clone()), Ok);
+    let next = tls.and_then(|mut tls| {
+        let mut outcome = Ok(());
+        while !received.is_empty() && outcome.is_ok() {
+            outcome = match tls.read_tls(&mut received) {
+                Ok(1..) => tls.process_new_packets().map(|_| ()),
+                Ok(0) | Err(_) => Err(rustls::Error::General("more than a handshake".to_owned())),
+            };
+        }
+        // Also the alert of one that has failed.
+        while tls.wants_write() && tls.write_tls(&mut to_send).is_ok() {}
+        outcome.map(|()| tls)
+    });
+    let next = match next {
+        Ok(tls) if tls.is_handshaking() => Ok(Handshake(Some(tls))),
+        Ok(tls) => Err(Some(tls)),
+        Err(error) => {
+            log::debug!(target: crate::LOG, "a TLS handshake has failed: {error}");
+            Err(None)
+        }
+    };
+    Step { next, to_send }
+}

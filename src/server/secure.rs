@@ -1,0 +1,80 @@
+//! TLS on `client-N`: the handshake's bytes go to and fro here, its arithmetic is done on `tls-N`.
+//!
+//! Blocks in `read`, until the deadline that the first head has as well. What it reads into is on the heap, as in
+//! [`input`].
+
+use std::io::{self, ErrorKind};
+use std::time::{Duration, Instant};
+
+use crate::http::response::{Response, Then};
+use crate::net::maybe_tls::MaybeTls;
+use crate::net::transport::Transport;
+use crate::server::connection::Connection;
+use crate::server::input;
+
+/// Bytes received at a time.
+const READ: usize = 2048;
+
+/// Blocks until the handshake is done, if there is to be one. False if it has failed, or the client has left: then it
+/// knows why.
+#[inline(never)]
+pub(crate) fn handshake(connection: &Connection, deadline: Instant) -> bool {
+    let (Some(handshakes), MaybeTls::Tls(tls)) =
+        (&connection.state().handshakes, &connection.link().transport)
+    else {
+        return true;
+    };
+    let mut handshake = handshakes.begin();
+    let mut is_first = true;
+    loop {
+        let mut received = vec![0; READ];
+        match input::recv_before(connection, &mut received, deadline) {
+            Ok(0) | Err(_) => return false,
+            Ok(length) => received.truncate(length),
+        }
+        if is_first && received[0].is_ascii_uppercase() {
+            refuse_plain(connection, deadline);
+            return false;
+        }
+        is_first = false;
+        let Some(step) = handshakes.step(handshake, received) else { return false };
+        if send(connection, &step.to_send, deadline).is_err() {
+            return false;
+        }
+        match step.next {
+            Ok(next) => handshake = next,
+            Err(Some(done)) => {
+                tls.begin(done.into());
+                return true;
+            }
+            Err(None) => return false,
+        }
+    }
+}
+
+/// Answers a request that is not encrypted: no record begins with the letter of a method.
+#[inline(never)]
+fn refuse_plain(connection: &Connection, deadline: Instant) {
+    let response = Response::refusal(400, "400: This port speaks TLS: ask with https:// or wss://");
+    let head = response.head(Then::Close).unwrap_or_default();
+    // Who does not take it, does not.
+    let _ = response.write_to(head, None, |bytes| send(connection, bytes, deadline));
+}
+
+/// Sends bytes as they are, by the deadline.
+fn send(connection: &Connection, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
+    let tcp = connection.link().transport.tcp();
+    while !bytes.is_empty() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left == Duration::ZERO {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        tcp.set_send_timeout(left)?;
+        match tcp.send(bytes) {
+            Ok(sent) => bytes = &bytes[sent..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
