@@ -1,0 +1,120 @@
+//! TLS for the tests: certificates that are made for them, and a client that is `rustls` itself.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use rcgen::{CertificateParams, KeyPair};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
+use threadcast::TlsConfig;
+
+use super::support::{DEADLINE, masked, upgrade};
+
+/// A certificate for `localhost` that is its own authority, and its key.
+pub struct Identity {
+    pub chain: String,
+    pub key: String,
+    roots: RootCertStore,
+}
+
+/// A client over TLS.
+pub struct Secure {
+    pub tls: StreamOwned<ClientConnection, TcpStream>,
+    unread: Vec<u8>,
+}
+
+impl Identity {
+    pub fn new() -> Identity {
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).expect("names");
+        let certificate = params.self_signed(&key).expect("a certificate");
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.der().clone()).expect("a root");
+        Identity { chain: certificate.pem(), key: key.serialize_pem(), roots }
+    }
+
+    pub fn config(&self) -> TlsConfig {
+        TlsConfig::from_pem(&self.chain, &self.key).expect("a pair")
+    }
+
+    /// A client's configuration, for these versions of TLS.
+    pub fn client(&self, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
+        let provider: Arc<CryptoProvider> = Arc::new(ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider);
+        let builder = builder.with_protocol_versions(versions).expect("versions");
+        builder.with_root_certificates(self.roots.clone()).with_no_client_auth()
+    }
+}
+
+impl Secure {
+    pub fn connect(addr: SocketAddr, config: &Arc<ClientConfig>) -> Secure {
+        let stream = TcpStream::connect(addr).expect("connects");
+        stream.set_read_timeout(Some(DEADLINE)).expect("a read timeout");
+        stream.set_nodelay(true).expect("no delay");
+        let name = ServerName::try_from("localhost").expect("a name");
+        let tls = ClientConnection::new(config.clone(), name).expect("a client");
+        Secure { tls: StreamOwned::new(tls, stream), unread: Vec::new() }
+    }
+
+    pub fn websocket(addr: SocketAddr, config: &Arc<ClientConfig>, target: &str) -> Secure {
+        let mut client = Secure::connect(addr, config);
+        client.send(upgrade(target, ""));
+        let head = client.head();
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        client
+    }
+
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.tls.write_all(bytes.as_ref()).and_then(|()| self.tls.flush()).expect("sends");
+    }
+
+    pub fn send_frame(&mut self, first: u8, payload: impl AsRef<[u8]>) {
+        self.send(masked(first, payload.as_ref()));
+    }
+
+    fn fill(&mut self, what: &str) {
+        let mut bytes = vec![0; 65536];
+        let length = self.tls.read(&mut bytes).unwrap_or_else(|error| panic!("waited for {what}: {error}"));
+        assert!(length > 0, "the connection ended while waiting for {what}; before that: {:?}", self.unread);
+        self.unread.extend_from_slice(&bytes[..length]);
+    }
+
+    pub fn take(&mut self, length: usize, what: &str) -> Vec<u8> {
+        while self.unread.len() < length {
+            self.fill(what);
+        }
+        self.unread.drain(..length).collect()
+    }
+
+    /// The head of a response, with its empty line.
+    pub fn head(&mut self) -> String {
+        loop {
+            if let Some(end) = self.unread.windows(4).position(|four| four == b"\r\n\r\n") {
+                return String::from_utf8(self.take(end + 4, "")).expect("a head is ASCII");
+            }
+            self.fill("the head of a response");
+        }
+    }
+
+    /// The next frame: its first byte, and its payload.
+    pub fn frame(&mut self) -> (u8, Vec<u8>) {
+        let head = self.take(2, "a frame");
+        let length = match head[1] {
+            126 => usize::from(u16::from_be_bytes(self.take(2, "a length").try_into().unwrap())),
+            127 => u64::from_be_bytes(self.take(8, "a length").try_into().unwrap()) as usize,
+            short => usize::from(short),
+        };
+        (head[0], self.take(length, "a payload"))
+    }
+
+    /// Everything to the end, which `close_notify` has announced; an error without that.
+    pub fn rest(&mut self) -> io::Result<Vec<u8>> {
+        let mut rest = std::mem::take(&mut self.unread);
+        match self.tls.read_to_end(&mut rest) {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(error),
+            result => result.map(|_| rest),
+        }
+    }
+}
