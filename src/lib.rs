@@ -97,6 +97,7 @@
 //! | `pump-N` | `write` | that client's backlog is written, or stands still; it exists only while a socket is full |
 //! | `writer-N` | a channel, then `write` | its client leaves; with [`Delivery::Handoff`] only |
 //! | `closer` | a channel | the server shuts down; it disconnects who does not answer a Close frame in time |
+//! | `tls-N` | a channel | the server shuts down; the arithmetic of handshakes, with `Application::tls` only |
 //!
 //! A handler runs on its client's thread and may block. A push runs on the thread that pushes: it writes
 //! to the socket there and then, without blocking, and wakes nobody. Only where a socket is full does a

@@ -1,9 +1,8 @@
 //! [`Connection`]: what handlers hold of a client. Clones are the same connection; any thread may call
 //! anything on it at any time, while `client-N` is blocked in `read`.
 
-use std::cmp::Ordering;
-use std::fmt;
-use std::hash::{Hash, Hasher};
+mod identity;
+
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -273,45 +272,6 @@ impl Connection {
     /// Returns true from the moment that `client-N` has seen a request for a WebSocket.
     pub(crate) fn is_websocket(&self) -> bool {
         self.link().path.get().is_some()
-    }
-}
-
-impl PartialEq for Connection {
-    fn eq(&self, other: &Connection) -> bool {
-        self.id() == other.id()
-    }
-}
-
-impl Eq for Connection {}
-
-impl PartialOrd for Connection {
-    fn partial_cmp(&self, other: &Connection) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Connection {
-    fn cmp(&self, other: &Connection) -> Ordering {
-        self.id().cmp(&other.id())
-    }
-}
-
-impl Hash for Connection {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.id().hash(state);
-    }
-}
-
-/// `client-7 (127.0.0.1:50000 /websocket)`
-impl fmt::Display for Connection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.link().fmt(f)
-    }
-}
-
-impl fmt::Debug for Connection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Connection({self})")
     }
 }
 

@@ -20,8 +20,8 @@ use crate::ws::frame::Frame;
 pub(super) const INLINE_FRAMES: usize = 8;
 pub(super) const INLINE_BYTES: usize = 64 * 1024;
 
-type Seal<L> = fn(&<L as Link>::Transport, &mut Bytes) -> io::Result<Bytes>;
-type Send<L> = fn(&<L as Link>::Transport, &[u8]) -> io::Result<usize>;
+type SealPart<L> = fn(&<L as Link>::Transport, &mut Bytes) -> io::Result<Bytes>;
+type SendPart<L> = fn(&<L as Link>::Transport, &[u8]) -> io::Result<usize>;
 
 /// The drainer's role. It ends when the count is 0, or with the connection.
 pub(super) struct Drain<L: Link> {
@@ -122,7 +122,7 @@ impl<L: Link> Drain<L> {
     }
 
     /// Sends some of the frame. Returns how many bytes of it, as sealed, are out.
-    fn write(&mut self, seal: Seal<L>, send: Send<L>) -> io::Result<usize> {
+    fn write(&mut self, seal: SealPart<L>, send: SendPart<L>) -> io::Result<usize> {
         let transport = self.outbox.link.transport();
         if self.sealed.is_empty() {
             self.sealed = seal(transport, &mut self.frame.bytes)?;

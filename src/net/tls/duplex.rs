@@ -2,7 +2,7 @@
 //!
 //! One lock is around what `rustls` knows of the connection. The reader receives without it, and has it while it
 //! decrypts; the drainer has it while it encrypts, takes all that is to be sent, and sends without it. So the order of
-//! encryption is the order of writing, whoever caused it: `rustls` queues, the drainer alone takes.
+//! encryption is the order of writing, also of what the peer has caused: `rustls` queues, the drainer alone takes.
 //!
 //! Never here: the lock in a system call, or a wait for it on a pushing thread.
 

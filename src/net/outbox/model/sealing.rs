@@ -15,7 +15,7 @@ struct Sealer {
 /// A socket that always has room, under a lock for the sealing. As weak as the other one.
 struct Sealing {
     sealer: Mutex<Sealer>,
-    socket: Fake,
+    socket: ModelSocket,
 }
 
 fn take(sealer: &mut Sealer, plain: &mut Bytes) -> Bytes {
@@ -80,7 +80,7 @@ impl Link for Sealing {
 }
 
 fn begun() -> Arc<Outbox<Sealing>> {
-    let link = Sealing { sealer: Mutex::new(Sealer::default()), socket: Fake::with_room(0) };
+    let link = Sealing { sealer: Mutex::new(Sealer::default()), socket: ModelSocket::with_room(0) };
     let outbox = Arc::new(Outbox::new(link, 1000));
     outbox.begin(Bytes::from_static(b"|")).unwrap();
     outbox

@@ -1,0 +1,46 @@
+//! Which connection a [`Connection`] is: equality and order go by its number, and log lines name it.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use super::Connection;
+
+impl PartialEq for Connection {
+    fn eq(&self, other: &Connection) -> bool {
+        self.id() == other.id()
+    }
+}
+
+impl Eq for Connection {}
+
+impl PartialOrd for Connection {
+    fn partial_cmp(&self, other: &Connection) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Connection {
+    fn cmp(&self, other: &Connection) -> Ordering {
+        self.id().cmp(&other.id())
+    }
+}
+
+impl Hash for Connection {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id().hash(state);
+    }
+}
+
+/// `client-7 (127.0.0.1:50000 /websocket)`
+impl fmt::Display for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.link().fmt(f)
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Connection({self})")
+    }
+}
