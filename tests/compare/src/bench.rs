@@ -1,4 +1,4 @@
-//! The ratios that threadcast is held to: to the floor, and to tokio. One line each.
+//! The ratios that threadcast is held to: to the floor, to tokio, and with TLS to itself without. One line each.
 
 use crate::experiment::{Experiment, Kind};
 use crate::figures;
@@ -11,6 +11,9 @@ use crate::runner::Trial;
 const FLOOR: &str = "floor";
 /// tokio-tungstenite with a channel for each client and two workers.
 const TOKIO: &str = "tokio-2";
+/// Both with TLS.
+const WSS: &str = "threadcast-wss";
+const TOKIO_WSS: &str = "tokio-2-wss";
 
 /// What a figure of threadcast is set against.
 enum Against {
@@ -29,6 +32,8 @@ enum Target {
 
 /// A line of the bench.
 struct Goal {
+    /// Whose figure it is.
+    of: &'static str,
     what: &'static str,
     experiment: Experiment,
     figure: &'static str,
@@ -44,7 +49,14 @@ const fn goal(
     target: Target,
 ) -> Goal {
     let experiment = Experiment { kind, size };
-    Goal { what, experiment, figure, against, target }
+    Goal { of: SUBJECT, what, experiment, figure, against, target }
+}
+
+impl Goal {
+    /// The same with TLS.
+    const fn wss(self) -> Goal {
+        Goal { of: WSS, ..self }
+    }
 }
 
 /// Share of a core from which on a load generator that has it to itself can do no more.
@@ -52,7 +64,7 @@ const LOAD_LIMIT: f64 = 0.9;
 /// Connections that are tried where it is measured how many are held.
 pub const ATTEMPTS: usize = 20_000;
 
-const GOALS: [Goal; 14] = {
+static GOALS: [Goal; 19] = {
     use Against::{Nothing, Variant};
     use Target::{AtLeast, AtMost, Below};
     [
@@ -100,14 +112,38 @@ const GOALS: [Goal; 14] = {
             Nothing("% of a core"),
             Below(3.0),
         ),
+        goal("round CPU", (Kind::Push, 1000), figures::CPU_MS, Variant(SUBJECT), AtMost(1.2)).wss(),
+        goal("round CPU", (Kind::Push, 1000), figures::CPU_MS, Variant(TOKIO_WSS), AtMost(0.8)).wss(),
+        goal(
+            "resident memory of a client",
+            (Kind::Push, 1000),
+            figures::RESIDENT_KIB,
+            Nothing("KiB"),
+            AtMost(30.0),
+        )
+        .wss(),
+        goal("echo p50", (Kind::Echo, 1), figures::P50_US, Variant(SUBJECT), AtMost(1.5)).wss(),
+        goal(
+            "longest gap of pushes beside a storm of handshakes",
+            (Kind::Storm, 1000),
+            figures::GAP_MS,
+            Nothing("ms"),
+            AtMost(400.0),
+        )
+        .wss(),
     ]
 };
 
-/// The experiments that the goals need, each with those who take part.
-pub fn trials() -> Vec<Trial> {
+/// The goals of the variants whose name has `of` in it.
+fn goals(of: &str) -> impl Iterator<Item = &'static Goal> {
+    GOALS.iter().filter(move |goal| goal.of.contains(of))
+}
+
+/// The experiments that these goals need, each with those who take part.
+pub fn trials(of: &str) -> Vec<Trial> {
     let mut trials: Vec<Trial> = Vec::new();
-    for goal in &GOALS {
-        let mut names = vec![SUBJECT];
+    for goal in goals(of) {
+        let mut names = vec![goal.of];
         if let Against::Variant(name) = goal.against {
             names.push(name);
         }
@@ -126,22 +162,22 @@ pub fn trials() -> Vec<Trial> {
     trials
 }
 
-/// The lines.
-pub fn lines(results: &Results) -> Vec<String> {
-    GOALS.iter().map(|goal| goal.line(results)).collect()
+/// The lines of these goals.
+pub fn lines(results: &Results, of: &str) -> Vec<String> {
+    goals(of).map(|goal| goal.line(results)).collect()
 }
 
 impl Goal {
     fn line(&self, results: &Results) -> String {
-        let (what, size) = (self.what, thousands(self.experiment.size as i64));
+        let (of, what, size) = (self.of, self.what, thousands(self.experiment.size as i64));
         let (sign, target) = match self.target {
             Target::AtMost(target) => ("<=", target),
             Target::Below(target) => ("<", target),
             Target::AtLeast(target) => (">=", target),
         };
         let (title, unit) = match self.against {
-            Against::Variant(other) => (format!("{what} at {size}, {SUBJECT} / {other}"), "x"),
-            Against::Nothing(unit) => (format!("{what} at {size}, {SUBJECT}"), unit),
+            Against::Variant(other) => (format!("{what} at {size}, {of} / {other}"), "x"),
+            Against::Nothing(unit) => (format!("{what} at {size}, {of}"), unit),
         };
         let target = format!("target {sign} {}", number(target));
         let Some(value) = self.value(results) else {
@@ -164,7 +200,7 @@ impl Goal {
             Against::Variant(other) => Some(other),
             Against::Nothing(_) => None,
         };
-        [SUBJECT].into_iter().chain(other)
+        [self.of].into_iter().chain(other)
     }
 
     /// Why one of them has no figure, led by its name.
@@ -195,11 +231,11 @@ impl Goal {
     /// The median of the figure itself, or the mean of the rounds' ratios; the least and the most.
     fn value(&self, results: &Results) -> Option<[f64; 3]> {
         let Against::Variant(other) = self.against else {
-            let range = results.range(SUBJECT, self.experiment, self.figure)?;
+            let range = results.range(self.of, self.experiment, self.figure)?;
             return Some([range.median, range.min, range.max]);
         };
-        let ratios = results.ratios(SUBJECT, other, self.experiment, self.figure);
-        let middle = results.ratio(SUBJECT, other, self.experiment, self.figure)?;
+        let ratios = results.ratios(self.of, other, self.experiment, self.figure);
+        let middle = results.ratio(self.of, other, self.experiment, self.figure)?;
         let least = ratios.iter().copied().fold(middle, f64::min);
         let most = ratios.iter().copied().fold(middle, f64::max);
         Some([middle, least, most])
@@ -252,18 +288,19 @@ mod tests {
                 "not measured (target >= 1): threadcast: crashed: signal: 6",
             ),
         ] {
-            assert!(lines(&results).contains(&format!("{title}: {line}")), "{:#?}", lines(&results));
+            assert!(lines(&results, "").contains(&format!("{title}: {line}")), "{:#?}", lines(&results, ""));
         }
     }
 
     #[test]
     fn the_trials_cover_each_goal_once() {
-        let trials = trials();
-        assert_eq!(trials.len(), 7);
+        let trials = trials("");
+        assert_eq!(trials.len(), 8);
         for (experiment, only) in [
-            (Experiment::new(Kind::Push, 1000), vec![SUBJECT, FLOOR]),
+            (Experiment::new(Kind::Push, 1000), vec![SUBJECT, FLOOR, WSS, TOKIO_WSS]),
             (Experiment::new(Kind::Push, 5000), vec![SUBJECT, FLOOR, TOKIO]),
             (Experiment::new(Kind::Idle, 10_000), vec![SUBJECT]),
+            (Experiment::new(Kind::Storm, 1000), vec![WSS]),
         ] {
             let trial = trials.iter().find(|trial| trial.experiment == experiment);
             assert_eq!(trial.unwrap().only, only, "{experiment}");

@@ -56,6 +56,8 @@ pub enum Kind {
     Hold,
     /// Clients say nothing, and nothing is pushed.
     Idle,
+    /// Others come and leave as fast as possible.
+    Storm,
 }
 
 /// One experiment: a kind, and the number of clients.
@@ -102,6 +104,9 @@ pub struct Times {
     pub stall: Duration,
     /// How long idle clients are watched.
     pub idle: Duration,
+    /// How long clients come and leave.
+    #[serde(default)]
+    pub storm: Duration,
 }
 
 impl Times {
@@ -121,6 +126,7 @@ impl Times {
         block: Duration::from_secs(2),
         stall: Duration::from_secs(30),
         idle: Duration::from_secs(45),
+        storm: Duration::from_secs(5),
     };
     /// The times of a run for a first impression.
     pub const QUICK: Self = Self {
@@ -131,6 +137,7 @@ impl Times {
         block: Duration::from_millis(500),
         stall: Duration::from_secs(5),
         idle: Duration::from_secs(5),
+        storm: Duration::from_secs(2),
     };
 
     /// Returns how often pushes come to this number of clients, and how many are measured.
@@ -173,7 +180,9 @@ impl Experiment {
             Kind::Push => rounds.min(PUSH_ROUNDS),
             // How its threads come to lie on the cores is up to chance, and stays so for the whole turn.
             Kind::Echo => rounds,
-            Kind::Json | Kind::Blocked | Kind::Stalled | Kind::Hold | Kind::Idle => rounds.min(STEADY_ROUNDS),
+            Kind::Json | Kind::Blocked | Kind::Stalled | Kind::Hold | Kind::Idle | Kind::Storm => {
+                rounds.min(STEADY_ROUNDS)
+            }
         }
     }
 
@@ -203,6 +212,7 @@ impl Experiment {
         load.args(["load", "--address", &server.address.to_string()]);
         load.args(["--pid", &server.pid().to_string()]);
         load.args(["--interval", &in_ms(setup.interval)]);
+        load.args(server.tls.then_some("--tls"));
         load.args(self.scenario(times));
         let outcome = run_load(load);
         match server.crash(outcome.is_err()) {
@@ -213,7 +223,7 @@ impl Experiment {
 
     fn setup(self, times: &Times) -> Setup {
         let (interval, pad) = match self.kind {
-            Kind::Push | Kind::Echo | Kind::Hold => (times.pushes(self.size).interval, 0),
+            Kind::Push | Kind::Echo | Kind::Hold | Kind::Storm => (times.pushes(self.size).interval, 0),
             // Compressing for each client takes the slowest servers a tenth of a second.
             Kind::Json => (times.some.interval, JSON_PAD),
             Kind::Blocked => (BLOCKED_INTERVAL, 0),
@@ -232,6 +242,7 @@ impl Experiment {
             Kind::Blocked => ("blocked", Some(("--time", in_ms(times.block)))),
             Kind::Stalled => ("stalled", Some(("--time", in_ms(times.stall)))),
             Kind::Hold => ("hold", None),
+            Kind::Storm => ("storm", Some(("--time", in_ms(times.storm)))),
             Kind::Idle => ("idle", Some(("--time", in_ms(times.idle)))),
         };
         let mut words = vec![name.to_owned(), "--clients".into(), self.size.to_string()];

@@ -51,6 +51,9 @@ enum Command {
         /// Rounds in which the variants take turns
         #[arg(long, default_value_t = ROUNDS)]
         rounds: usize,
+        /// Goals to measure: those of variants whose name has this in it [default: all]
+        #[arg(long, default_value = "", hide_default_value = true)]
+        of: String,
     },
     /// Write charts and pages again, from an earlier results.json
     Report(Output),
@@ -136,7 +139,7 @@ struct LabOptions {
 fn main() -> ExitCode {
     let outcome = match Options::parse().command {
         Command::Run(options) => run(&options),
-        Command::Bench { which, rounds } => run_bench(&which, rounds),
+        Command::Bench { which, rounds, of } => run_bench(&which, rounds, &of),
         Command::Report(output) => {
             Results::read(&output.out.join("results.json")).and_then(|results| report(&results, &output))
         }
@@ -181,10 +184,10 @@ fn report(results: &Results, output: &Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn run_bench(which: &Which, rounds: usize) -> Result<(), Failure> {
+fn run_bench(which: &Which, rounds: usize, of: &str) -> Result<(), Failure> {
     let manifest = which.read()?;
-    let results = runner::run(&manifest, &bench::trials(), rounds.max(1), &Times::FULL, &mut |_| Ok(()))?;
-    for line in bench::lines(&results) {
+    let results = runner::run(&manifest, &bench::trials(of), rounds.max(1), &Times::FULL, &mut |_| Ok(()))?;
+    for line in bench::lines(&results, of) {
         println!("{line}");
     }
     Ok(())

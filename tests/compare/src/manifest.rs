@@ -31,6 +31,9 @@ pub struct Variant {
     pub command: Vec<String>,
     /// The argument that the port follows.
     pub port: String,
+    /// Whether its clients do TLS.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tls: bool,
     /// A command that succeeds where the variant is installed, and prints its version.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<String>,

@@ -193,6 +193,7 @@ fn show_figures(figures: &Figures) -> String {
         figures::P50_US,
         figures::SLEEP_GAP_MS,
         figures::SPIN_GAP_MS,
+        figures::GAP_MS,
         figures::GROWTH_MIB,
         figures::HELD,
         figures::CPU_PERCENT,

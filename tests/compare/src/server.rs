@@ -23,6 +23,8 @@ pub struct Server {
     child: Child,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Whether its clients do TLS.
+    pub tls: bool,
     /// The last line that it wrote to stderr: written by the thread that reads them.
     last_words: Arc<Mutex<String>>,
     /// Disconnected when stderr has ended, which is when the process has.
@@ -47,7 +49,7 @@ impl Server {
             let last_words = Arc::clone(&last_words);
             thread::spawn(move || keep_last_line(BufReader::new(stderr), &last_words, sender));
         }
-        let mut server = Self { child, address, last_words, stderr_open };
+        let mut server = Self { child, address, tls: variant.tls, last_words, stderr_open };
         server.await_readiness()?;
         Ok(server)
     }

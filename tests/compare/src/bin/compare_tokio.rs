@@ -17,11 +17,14 @@ struct Options {
     /// How a push reaches a client
     #[arg(long, value_enum, default_value_t = Delivery::Channel)]
     delivery: Delivery,
+    /// Serve wss, with a certificate that is made now
+    #[arg(long, conflicts_with = "delivery")]
+    tls: bool,
 }
 
 fn main() {
     let options = Options::parse();
-    if let Err(failure) = tokio_server::run(options.clock, options.workers, options.delivery) {
+    if let Err(failure) = tokio_server::run(options.clock, options.workers, options.delivery, options.tls) {
         eprintln!("compare-tokio: {failure}");
         std::process::exit(1);
     }

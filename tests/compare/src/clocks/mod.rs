@@ -9,3 +9,4 @@ pub mod tokio_channel;
 pub mod tokio_direct;
 mod tokio_outbox;
 pub mod tokio_server;
+mod tls;

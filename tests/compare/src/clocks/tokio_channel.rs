@@ -7,10 +7,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::{SinkExt, StreamExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
+use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -31,12 +33,24 @@ struct Client {
 type Clients = Arc<Mutex<HashMap<String, Client>>>;
 
 /// Accepts for ever, and broadcasts from a task of its own.
-pub(crate) async fn serve(listener: TcpListener, options: ClockOptions) {
+pub(crate) async fn serve(listener: TcpListener, options: ClockOptions, tls: Option<TlsAcceptor>) {
     let clients = Clients::default();
     tokio::spawn(broadcast(Arc::clone(&clients), options));
     loop {
         let stream = accept(&listener).await;
-        tokio::spawn(welcome(stream, Arc::clone(&clients)));
+        let clients = Arc::clone(&clients);
+        match &tls {
+            None => drop(tokio::spawn(welcome(stream, clients))),
+            Some(tls) => {
+                let handshake = tls.accept(stream);
+                tokio::spawn(async {
+                    // A client that cannot do TLS is no client.
+                    if let Ok(stream) = handshake.await {
+                        welcome(stream, clients).await;
+                    }
+                });
+            }
+        }
     }
 }
 
@@ -58,7 +72,10 @@ async fn broadcast(clients: Clients, options: ClockOptions) {
 }
 
 /// Upgrades a client, registers it, and leaves it to a task that is as small as its job.
-async fn welcome(stream: TcpStream, clients: Clients) {
+async fn welcome<S>(stream: S, clients: Clients)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     match upgrade(stream).await {
         Some((socket, Route::Clock(id))) => {
             let (sender, receiver) = mpsc::channel(BACKLOG);
@@ -76,12 +93,14 @@ async fn welcome(stream: TcpStream, clients: Clients) {
 }
 
 /// A client's life: writes what comes through its channel, obeys what comes from its peer.
-async fn tell_time(
-    mut socket: WebSocketStream<TcpStream>,
+async fn tell_time<S>(
+    mut socket: WebSocketStream<S>,
     mut messages: mpsc::Receiver<Message>,
     id: String,
     clients: Clients,
-) {
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     loop {
         tokio::select! {
             message = messages.recv() => match message {

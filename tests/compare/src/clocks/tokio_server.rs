@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
 
 use crate::clocks::options::ClockOptions;
-use crate::clocks::{tokio_channel, tokio_direct};
+use crate::clocks::{tls, tokio_channel, tokio_direct};
 use crate::failure::{Failure, While};
 
 /// Bytes that tungstenite reserves for reading, for each client: as many as threadcast lets it have. Its
@@ -39,8 +39,9 @@ pub(crate) enum Route {
     Echo,
 }
 
-/// Serves until the process is ended. 0 `workers` are as many as there are cores.
-pub fn run(options: ClockOptions, workers: usize, delivery: Delivery) -> Result<(), Failure> {
+/// Serves until the process is ended. 0 `workers` are as many as there are cores. `tls` is for clients that have a channel.
+pub fn run(options: ClockOptions, workers: usize, delivery: Delivery, tls: bool) -> Result<(), Failure> {
+    let acceptor = tls.then(tls::acceptor).transpose()?;
     let workers = match workers {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         workers => workers,
@@ -57,7 +58,7 @@ pub fn run(options: ClockOptions, workers: usize, delivery: Delivery) -> Result<
         let listener = listen(options.address()).doing(format!("listen on port {}", options.port))?;
         let serving = async move {
             match delivery {
-                Delivery::Channel => tokio_channel::serve(listener, options).await,
+                Delivery::Channel => tokio_channel::serve(listener, options, acceptor).await,
                 Delivery::Direct => tokio_direct::serve(listener, options, workers).await,
             }
         };

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
 use crate::figures::{self, Figures};
-use crate::load::crowd::Crowd;
 use crate::load::event::{Action, Event};
 use crate::load::frame::text_frame;
 use crate::load::gaps::Gaps;
@@ -15,7 +14,7 @@ const AFTERMATH: u32 = 3;
 
 /// Plays the scenario.
 pub fn run(target: &Target, clients: usize, time: Duration) -> Result<Figures, Failure> {
-    let mut crowd = Crowd::new(target.address)?;
+    let mut crowd = target.crowd()?;
     let mut blocker = None;
     let deadline = target.connect_deadline(clients + 1);
     // The first client is the one that blocks. It is connected with the others, and not watched.

@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind, IoSliceMut, Write};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use mio::net::TcpStream;
@@ -10,12 +11,14 @@ use nix::cmsg_space;
 use nix::sys::socket::sockopt::ReceiveTimestampns;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt};
 use nix::sys::time::TimeSpec;
+use rustls::ClientConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::load::event::{Action, Ended, Event, Listener};
 use crate::load::frame::{self, Kind};
 use crate::load::handshake;
 use crate::load::inflate::Inflater;
+use crate::load::tls::Session;
 
 /// How far a client has come.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,7 +30,7 @@ enum Stage {
 }
 
 /// How a client is connected.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Manner {
     /// What the kernel may buffer for it, if that is to be limited.
     pub receive_buffer: Option<usize>,
@@ -36,6 +39,8 @@ pub struct Manner {
     /// The time of an event is the time at which it is read. Otherwise it is that of its arrival as the
     /// kernel tells it, which does not depend on how busy the load generator is.
     pub own_times: bool,
+    /// How it does TLS, if it does.
+    pub tls: Option<Arc<ClientConfig>>,
 }
 
 /// One client.
@@ -57,6 +62,7 @@ pub struct Client {
     partial: Vec<u8>,
     /// Bytes that the socket did not take yet.
     unsent: Vec<u8>,
+    tls: Option<Box<Session>>,
 }
 
 impl Client {
@@ -65,7 +71,7 @@ impl Client {
         (id, serial): (usize, u64),
         (source, server): (SocketAddr, SocketAddr),
         target: String,
-        manner: Manner,
+        manner: &Manner,
     ) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
@@ -83,6 +89,8 @@ impl Client {
             }
             _ => {}
         }
+        let session = manner.tls.clone().map(Session::new).transpose();
+        let tls = session.map_err(|how| io::Error::other(how.to_string()))?.map(Box::new);
         Ok(Self {
             stream: TcpStream::from_std(socket.into()),
             serial,
@@ -94,6 +102,7 @@ impl Client {
             stage: Stage::Connecting,
             partial: Vec::new(),
             unsent: Vec::new(),
+            tls,
         })
     }
 
@@ -128,7 +137,7 @@ impl Client {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(Ended::Failed(error.kind())),
             };
-            self.receive(&buffer[..read], now, message, listener)?;
+            self.take_in(&buffer[..read], now, message, listener)?;
             // A short read has emptied the socket: what comes later makes an event of its own.
             if self.stalled || (read < buffer.len() && !event.is_read_closed()) {
                 return Ok(());
@@ -155,7 +164,10 @@ impl Client {
 
     /// Sends bytes, or keeps those that the socket does not take now.
     pub fn send(&mut self, bytes: &[u8]) -> Result<(), Ended> {
-        self.unsent.extend_from_slice(bytes);
+        match &mut self.tls {
+            Some(tls) => tls.seal(bytes, &mut self.unsent)?,
+            None => self.unsent.extend_from_slice(bytes),
+        }
         self.flush()
     }
 
@@ -168,6 +180,21 @@ impl Client {
         self.target = String::new();
         self.stage = Stage::AwaitingHead(accept);
         self.send(request.as_bytes())
+    }
+
+    /// Takes bytes that came through the socket.
+    fn take_in(
+        &mut self,
+        bytes: &[u8],
+        now: Instant,
+        message: &[u8],
+        listener: &mut Listener<'_>,
+    ) -> Result<(), Ended> {
+        let Some(tls) = &mut self.tls else { return self.receive(bytes, now, message, listener) };
+        let mut plain = Vec::new();
+        tls.open(bytes, &mut plain, &mut self.unsent)?;
+        self.flush()?;
+        self.receive(&plain, now, message, listener)
     }
 
     /// Takes bytes that came: whole heads and frames of them at once, the rest later.

@@ -3,9 +3,11 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
+use rustls::ClientConfig;
 
 use crate::failure::{Failure, While};
 use crate::load::client::{Client, Manner};
@@ -54,7 +56,7 @@ pub struct Crowd {
 
 impl Crowd {
     /// A crowd without clients, in front of `server`.
-    pub fn new(server: SocketAddr) -> Result<Self, Failure> {
+    pub fn new(server: SocketAddr, tls: Option<Arc<ClientConfig>>) -> Result<Self, Failure> {
         Ok(Self {
             poll: Poll::new().doing("create a poll")?,
             events: Events::with_capacity(EVENTS),
@@ -67,7 +69,7 @@ impl Crowd {
             opening: 0,
             buffer: vec![0; READ_BUFFER],
             message: Vec::new(),
-            manner: Manner::default(),
+            manner: Manner { tls, ..Manner::default() },
         })
     }
 
@@ -114,7 +116,7 @@ impl Crowd {
         let source = (Ipv4Addr::new(127, 0, 0, 1 + source), 0).into();
         let target = format!("{path}?Id=c{serial}");
         let route = (source, self.server);
-        let mut client = Client::connect((place, serial), route, target, self.manner)?;
+        let mut client = Client::connect((place, serial), route, target, &self.manner)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registry = self.poll.registry();
         registry.register(&mut client.stream, Token(place), interest)?;

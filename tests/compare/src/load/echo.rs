@@ -19,7 +19,7 @@ const WARM_UP: f64 = 0.2;
 /// Plays the scenario.
 pub fn run(target: &Target, clients: usize, time: Duration) -> Result<Figures, Failure> {
     let server = target.process();
-    let mut crowd = Crowd::new(target.address)?;
+    let mut crowd = target.crowd()?;
     crowd.take_own_times();
     let frame = text_frame(MESSAGE);
     crowd.prepare(frame.clone());

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
 use crate::figures::{self, Figures};
-use crate::load::crowd::Crowd;
 use crate::load::event::{Action, Ended, Event};
 use crate::load::tally::Tally;
 use crate::load::ticks::await_end_of;
@@ -36,7 +35,7 @@ struct Door {
 /// Plays the scenario.
 pub fn run(target: &Target, attempts: usize) -> Result<Figures, Failure> {
     let most = (raise_descriptor_limit()? - OWN_DESCRIPTORS) as usize;
-    let mut crowd = Crowd::new(target.address)?;
+    let mut crowd = target.crowd()?;
     let mut tally = Tally::new(attempts, target.interval);
     let mut door = Door::default();
     let deadline = Instant::now() + DEADLINE;

@@ -14,7 +14,7 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// Plays the scenario.
 pub fn run(target: &Target, clients: usize, time: Duration) -> Result<Figures, Failure> {
     let server = target.process();
-    let mut crowd = Crowd::new(target.address)?;
+    let mut crowd = target.crowd()?;
     let deadline = target.connect_deadline(clients);
     let none = &mut |_, _: Event<'_>, _| Action::None;
     crowd.connect_all((CLOCK, clients), target.pace(), deadline, none)?;

@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 
 use crate::failure::{Failure, While};
 use crate::figures::Figures;
-use crate::load::crowd::Pace;
+use crate::load::crowd::{Crowd, Pace};
 use crate::process::Process;
 use crate::program::interval;
 
@@ -33,6 +33,7 @@ mod stamp;
 mod storm;
 mod tally;
 mod ticks;
+mod tls;
 
 /// Route that pushes the time.
 const CLOCK: &str = "/websocket";
@@ -48,6 +49,9 @@ pub struct Target {
     /// Process of the server, for its CPU time and memory
     #[arg(long)]
     pub pid: u32,
+    /// Connect with TLS
+    #[arg(long)]
+    pub tls: bool,
     /// Interval between two pushes of the server
     #[arg(long, default_value = "1s", value_parser = interval::parse)]
     pub interval: Duration,
@@ -172,6 +176,12 @@ pub fn raise_descriptor_limit() -> Result<u64, Failure> {
 impl Target {
     fn process(&self) -> Process {
         Process::new(self.pid)
+    }
+
+    /// A crowd without clients, in front of it.
+    fn crowd(&self) -> Result<Crowd, Failure> {
+        let tls = self.tls.then(tls::config).transpose()?;
+        Crowd::new(self.address, tls)
     }
 
     fn pace(&self) -> Pace {

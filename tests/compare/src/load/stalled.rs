@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
 use crate::figures::{self, Figures};
-use crate::load::crowd::Crowd;
 use crate::load::event::{Action, Event};
 use crate::load::gaps::Gaps;
 use crate::load::{CLOCK, Target};
@@ -18,7 +17,7 @@ const RECEIVE_BUFFER: usize = 4096;
 pub fn run(target: &Target, clients: usize, time: Duration) -> Result<Figures, Failure> {
     let server = target.process();
     let before = server.memory()?;
-    let mut crowd = Crowd::new(target.address)?;
+    let mut crowd = target.crowd()?;
     let mut gaps = Gaps::default();
     let deadline = target.connect_deadline(clients + 1);
     let mut healthy = None;

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use crate::failure::{Failure, While};
 use crate::figures::{self, Figures};
-use crate::load::crowd::Crowd;
 use crate::load::event::{Action, Ended, Event};
 use crate::load::gaps::Gaps;
 use crate::load::{CLOCK, Target};
@@ -14,7 +13,7 @@ const GLANCE: Duration = Duration::from_millis(20);
 
 /// Plays the scenario.
 pub fn run(target: &Target, clients: usize, time: Duration) -> Result<Figures, Failure> {
-    let mut crowd = Crowd::new(target.address)?;
+    let mut crowd = target.crowd()?;
     let mut gaps = Gaps::default();
     let deadline = target.connect_deadline(clients);
     let mut places = std::collections::HashSet::new();

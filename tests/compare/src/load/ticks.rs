@@ -24,7 +24,7 @@ const GRACE: Duration = Duration::from_secs(10);
 pub fn run(target: &Target, clients: usize, rounds: usize, compression: bool) -> Result<Figures, Failure> {
     let server = target.process();
     let before = (server.memory()?, server.descriptors()?);
-    let mut crowd = Crowd::new(target.address)?;
+    let mut crowd = target.crowd()?;
     crowd.offer_compression(compression);
     let mut tally = Tally::new(clients, target.interval);
     let deadline = target.connect_deadline(clients);
