@@ -71,8 +71,7 @@ fn run(options: &Options) -> Result<()> {
         bind(options, "--http-port", port, application, redirect::CAPACITY)
     });
     let redirect = redirect.transpose()?;
-    let lab = lab.map(|lab| lab.start(server.local_addr())).transpose();
-    let lab = lab.map_err(Error::io("cannot start the threads of the lab"))?;
+    let lab = lab.map(|lab| lab.start(server.local_addr())).transpose()?;
     let rounds = Rounds {
         interval: options.interval,
         pad: options.pad,
@@ -179,6 +178,7 @@ fn lab(options: &Options, clients: &Arc<Clients>, application: Application) -> R
         interval: options.interval,
         delivery: options.delivery.into(),
         pages: options.www.as_ref().map_or(Ok(page::PAGES), StaticFiles::directory)?,
+        tls: options.tls_cert.is_some() || options.tls_self_signed,
         beside: beside.map_err(Error::invalid)?,
         clients: Box::new(move || {
             let (connections, ids) = clients.snapshot(usize::MAX);

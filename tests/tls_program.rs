@@ -195,7 +195,6 @@ fn certificates_that_change_on_disk_are_for_new_connections_and_half_a_change_is
     let program = program(&files, &[]);
     let addr = program.addr();
     wait_for_certificate(&files, addr, "old");
-    // A client that is there stays.
     put(&files, "new", &["chain", "key"]);
     wait_for_certificate(&files, addr, "new");
     put(&files, "newer", &["chain"]);

@@ -5,8 +5,8 @@
 //! that no server has to ask whether they are there. Blocks in a channel; while there are no clients, until
 //! somebody orders some.
 
-use std::io::{self, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -21,13 +21,12 @@ use crate::lab::beside::HERE;
 use crate::lab::events::Change;
 use crate::lab::orders::Order;
 use crate::lab::stalled::Stalled;
+use crate::lab::visitor::{Host, Visitor};
 
 /// From one reading of what has come in to the next.
 const SWEEP: Duration = Duration::from_secs(1);
 /// Sweeps from one Pong of a client to its next: well within any server's ping interval, 20 s here.
 const BEATS: usize = 10;
-/// How long a connection may take; longer only where a server's queue is full.
-const CONNECT: Duration = Duration::from_secs(2);
 /// Most clients at one place, and most that do not read.
 const MOST: usize = 2000;
 const MOST_STALLED: usize = 4;
@@ -51,7 +50,7 @@ pub struct Crowd {
 
 struct Place {
     name: String,
-    address: SocketAddr,
+    host: Host,
     clients: Vec<Client>,
     /// Those that have sent their Close.
     leaving: Vec<Client>,
@@ -61,7 +60,7 @@ struct Place {
 
 struct Client {
     name: String,
-    stream: TcpStream,
+    visitor: Visitor,
     /// Before its server has answered, a frame may be junk behind a request.
     answered: bool,
 }
@@ -69,13 +68,14 @@ struct Client {
 impl Crowd {
     /// Starts without clients, at this server and at those of these names.
     pub fn new(
-        here: SocketAddr,
+        here: Host,
         beside: impl IntoIterator<Item = (String, SocketAddr)>,
         orders: Receiver<Order>,
         changes: Sender<Change>,
     ) -> Crowd {
         let here = std::iter::once((HERE.to_owned(), here));
-        let places = here.chain(beside).map(|(name, address)| Place::new(name, address)).collect();
+        let beside = beside.into_iter().map(|(name, address)| (name, Host { address, tls: None }));
+        let places = here.chain(beside).map(|(name, host)| Place::new(name, host)).collect();
         Crowd { places, stalled: Vec::new(), ever_stalled: 0, orders, changes, sweeps: 0 }
     }
 
@@ -141,7 +141,7 @@ impl Crowd {
         }
         let here = &self.places[0];
         let client =
-            Stalled::start(here.address, self.ever_stalled + 1).map_err(|error| here.failed(&error))?;
+            Stalled::start(&here.host, self.ever_stalled + 1).map_err(|error| here.failed(&error))?;
         self.ever_stalled += 1;
         self.stalled.push(client);
         Ok(())
@@ -194,12 +194,12 @@ impl Crowd {
 }
 
 impl Place {
-    fn new(name: String, address: SocketAddr) -> Place {
-        Place { name, address, clients: Vec::new(), leaving: Vec::new(), came: 0 }
+    fn new(name: String, host: Host) -> Place {
+        Place { name, host, clients: Vec::new(), leaving: Vec::new(), came: 0 }
     }
 
     fn failed(&self, error: &io::Error) -> String {
-        format!("cannot connect to {} at {}: {error}", self.name, self.address)
+        format!("cannot connect to {} at {}: {error}", self.name, self.host.address)
     }
 
     /// They ask, and do not wait for the answer: what comes in is swept up later.
@@ -213,19 +213,21 @@ impl Place {
                 None => format!("crowd-{}", self.came + 1),
             };
             self.came += 1;
-            let stream = connect(self.address, "/websocket", &name).map_err(|error| self.failed(&error))?;
-            self.clients.push(Client { name, stream, answered: false });
+            let visitor = Visitor::connect(&self.host, "/websocket", &name);
+            let visitor = visitor.map_err(|error| self.failed(&error))?;
+            self.clients.push(Client { name, visitor, answered: false });
         }
         Ok(())
     }
 
     fn leave(&mut self) {
         let away = masked(Frame::close(Some(CloseFrame { code: CloseCode::Away, reason: "".into() })));
-        self.leaving.extend(self.clients.drain(..).filter(|client| client.send(&away)));
+        self.leaving
+            .extend(self.clients.drain(..).filter_map(|mut client| client.send(&away).then_some(client)));
     }
 
-    fn say(&self, name: &str, text: &str) -> Result<(), String> {
-        let client = self.clients.iter().find(|client| client.name == name);
+    fn say(&mut self, name: &str, text: &str) -> Result<(), String> {
+        let client = self.clients.iter_mut().find(|client| client.name == name);
         let client = client.ok_or_else(|| format!("the lab has no client {name:?} any more"))?;
         let frame = Frame::message(text.to_owned(), OpCode::Data(Data::Text), true);
         if client.send(&masked(frame)) { Ok(()) } else { Err(format!("{name} could not say it")) }
@@ -236,7 +238,7 @@ impl Client {
     /// Throws away what has come in. False at the end of it.
     fn is_there(&mut self, scrap: &mut [u8]) -> bool {
         loop {
-            match rustix::net::recv(&self.stream, &mut *scrap, RecvFlags::DONTWAIT) {
+            match rustix::net::recv(&self.visitor.stream, &mut *scrap, RecvFlags::DONTWAIT) {
                 Ok((0, _)) => return false,
                 Ok((received, _)) => {
                     self.answered = true;
@@ -251,8 +253,10 @@ impl Client {
     }
 
     /// The frames are so small that they go out whole or not at all.
-    fn send(&self, frame: &[u8]) -> bool {
-        rustix::net::send(&self.stream, frame, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) == Ok(frame.len())
+    fn send(&mut self, frame: &[u8]) -> bool {
+        let Ok(frame) = self.visitor.seal(frame) else { return false };
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        rustix::net::send(&self.visitor.stream, &frame, flags) == Ok(frame.len())
     }
 }
 
@@ -263,16 +267,4 @@ pub(crate) fn masked(mut frame: Frame) -> Vec<u8> {
     // A Vec takes all that is written to it.
     let _ = frame.format(&mut bytes);
     bytes
-}
-
-/// Connects and asks for a WebSocket.
-pub(crate) fn connect(address: SocketAddr, path: &str, name: &str) -> io::Result<TcpStream> {
-    let mut stream = TcpStream::connect_timeout(&address, CONNECT)?;
-    stream.set_nodelay(true)?;
-    let request = format!(
-        "GET {path}?Id={name} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes())?;
-    Ok(stream)
 }

@@ -70,4 +70,5 @@ pub mod proc;
 pub mod recorder;
 pub mod setup;
 pub mod stalled;
+pub mod visitor;
 pub mod watch;

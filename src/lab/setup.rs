@@ -1,6 +1,5 @@
 //! [`Lab`]: its routes, before the server starts, and its threads, after.
 
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -16,8 +15,9 @@ use crate::lab::numbers::Process;
 use crate::lab::orders::Order;
 use crate::lab::page::LabHandler;
 use crate::lab::recorder::Recorder;
+use crate::lab::visitor::{Host, config};
 use crate::lab::watch::WatchHandler;
-use threadcast::{Application, Delivery, Meter, StaticFiles};
+use threadcast::{Application, Delivery, Error, Meter, Result, StaticFiles};
 
 /// What the lab shows of its surroundings.
 pub struct Setup {
@@ -27,6 +27,8 @@ pub struct Setup {
     pub delivery: Delivery,
     /// The pages, and where else they are than in the binary.
     pub pages: StaticFiles,
+    /// Whether the server does TLS, so that the lab's own clients do.
+    pub tls: bool,
     /// The servers to compare with.
     pub beside: Vec<Beside>,
     /// The numbers and names of the clients that are there.
@@ -73,14 +75,15 @@ impl Lab {
     ///
     /// # Errors
     /// If the system has no thread for them.
-    pub fn start(self, address: SocketAddr) -> io::Result<Running> {
+    pub fn start(self, address: SocketAddr) -> Result<Running> {
         let Lab { setup, meter, recorder, changes, orders } = self;
         let running = |beside: &Beside| Some((beside.name.clone(), beside.running?));
         let beside: Vec<_> = setup.beside.iter().filter_map(running).collect();
         let own = (HERE.to_owned(), Process::own());
         let others = beside.iter().map(|(name, (_, pid))| (name.clone(), Process::other(*pid)));
         let addresses = beside.iter().map(|(name, (address, _))| (name.clone(), *address));
-        let crowd = Crowd::new(reachable(address), addresses, orders.1, changes.0.clone());
+        let here = Host { address: reachable(address), tls: setup.tls.then(config).transpose()? };
+        let crowd = Crowd::new(here, addresses, orders.1, changes.0.clone());
         let events = Events {
             began: Instant::now(),
             recorder,
@@ -116,8 +119,9 @@ impl Running {
     }
 }
 
-fn start(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    thread::Builder::new().name(name.to_owned()).spawn(run)
+fn start(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
+    thread.map_err(Error::io(format!("cannot start the thread {name}")))
 }
 
 /// Returns the address at which a server that listens on all of them is reached from here.

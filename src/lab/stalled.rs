@@ -3,15 +3,15 @@
 //! Blocks in `write`, once everything between it and its echoes is full: the server's socket, then the
 //! backlog, then its own socket. It ends when the server has had enough of it.
 
-use std::io::{self, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::io;
+use std::net::{Shutdown, TcpStream};
 use std::thread::{self, JoinHandle};
 
 use tungstenite::protocol::frame::Frame;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use crate::lab::crowd;
+use crate::lab::visitor::{Host, Visitor};
 
 /// Bytes in each of its messages: enough that a few of them fill everything, and that what the server does
 /// meanwhile can still be told one by one.
@@ -21,7 +21,7 @@ const RECEIVES: usize = 16 << 10;
 
 /// Such a client.
 pub struct Stalled {
-    stream: Arc<TcpStream>,
+    stream: TcpStream,
     thread: JoinHandle<()>,
 }
 
@@ -30,11 +30,11 @@ impl Stalled {
     ///
     /// # Errors
     /// If it cannot connect, or the system has no thread for it.
-    pub fn start(address: SocketAddr, number: usize) -> io::Result<Stalled> {
-        let stream = Arc::new(crowd::connect(address, "/echo", &format!("stalled-{number}"))?);
-        rustix::net::sockopt::set_socket_recv_buffer_size(&stream, RECEIVES)?;
-        let own = stream.clone();
-        let thread = thread::Builder::new().name("lab-stalled".to_owned()).spawn(move || run(&own))?;
+    pub fn start(host: &Host, number: usize) -> io::Result<Stalled> {
+        let visitor = Visitor::connect(host, "/echo", &format!("stalled-{number}"))?;
+        rustix::net::sockopt::set_socket_recv_buffer_size(&visitor.stream, RECEIVES)?;
+        let stream = visitor.stream.try_clone()?;
+        let thread = thread::Builder::new().name("lab-stalled".to_owned()).spawn(move || run(visitor))?;
         Ok(Stalled { stream, thread })
     }
 
@@ -51,7 +51,7 @@ impl Stalled {
     }
 }
 
-fn run(mut stream: &TcpStream) {
+fn run(mut visitor: Visitor) {
     let message = crowd::masked(Frame::message(vec![0; MESSAGE], OpCode::Data(Data::Binary), true));
-    while stream.write_all(&message).is_ok() {}
+    while visitor.write_all(&message).is_ok() {}
 }

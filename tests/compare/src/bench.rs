@@ -116,7 +116,7 @@ static GOALS: [Goal; 19] = {
         goal("round CPU", (Kind::Push, 1000), figures::CPU_MS, Variant(TOKIO_WSS), AtMost(0.8)).wss(),
         goal(
             "resident memory of a client",
-            (Kind::Push, 1000),
+            (Kind::Push, 5000),
             figures::RESIDENT_KIB,
             Nothing("KiB"),
             AtMost(30.0),
@@ -128,7 +128,7 @@ static GOALS: [Goal; 19] = {
             (Kind::Storm, 1000),
             figures::GAP_MS,
             Nothing("ms"),
-            AtMost(400.0),
+            AtMost(300.0),
         )
         .wss(),
     ]
@@ -298,7 +298,7 @@ mod tests {
         assert_eq!(trials.len(), 8);
         for (experiment, only) in [
             (Experiment::new(Kind::Push, 1000), vec![SUBJECT, FLOOR, WSS, TOKIO_WSS]),
-            (Experiment::new(Kind::Push, 5000), vec![SUBJECT, FLOOR, TOKIO]),
+            (Experiment::new(Kind::Push, 5000), vec![SUBJECT, FLOOR, TOKIO, WSS]),
             (Experiment::new(Kind::Idle, 10_000), vec![SUBJECT]),
             (Experiment::new(Kind::Storm, 1000), vec![WSS]),
         ] {
