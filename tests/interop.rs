@@ -1,4 +1,4 @@
-//! Other people's clients, with compression: python's `websockets`, `ws` for Node.js where there is one, Chromium. Each
+//! Other people's clients, with compression, and with TLS: python's `websockets`, `ws` for Node.js where there is one, Chromium. Each
 //! sends messages of 0 bytes to 1 MiB, in fragments too where it can, and gets the same back.
 //!
 //! The first two come from PyPI and npm, into `target`, in the versions that `tests/compare` is measured with.
@@ -16,7 +16,7 @@ use support::Program;
 
 /// `websockets`, as a client.
 const WEBSOCKETS: &str = r#"
-import asyncio, sys
+import asyncio, ssl, sys
 from websockets.asyncio.client import connect
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory as Deflate
 
@@ -26,8 +26,13 @@ EACH = '{"id":17,"name":"sensor","value":%d},'
 def text(size):
     return "".join(EACH % (n * n % 977) for n in range(size // 30 + 1))[:size]
 
+# The certificate is one of the server's own making.
+TLS = ssl.create_default_context()
+TLS.check_hostname, TLS.verify_mode = False, ssl.CERT_NONE
+
 async def echoes(url, **parameters):
-    async with connect(url, max_size=None, extensions=[Deflate(**parameters)]) as client:
+    tls = TLS if url.startswith("wss:") else None
+    async with connect(url, ssl=tls, max_size=None, extensions=[Deflate(**parameters)]) as client:
         assert client.protocol.extensions, "no compression"
         for size in SIZES:
             message = text(size)
@@ -61,7 +66,8 @@ function text(size) {
 
 function echoes(url, parameters) {
   return new Promise((resolve, reject) => {
-    const client = new WebSocket(url, { perMessageDeflate: { threshold: 0, ...parameters } });
+    const options = { perMessageDeflate: { threshold: 0, ...parameters }, rejectUnauthorized: false };
+    const client = new WebSocket(url, options);
     const left = SIZES.flatMap((size) => [[text(size), false], [text(size), true]]);
     const next = () => {
       if (left.length === 0) return client.close(1000);
@@ -113,7 +119,7 @@ new Promise((resolve) => {
     for (let n = 0; all.length < size; n += 1) all += `{"id":17,"name":"sensor","value":${(n * n) % 977}},`;
     return [all.slice(0, size), new TextEncoder().encode(all.slice(0, size))];
   });
-  const client = new WebSocket(`ws://${location.host}/echo?Id=one`);
+  const client = new WebSocket(`${location.protocol.replace('http', 'ws')}//${location.host}/echo?Id=one`);
   client.binaryType = 'arraybuffer';
   const next = () => (left.length === 0 ? client.close(1000) : client.send(left[0]));
   client.onopen = next;
@@ -141,11 +147,19 @@ fn run(command: &mut Command) -> String {
     said.concat()
 }
 
-/// Calls `client` with the address of an echo, from each threshold on.
+/// What the programs are told: to compress everything, or what is large, or the same inside of TLS.
+const PROGRAMS: [&[&str]; 3] = [
+    &["--lab", "--logging", "none", "--compression", "1B"],
+    &["--lab", "--logging", "none", "--compression", "1KiB"],
+    &["--lab", "--logging", "none", "--compression", "1KiB", "--tls-self-signed"],
+];
+
+/// Calls `client` with the address of an echo at each of the programs.
 fn with_an_echo(client: impl Fn(&str) -> String) {
-    for threshold in ["1B", "1KiB"] {
-        let program = Program::start(&["--lab", "--logging", "none", "--compression", threshold]);
-        let printed = client(&format!("ws://{}/echo?Id=one", program.addr()));
+    for args in PROGRAMS {
+        let scheme = if args.contains(&"--tls-self-signed") { "wss" } else { "ws" };
+        let program = Program::start(args);
+        let printed = client(&format!("{scheme}://{}/echo?Id=one", program.addr()));
         assert_eq!(printed.matches("ok ").count(), 4, "{printed}");
     }
 }
@@ -182,9 +196,10 @@ fn ws_for_node_sends_and_gets_compressed_messages_of_any_size() {
 
 #[test]
 fn chromium_sends_and_gets_compressed_messages_of_any_size() {
-    for threshold in ["1B", "1KiB"] {
-        let program = Program::start(&["--lab", "--logging", "none", "--compression", threshold]);
-        let page = Page::open(program.addr(), "/?Id=A");
+    for args in PROGRAMS {
+        let program = Program::start(args);
+        let open = if args.contains(&"--tls-self-signed") { Page::open_secure } else { Page::open };
+        let page = open(program.addr(), "/?Id=A");
         let ended = page.eval(IN_A_PAGE);
         let extensions = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
         assert_eq!(ended, format!("{extensions}, 0 left, 1000"));

@@ -5,9 +5,10 @@ mod openssl;
 mod support;
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use openssl::{P256, certificate_of, make, openssl};
 use rustix::process::Signal;
@@ -176,6 +177,38 @@ fn the_port_for_http_ends_with_the_program_and_one_that_is_in_use_is_one_line() 
     let (code, _) = program.run_to_its_end();
     assert_eq!(code, Some(0));
     assert!(TcpStream::connect_timeout(&http, DEADLINE).is_err());
+}
+
+#[test]
+fn openssl_changes_its_keys_between_two_requests() {
+    let program = Program::start(&["--tls-self-signed"]);
+    let mut command = Command::new("openssl");
+    command.args(["s_client", "-connect", &program.addr().to_string()]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut openssl = command.spawn().expect("runs openssl");
+    let mut to = openssl.stdin.take().expect("piped");
+    let mut out = lines(openssl.stdout.take().expect("piped"));
+    let mut errors = lines(openssl.stderr.take().expect("piped"));
+    for _ in 0..3 {
+        to.write_all(get("/nowhere", "").as_bytes()).expect("writes");
+        wait_for("404: Not Found", &mut out);
+        // A line that begins with K, and comes by itself, asks for new keys on both sides.
+        to.write_all(b"K\n").expect("writes");
+        wait_for("KEYUPDATE", &mut errors);
+    }
+    openssl.kill().expect("ends");
+    openssl.wait().expect("has ended");
+}
+
+fn lines(stream: impl Read) -> impl Iterator<Item = String> {
+    BufReader::new(stream).lines().map(|line| line.expect("is text"))
+}
+
+fn wait_for(text: &str, lines: &mut impl Iterator<Item = String>) {
+    let mut said = Vec::new();
+    while !said.last().is_some_and(|line: &String| line.contains(text)) {
+        said.push(lines.next().unwrap_or_else(|| panic!("no {text} in {said:#?}")));
+    }
 }
 
 /// Connects until the certificate is the one that was made as `name`.

@@ -37,6 +37,15 @@ pub struct Page {
 impl Page {
     /// Opens it, and waits until its connection is open.
     pub fn open(addr: SocketAddr, target: &str) -> Page {
+        Page::open_at(&format!("http://{addr}{target}"))
+    }
+
+    /// The same by https, whatever the certificate.
+    pub fn open_secure(addr: SocketAddr, target: &str) -> Page {
+        Page::open_at(&format!("https://{addr}{target}"))
+    }
+
+    fn open_at(url: &str) -> Page {
         let chromium = Chromium::shared();
         let tab = chromium.new_tab();
         let complaints = Arc::new(Mutex::new(Vec::new()));
@@ -54,7 +63,7 @@ impl Page {
             run_immediately: None,
         })
         .expect("adds the tests' own name");
-        tab.navigate_to(&format!("http://{addr}{target}")).expect("navigates");
+        tab.navigate_to(url).expect("navigates");
         let page = Page { tab, complaints, _chromium: chromium };
         page.wait_for("the connection", "state === 'open'");
         page
@@ -334,6 +343,7 @@ impl Chromium {
                 args: arguments.iter().map(OsStr::new).collect(),
                 window_size: Some((1280, 900)),
                 idle_browser_timeout: BROWSER_TIMEOUT,
+                ignore_certificate_errors: true,
                 ..LaunchOptions::default()
             })
         };
