@@ -76,8 +76,9 @@ loom: ## Try every interleaving of the outbox, with up to three preemptions
 	RUSTFLAGS="--cfg loom" $(CARGO) test --package threadcast --lib --target-dir target/loom outbox::model
 
 .PHONY: autobahn
-autobahn: ## The WebSocket conformance suite, where Python 2.7 is found; ARGS=--update runs all of it, and writes its table
+autobahn: ## The WebSocket conformance suite, over TLS too, where Python 2.7 is found; ARGS=--update writes its table
 	tests/autobahn/run.sh $(ARGS)
+	$(if $(ARGS),,tests/autobahn/run.sh --tls)
 
 .PHONY: autobahn-all
 autobahn-all: ## The same with all its cases of compression
@@ -160,7 +161,7 @@ endef
 define checked
 @echo "make $(1) takes about $(2) minutes on 2 cores, and 4 GB below target/. It runs"; $(call list,$(3))
 @$(call rust)
-@$(call packages,cc curl browser python ip unshare)
+@$(call packages,cc curl openssl browser python ip unshare)
 @passed= skipped= left=" $(3)"; \
 end() { \
 	echo; echo "make $(1): $$1 after $$((($$(date +%s) - $(BEGUN) + 59) / 60)) min. Passed:$${passed:- nothing}."; \

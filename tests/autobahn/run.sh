@@ -4,6 +4,8 @@
 #   tests/autobahn/run.sh             runs them and judges, half of those of compression (12 and 13)
 #   tests/autobahn/run.sh --all       all of those too, which takes some minutes more
 #   tests/autobahn/run.sh --update    and writes RESULTS.md beside this script
+#   tests/autobahn/run.sh --tls       runs those of the protocol over wss, without limits (9) and compression
+#   tests/autobahn/run.sh --tls --all all of them
 #
 # PY27               the CPython 2.7 to use; otherwise one of pyenv's, or the one on the PATH. Without
 #                    one this says so in one line, and exits with 0.
@@ -26,6 +28,9 @@ work=${CARGO_TARGET_DIR:-$root/target}/autobahn
 venv=$work/venv
 seconds=${AUTOBAHN_TIMEOUT:-300}
 cases=cheap
+update=
+scheme=ws
+tls=()
 server=
 suite=
 
@@ -87,14 +92,19 @@ stop_server() {
     return "$status"
 }
 
-case "${1-}" in
-    '') ;;
-    --all | --update)
-        cases=all
-        seconds=${AUTOBAHN_TIMEOUT:-1200}
-        ;;
-    *) die "unknown option $1; there are --all and --update" ;;
-esac
+for option; do
+    case $option in
+        --tls) cases=few scheme=wss tls=(--tls-self-signed) ;;
+        --all) ;;
+        --update) update=yes ;;
+        *) die "unknown option $option; there are --all, --update and --tls" ;;
+    esac
+done
+if [[ " $* " = *" --all "* || -n $update ]]; then
+    cases=all
+    seconds=${AUTOBAHN_TIMEOUT:-1200}
+fi
+[ -z "$update" ] || [ "$scheme" = ws ] || die 'the table is of ws: --update and --tls do not go together'
 if ! python=$(find_python); then
     echo 'autobahn: NOT RUN: no Python 2.7 found (set PY27=...)'
     [ -z "${NOT_RUN-}" ] || echo 'no Python 2.7 found; pyenv install 2.7.18 brings one' >"$NOT_RUN"
@@ -124,11 +134,11 @@ trap 'exit 143' TERM HUP
 # would `timeout` without --foreground, which sends each signal twice. Should this script be killed, then
 # `timeout` ends the server.
 exec 8< <(exec setsid timeout --foreground -k "$SERVER_ENDS" "$((seconds + 60))" \
-    "$THREADCAST" --lab --port 0 --logging none --max-message 64MiB --compression 1B 2>"$work/server.log" 9>&-)
+    "$THREADCAST" --lab --port 0 --logging none --max-message 64MiB --compression 1B "${tls[@]}" 2>"$work/server.log" 9>&-)
 server=$!
 read -r -t "$SERVER_STARTS" line <&8 || die "the server did not start: $(cat "$work/server.log")"
-[[ $line =~ http://([0-9.]+:[0-9]+)/ ]] || die "the server says: $line"
-url="ws://${BASH_REMATCH[1]}/echo?Id=autobahn"
+[[ $line =~ https?://([0-9.]+:[0-9]+)/ ]] || die "the server says: $line"
+url="$scheme://${BASH_REMATCH[1]}/echo?Id=autobahn"
 
 # In the background, since bash looks at its traps only between two commands of the foreground.
 timeout -k 5 "$seconds" "$venv/bin/python" -u "$here/suite.py" run "$url" "$work" $cases \
@@ -144,7 +154,7 @@ fi
 if [ "$ran" -ne 0 ]; then
     "$venv/bin/python" "$here/suite.py" judge "$work" $cases || true
     die "the suite did not come to its end (status $ran), see $work/suite.log"
-elif [ "${1-}" = --update ]; then
+elif [ -n "$update" ]; then
     "$venv/bin/python" "$here/suite.py" judge "$work" $cases "$here/RESULTS.md" "$("$THREADCAST" --version)"
 else
     "$venv/bin/python" "$here/suite.py" judge "$work" $cases
