@@ -30,14 +30,14 @@ pub(crate) struct Jobs {
 struct Job {
     handshake: Handshake,
     received: Vec<u8>,
-    done: Sender<Step>,
+    done: Sender<HandshakeStep>,
 }
 
 /// One client's, as far as it is.
 pub(crate) struct Handshake(Option<ServerConnection>);
 
 /// What came of a step.
-pub(crate) struct Step {
+pub(crate) struct HandshakeStep {
     /// `Err` has the connection if it is done, or nothing if it has failed; otherwise more has to be received.
     pub(crate) next: Result<Handshake, Option<ServerConnection>>,
     pub(crate) to_send: Vec<u8>,
@@ -57,7 +57,7 @@ impl Handshakes {
 
     /// Blocks until a thread has dealt with what was received. `None` if there are none any more: the server has shut
     /// down.
-    pub(crate) fn step(&self, handshake: Handshake, received: Vec<u8>) -> Option<Step> {
+    pub(crate) fn step(&self, handshake: Handshake, received: Vec<u8>) -> Option<HandshakeStep> {
         let (done, step) = crossbeam_channel::bounded(1);
         self.jobs.send(Job { handshake, received, done }).ok()?;
         step.recv().ok()
@@ -80,7 +80,7 @@ pub(crate) fn run(jobs: &Jobs, stop: &Receiver<()>) {
     }
 }
 
-fn step(config: &Arc<ServerConfig>, handshake: Handshake, mut received: &[u8]) -> Step {
+fn step(config: &Arc<ServerConfig>, handshake: Handshake, mut received: &[u8]) -> HandshakeStep {
     let mut to_send = Vec::new();
     let tls = handshake.0.map_or_else(|| ServerConnection::new(config.clone()), Ok);
     let next = tls.and_then(|mut tls| {
@@ -103,5 +103,5 @@ fn step(config: &Arc<ServerConfig>, handshake: Handshake, mut received: &[u8]) -
             Err(None)
         }
     };
-    Step { next, to_send }
+    HandshakeStep { next, to_send }
 }
