@@ -95,11 +95,11 @@ struct Current {
     pair: Arc<CertifiedKey>,
     looked: Instant,
     /// What the files were at the last look, used or not.
-    seen: Seen,
+    seen: PairSeen,
 }
 
 /// A digest of both files, or why they could not be read.
-type Seen = Result<[u8; 32], String>;
+type PairSeen = Result<[u8; 32], String>;
 
 impl fmt::Debug for CertificateFiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
