@@ -9,14 +9,14 @@ use tungstenite::Bytes;
 
 use crate::net::tcp::Tcp;
 #[cfg(feature = "tls")]
-use crate::net::tls::duplex::Tls;
+use crate::net::tls::duplex::TlsStream;
 use crate::net::transport::Transport;
 
 /// See the [module](self).
 pub(crate) enum MaybeTls {
     Plain(Tcp),
     #[cfg(feature = "tls")]
-    Tls(Box<Tls>),
+    Tls(Box<TlsStream>),
 }
 
 impl MaybeTls {

@@ -15,7 +15,7 @@ use crate::net::maybe_tls::MaybeTls;
 use crate::net::outbox::{Link, Outbox, PushError};
 use crate::net::tcp::Tcp;
 #[cfg(feature = "tls")]
-use crate::net::tls::duplex::Tls;
+use crate::net::tls::duplex::TlsStream;
 use crate::net::transport::Transport;
 use crate::observer::Event;
 use crate::server::link::ClientLink;
@@ -44,7 +44,7 @@ impl Connection {
         let transport = Tcp(stream);
         #[cfg(feature = "tls")]
         let transport = match state.handshakes {
-            Some(_) => MaybeTls::Tls(Box::new(Tls::new(transport))),
+            Some(_) => MaybeTls::Tls(Box::new(TlsStream::new(transport))),
             None => MaybeTls::Plain(transport),
         };
         #[cfg(not(feature = "tls"))]

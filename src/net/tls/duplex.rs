@@ -1,4 +1,4 @@
-//! [`Tls`]: bytes in TLS, over a socket. Read by one thread, written by another: the full-duplex blocking TLS.
+//! [`TlsStream`]: bytes in TLS, over a socket. Read by one thread, written by another: the full-duplex blocking TLS.
 //!
 //! One lock is around what `rustls` knows of the connection. The reader receives without it, and has it while it
 //! decrypts; the drainer has it while it encrypts, takes all that is to be sent, and sends without it. So the order of
@@ -32,7 +32,7 @@ const PARTIAL: usize = 20 << 10;
 const SPINS: usize = 100;
 
 /// See the [module](self).
-pub(crate) struct Tls {
+pub(crate) struct TlsStream {
     pub(crate) tcp: Tcp,
     /// `None` before the handshake is done.
     session: Mutex<Option<TlsSession>>,
@@ -48,10 +48,10 @@ struct TlsSession {
     is_failed: bool,
 }
 
-impl Tls {
-    /// Returns a transport that has to be [begun](Tls::begin): until then it receives bytes as they are.
-    pub(crate) fn new(tcp: Tcp) -> Tls {
-        Tls { tcp, session: Mutex::new(None) }
+impl TlsStream {
+    /// Returns a transport that has to be [begun](TlsStream::begin): until then it receives bytes as they are.
+    pub(crate) fn new(tcp: Tcp) -> TlsStream {
+        TlsStream { tcp, session: Mutex::new(None) }
     }
 
     /// Called once the handshake is done, and all that it had to say is sent.
@@ -144,7 +144,7 @@ impl TlsSession {
     }
 }
 
-impl Transport for Tls {
+impl Transport for TlsStream {
     /// Receives from the socket at most once. `Interrupted` if that brought no plaintext, so that a deadline is looked
     /// at for each piece of a record; `InvalidData` if what came cannot be read, and an alert is queued.
     ///
