@@ -161,7 +161,7 @@ endef
 define checked
 @echo "make $(1) takes about $(2) minutes on 2 cores, and 4 GB below target/. It runs"; $(call list,$(3))
 @$(call rust)
-@$(call packages,cc curl openssl browser python ip unshare)
+@$(call packages,cc curl openssl browser python ip unshare redis)
 @passed= skipped= left=" $(3)"; \
 end() { \
 	echo; echo "make $(1): $$1 after $$((($$(date +%s) - $(BEGUN) + 59) / 60)) min. Passed:$${passed:- nothing}."; \
@@ -190,6 +190,7 @@ for need in $(1); do case $$need in \
 	python) python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=" python3 python3-venv";; \
 	cc) command -v cc >/dev/null || missing+=" build-essential";; \
 	ip) command -v ip >/dev/null || missing+=" iproute2";; \
+	redis) command -v redis-server >/dev/null || missing+=" redis-server";; \
 	unshare) command -v unshare >/dev/null || missing+=" util-linux";; \
 	*) command -v "$$need" >/dev/null || missing+=" $$need";; \
 esac; done; \

@@ -96,6 +96,7 @@
 //! | `client-N` | `read` | the peer leaves, or its socket is shut down |
 //! | `pump-N` | `write` | that client's backlog is written, or stands still; it exists only while a socket is full |
 //! | `writer-N` | a channel, then `write` | its client leaves; with [`Delivery::Handoff`] only |
+//! | `fleet-in`, `fleet-push`, `fleet-out` | Redis, a queue | the `Fleet` is left; with the feature `redis` only |
 //! | `closer` | a channel | the server shuts down; it disconnects who does not answer a Close frame in time |
 //! | `tls-N` | a channel | the server shuts down; the arithmetic of handshakes, with `Application::tls` only |
 //!
@@ -145,7 +146,9 @@ pub use http::request::Request;
 pub use http::set_cookie::{CookieAttributes, SameSite};
 pub use http::static_files::StaticFiles;
 pub use hub::fan_out::FanOut;
-pub use hub::topics::Hub;
+#[cfg(feature = "redis")]
+pub use hub::fleet::{Fleet, FleetLosses, FleetOptions, FleetStats};
+pub use hub::topics::{Hub, Relay};
 pub use metrics::{Disconnects, Meter, Stats};
 #[cfg(feature = "tls")]
 pub use net::tls::config::TlsConfig;

@@ -5,6 +5,7 @@
 //! | [`writing`] | programs with the library: five examples, which thread calls what, what may block |
 //! | [`push`] | how a push travels: who writes, who waits, which thread does what |
 //! | [`topics`] | one message to many: who gets it, in which order, and what it costs |
+//! | [`many_machines`] | the same topics on many machines, through Redis |
 //! | [`capacity`] | how many clients a machine holds, and where each byte of one is |
 //! | [`compression`] | permessage-deflate: what it saves, what it costs, and what it reveals |
 //! | [`lesson`] | threads or an event loop, with five experiments |
@@ -23,6 +24,9 @@ pub mod compression {}
 
 #[doc = include_str!("lesson.md")]
 pub mod lesson {}
+
+#[doc = include_str!("many_machines.md")]
+pub mod many_machines {}
 
 #[doc = include_str!("operating.md")]
 pub mod operating {}

@@ -5,3 +5,5 @@
 pub(crate) mod cores;
 pub(crate) mod fan_out;
 pub(crate) mod topics;
+#[cfg(feature = "redis")]
+pub(crate) mod fleet;

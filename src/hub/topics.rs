@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use crate::error::{Error, Result};
 use crate::hub::fan_out::{FanOut, Share};
@@ -66,6 +66,15 @@ struct Shared {
     hasher: RandomState,
     shards: [Mutex<Shard>; SHARDS],
     fan_out: FanOut,
+    relay: RwLock<Option<Arc<dyn Relay>>>,
+}
+
+/// Takes what is published in a [`Hub`] further, such as to other machines. What comes from there goes to
+/// [`Hub::publish_here`].
+pub trait Relay: Send + Sync {
+    /// Takes a message along. Called by each [`Hub::publish`], on its thread, when the hub's own subscribers have it:
+    /// must not block.
+    fn forward(&self, topic: &str, message: &Message);
 }
 
 type Shard = HashMap<Arc<str>, Topic>;
@@ -122,6 +131,33 @@ impl Hub {
     /// # Errors
     /// [`Error::Invalid`] for a topic that is none, or a message of over 1 GiB, which nobody gets.
     pub fn publish(&self, topic: &str, message: impl Into<Message>) -> Result<usize> {
+        let Some(relay) = self.0.relay.read().unwrap_or_else(PoisonError::into_inner).clone() else {
+            return self.publish_here(topic, message);
+        };
+        let message = message.into();
+        let receivers = self.publish_here(topic, message.clone())?;
+        relay.forward(topic, &message);
+        Ok(receivers)
+    }
+
+    /// Hands what is published from now on to a relay too. Returns false, and changes nothing, if there is one.
+    pub fn set_relay(&self, relay: Arc<dyn Relay>) -> bool {
+        let mut place = self.0.relay.write().unwrap_or_else(PoisonError::into_inner);
+        let is_free = place.is_none();
+        place.get_or_insert(relay);
+        is_free
+    }
+
+    /// Hands nothing to a relay any more. Returns the one that there was.
+    pub fn end_relay(&self) -> Option<Arc<dyn Relay>> {
+        self.0.relay.write().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Does what [`publish`](Hub::publish) does, and hands nothing to a relay.
+    ///
+    /// # Errors
+    /// As [`publish`](Hub::publish).
+    pub fn publish_here(&self, topic: &str, message: impl Into<Message>) -> Result<usize> {
         check(topic)?;
         let message = message.into().prepare()?;
         let Some(chunks) = self.shard(topic).get(topic).map(|topic| topic.0.clone()) else { return Ok(0) };

@@ -1,0 +1,209 @@
+//! [`Fleet`]: what is published in a hub reaches the subscribers on other machines, through Redis.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use std::{fmt, mem};
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::error::{Error, Result};
+use crate::hub::fleet::state::{State, describe};
+use crate::hub::topics::Hub;
+
+mod channel;
+mod queue;
+mod state;
+mod threads;
+
+/// How long the first beat may take to come back from Redis.
+const FIRST_BEAT: Duration = Duration::from_secs(3);
+
+/// Where a [`Fleet`] meets.
+#[derive(Clone)]
+pub struct FleetOptions {
+    /// The Redis (or Valkey) in the middle: `redis://HOST:PORT`, `redis://USER:PASSWORD@HOST`, `unix:PATH`.
+    pub url: String,
+    /// The name of the fleet, of letters, digits, `.`, `_` and `-`: all its channels begin with it. A user of this
+    /// Redis needs `+publish +psubscribe resetchannels &NAME[:/]*` for it: patterns are compared literally.
+    pub channel: String,
+    /// Most bytes of a message; a larger one stays on this machine.
+    pub max_message: usize,
+}
+
+impl FleetOptions {
+    /// Meets at this Redis, under the name `threadcast`, with messages of up to 1 MiB.
+    pub fn new(url: &str) -> FleetOptions {
+        FleetOptions { url: url.to_owned(), channel: "threadcast".to_owned(), max_message: 1 << 20 }
+    }
+}
+
+/// A URL may have a password in it: it is not shown.
+impl fmt::Debug for FleetOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FleetOptions")
+            .field("channel", &self.channel)
+            .field("max_message", &self.max_message)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What [`Fleet::stats`] returns.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FleetStats {
+    /// Machines, this one included, that were heard of within the last 6 seconds.
+    pub machines: usize,
+    /// The clients of all of them.
+    pub clients: u64,
+    /// Whether messages reach the others now.
+    pub is_linked: bool,
+    /// For how long that has been so.
+    pub since: Duration,
+    /// Messages that Redis has taken.
+    pub sent: u64,
+    /// Messages of others that were pushed to subscribers here.
+    pub received: u64,
+    /// Messages that were not.
+    pub lost: FleetLosses,
+}
+
+/// Messages that a machine knows to be lost, or cannot know to have arrived, by reason.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FleetLosses {
+    /// There was no room: 65,536 messages or 16 MiB waited already.
+    pub full: u64,
+    /// They had waited for 2 seconds.
+    pub stale: u64,
+    /// They were too large, or their topic was none.
+    pub refused: u64,
+    /// The link broke while they were written: they may have arrived, and are not sent again.
+    pub unsure: u64,
+}
+
+/// One [`Hub`] on many machines: what is published in one reaches the subscribers of all, through a Redis.
+///
+/// A machine's own subscribers get a message at once, and whether Redis is there or not; those on others get it at most
+/// once, and what one thread publishes in its order. [`publish`](Hub::publish) never blocks: what cannot be sent within
+/// 2 seconds is dropped, and counted. A link that breaks is made anew, again and again.
+///
+/// Programs in any language take part by `PUBLISH NAME:TOPIC text`.
+///
+/// ```no_run
+/// use threadcast::{Fleet, FleetOptions, Hub};
+///
+/// let hub = Hub::new();
+/// let fleet = Fleet::join(&hub, &FleetOptions::new("redis://127.0.0.1"), || 0)?;
+/// hub.publish("weather", "it rains")?; // on all machines
+/// println!("{} machines", fleet.stats().machines);
+/// fleet.leave();
+/// # Ok::<(), threadcast::Error>(())
+/// ```
+pub struct Fleet {
+    state: Arc<State>,
+    /// Whether the hub hands it what is published.
+    is_relay: bool,
+    /// Dropped so that the threads end.
+    stop: Option<Sender<()>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Fleet {
+    /// Joins a hub to a fleet, and blocks until that has worked. `clients` is asked every 2 seconds how many clients
+    /// this machine has, for the others to know.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a URL or a name that is none, or if the hub has a relay already; [`Error::Io`] if Redis
+    /// cannot be reached, refuses, or does not bring back what is published. No error has the URL in it.
+    pub fn join(
+        hub: &Hub,
+        options: &FleetOptions,
+        clients: impl Fn() -> u64 + Send + Sync + 'static,
+    ) -> Result<Fleet> {
+        channel::check_name(&options.channel)?;
+        let client = state::client(&options.url)?;
+        let state = Arc::new(State::new(hub.clone(), options.clone(), client, Box::new(clients)));
+        let reads = threads::subscribe(&state).map_err(|error| failed(describe(&error)))?;
+        let writes = threads::announce(&state).map_err(|error| failed(describe(&error)))?;
+        let (stop, stopped) = crossbeam_channel::bounded(0);
+        let mut fleet =
+            Fleet { state: state.clone(), is_relay: false, stop: Some(stop), threads: Vec::new() };
+        fleet.start("fleet-in", &stopped, move |state, stop| threads::read(state, reads, stop))?;
+        fleet.start("fleet-push", &stopped, |state, _| threads::push(state))?;
+        fleet.start("fleet-out", &stopped, move |state, stop| threads::forward(state, writes, stop))?;
+        if !state.wait_until_up(FIRST_BEAT) {
+            return Err(failed("what is published there does not come back".to_owned()));
+        }
+        fleet.is_relay = hub.set_relay(state);
+        if !fleet.is_relay {
+            return Err(Error::invalid("this hub has a relay already: a hub is in one fleet"));
+        }
+        Ok(fleet)
+    }
+
+    fn start(
+        &mut self,
+        name: &str,
+        stop: &Receiver<()>,
+        run: impl FnOnce(&State, &Receiver<()>) + Send + 'static,
+    ) -> Result<()> {
+        let (state, stop) = (self.state.clone(), stop.clone());
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || run(&state, &stop));
+        self.threads.push(thread.map_err(Error::io(format!("cannot start the thread {name}")))?);
+        Ok(())
+    }
+
+    /// Returns who is there, and what was sent, received and lost.
+    pub fn stats(&self) -> FleetStats {
+        let (others, clients) = self.state.others_now();
+        let (is_linked, since) = self.state.link_now();
+        let counts = &self.state.counts;
+        FleetStats {
+            machines: others + 1,
+            clients: clients + (self.state.clients)(),
+            is_linked,
+            since,
+            sent: counts.sent.load(Relaxed),
+            received: counts.received.load(Relaxed),
+            lost: FleetLosses {
+                full: counts.full.load(Relaxed),
+                stale: counts.stale.load(Relaxed),
+                refused: counts.refused.load(Relaxed),
+                unsure: counts.unsure.load(Relaxed),
+            },
+        }
+    }
+
+    /// Sends what waits, tells the others, and blocks until the fleet's threads have ended: half a second, or a few if
+    /// Redis does not answer. Dropping it does the same.
+    pub fn leave(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        if self.is_relay {
+            self.state.hub.end_relay();
+        }
+        self.stop = None;
+        self.state.outgoing.close();
+        self.state.incoming.close();
+        for thread in mem::take(&mut self.threads) {
+            // If it panicked, that has been reported.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fleet").field("machine", &self.state.machine).finish_non_exhaustive()
+    }
+}
+
+fn failed(why: String) -> Error {
+    Error::io("cannot join the fleet at Redis")(std::io::Error::other(why))
+}

@@ -1,0 +1,122 @@
+//! [`Channel`]: Redis channels and what their names mean.
+//!
+//! | channel | what is in it |
+//! |---|---|
+//! | `NAME:TOPIC` | anybody's message: a text if it is UTF-8, else binary |
+//! | `NAME/MACHINE/t:TOPIC`, `NAME/MACHINE/b:TOPIC` | a machine's text or binary message, which it drops itself |
+//! | `NAME/MACHINE/c` | a machine's beats |
+
+use crate::error::{Error, Result};
+use crate::ws::message::Message;
+
+/// The longest name of a fleet.
+const MAX_NAME: usize = 64;
+
+/// What a message of a channel is.
+#[derive(Debug, PartialEq)]
+pub(super) enum Channel<'a> {
+    /// Anybody's, to a topic.
+    Open(&'a str),
+    /// Another machine's, to a topic.
+    Machine { machine: &'a str, is_binary: bool, topic: &'a str },
+    /// A machine tells that it is there.
+    Beat(&'a str),
+}
+
+impl Channel<'_> {
+    /// Reads a channel of the fleet `name`; `None` if it is none of these.
+    pub(super) fn parse<'a>(name: &str, channel: &'a str) -> Option<Channel<'a>> {
+        let rest = channel.strip_prefix(name)?;
+        if let Some(topic) = rest.strip_prefix(':') {
+            return Some(Channel::Open(topic));
+        }
+        let (machine, rest) = rest.strip_prefix('/')?.split_once('/')?;
+        match rest.split_at_checked(2) {
+            None if rest == "c" => Some(Channel::Beat(machine)),
+            Some(("t:", topic)) => Some(Channel::Machine { machine, is_binary: false, topic }),
+            Some(("b:", topic)) => Some(Channel::Machine { machine, is_binary: true, topic }),
+            _ => None,
+        }
+    }
+}
+
+/// Returns the channel of a machine's message to a topic.
+pub(super) fn of_message(name: &str, machine: &str, topic: &str, message: &Message) -> String {
+    let kind = if message.is_binary() { 'b' } else { 't' };
+    format!("{name}/{machine}/{kind}:{topic}")
+}
+
+/// Returns the channel of a machine's beats.
+pub(super) fn of_beats(name: &str, machine: &str) -> String {
+    format!("{name}/{machine}/c")
+}
+
+/// Returns the pattern of all channels of a fleet.
+pub(super) fn pattern(name: &str) -> String {
+    format!("{name}[:/]*")
+}
+
+/// Makes a message of what Redis brings: a text if it is UTF-8, unless it is known to be binary.
+pub(super) fn message(bytes: Vec<u8>, is_binary: bool) -> Message {
+    if is_binary {
+        return Message::binary(bytes);
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => Message::text(text),
+        Err(error) => Message::binary(error.into_bytes()),
+    }
+}
+
+/// Refuses a name that would mean something in a pattern.
+pub(super) fn check_name(name: &str) -> Result<()> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(is_plain) {
+        return Err(Error::invalid(format!(
+            "{name:?} is no name of a fleet: use 1 to {MAX_NAME} letters, digits, '.', '_' and '-'"
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_as_a_table() {
+        let machine = |is_binary, topic| Some(Channel::Machine { machine: "m", is_binary, topic });
+        for (channel, expected) in [
+            ("app:all", Some(Channel::Open("all"))),
+            ("app:id/a:b", Some(Channel::Open("id/a:b"))),
+            ("app/m/t:all", machine(false, "all")),
+            ("app/m/b:a/b", machine(true, "a/b")),
+            ("app/m/c", Some(Channel::Beat("m"))),
+            ("app/m/x", None),
+            ("app/m/", None),
+            ("app/m/é", None),
+            ("app/m", None),
+            ("apple:all", None),
+            ("other:all", None),
+        ] {
+            assert_eq!(Channel::parse("app", channel), expected, "{channel}");
+        }
+        for message in [Message::from("hi"), Message::from(b"hi")] {
+            let channel = of_message("app", "m", "a", &message);
+            assert_eq!(Channel::parse("app", &channel), machine(message.is_binary(), "a"));
+        }
+        assert_eq!(Channel::parse("app", &of_beats("app", "m")), Some(Channel::Beat("m")));
+        assert_eq!(message(b"hi".to_vec(), false), "hi".into());
+        assert_eq!(message(b"hi".to_vec(), true), b"hi".into());
+        assert_eq!(message(vec![255], false), b"\xff".into());
+    }
+
+    #[test]
+    fn names_as_a_table() {
+        for name in ["a", "threadcast", "A.b_c-9", &"x".repeat(64)] {
+            assert!(check_name(name).is_ok(), "{name}");
+        }
+        for name in ["", "a b", "a*", "a[b]", "a:b", "a/b", "a\\", "é", &"x".repeat(65)] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+    }
+}

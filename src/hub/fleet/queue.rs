@@ -1,0 +1,138 @@
+//! [`Queue`]: what waits for a thread of the fleet. Bounded by number, bytes and age; any thread offers, one takes.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Most items that wait.
+const MAX_ITEMS: usize = 65_536;
+/// Most bytes that wait.
+const MAX_BYTES: usize = 16 << 20;
+/// What has waited for so long is dropped: old news are worse than none.
+const MAX_AGE: Duration = Duration::from_secs(2);
+
+/// See the [module](self).
+pub(super) struct Queue<T> {
+    waiting: Mutex<Waiting<T>>,
+    changed: Condvar,
+}
+
+struct Waiting<T> {
+    items: VecDeque<(Instant, usize, T)>,
+    bytes: usize,
+    /// Set by [`Queue::wake`], and cleared by who takes.
+    is_woken: bool,
+    is_closed: bool,
+}
+
+/// What there is to do.
+#[derive(Debug, PartialEq)]
+pub(super) struct Taken<T> {
+    pub(super) items: Vec<T>,
+    /// How many were dropped, since they had waited for too long.
+    pub(super) stale: u64,
+    /// Nothing comes any more.
+    pub(super) is_last: bool,
+}
+
+impl<T> Queue<T> {
+    pub(super) fn new() -> Queue<T> {
+        let waiting = Waiting { items: VecDeque::new(), bytes: 0, is_woken: false, is_closed: false };
+        Queue { waiting: Mutex::new(waiting), changed: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting<T>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds an item, which came `now`. Returns false if there is no room for it.
+    pub(super) fn offer(&self, item: T, bytes: usize, now: Instant) -> bool {
+        let mut waiting = self.lock();
+        if waiting.is_closed || waiting.items.len() >= MAX_ITEMS || waiting.bytes + bytes > MAX_BYTES {
+            return false;
+        }
+        waiting.bytes += bytes;
+        waiting.items.push_back((now, bytes, item));
+        drop(waiting);
+        self.changed.notify_one();
+        true
+    }
+
+    /// Ends a [`take`](Queue::take) that waits.
+    pub(super) fn wake(&self) {
+        self.lock().is_woken = true;
+        self.changed.notify_one();
+    }
+
+    /// From now on nothing is added.
+    pub(super) fn close(&self) {
+        self.lock().is_closed = true;
+        self.changed.notify_one();
+    }
+
+    /// Blocks until there is something, or it is woken or closed, or the deadline passes. Takes at most `most` items.
+    pub(super) fn take(&self, most: usize, deadline: Instant) -> Taken<T> {
+        let mut waiting = self.lock();
+        while waiting.items.is_empty() && !waiting.is_woken && !waiting.is_closed {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            waiting = self.changed.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        waiting.is_woken = false;
+        let stale = waiting.expire(Instant::now());
+        let items = waiting.pop(most);
+        Taken { is_last: waiting.is_closed && waiting.items.is_empty(), items, stale }
+    }
+
+    /// Drops what has waited for too long. Returns how many that were.
+    pub(super) fn expire(&self, now: Instant) -> u64 {
+        self.lock().expire(now)
+    }
+}
+
+impl<T> Waiting<T> {
+    fn expire(&mut self, now: Instant) -> u64 {
+        let old = |(came, ..): &(Instant, usize, T)| now.saturating_duration_since(*came) > MAX_AGE;
+        let stale = self.items.iter().take_while(|item| old(item)).count();
+        self.pop(stale);
+        stale as u64
+    }
+
+    fn pop(&mut self, most: usize) -> Vec<T> {
+        let count = most.min(self.items.len());
+        let taken = self.items.drain(..count).map(|(_, bytes, item)| (bytes, item));
+        let (bytes, items): (Vec<_>, Vec<_>) = taken.unzip();
+        self.bytes -= bytes.into_iter().sum::<usize>();
+        items
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_bounded_by_number_bytes_and_age() {
+        let (queue, now) = (Queue::new(), Instant::now());
+        assert!((0..MAX_ITEMS).all(|n| queue.offer(n, 1, now)) && !queue.offer(0, 0, now));
+        assert_eq!(queue.take(2, now), Taken { items: vec![0, 1], stale: 0, is_last: false });
+        assert!(!queue.offer(0, MAX_BYTES, now), "bytes");
+        assert_eq!(queue.expire(now + MAX_AGE), 0);
+        assert_eq!(queue.expire(now + 2 * MAX_AGE), MAX_ITEMS as u64 - 2);
+        assert!(queue.offer(7, MAX_BYTES, now) && !queue.offer(8, 1, now));
+        queue.close();
+        assert!(!queue.offer(9, 0, now));
+        assert_eq!(queue.take(9, now), Taken { items: vec![7], stale: 0, is_last: true });
+    }
+
+    #[test]
+    fn who_is_woken_or_has_waited_until_the_deadline_has_nothing() {
+        let queue = Queue::<()>::new();
+        let nothing = Taken { items: vec![], stale: 0, is_last: false };
+        queue.wake();
+        assert_eq!(queue.take(1, Instant::now() + Duration::from_secs(3600)), nothing);
+        assert_eq!(queue.take(1, Instant::now()), nothing, "it is woken once");
+    }
+}

@@ -1,0 +1,184 @@
+//! [`State`]: what the fleet's threads share: both queues, who is there, and what was counted.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::hub::fleet::FleetOptions;
+use crate::hub::fleet::queue::Queue;
+use crate::hub::topics::{Hub, Relay};
+use crate::ws::message::Message;
+
+/// How often a machine says that it is there.
+pub(super) const BEAT: Duration = Duration::from_secs(2);
+/// A machine, or a link, that is silent for so long is gone. Must be a few times `BEAT`.
+pub(super) const SILENCE: Duration = Duration::from_secs(6);
+
+/// A message and its topic.
+pub(super) type Addressed = (String, Message);
+
+/// See the [module](self).
+pub(super) struct State {
+    pub(super) hub: Hub,
+    pub(super) options: FleetOptions,
+    pub(super) client: redis::Client,
+    /// Its name in the fleet, made up at random.
+    pub(super) machine: String,
+    /// How many clients this machine has.
+    pub(super) clients: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// Offered by publishers, taken by `fleet-out`.
+    pub(super) outgoing: Queue<Addressed>,
+    /// Offered by `fleet-in`, taken by `fleet-push`.
+    pub(super) incoming: Queue<Addressed>,
+    pub(super) counts: Counts,
+    /// Written by `fleet-in`.
+    others: Mutex<HashMap<String, Other>>,
+    /// Written by `fleet-in` and `fleet-out`.
+    link: Mutex<LinkState>,
+    /// Signalled when the link is up.
+    is_up: Condvar,
+}
+
+#[derive(Default)]
+pub(super) struct Counts {
+    pub(super) sent: AtomicU64,
+    pub(super) received: AtomicU64,
+    pub(super) full: AtomicU64,
+    pub(super) stale: AtomicU64,
+    pub(super) refused: AtomicU64,
+    pub(super) unsure: AtomicU64,
+}
+
+struct Other {
+    heard: Instant,
+    clients: u64,
+}
+
+/// Up from the moment that one of our own beats comes back.
+struct LinkState {
+    is_up: bool,
+    since: Instant,
+}
+
+impl State {
+    pub(super) fn new(
+        hub: Hub,
+        options: FleetOptions,
+        client: redis::Client,
+        clients: Box<dyn Fn() -> u64 + Send + Sync>,
+    ) -> State {
+        State {
+            hub,
+            options,
+            client,
+            machine: format!("{:016x}", RandomState::new().hash_one(std::process::id())),
+            clients,
+            outgoing: Queue::new(),
+            incoming: Queue::new(),
+            counts: Counts::default(),
+            others: Mutex::default(),
+            link: Mutex::new(LinkState { is_up: false, since: Instant::now() }),
+            is_up: Condvar::new(),
+        }
+    }
+
+    fn others(&self) -> MutexGuard<'_, HashMap<String, Other>> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn link(&self) -> MutexGuard<'_, LinkState> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that another machine is there, with so many clients, or has left.
+    pub(super) fn heard(&self, machine: &str, clients: Option<u64>) {
+        let (mut others, heard) = (self.others(), Instant::now());
+        others.retain(|_, other| heard.duration_since(other.heard) < SILENCE);
+        match clients {
+            Some(clients) => _ = others.insert(machine.to_owned(), Other { heard, clients }),
+            None => _ = others.remove(machine),
+        }
+    }
+
+    /// Returns how many other machines there are, and their clients.
+    pub(super) fn others_now(&self) -> (usize, u64) {
+        let now = Instant::now();
+        let others = self.others();
+        let fresh = others.values().filter(|other| now.duration_since(other.heard) < SILENCE);
+        fresh.fold((0, 0), |(machines, clients), other| (machines + 1, clients + other.clients))
+    }
+
+    /// Returns whether the link is up, and since when it is or is not.
+    pub(super) fn link_now(&self) -> (bool, Duration) {
+        let link = self.link();
+        (link.is_up, link.since.elapsed())
+    }
+
+    /// Notes that a beat has come back.
+    pub(super) fn up(&self) {
+        let mut link = self.link();
+        if !link.is_up {
+            log::info!(target: crate::LOG, "the fleet's link to Redis is up");
+            *link = LinkState { is_up: true, since: Instant::now() };
+            self.is_up.notify_all();
+        }
+    }
+
+    /// Blocks until the link is up. Returns false if it is not within `patience`.
+    pub(super) fn wait_until_up(&self, patience: Duration) -> bool {
+        let waited = self.is_up.wait_timeout_while(self.link(), patience, |link| !link.is_up);
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_up
+    }
+
+    /// Notes, and logs once, that the link has broken.
+    pub(super) fn down(&self, why: &str) {
+        let mut link = self.link();
+        if link.is_up {
+            log::warn!(
+                target: crate::LOG,
+                "the fleet's link to Redis has broken: {why}; this machine's own clients get everything"
+            );
+            *link = LinkState { is_up: false, since: Instant::now() };
+        }
+    }
+
+    /// Connects to Redis, with deadlines for whatever is done there.
+    pub(super) fn connect(&self, deadline: Duration) -> redis::RedisResult<redis::Connection> {
+        let connection = self.client.get_connection_with_timeout(deadline)?;
+        connection.set_read_timeout(Some(deadline))?;
+        connection.set_write_timeout(Some(deadline))?;
+        Ok(connection)
+    }
+}
+
+impl Relay for State {
+    fn forward(&self, topic: &str, message: &Message) {
+        let bytes = message.as_bytes().len();
+        if bytes > self.options.max_message {
+            self.counts.refused.fetch_add(1, Relaxed);
+        } else if !self.outgoing.offer((topic.to_owned(), message.clone()), bytes, Instant::now()) {
+            self.counts.full.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// Says what Redis said, without the URL or a password.
+pub(super) fn describe(error: &redis::RedisError) -> String {
+    match (error.code(), error.detail()) {
+        _ if error.kind() == redis::ErrorKind::Parse => "what answers there is no Redis".to_owned(),
+        (Some(code), Some(detail)) => format!("{code} {detail}"),
+        (None, Some(detail)) => format!("{}: {detail}", error.category()),
+        _ if error.is_timeout() => "no answer in time".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// Reads the URL.
+pub(super) fn client(url: &str) -> Result<redis::Client> {
+    // What the crate says may have the URL in it, and that a password.
+    redis::Client::open(url)
+        .map_err(|_| Error::invalid("this is no URL of a Redis: use redis://HOST:PORT, without TLS"))
+}

@@ -1,0 +1,237 @@
+//! The fleet's threads: `fleet-in` only reads, `fleet-push` pushes to this machine's subscribers, `fleet-out` writes.
+//!
+//! Never here: a message that is sent to Redis twice.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use redis::RedisResult;
+use serde_json::{Value, json};
+
+use crate::hub::fleet::channel::{self, Channel};
+use crate::hub::fleet::state::{Addressed, BEAT, SILENCE, State, describe};
+
+/// How long Redis may take to answer.
+const ANSWER: Duration = Duration::from_secs(2);
+/// Nothing wakes a read that is blocked, so it looks around this often.
+const SLICE: Duration = Duration::from_millis(500);
+/// The first and the longest pause before another attempt to connect.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// Messages that are written together.
+const BATCH: usize = 512;
+
+/// Connects, and subscribes to all channels of the fleet.
+pub(super) fn subscribe(state: &State) -> RedisResult<redis::Connection> {
+    let mut reads = state.connect(ANSWER)?;
+    let pattern = channel::pattern(&state.options.channel);
+    reads.send_packed_command(&redis::cmd("PSUBSCRIBE").arg(pattern).get_packed_command())?;
+    // `PubSub::psubscribe` would take a refusal for consent.
+    reads.recv_response()?.extract_error()?;
+    reads.set_read_timeout(Some(SLICE))?;
+    Ok(reads)
+}
+
+/// Connects, and says that this machine is there.
+pub(super) fn announce(state: &State) -> RedisResult<redis::Connection> {
+    let mut writes = state.connect(ANSWER)?;
+    beat(state, false).exec(&mut writes)?;
+    Ok(writes)
+}
+
+/// What a machine says of itself: that it is there, or leaves.
+fn beat(state: &State, leaves: bool) -> redis::Cmd {
+    let mut command = redis::cmd("PUBLISH");
+    command.arg(channel::of_beats(&state.options.channel, &state.machine));
+    command.arg(json!({ "v": 1, "clients": (state.clients)(), "leaves": leaves }).to_string());
+    command
+}
+
+/// Publishes messages, and then a beat, and waits for the answers.
+fn write(
+    state: &State,
+    writes: &mut redis::Connection,
+    messages: &[Addressed],
+    beat: Option<redis::Cmd>,
+) -> RedisResult<()> {
+    let (name, machine) = (&state.options.channel, &state.machine);
+    let mut pipeline = redis::pipe();
+    for (topic, message) in messages {
+        let channel = channel::of_message(name, machine, topic, message);
+        pipeline.cmd("PUBLISH").arg(channel).arg(message.as_bytes()).ignore();
+    }
+    if let Some(beat) = beat {
+        pipeline.add_command(beat).ignore();
+    }
+    writes.send_packed_command(&pipeline.get_packed_pipeline())?;
+    // `query` would wait for each answer in turn, however often there was none.
+    (0..pipeline.len()).try_for_each(|_| writes.recv_response()?.extract_error().map(drop))
+}
+
+/// The thread `fleet-in`: reads until `stop` ends, over as many links as it takes.
+pub(super) fn read(state: &State, first: redis::Connection, stop: &Receiver<()>) {
+    let mut reads = Some(first);
+    let mut pause = Pause::new();
+    loop {
+        let ended = match reads.take().map_or_else(|| subscribe(state), Ok) {
+            Ok(mut connection) => {
+                // A beat that comes back says that the link is up.
+                state.outgoing.wake();
+                listen(state, &mut connection, stop, &mut pause)
+            }
+            Err(error) => describe(&error),
+        };
+        if pause.is_over(stop) {
+            return;
+        }
+        state.down(&ended);
+    }
+}
+
+/// Reads from one link until it breaks, or `stop` ends. Returns why.
+fn listen(
+    state: &State,
+    connection: &mut redis::Connection,
+    stop: &Receiver<()>,
+    pause: &mut Pause,
+) -> String {
+    let mut heard = Instant::now();
+    let mut pubsub = connection.as_pubsub();
+    loop {
+        match pubsub.get_message() {
+            Ok(message) if take(state, &message) => {
+                heard = Instant::now();
+                *pause = Pause::new();
+            }
+            Ok(_) => {}
+            Err(error) if error.is_timeout() => {}
+            Err(error) => return describe(&error),
+        }
+        if has_ended(stop) {
+            return "this machine leaves".to_owned();
+        }
+        if heard.elapsed() > SILENCE {
+            return format!("none of this machine's beats came back for {} s", SILENCE.as_secs());
+        }
+    }
+}
+
+/// Takes what Redis brings. Returns whether it is a beat of this machine.
+fn take(state: &State, message: &redis::Msg) -> bool {
+    let name = message.get_channel_name();
+    let (topic, is_binary) = match Channel::parse(&state.options.channel, name) {
+        Some(Channel::Open(topic)) => (topic, false),
+        Some(Channel::Machine { machine, .. }) if machine == state.machine => return false,
+        Some(Channel::Machine { is_binary, topic, .. }) => (topic, is_binary),
+        Some(Channel::Beat(machine)) if machine == state.machine => {
+            state.up();
+            return true;
+        }
+        Some(Channel::Beat(machine)) => {
+            if let Ok(beat) = serde_json::from_slice::<Value>(message.get_payload_bytes()) {
+                let leaves = beat["leaves"].as_bool().unwrap_or(false);
+                state.heard(machine, beat["clients"].as_u64().filter(|_| !leaves));
+            }
+            return false;
+        }
+        None => return false,
+    };
+    let bytes = message.get_payload_bytes();
+    if bytes.len() > state.options.max_message {
+        state.counts.refused.fetch_add(1, Relaxed);
+        return false;
+    }
+    let message = channel::message(bytes.to_vec(), is_binary);
+    if !state.incoming.offer((topic.to_owned(), message), bytes.len(), Instant::now()) {
+        state.counts.full.fetch_add(1, Relaxed);
+    }
+    false
+}
+
+/// The thread `fleet-push`: pushes what comes in to this machine's subscribers, until the queue is closed.
+pub(super) fn push(state: &State) {
+    loop {
+        let taken = state.incoming.take(BATCH, Instant::now() + BEAT);
+        state.counts.stale.fetch_add(taken.stale, Relaxed);
+        for (topic, message) in taken.items {
+            match state.hub.publish_here(&topic, message) {
+                Ok(_) => state.counts.received.fetch_add(1, Relaxed),
+                Err(error) => {
+                    log::debug!(target: crate::LOG, "what came through Redis is dropped: {error}");
+                    state.counts.refused.fetch_add(1, Relaxed)
+                }
+            };
+        }
+        if taken.is_last {
+            return;
+        }
+    }
+}
+
+/// The thread `fleet-out`: writes what is published here, until the queue is closed; its last word is that this
+/// machine leaves.
+pub(super) fn forward(state: &State, first: redis::Connection, stop: &Receiver<()>) {
+    let mut writes = Some(first);
+    let mut pause = Pause::new();
+    loop {
+        let broken = match writes.take().map_or_else(|| announce(state), Ok) {
+            Ok(mut connection) => {
+                pause = Pause::new();
+                forward_over(state, &mut connection)
+            }
+            Err(error) => Some(error),
+        };
+        let Some(error) = broken else { return };
+        if pause.is_over(stop) {
+            return;
+        }
+        state.down(&describe(&error));
+        state.counts.stale.fetch_add(state.outgoing.expire(Instant::now()), Relaxed);
+    }
+}
+
+/// Writes over one link. Returns why it broke; `None` when all is written and the queue is closed.
+fn forward_over(state: &State, writes: &mut redis::Connection) -> Option<redis::RedisError> {
+    let mut next_beat = Instant::now() + BEAT;
+    loop {
+        let taken = state.outgoing.take(BATCH, next_beat);
+        state.counts.stale.fetch_add(taken.stale, Relaxed);
+        let is_due = taken.items.is_empty() || Instant::now() >= next_beat || taken.is_last;
+        let beat = is_due.then(|| beat(state, taken.is_last));
+        if let Err(error) = write(state, writes, &taken.items, beat) {
+            // They may have arrived: nothing is sent twice.
+            state.counts.unsure.fetch_add(taken.items.len() as u64, Relaxed);
+            return Some(error);
+        }
+        state.counts.sent.fetch_add(taken.items.len() as u64, Relaxed);
+        if taken.is_last {
+            return None;
+        }
+        if is_due {
+            next_beat = Instant::now() + BEAT;
+        }
+    }
+}
+
+/// The pauses between attempts to connect: doubled each time, and somewhat random, so that the machines of a fleet do
+/// not come all at once.
+struct Pause(Duration);
+
+impl Pause {
+    fn new() -> Pause {
+        Pause(PAUSE.0)
+    }
+
+    /// Blocks for as long as this pause takes. Returns true if `stop` has ended.
+    fn is_over(&mut self, stop: &Receiver<()>) -> bool {
+        let random = RandomState::new().hash_one(()) % 1000;
+        let pause = self.0.mul_f64(0.5 + random as f64 / 2000.0);
+        self.0 = (self.0 * 2).min(PAUSE.1);
+        stop.recv_timeout(pause) == Err(RecvTimeoutError::Disconnected)
+    }
+}
+
+fn has_ended(stop: &Receiver<()>) -> bool {
+    stop.try_recv() == Err(crossbeam_channel::TryRecvError::Disconnected)
+}

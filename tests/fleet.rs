@@ -1,0 +1,299 @@
+//! Hubs on several machines, with a real Redis between them that the test starts, stops, and mistreats.
+
+mod support;
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use support::{Probed, Raw, eventually, frame};
+use threadcast::{Application, Fleet, FleetOptions, FleetStats, Hub, Message};
+
+/// A Redis of this test's own.
+struct Redis {
+    port: u16,
+    arguments: Vec<String>,
+    process: Child,
+}
+
+impl Redis {
+    fn start(arguments: &[&str]) -> Redis {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let arguments: Vec<_> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let process = Redis::spawn(port, &arguments);
+        Redis { port, arguments, process }
+    }
+
+    fn spawn(port: u16, arguments: &[String]) -> Child {
+        let mut command = Command::new("redis-server");
+        command.args(["--bind", "127.0.0.1", "--save", "", "--port", &port.to_string()]).args(arguments);
+        let spawned = command.stdout(Stdio::null()).spawn();
+        let process =
+            spawned.unwrap_or_else(|error| panic!("redis-server: {error}; apt-get install redis-server"));
+        eventually("Redis listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        process
+    }
+
+    fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    fn again(&mut self) {
+        self.process = Redis::spawn(self.port, &self.arguments);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process), signal).unwrap();
+    }
+
+    /// Says a line to it, and returns the first line of what it answers.
+    fn say(&self, line: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.set_read_timeout(Some(support::DEADLINE)).unwrap();
+        stream.write_all(format!("{line}\r\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer).unwrap();
+        answer.trim_end().to_owned()
+    }
+
+    fn options(&self) -> FleetOptions {
+        FleetOptions { max_message: 1000, ..FleetOptions::new(&format!("redis://127.0.0.1:{}", self.port)) }
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A hub in a fleet, and a client that has subscribed to the topic `a`.
+struct Machine {
+    hub: Hub,
+    fleet: Fleet,
+    client: Raw,
+    _probed: Probed,
+}
+
+impl Machine {
+    fn join(redis: &Redis) -> Machine {
+        // No test waits so long that a client would be pinged.
+        let patient = |application: Application| application.ping_interval(Some(10 * support::DEADLINE));
+        let (hub, probed) = (Hub::new(), Probed::start_with(patient, |_, _| Ok(())));
+        let (client, connection) = probed.open();
+        assert!(hub.subscribe("a", &connection).unwrap());
+        let fleet = Fleet::join(&hub, &redis.options(), || 1).unwrap();
+        Machine { hub, fleet, client, _probed: probed }
+    }
+
+    fn hears(&mut self, message: impl Into<Message>) {
+        let message = message.into();
+        let first = if message.is_binary() { 0x82 } else { 0x81 };
+        assert_eq!(self.client.frame(), frame(first, message.as_bytes()));
+    }
+}
+
+fn two(redis: &Redis) -> [Machine; 2] {
+    let both = [Machine::join(redis), Machine::join(redis)];
+    eventually("each knows of the other", || both.iter().all(|one| one.fleet.stats().machines == 2));
+    both
+}
+
+fn linked(machines: &[Machine]) {
+    eventually("all are linked", || machines.iter().all(|one| one.fleet.stats().is_linked));
+}
+
+#[test]
+fn what_is_published_on_one_machine_is_heard_on_all_once_and_in_order() {
+    let redis = Redis::start(&[]);
+    let [mut here, mut there] = two(&redis);
+    for n in 0..2000 {
+        assert_eq!(here.hub.publish("a", n.to_string()).unwrap(), 1);
+    }
+    for machine in [&mut here, &mut there] {
+        (0..2000).for_each(|n| machine.hears(n.to_string()));
+    }
+    there.hub.publish("a", b"\0\xff").unwrap();
+    here.hears(b"\0\xff");
+    there.hears(b"\0\xff");
+    here.hub.publish_here("a", "for this machine").unwrap();
+    here.hears("for this machine");
+    // Anybody's, text and not, and to a topic without subscribers here.
+    assert_eq!(redis.say("PUBLISH threadcast:b nobody"), ":2");
+    assert_eq!(redis.say("PUBLISH threadcast:a hello"), ":2");
+    assert_eq!(redis.say(r#"PUBLISH threadcast:a "\xff""#), ":2");
+    for machine in [&mut here, &mut there] {
+        machine.hears("hello");
+        machine.hears(b"\xff");
+    }
+    eventually("all is counted", || (here.fleet.stats().sent, there.fleet.stats().received) == (2000, 2003));
+    let (sent, received) = (here.fleet.stats(), there.fleet.stats());
+    assert_eq!((sent.lost, received.lost), Default::default());
+    assert_eq!((sent.clients, received.clients), (2, 2));
+}
+
+#[test]
+fn what_is_too_large_or_to_no_topic_stays_and_is_counted() {
+    let redis = Redis::start(&[]);
+    let [mut here, mut there] = two(&redis);
+    here.hub.publish("a", "x".repeat(1001)).unwrap();
+    here.hears("x".repeat(1001));
+    assert!(here.hub.publish("", "no topic").is_err());
+    redis.say(&format!("PUBLISH threadcast:a {}", "x".repeat(1001)));
+    redis.say("PUBLISH threadcast: empty");
+    here.hub.publish("a", "last").unwrap();
+    for machine in [&mut here, &mut there] {
+        machine.hears("last");
+    }
+    eventually("here it counted three", || here.fleet.stats().lost.refused == 3);
+    eventually("there it counted two", || there.fleet.stats().lost.refused == 2);
+}
+
+#[test]
+fn a_machine_that_leaves_is_forgotten_at_once_and_one_that_dies_after_6_seconds() {
+    let redis = Redis::start(&[]);
+    let [here, there] = two(&redis);
+    there.fleet.leave();
+    eventually("it has left", || here.fleet.stats().machines == 1);
+    redis.say(r#"PUBLISH threadcast/other/c '{"v":1,"clients":7}'"#);
+    eventually("another one is there", || here.fleet.stats().machines == 2);
+    let begun = Instant::now();
+    assert_eq!(here.fleet.stats().clients, 8);
+    eventually("it is forgotten", || here.fleet.stats().machines == 1);
+    assert!((5..12).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    assert!(there.hub.set_relay(std::sync::Arc::new(Nobody)), "it has no relay any more");
+    let refused = Fleet::join(&there.hub, &redis.options(), || 0).unwrap_err().to_string();
+    assert!(refused.contains("one fleet"), "{refused}");
+    assert!(there.hub.end_relay().is_some(), "it has kept its own");
+}
+
+struct Nobody;
+
+impl threadcast::Relay for Nobody {
+    fn forward(&self, _: &str, _: &Message) {}
+}
+
+#[test]
+fn without_redis_a_machines_own_clients_hear_all_and_with_it_again_the_others_hear_what_is_new() {
+    let mut redis = Redis::start(&[]);
+    let mut machines = two(&redis);
+    redis.kill();
+    eventually("the links are down", || machines.iter().all(|one| !one.fleet.stats().is_linked));
+    machines[0].hub.publish("a", "cut off").unwrap();
+    machines[0].hears("cut off");
+    eventually("it is lost", || {
+        let lost = machines[0].fleet.stats().lost;
+        lost.unsure + lost.stale == 1
+    });
+    machines[0].hub.publish("a", "old").unwrap();
+    machines[0].hears("old");
+    eventually("it is too old", || machines[0].fleet.stats().lost.stale > 0);
+    redis.again();
+    linked(&machines);
+    machines[0].hub.publish("a", "new").unwrap();
+    machines.iter_mut().for_each(|machine| machine.hears("new"));
+    eventually("each knows of the other", || machines.iter().all(|one| one.fleet.stats().machines == 2));
+}
+
+#[test]
+fn whoever_cuts_the_links_or_empties_redis_they_are_there_again() {
+    let redis = Redis::start(&[]);
+    let mut machines = two(&redis);
+    for kind in ["pubsub", "normal"] {
+        assert!(redis.say(&format!("CLIENT KILL TYPE {kind}")).starts_with(':'));
+        eventually("both subscribe", || redis.say("PUBLISH threadcast:probe x") == ":2");
+        for (from, to) in [(0, 1), (1, 0)] {
+            let received = machines[to].fleet.stats().received;
+            eventually("a message gets through", || {
+                machines[from].hub.publish("probe", "x").unwrap();
+                machines[to].fleet.stats().received > received
+            });
+        }
+        linked(&machines);
+    }
+    assert_eq!(redis.say("FLUSHALL"), "+OK");
+    machines[1].hub.publish("a", "hello").unwrap();
+    machines.iter_mut().for_each(|machine| machine.hears("hello"));
+}
+
+#[test]
+fn a_redis_that_stands_still_holds_up_no_publish() {
+    let redis = Redis::start(&[]);
+    let mut machines = two(&redis);
+    redis.signal(Signal::STOP);
+    let mut longest = Duration::ZERO;
+    for n in 0..70_000 {
+        let begun = Instant::now();
+        // Nobody has subscribed: this is what the queue takes.
+        machines[0].hub.publish("nobody", n.to_string()).unwrap();
+        longest = longest.max(begun.elapsed());
+    }
+    assert!(longest < Duration::from_secs(1), "{longest:?}");
+    let stats = machines[0].fleet.stats();
+    assert!(stats.lost.full > 0, "{stats:?}");
+    eventually("the links are down", || machines.iter().all(|one| !one.fleet.stats().is_linked));
+    machines[0].hub.publish("a", "here").unwrap();
+    machines[0].hears("here");
+    eventually("each message that did not get through is counted", || {
+        let FleetStats { sent, lost, .. } = machines[0].fleet.stats();
+        sent + lost.full + lost.stale + lost.unsure == 70_001
+    });
+    redis.signal(Signal::CONT);
+    linked(&machines);
+    machines[0].hub.publish("a", "new").unwrap();
+    machines.iter_mut().for_each(|machine| machine.hears("new"));
+}
+
+#[test]
+fn who_cannot_join_is_told_why_and_no_password() {
+    let redis = Redis::start(&["--requirepass", "secret"]);
+    let port = redis.port;
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let no_redis = other.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = other.accept() {
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        }
+    });
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let administrator = redis::Client::open(format!("redis://:secret@127.0.0.1:{port}")).unwrap();
+    let mut administrator = administrator.get_connection().unwrap();
+    for (user, rights) in [
+        ("reader", "+psubscribe &threadcast[:/]*"),
+        ("writer", "+publish &threadcast[:/]*"),
+        ("right", "+publish +psubscribe &threadcast[:/]*"),
+    ] {
+        let mut command = redis::cmd("ACL");
+        command.arg("SETUSER").arg(user).arg("on").arg(">hidden").arg("resetchannels");
+        command.arg(rights.split(' ').collect::<Vec<_>>()).exec(&mut administrator).unwrap();
+    }
+    for (url, expected) in [
+        (format!("redis://:wrong@127.0.0.1:{port}"), "Password authentication failed"),
+        (format!("redis://127.0.0.1:{port}"), "NOAUTH"),
+        (format!("redis://reader:hidden@127.0.0.1:{port}"), "NOPERM"),
+        (format!("redis://writer:hidden@127.0.0.1:{port}"), "NOPERM"),
+        (format!("redis://:hidden@127.0.0.1:{closed}"), "refused"),
+        (format!("redis://:hidden@127.0.0.1:{no_redis}"), "what answers there is no Redis"),
+        ("http://:hidden@127.0.0.1".to_owned(), "no URL of a Redis"),
+        ("rediss://:hidden@127.0.0.1".to_owned(), "without TLS"),
+        ("hidden".to_owned(), "no URL of a Redis"),
+    ] {
+        let hub = Hub::new();
+        let error = Fleet::join(&hub, &FleetOptions::new(&url), || 0).unwrap_err().to_string();
+        assert!(error.contains(expected), "{url}: {error}");
+        assert!(
+            !error.contains("hidden") && !error.contains("wrong@") && error.lines().count() == 1,
+            "{error}"
+        );
+        assert!(hub.end_relay().is_none());
+    }
+    let right = FleetOptions::new(&format!("redis://right:hidden@127.0.0.1:{port}"));
+    assert!(!format!("{right:?}").contains("hidden"));
+    Fleet::join(&Hub::new(), &right, || 0).unwrap().leave();
+    let named = FleetOptions { channel: "a*".to_owned(), ..right };
+    assert!(Fleet::join(&Hub::new(), &named, || 0).unwrap_err().to_string().contains("no name of a fleet"));
+}
