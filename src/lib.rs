@@ -5,8 +5,7 @@
 //! full-duplex WebSocket, which any thread may write to while another is blocked in `read`. And a
 //! *lesson* in what threads cost, and what they do not.
 //!
-//! It refuses to become a web framework: no templates, no uploads of forms with files, no TLS (a proxy does that
-//! better).
+//! It refuses to become a web framework: no templates, no uploads of forms with files, no HTTP/2.
 //!
 //! # The clock, whole
 //!

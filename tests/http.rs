@@ -627,6 +627,36 @@ impl RequestHandler for Page {
     }
 }
 
+/// Says its name.
+struct Named(&'static str);
+
+impl RequestHandler for Named {
+    fn get(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
+        exchange.write(self.0);
+        Ok(())
+    }
+}
+
+#[test]
+fn pages_below_a_prefix_answer_where_no_other_route_does() {
+    let application = Application::new()
+        .pages("/", || Named("all"))
+        .pages("/a/", || Named("below"))
+        .page("/a/exact", || Named("exact"));
+    let server = Server::bind("127.0.0.1:0", application).unwrap();
+    for (path, name) in [
+        ("/", "all"),
+        ("/x/y?z", "all"),
+        ("/a", "all"),
+        ("/a/", "below"),
+        ("/a/b/c", "below"),
+        ("/a/exact", "exact"),
+    ] {
+        let (head, body) = fetch(server.local_addr(), get(path, ""));
+        assert_eq!((status(&head), body.as_slice()), (200, name.as_bytes()), "{path}");
+    }
+}
+
 // The request is a 500, and the connection goes on.
 #[test]
 fn a_page_that_fails_or_panics_is_a_500_and_one_that_refuses_says_why() {

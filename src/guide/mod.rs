@@ -8,6 +8,7 @@
 //! | [`many_machines`] | the same topics on many machines, through Redis |
 //! | [`capacity`] | how many clients a machine holds, and where each byte of one is |
 //! | [`compression`] | permessage-deflate: what it saves, what it costs, and what it reveals |
+//! | [`tls`] | `https` and `wss`: in the server or in a proxy, certificates, and what it costs |
 //! | [`lesson`] | threads or an event loop, with five experiments |
 //! | [`behaviour`] | what happens in each case, with the test that holds threadcast to it |
 //! | [`tornado`] | Tornado's names beside threadcast's, and what is different |
@@ -33,6 +34,9 @@ pub mod operating {}
 
 #[doc = include_str!("push.md")]
 pub mod push {}
+
+#[doc = include_str!("tls.md")]
+pub mod tls {}
 
 #[doc = include_str!("topics.md")]
 pub mod topics {}
