@@ -31,6 +31,23 @@ pub enum Error {
     },
     /// What was waited for did not come in time; nothing was sent.
     TimedOut,
+    /// A server did not accept a client's handshake: it answered with another status than 101, with a 101 that is not
+    /// what was asked for, or with what is no HTTP. From [`client::connect`](crate::client::connect).
+    #[non_exhaustive]
+    Handshake {
+        /// Which server, and what it answered, in one line.
+        reason: String,
+        /// The answer, if it was HTTP.
+        answer: Option<Box<HttpAnswer>>,
+    },
+    /// A client has ended its connection, since it cannot read what the server sent, or hears nothing of it.
+    #[non_exhaustive]
+    Failed {
+        /// The code of the Close frame that told the server so (RFC 6455, section 7.4.1).
+        code: u16,
+        /// Which server, and why, in one line.
+        reason: String,
+    },
     /// The caller passed something that is not allowed; nothing happened, the connection stays open.
     Invalid(String),
     /// The operating system refused something.
@@ -42,6 +59,18 @@ pub enum Error {
     },
     /// An error of something else, which `?` carried up: [`Error::other`].
     Other(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What a server answered in place of a WebSocket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HttpAnswer {
+    /// The HTTP status; 101 where something else is wrong.
+    pub status: u16,
+    /// Names and values of the headers.
+    pub headers: Vec<(String, String)>,
+    /// The first bytes of the body, 16 KiB at most.
+    pub body: Vec<u8>,
 }
 
 /// The crate's result.
@@ -128,8 +157,9 @@ impl fmt::Display for Error {
             Error::Refused { status, reason, .. } => write!(f, "HTTP {status}: {reason}"),
             Error::Closed => f.write_str("the connection is closed"),
             Error::SlowConsumer { backlog } => {
-                write!(f, "slow consumer: {backlog} bytes were waiting, so the client was disconnected")
+                write!(f, "slow consumer: {backlog} bytes were waiting, so it was disconnected")
             }
+            Error::Handshake { reason, .. } | Error::Failed { reason, .. } => f.write_str(reason),
             Error::TimedOut => f.write_str("timed out: what was waited for did not come"),
             Error::Invalid(what) => f.write_str(what),
             Error::Io { doing, source } => write!(f, "{doing}: {}", without_number(source)),

@@ -115,6 +115,7 @@
 //! | `ws` | frames, messages, compression, the handshake: pure bytes |
 //! | `net` | sockets, and who writes to them: the outbox, its pumps, the closer |
 //! | `server` | handlers, sessions, one thread for each client, the listener |
+//! | `client` | the other end of the same connection |
 //! | `hub` | one message to many |
 //!
 //! The program is `main.rs` with `clock`, the application, and `lab`, which only the lesson needs. It uses this
@@ -133,10 +134,11 @@ mod http;
 mod ws;
 mod net;
 mod server;
+pub mod client;
 mod hub;
 pub mod guide;
 
-pub use error::{Error, Result};
+pub use error::{Error, HttpAnswer, Result};
 pub use http::cookies::{CookieSecret, create_signed_value, decode_signed_value};
 pub use http::escape::xhtml_escape;
 pub use http::exchange::Exchange;

@@ -150,7 +150,12 @@ impl<L: Link> Outbox<L> {
         }
     }
 
-    /// Blocks the client's own thread until at most half of the limit waits. False if the connection died.
+    /// Returns whether at most half of the limit waits.
+    pub(crate) fn has_room(&self) -> bool {
+        self.backlog.is_half_empty(self.state())
+    }
+
+    /// Blocks the reading thread until at most half of the limit waits. False if the connection died.
     pub(crate) fn wait_to_read(&self) -> bool {
         self.wait(None, |state| self.backlog.is_half_empty(state));
         !self.state().is_dead()

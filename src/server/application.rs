@@ -17,9 +17,6 @@ use crate::observer::Observer;
 use crate::server::handler::{RequestHandler, WebSocketHandler};
 use crate::server::settings::Settings;
 
-/// Most bytes that may wait for one client.
-const MAX_BACKLOG: usize = 1 << 30;
-
 /// Makes a handler.
 pub(crate) type Make<H> = Box<dyn Fn() -> Box<H> + Send + Sync>;
 
@@ -204,8 +201,7 @@ impl Application {
     /// # Panics
     /// If there are none, or more than 1 GiB.
     pub fn max_backlog(mut self, bytes: usize) -> Application {
-        assert!((1..=MAX_BACKLOG).contains(&bytes), "a backlog is from 1 byte to 1 GiB, not {bytes}");
-        self.settings.max_backlog = bytes;
+        self.settings.set_max_backlog(bytes);
         self
     }
 
@@ -231,8 +227,7 @@ impl Application {
     /// # Panics
     /// If it is zero: no client is that fast.
     pub fn write_deadline(mut self, deadline: Duration) -> Application {
-        assert!(!deadline.is_zero(), "a write deadline is more than zero");
-        self.settings.write_deadline = deadline;
+        self.settings.set_write_deadline(deadline);
         self
     }
 

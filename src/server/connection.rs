@@ -1,7 +1,8 @@
 //! [`Connection`]: what handlers hold of a client. Clones are the same connection; any thread may call
-//! anything on it at any time, while `client-N` is blocked in `read`.
+//! anything on it at any time, while `client-N` is blocked in `read`. A client of another server holds the same.
 
 mod identity;
+mod noted;
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use tungstenite::Bytes;
+use tungstenite::protocol::Role;
 
 use crate::error::{Error, Result};
 use crate::net::maybe_tls::MaybeTls;
@@ -21,6 +23,7 @@ use crate::observer::Event;
 use crate::server::link::ClientLink;
 use crate::server::state::ServerState;
 use crate::ws::frame::{self, Frame, Prepared};
+use crate::ws::mask;
 use crate::ws::message::Message;
 
 /// The number of the last connection of this process.
@@ -29,7 +32,7 @@ static LAST_ID: AtomicU64 = AtomicU64::new(0);
 /// The longest wait that a clock can be set to.
 const FOR_EVER: Duration = Duration::from_secs(365 * 86_400);
 
-/// One client's WebSocket.
+/// One client's WebSocket; or, from [`client::connect`](crate::client::connect), one to a server.
 ///
 /// Two are equal if they are the same connection; they are ordered as they were accepted.
 #[derive(Clone)]
@@ -38,9 +41,8 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Makes one of a client that was accepted.
     pub(crate) fn new(stream: TcpStream, peer: SocketAddr, state: Arc<ServerState>) -> Connection {
-        let limit = state.settings.max_backlog as u64;
-        let id = LAST_ID.fetch_add(1, Relaxed) + 1;
         let transport = Tcp(stream);
         #[cfg(feature = "tls")]
         let transport = match state.handshakes {
@@ -49,7 +51,19 @@ impl Connection {
         };
         #[cfg(not(feature = "tls"))]
         let transport = MaybeTls::Plain(transport);
-        let link = ClientLink::new(transport, id, peer, state);
+        Connection::over(transport, Role::Server, peer, state)
+    }
+
+    /// Makes one of either end.
+    pub(crate) fn over(
+        transport: MaybeTls,
+        role: Role,
+        peer: SocketAddr,
+        state: Arc<ServerState>,
+    ) -> Connection {
+        let limit = state.settings.max_backlog as u64;
+        let id = LAST_ID.fetch_add(1, Relaxed) + 1;
+        let link = ClientLink::new(transport, id, role, peer, state);
         Connection { outbox: Arc::new(Outbox::new(link, limit)) }
     }
 
@@ -99,7 +113,8 @@ impl Connection {
         self.link().id
     }
 
-    /// Returns the client's address, as [`Request::peer_addr`](crate::Request::peer_addr).
+    /// Returns the client's address, as [`Request::peer_addr`](crate::Request::peer_addr); at the client's end it is
+    /// the server's.
     pub fn peer_addr(&self) -> SocketAddr {
         self.link().client()
     }
@@ -178,7 +193,10 @@ impl Connection {
         set.map_err(|error| Error::io(format!("cannot set TCP_NODELAY of {self}"))(error))
     }
 
-    pub(crate) fn push(&self, frame: Frame) -> Result<()> {
+    pub(crate) fn push(&self, mut frame: Frame) -> Result<()> {
+        if self.is_client() {
+            frame = mask::masked(&frame);
+        }
         let bytes = frame.bytes.len() as u64;
         self.outbox.push(frame).map_err(|error| match error {
             PushError::Closed => Error::Closed,
@@ -210,12 +228,6 @@ impl Connection {
         self.push(message.frame())
     }
 
-    /// Called by `client-N` before it opens a WebSocket that is to be compressed.
-    #[cfg(feature = "deflate")]
-    pub(crate) fn set_compressed(&self, window_bits: u8) {
-        self.link().window_bits.store(window_bits.into(), Relaxed);
-    }
-
     pub(crate) fn outbox(&self) -> &Arc<Outbox<ClientLink>> {
         &self.outbox
     }
@@ -232,46 +244,6 @@ impl Connection {
     #[inline]
     pub(crate) fn report(&self, event: Event) {
         self.link().report(event);
-    }
-
-    /// Called by `client-N` when a keepalive's Ping has been answered.
-    pub(crate) fn set_latency(&self, round_trip: Duration) {
-        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
-        self.link().latency.round_trip.store(micros(round_trip), Relaxed);
-        self.link().latency.at.store(micros(self.state().began.elapsed()), Relaxed);
-    }
-
-    /// Called once, by `client-N`, when it knows that the client wants a WebSocket at `path`, and who it is.
-    pub(crate) fn set_request(&self, path: &str, client: SocketAddr) {
-        if client != self.link().peer {
-            self.link().forwarded.get_or_init(|| client);
-        }
-        self.link().path.get_or_init(|| path.to_owned());
-    }
-
-    /// Called by `client-N` when the WebSocket has ended: leaves all topics, for good.
-    pub(crate) fn leave_topics(&self) {
-        self.link().memberships.end(self.id());
-    }
-
-    /// Called by `client-N`: whether a newer client may take its place, unless it is a WebSocket.
-    pub(crate) fn set_evictable(&self, evictable: bool) {
-        self.link().is_evictable.store(evictable, Relaxed);
-    }
-
-    /// Returns whether a newer client may take its place.
-    pub(crate) fn is_evictable(&self) -> bool {
-        !self.is_websocket() && self.link().is_evictable.load(Relaxed)
-    }
-
-    /// Called once, by `client-N`, when the peer's Close frame is here.
-    pub(crate) fn set_close(&self, code: Option<u16>, reason: Option<String>) {
-        self.link().close.get_or_init(|| (code, reason.filter(|reason| !reason.is_empty())));
-    }
-
-    /// Returns true from the moment that `client-N` has seen a request for a WebSocket.
-    pub(crate) fn is_websocket(&self) -> bool {
-        self.link().path.get().is_some()
     }
 }
 

@@ -126,7 +126,11 @@ fn send_continue(connection: &Connection) -> bool {
 #[inline(never)]
 pub(crate) fn linger(connection: &Connection) {
     connection.link().transport.shutdown(Shutdown::Write);
-    let deadline = Instant::now() + CLOSE_GRACE;
+    discard_until(connection, Instant::now() + CLOSE_GRACE);
+}
+
+/// Reads what comes, to its end or until the deadline, for nobody.
+pub(crate) fn discard_until(connection: &Connection, deadline: Instant) {
     let mut bytes = vec![0; HEAD_READ];
     while matches!(recv_before(connection, &mut bytes, deadline), Ok(received) if received > 0) {}
 }

@@ -4,7 +4,7 @@
 //! it takes what we write, since the Ping waits behind that: in the outbox, or in the kernel.
 
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::net::transport::Transport;
 use crate::server::connection::Connection;
@@ -45,6 +45,12 @@ impl Keepalive {
         let before = self.acknowledged.replace(acknowledged);
         // Sent again and again, it reaches nobody. Otherwise it is on its way: as long as that goes on.
         unacked.bytes > 0 && unacked.retransmits == 0 && before.is_none_or(|before| acknowledged > before)
+    }
+
+    /// Returns how long the peer may be silent before [`is_alive`](Keepalive::is_alive) looks.
+    pub(crate) fn quiet(&self, connection: &Connection) -> Option<Duration> {
+        let settings = &connection.state().settings;
+        if self.pinged { settings.ping_grace() } else { settings.ping_interval }
     }
 
     /// Something has come in.

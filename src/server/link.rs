@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
+use tungstenite::protocol::Role;
+
 use crate::metrics::DisconnectReason;
 use crate::net::closer::{CLOSE_GRACE, Kill, Overdue, OverduePeer};
 use crate::net::maybe_tls::MaybeTls;
@@ -38,6 +40,8 @@ pub(crate) struct Latency {
 pub(crate) struct ClientLink {
     pub(crate) transport: MaybeTls,
     pub(crate) id: u64,
+    /// Which end this is: a client masks its frames, and lets the server end the TCP connection.
+    pub(crate) role: Role,
     /// The other end of the socket.
     pub(crate) peer: SocketAddr,
     /// The client behind the proxy that this is. Written once by `client-N`, before the path.
@@ -65,10 +69,17 @@ pub(crate) struct ClientLink {
 }
 
 impl ClientLink {
-    pub(crate) fn new(transport: MaybeTls, id: u64, peer: SocketAddr, state: Arc<ServerState>) -> ClientLink {
+    pub(crate) fn new(
+        transport: MaybeTls,
+        id: u64,
+        role: Role,
+        peer: SocketAddr,
+        state: Arc<ServerState>,
+    ) -> ClientLink {
         ClientLink {
             transport,
             id,
+            role,
             peer,
             state,
             forwarded: OnceLock::new(),
@@ -189,8 +200,9 @@ impl Link for ClientLink {
     }
 
     fn close_written(&self, connection: Weak<dyn Kill>) {
-        // Who has sent a Close has answered ours, or needs no answer to its own.
-        if self.close.get().is_none() {
+        // Who has sent a Close has answered ours, or needs no answer to its own; but a server has to end the TCP
+        // connection then.
+        if self.close.get().is_none() || self.role == Role::Client {
             let (deadline, peer) = (Instant::now() + CLOSE_GRACE, OverduePeer::Closing(connection));
             // Without a closer the server is shutting down, which has a deadline of its own.
             let _ = self.state.closer.send(Overdue { deadline, peer });

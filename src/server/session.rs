@@ -6,9 +6,6 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
-use tungstenite::error::{CapacityError, Error as WsError, ProtocolError};
-use tungstenite::protocol::{Message as WsMessage, Role, WebSocketConfig, WebSocketContext};
-
 use crate::error::{Error, Result};
 use crate::http::exchange::Exchange;
 use crate::http::request::Request;
@@ -16,17 +13,10 @@ use crate::metrics::DisconnectReason;
 use crate::observer::Event;
 use crate::server::application::MakeFor;
 use crate::server::connection::Connection;
-use crate::server::frame_stream::{FrameStream, LARGE, ReadFailure};
 use crate::server::handler::WebSocketHandler;
-use crate::ws::frame::MAX_CONTROL;
+use crate::server::reader::{End, Incoming, Reader};
 use crate::ws::handshake::{self, Upgrade};
-#[cfg(feature = "deflate")]
-use crate::ws::inflate::InflateError;
 use crate::ws::message::Message;
-use crate::ws::scanner::HeaderError;
-
-/// Bytes that tungstenite reads at a time, from our buffer; it allocates as many for each client.
-const TUNGSTENITE_READ: usize = 256;
 
 /// A handler that has agreed to the request, until its `on_close` has run.
 pub(crate) struct Session<'a> {
@@ -36,14 +26,6 @@ pub(crate) struct Session<'a> {
 
 /// A handler panicked. It has been logged.
 pub(crate) struct Panicked;
-
-/// Why the read loop ended.
-enum End {
-    /// The closing handshake is complete, or the peer is gone.
-    Over,
-    /// We have to end it, with this code and reason.
-    Fail(u16, &'static str, DisconnectReason),
-}
 
 impl<'a> Session<'a> {
     /// Makes a handler and asks it. Returns the session and its 101, or the refusal.
@@ -91,9 +73,9 @@ impl<'a> Session<'a> {
     /// Reads until the end, and sends the Close frame that it calls for. `early` came in with the head.
     #[inline(never)]
     pub(crate) fn run(&mut self, early: Vec<u8>) -> DisconnectReason {
-        let mut stream = FrameStream::new(self.connection, early);
-        match self.read_loop(&mut stream) {
-            End::Over => DisconnectReason::Done,
+        let mut reader = Reader::new(self.connection, early);
+        match self.read_loop(&mut reader) {
+            End::Over | End::Lost(_) => DisconnectReason::Done,
             End::Fail(code, reason, disconnect) => {
                 // Nothing is read any more, so no answer is awaited.
                 self.connection.set_close(None, None);
@@ -118,52 +100,26 @@ impl<'a> Session<'a> {
         let _ = guarded(connection, "on_close", || handler.on_close(connection));
     }
 
-    fn read_loop(&mut self, stream: &mut FrameStream<'_>) -> End {
-        let max = Some(self.connection.state().settings.max_message);
-        let config = WebSocketConfig::default()
-            .read_buffer_size(TUNGSTENITE_READ)
-            .write_buffer_size(0)
-            .max_message_size(max)
-            // A control frame is within its own limit already, whatever the one for messages.
-            .max_frame_size(max.map(|max| max.max(MAX_CONTROL)));
-        let new_context = || WebSocketContext::new(Role::Server, Some(config));
-        let mut context = new_context();
+    fn read_loop(&mut self, reader: &mut Reader) -> End {
         loop {
-            let message = match context.read(stream) {
-                Ok(message) => message,
-                Err(error) => return end_of(&error, stream.failure()),
+            let incoming = match reader.next() {
+                Ok(incoming) => incoming,
+                Err(end) => return end,
             };
-            let length = message.len();
-            // A control frame may come in the middle of a message, which goes on.
-            let is_whole = message.is_text() || message.is_binary();
-            let delivered = match message {
-                WsMessage::Text(text) => self.deliver(Message::received_text(text)),
-                WsMessage::Binary(bytes) => self.deliver(Message::received_binary(bytes)),
-                WsMessage::Ping(payload) => self.guarded("on_ping", |h, c| h.on_ping(c, &payload)),
-                WsMessage::Pong(payload) if stream.take_pong(&payload) => Ok(()),
-                WsMessage::Pong(payload) => self.guarded("on_pong", |h, c| h.on_pong(c, &payload)),
-                WsMessage::Close(_) => {
-                    let close = stream.close();
-                    let reason = close.map(|(_, reason)| reason.to_owned());
-                    self.connection.set_close(close.map(|(code, _)| code), reason);
-                    Ok(()) // The next read writes the answer, and ends.
-                }
-                WsMessage::Frame(_) => unreachable!("tungstenite reads no raw frames"),
+            let handled = match incoming {
+                Incoming::Message(message) => self.deliver(message),
+                Incoming::Ping(payload) => self.guarded("on_ping", |h, c| h.on_ping(c, &payload)),
+                Incoming::Pong(payload) => self.guarded("on_pong", |h, c| h.on_pong(c, &payload)),
+                Incoming::Close | Incoming::Nothing => Ok(()),
             };
-            if is_whole {
-                stream.message_handled();
-            }
-            if let Err(end) = delivered {
+            if let Err(end) = handled {
                 return end;
-            }
-            if length as u64 > LARGE {
-                // tungstenite keeps a buffer of the largest message for the connection's life. It is
-                // empty between frames, so a new context loses nothing and frees it.
-                context = new_context();
             }
         }
     }
 
+    /// Not inlined: an idle client's stack has no room for it.
+    #[inline(never)]
     fn deliver(&mut self, message: Message) -> Result<(), End> {
         match self.guarded("on_message", |handler, connection| handler.on_message(connection, message))? {
             Ok(()) | Err(Error::Closed | Error::SlowConsumer { .. }) => Ok(()),
@@ -252,28 +208,4 @@ impl From<Panicked> for Error {
 fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("(no text)").escape_debug().to_string()
-}
-
-/// Returns the code that a failure closes with (RFC 6455, section 7.4.1).
-fn end_of(error: &WsError, failure: Option<ReadFailure>) -> End {
-    let (code, reason) = match (failure, error) {
-        (Some(ReadFailure::PingTimeout), _) => {
-            return End::Fail(1011, "ping timed out", DisconnectReason::PingTimeout);
-        }
-        (Some(ReadFailure::Header(HeaderError::MessageTooLarge)), _)
-        | (None, WsError::Capacity(CapacityError::MessageTooLong { .. })) => (1009, "message too big"),
-        #[cfg(feature = "deflate")]
-        (Some(ReadFailure::Inflate(error)), _) => match error {
-            InflateError::TooLarge => (1009, "message too big"),
-            InflateError::Data => (1007, "invalid compressed data"),
-            InflateError::Protocol => (1002, "protocol error"),
-        },
-        (Some(ReadFailure::NoRoom), _) => (1013, "no room for this message, try again later"),
-        (Some(ReadFailure::Header(HeaderError::ControlTooLarge)), _) => (1002, "protocol error"),
-        (None, WsError::ConnectionClosed | WsError::AlreadyClosed | WsError::Io(_))
-        | (None, WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => return End::Over,
-        (None, WsError::Utf8(_)) => (1007, "invalid UTF-8"),
-        (None, _) => (1002, "protocol error"),
-    };
-    End::Fail(code, reason, DisconnectReason::Failed)
 }

@@ -9,7 +9,10 @@ use crate::http::cookies::CookieRules;
 use crate::net::tls::config::TlsConfig;
 use crate::net::transport::Delivery;
 
-/// See [`Application`](crate::Application), which has a method for each.
+/// Most bytes that may wait for one client.
+const MAX_BACKLOG: usize = 1 << 30;
+
+/// See [`Application`](crate::Application), which has a method for each; some are a client's, too.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) cookies: CookieRules,
@@ -34,6 +37,26 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// Sets the bytes of backlog of a slow consumer.
+    ///
+    /// # Panics
+    /// If there are none, or more than 1 GiB.
+    #[track_caller]
+    pub(crate) fn set_max_backlog(&mut self, bytes: usize) {
+        assert!((1..=MAX_BACKLOG).contains(&bytes), "a backlog is from 1 byte to 1 GiB, not {bytes}");
+        self.max_backlog = bytes;
+    }
+
+    /// Sets how long a backlog may stand still.
+    ///
+    /// # Panics
+    /// If it is zero.
+    #[track_caller]
+    pub(crate) fn set_write_deadline(&mut self, deadline: Duration) {
+        assert!(!deadline.is_zero(), "a write deadline is more than zero");
+        self.write_deadline = deadline;
+    }
+
     /// Returns how long after a Ping the peer has to show a sign of life: as long as between two, unless set.
     pub(crate) fn ping_grace(&self) -> Option<Duration> {
         self.ping_timeout.or(self.ping_interval)

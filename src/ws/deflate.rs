@@ -1,21 +1,24 @@
-//! [`negotiate`]: what an offer of permessage-deflate asks for, and whether it can be had (RFC 7692, section 7.1).
-//! Pure.
+//! [`negotiate`]: what an offer of permessage-deflate asks for, and whether it can be had (RFC 7692, section 7.1); and
+//! our own [`OFFER`], with what a server may make of it. Pure.
 
 use std::fmt;
 
 use crate::ws::compress::MAX_WINDOW_BITS;
 
 const NAME: &str = "permessage-deflate";
+const SERVER_NO_CONTEXT_TAKEOVER: &str = "server_no_context_takeover";
 const SERVER_MAX_WINDOW_BITS: &str = "server_max_window_bits";
 const CLIENT_MAX_WINDOW_BITS: &str = "client_max_window_bits";
 /// All that there are.
 const PARAMETERS: [&str; 4] = [
-    "server_no_context_takeover",
+    SERVER_NO_CONTEXT_TAKEOVER,
     "client_no_context_takeover",
     SERVER_MAX_WINDOW_BITS,
     CLIENT_MAX_WINDOW_BITS,
 ];
 const MIN_WINDOW_BITS: u8 = 8;
+/// A client's own. It cannot inflate what leans on the message before; and what it sends never does.
+pub(crate) const OFFER: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
 /// An offer that is accepted.
 ///
@@ -32,6 +35,15 @@ pub(crate) fn negotiate(offers: &str) -> Option<Agreed> {
     split(offers, ',').find_map(accept)
 }
 
+/// Returns whether a server's answer is one to [`OFFER`]: this extension alone, no context taken over by the server,
+/// and nothing that the client would have to do and has not offered. What the server's own window is does not matter:
+/// all is inflated with the largest.
+pub(crate) fn accepts_offer(answer: &str) -> bool {
+    let is_promised = split(answer, ';').any(|parameter| parameter == SERVER_NO_CONTEXT_TAKEOVER);
+    let asks_for_bits = split(answer, ';').any(|parameter| parameter.starts_with(CLIENT_MAX_WINDOW_BITS));
+    split(answer, ',').count() == 1 && accept(answer).is_some() && is_promised && !asks_for_bits
+}
+
 impl Agreed {
     /// Returns the bits of the window that the client has.
     pub(crate) fn window_bits(self) -> u8 {
@@ -41,7 +53,7 @@ impl Agreed {
 
 impl fmt::Display for Agreed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("permessage-deflate; server_no_context_takeover; client_no_context_takeover")?;
+        f.write_str(OFFER)?;
         match self.server_max_window_bits {
             Some(bits) => write!(f, "; server_max_window_bits={bits}"),
             None => Ok(()),
@@ -101,6 +113,25 @@ fn split(text: &str, by: char) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_to_the_clients_offer_as_a_table() {
+        for (answer, is_right) in [
+            (OFFER, true),
+            ("permessage-deflate;server_no_context_takeover", true),
+            ("permessage-deflate; server_no_context_takeover; server_max_window_bits=9", true),
+            ("permessage-deflate; server_no_context_takeover; server_max_window_bits=7", false),
+            ("permessage-deflate; server_no_context_takeover; client_max_window_bits=9", false),
+            ("permessage-deflate; server_no_context_takeover; server_no_context_takeover", false),
+            ("permessage-deflate; server_no_context_takeover; level=9", false),
+            ("permessage-deflate", false),
+            ("permessage-deflate; client_no_context_takeover", false),
+            ("permessage-deflate; server_no_context_takeover, permessage-deflate", false),
+            ("x-webkit-deflate-frame; server_no_context_takeover", false),
+        ] {
+            assert_eq!(accepts_offer(answer), is_right, "{answer}");
+        }
+    }
 
     #[test]
     fn offers_and_answers_as_a_table() {

@@ -39,6 +39,8 @@ pub(crate) enum Taken {
 pub(crate) struct Inflater {
     /// Most compressed bytes of a message.
     limit: u64,
+    /// Whose messages: those of a client are masked, and so is what is made of them.
+    is_masked: bool,
     header: Header,
     /// Bytes of the frame's payload that are still to come.
     left: u64,
@@ -66,10 +68,10 @@ struct Compressed {
 
 impl Inflater {
     /// Starts between two frames. `max_message` is the most bytes of a message, inclusive.
-    pub(crate) fn new(max_message: usize) -> Inflater {
+    pub(crate) fn new(max_message: usize, is_masked: bool) -> Inflater {
         // What cannot be compressed becomes a little larger; what is far larger is no message within the limit.
         let limit = max_message as u64 + max_message as u64 / 16 + 1024;
-        Inflater { limit, header: Header::default(), left: 0, is_compressed: false, message: None }
+        Inflater { limit, is_masked, header: Header::default(), left: 0, is_compressed: false, message: None }
     }
 
     /// Makes what inflaters share, once for the process: 1 MiB. To be called before there is one, on a thread with
@@ -126,7 +128,7 @@ impl Inflater {
     /// Returns what is ready for tungstenite: at most the rest of one frame; nothing if more bytes have to come.
     pub(crate) fn ready(&mut self) -> Result<&[u8], InflateError> {
         match &mut self.message {
-            Some(message) => message.ready(),
+            Some(message) => message.ready(self.is_masked),
             None => Ok(&[]),
         }
     }
@@ -162,7 +164,7 @@ impl Inflater {
     fn begin(&mut self) -> Result<(), InflateError> {
         self.left = self.header.length();
         let Some(message) = self.message.as_mut().filter(|_| self.is_compressed) else { return Ok(()) };
-        if !self.header.is_masked() {
+        if self.header.is_masked() != self.is_masked {
             return Err(InflateError::Protocol);
         }
         message.length = message.length.saturating_add(self.left);
@@ -177,7 +179,7 @@ impl Compressed {
         Compressed { first: opcode, length: 0, input, used, is_whole, is_full, state: None }
     }
 
-    fn ready(&mut self) -> Result<&[u8], InflateError> {
+    fn ready(&mut self, is_masked: bool) -> Result<&[u8], InflateError> {
         let is_due = self.is_whole || self.is_full || self.input.len() >= PART;
         if self.state.is_none() && is_due {
             self.state = if self.is_whole { Some(Lent::wait()) } else { Lent::for_a_part() };
@@ -196,7 +198,7 @@ impl Compressed {
             }
             let is_last = self.is_whole && !self.is_full;
             if made > 0 || is_last {
-                state.frame(self.first | if is_last { FIN } else { 0 }, made);
+                state.frame(self.first | if is_last { FIN } else { 0 }, made, is_masked);
                 // FIN alone says that this was the last one.
                 self.first = if is_last { FIN } else { CONTINUATION };
             }

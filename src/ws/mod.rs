@@ -6,6 +6,7 @@
 pub(crate) mod compress;
 pub(crate) mod frame;
 pub(crate) mod header;
+pub(crate) mod mask;
 pub(crate) mod scanner;
 #[cfg(feature = "deflate")]
 pub(crate) mod inflate;

@@ -1,4 +1,4 @@
-//! Which connection a [`Connection`] is: equality and order go by its number, and log lines name it.
+//! Which connection is which: equality, order, and the name in the log. Any thread.
 
 use std::cmp::Ordering;
 use std::fmt;

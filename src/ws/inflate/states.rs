@@ -76,16 +76,17 @@ impl InflateState {
     }
 
     /// Makes a frame of the bytes in the chunk. A mask of zeros changes nothing.
-    pub(super) fn frame(&mut self, first: u8, length: usize) {
+    pub(super) fn frame(&mut self, first: u8, length: usize, is_masked: bool) {
+        let (bit, mask) = if is_masked { (MASKED, 4) } else { (0, 0) };
         let mut header = [0; CHUNK_HEADER];
         header[0] = first;
         let header = if length < 126 {
-            header[1] = MASKED | length as u8;
-            &header[..6]
+            header[1] = bit | length as u8;
+            &header[..2 + mask]
         } else {
-            header[1] = MASKED | 126;
+            header[1] = bit | 126;
             header[2..4].copy_from_slice(&(length as u16).to_be_bytes());
-            &header[..]
+            &header[..4 + mask]
         };
         let start = CHUNK_HEADER - header.len();
         self.chunk[start..CHUNK_HEADER].copy_from_slice(header);

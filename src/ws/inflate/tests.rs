@@ -159,7 +159,7 @@ proptest! {
             }
             pings += if *is_compressed { cuts.len() } else { 0 };
         }
-        let mut inflater = Inflater::new(MAX);
+        let mut inflater = Inflater::new(MAX, true);
         let got = read(&mut inflater, &wire, cut).unwrap();
         let expected: Vec<_> = sent
             .into_iter()
@@ -185,7 +185,7 @@ proptest! {
             let at = at.index(data.len());
             data[at] = byte;
         }
-        let mut inflater = Inflater::new(MAX);
+        let mut inflater = Inflater::new(MAX, true);
         if let Ok(got) = read(&mut inflater, &frame(TEXT | RSV1 | FIN, &data), cut) {
             prop_assert_eq!(messages(&got).len(), 1);
             prop_assert_eq!(inflater.waiting(), 0);
@@ -206,7 +206,7 @@ fn the_examples_of_the_rfc_are_read() {
         // Two blocks.
         &[0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00],
     ];
-    let mut inflater = Inflater::new(MAX);
+    let mut inflater = Inflater::new(MAX, true);
     for data in hello {
         for cut in [1, 3, 100] {
             let got = read(&mut inflater, &frame(TEXT | RSV1 | FIN, data), cut).unwrap();
@@ -254,7 +254,7 @@ fn misuse_as_a_table() {
         ),
     ] {
         let expected = expected.map_or_else(|| as_it_is(wire.clone()), Err);
-        assert_eq!(read(&mut Inflater::new(MAX), &wire, 100), expected, "{case}");
+        assert_eq!(read(&mut Inflater::new(MAX, true), &wire, 100), expected, "{case}");
     }
 }
 
@@ -262,14 +262,14 @@ fn misuse_as_a_table() {
 fn a_message_that_is_too_large_before_it_is_inflated_is_refused_at_its_header() {
     let limit = MAX + MAX / 16 + 1024;
     let begin = |length: usize| {
-        let mut inflater = Inflater::new(MAX);
+        let mut inflater = Inflater::new(MAX, true);
         let header = [&[TEXT | RSV1 | FIN, 0x80 | 127][..], &(length as u64).to_be_bytes(), &[0; 4]].concat();
         inflater.take(&header, 1)
     };
     assert_eq!(begin(limit), Ok(Taken::Kept(14)));
     assert_eq!(begin(limit + 1), Err(InflateError::TooLarge));
     assert_eq!(begin(usize::MAX), Err(InflateError::TooLarge));
-    let mut inflater = Inflater::new(0);
+    let mut inflater = Inflater::new(0, true);
     let halves = [frame(TEXT | RSV1, &[0; 1000]), frame(CONTINUATION, &[0; 25])].concat();
     assert_eq!(read(&mut inflater, &halves, 5000), Err(InflateError::TooLarge));
 }
@@ -279,7 +279,7 @@ fn the_largest_message_may_be_one_that_cannot_be_compressed() {
     let _alone = alone();
     let message: Vec<u8> = (0..MAX).map(|at| (at * at / 7 % 251) as u8).collect();
     let wire = frame(TEXT | RSV1 | FIN, &stored(&message));
-    let got = read(&mut Inflater::new(MAX), &wire, 64 << 10).unwrap();
+    let got = read(&mut Inflater::new(MAX, true), &wire, 64 << 10).unwrap();
     assert!(messages(&got) == [(TEXT, message)]);
 }
 

@@ -16,7 +16,7 @@ fn half_messages_leave_a_state_for_those_that_are_whole() {
     let data = stored(&message);
     let wire = frame(TEXT | RSV1 | FIN, &data);
     let half = wire.len() / 2;
-    let mut crowd: Vec<_> = (0..100).map(|_| Inflater::new(MAX)).collect();
+    let mut crowd: Vec<_> = (0..100).map(|_| Inflater::new(MAX, true)).collect();
     for inflater in &mut crowd {
         let first = read(inflater, &wire[..1000], 100).unwrap();
         assert!(first.is_empty() && inflater.message.as_ref().unwrap().state.is_none());
@@ -27,7 +27,7 @@ fn half_messages_leave_a_state_for_those_that_are_whole() {
     assert_eq!(firsts.iter().filter(|first| !first.is_empty()).count(), STATES_OF_PARTS);
     // Those that have none keep what came.
     assert!(crowd.last().unwrap().waiting() > PART as u64);
-    let whole = read(&mut Inflater::new(MAX), &wire, 1000).unwrap();
+    let whole = read(&mut Inflater::new(MAX, true), &wire, 1000).unwrap();
     assert!(messages(&whole) == [(TEXT, message.clone())]);
     for (inflater, mut first) in crowd.iter_mut().zip(firsts) {
         first.extend(read(inflater, &wire[half..], 1000).unwrap());
@@ -45,7 +45,7 @@ fn a_message_waits_for_a_state_and_is_read_when_there_is_one() {
     let all: Vec<_> = (0..STATES).map(|_| Lent::wait()).collect();
     assert!(Lent::for_a_part().is_none());
     let reader = thread::spawn(|| {
-        read(&mut Inflater::new(MAX), &frame(TEXT | RSV1 | FIN, &deflated(b"x")), 100).unwrap()
+        read(&mut Inflater::new(MAX, true), &frame(TEXT | RSV1 | FIN, &deflated(b"x")), 100).unwrap()
     });
     drop(all);
     assert_eq!(messages(&reader.join().unwrap()), [(TEXT, b"x".to_vec())]);

@@ -1,0 +1,150 @@
+//! From an address to a WebSocket: TCP, the request, the answer, all before one deadline. On the caller's thread.
+//!
+//! Never here: a thread, a retry, a redirect that is followed.
+
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::Instant;
+
+use super::offer::{Agreement, AnswerHead, MAX_HEAD, Offer};
+use super::url::Url;
+use crate::error::{Error, HttpAnswer, Result};
+use crate::http::request_body::{BodyDecoder, Framing};
+use crate::server::connection::Connection;
+use crate::server::input::recv_before;
+
+/// Most bytes of an answer's body that an error keeps, and shows.
+const MAX_BODY: usize = 16 * 1024;
+const MAX_SHOWN: usize = 200;
+/// Bytes received at a time.
+const RECEIVE: usize = 2048;
+
+/// What came of a handshake.
+pub(super) struct Agreed101 {
+    pub(super) agreement: Agreement,
+    pub(super) headers: Vec<(String, String)>,
+    /// What came behind the answer.
+    pub(super) early: Vec<u8>,
+}
+
+/// Looks the name up, and tries its addresses one after the other, in the system's order: IPv6 before IPv4 as a rule. Each
+/// has its share of the time that is left.
+pub(super) fn dial(url: &Url, deadline: Instant) -> Result<TcpStream> {
+    let found = (url.host.as_str(), url.port).to_socket_addrs();
+    let addresses: Vec<_> = found.map_err(Error::io(format!("cannot find {}", url.host)))?.collect();
+    let mut last = io::Error::new(ErrorKind::NotFound, "it has no address");
+    for (tried, address) in addresses.iter().enumerate() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let shares = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
+        let share = left / shares;
+        if share.is_zero() {
+            last = timed_out();
+            break;
+        }
+        match TcpStream::connect_timeout(address, share) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    let tried: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+    Err(Error::Io { doing: format!("cannot connect to {url} ({})", tried.join(", ")), source: last })
+}
+
+/// Sends the request, and reads the answer.
+pub(super) fn shake_hands(
+    connection: &Connection,
+    url: &Url,
+    (offer, request): (Offer<'_>, Vec<u8>),
+    deadline: Instant,
+) -> Result<Agreed101> {
+    // A write that fails is an answer that does not come; and there may be one that came before.
+    let _ = connection.outbox().begin(request.into());
+    let mut received = Vec::new();
+    let head = loop {
+        match AnswerHead::parse(&received) {
+            Ok(Some((head, length))) => {
+                received.drain(..length);
+                if !head.is_interim() {
+                    break head;
+                }
+            }
+            Ok(None) => receive(connection, url, &mut received, deadline)?,
+            Err(what) => return Err(no_websocket(url, &what, None, Vec::new())),
+        }
+    };
+    if head.status != 101 {
+        let body = read_body(connection, &head, received, deadline);
+        let what = describe(&head, &body);
+        return Err(no_websocket(url, &what, Some(&head), body));
+    }
+    match offer.check(&head) {
+        Ok(agreement) => Ok(Agreed101 { agreement, headers: head.pairs(), early: received }),
+        Err(what) => Err(no_websocket(url, &what, Some(&head), Vec::new())),
+    }
+}
+
+/// Receives some more of a head.
+fn receive(connection: &Connection, url: &Url, received: &mut Vec<u8>, deadline: Instant) -> Result<()> {
+    let doing = || format!("{url} did not answer the handshake");
+    let have = received.len();
+    received.resize(have + RECEIVE.min(MAX_HEAD), 0);
+    match recv_before(connection, &mut received[have..], deadline) {
+        Ok(0) => Err(Error::io(doing())(io::Error::new(ErrorKind::UnexpectedEof, "it ended the connection"))),
+        Ok(length) => {
+            received.truncate(have + length);
+            Ok(())
+        }
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+            Err(Error::io(doing())(timed_out()))
+        }
+        Err(error) => Err(Error::io(doing())(error)),
+    }
+}
+
+fn timed_out() -> io::Error {
+    io::Error::new(ErrorKind::TimedOut, "not within the connect deadline")
+}
+
+/// Returns what comes of the body of a refusal.
+fn read_body(
+    connection: &Connection,
+    head: &AnswerHead,
+    mut received: Vec<u8>,
+    deadline: Instant,
+) -> Vec<u8> {
+    let framing = match Framing::of(&head.headers, false) {
+        _ if matches!(head.status, 204 | 304) => return Vec::new(),
+        Ok(None) if head.headers.contains_key("Content-Length") => return Vec::new(),
+        Ok(Some(Framing::Length(length))) => Framing::Length(length.min(MAX_BODY as u64)),
+        Ok(Some(Framing::Chunked)) => Framing::Chunked,
+        // To the end of the connection.
+        Ok(None) | Err(_) => Framing::Length(MAX_BODY as u64),
+    };
+    let Ok(mut decoder) = BodyDecoder::new(framing, MAX_BODY) else { return Vec::new() };
+    while decoder.take(&received).is_ok() && !decoder.is_done() {
+        received.resize(RECEIVE, 0);
+        match recv_before(connection, &mut received, deadline) {
+            Ok(length @ 1..) => received.truncate(length),
+            _ => break,
+        }
+    }
+    decoder.into_body()
+}
+
+/// `401 Unauthorized, Who are you?`
+fn describe(head: &AnswerHead, body: &[u8]) -> String {
+    let mut what = format!("{} {}", head.status, head.reason.escape_debug()).trim_end().to_owned();
+    if let [location] = &head.values("Location")[..] {
+        what += &format!(", to {}; redirects are not followed", location.escape_debug());
+    } else if let Some(line) =
+        String::from_utf8_lossy(body).lines().map(str::trim).find(|line| !line.is_empty())
+    {
+        what += &format!(", {}", line.chars().take(MAX_SHOWN).collect::<String>().escape_debug());
+    }
+    what
+}
+
+fn no_websocket(url: &Url, what: &str, head: Option<&AnswerHead>, body: Vec<u8>) -> Error {
+    let answer = head.map(|head| Box::new(HttpAnswer { status: head.status, headers: head.pairs(), body }));
+    Error::Handshake { reason: format!("{url} answered the handshake with {what}"), answer }
+}

@@ -1,0 +1,188 @@
+//! [`Url`]: a WebSocket's address (RFC 6455, section 3), as far as a client needs it. Pure.
+//!
+//! A host is a name in ASCII or an address: a name in another script has to be written as the DNS has it (`xn--`).
+//! What a request line cannot carry in path and query is percent-encoded, as browsers do it; what is encoded already
+//! stays as it is.
+
+use std::fmt;
+use std::net::Ipv6Addr;
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+use crate::error::{Error, Result};
+
+/// What a browser encodes in a path or a query.
+const ENCODED: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'<')
+    .add(b'>')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+/// See the [module](self).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Url {
+    /// `wss`.
+    pub(super) is_secure: bool,
+    /// In lower case; an IPv6 address without its brackets.
+    pub(super) host: String,
+    pub(super) port: u16,
+    /// Path and query, as the request line has them.
+    pub(super) target: String,
+}
+
+impl Url {
+    /// Reads a URL. The error never quotes it: it may have a password.
+    pub(super) fn parse(url: &str) -> Result<Url> {
+        let wrong = |what: &str| Err(Error::invalid(format!("this is no URL of a WebSocket: {what}")));
+        if url.chars().any(char::is_control) {
+            return wrong("it has control characters");
+        }
+        let Some((scheme, rest)) = url.split_once("://") else {
+            return wrong("it does not begin with ws:// or wss://");
+        };
+        let (is_secure, default) = match scheme.to_ascii_lowercase().as_str() {
+            "ws" => (false, 80),
+            "wss" => (true, 443),
+            "http" => return wrong("write ws:// in place of http://"),
+            "https" => return wrong("write wss:// in place of https://"),
+            _ => return wrong("it does not begin with ws:// or wss://"),
+        };
+        if rest.contains('#') {
+            return wrong("it has a fragment, which none has; a # that is meant is written %23");
+        }
+        let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        if authority.contains('@') {
+            return wrong("it has a user or a password; send them in a header, Authorization");
+        }
+        let (host, port) = match authority.strip_prefix('[').map(|rest| rest.split_once(']')) {
+            Some(Some((host, port))) if host.parse::<Ipv6Addr>().is_ok() => (host, port),
+            Some(_) => return wrong("what is in brackets is no IPv6 address"),
+            None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+        };
+        if host.is_empty() {
+            return wrong("it has no host");
+        }
+        if !host.is_ascii() {
+            return wrong("its host is not ASCII; write the name as the DNS has it, xn--...");
+        }
+        if !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte)) {
+            return wrong("its host is no name and no address");
+        }
+        let port = match port.strip_prefix(':') {
+            None if port.is_empty() => default,
+            Some("") => default,
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => match digits.parse() {
+                Ok(port @ 1..) => port,
+                _ => return wrong("its port is not from 1 to 65535"),
+            },
+            _ => return wrong("its port is no number"),
+        };
+        let slash = if target.starts_with('/') { "" } else { "/" };
+        let target = format!("{slash}{}", utf8_percent_encode(target, ENCODED));
+        Ok(Url { is_secure, host: host.to_ascii_lowercase(), port, target })
+    }
+
+    /// Returns the value of the `Host` header: the port only where it is not the scheme's.
+    pub(super) fn authority(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        if self.port == if self.is_secure { 443 } else { 80 } {
+            host
+        } else {
+            format!("{host}:{}", self.port)
+        }
+    }
+
+    /// Returns the path without the query, in which tokens travel.
+    pub(super) fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+}
+
+/// As a log may have it, without the query: `ws://localhost:8888/feed`.
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.is_secure { "wss" } else { "ws" };
+        write!(f, "{scheme}://{}{}", self.authority(), self.path())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_as_a_table() {
+        for (url, is_secure, host, port, authority, target) in [
+            ("ws://a.test", false, "a.test", 80, "a.test", "/"),
+            ("WSS://A.Test", true, "a.test", 443, "a.test", "/"),
+            ("wss://a.test:80/", true, "a.test", 80, "a.test:80", "/"),
+            ("ws://a.test:/x", false, "a.test", 80, "a.test", "/x"),
+            ("ws://a.test:443/x?y=1", false, "a.test", 443, "a.test:443", "/x?y=1"),
+            ("ws://a.test?y=/@:", false, "a.test", 80, "a.test", "/?y=/@:"),
+            ("ws://a.test?y=http://b", false, "a.test", 80, "a.test", "/?y=http://b"),
+            ("ws://127.0.0.1:8888/", false, "127.0.0.1", 8888, "127.0.0.1:8888", "/"),
+            ("wss://[::1]/", true, "::1", 443, "[::1]", "/"),
+            ("ws://[2001:DB8::1]:65535", false, "2001:db8::1", 65535, "[2001:db8::1]:65535", "/"),
+            ("ws://my_host-1.test/a b", false, "my_host-1.test", 80, "my_host-1.test", "/a%20b"),
+            ("ws://a/\u{fc}?q=\"\u{20ac}\"", false, "a", 80, "a", "/%C3%BC?q=%22%E2%82%AC%22"),
+            ("ws://a/%2f%zz?x=%20+'", false, "a", 80, "a", "/%2f%zz?x=%20+'"),
+            ("ws://a//b/../c", false, "a", 80, "a", "//b/../c"),
+        ] {
+            let parsed = Url::parse(url).unwrap_or_else(|error| panic!("{url}: {error}"));
+            let (host, target) = (host.to_owned(), target.to_owned());
+            assert_eq!(parsed, Url { is_secure, host, port, target }, "{url}");
+            assert_eq!(parsed.authority(), authority, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_of_a_websocket_is_refused_in_words() {
+        for (url, says) in [
+            ("", "ws:// or wss://"),
+            ("a.test/x", "ws:// or wss://"),
+            (" ws://a.test", "ws:// or wss://"),
+            ("ws:/a.test", "ws:// or wss://"),
+            ("ftp://a.test", "ws:// or wss://"),
+            ("http://a.test", "write ws://"),
+            ("https://a.test", "write wss://"),
+            ("ws://a.test/#top", "fragment"),
+            ("ws://a.test#", "fragment"),
+            ("ws://me:secret@a.test/", "Authorization"),
+            ("ws://me@a.test/", "Authorization"),
+            ("ws://", "no host"),
+            ("ws:///x", "no host"),
+            ("ws://:80/x", "no host"),
+            ("ws://a.test:0", "1 to 65535"),
+            ("ws://a.test:65536", "1 to 65535"),
+            ("ws://a.test:+80", "no number"),
+            ("ws://a.test:80:80", "no number"),
+            ("ws://[::1]x/", "no number"),
+            ("ws://[::1", "IPv6"),
+            ("ws://[fe80::1%25eth0]/", "IPv6"),
+            ("ws://b\u{fc}cher.test/", "xn--"),
+            ("ws://b%C3%BCcher.test/", "no name and no address"),
+            ("ws://a b.test/", "no name and no address"),
+            ("ws://a.test/\r\nHost: b", "control characters"),
+            ("ws://a.test/\t", "control characters"),
+        ] {
+            let error = Url::parse(url).expect_err(url).to_string();
+            assert!(
+                error.starts_with("this is no URL of a WebSocket: ") && error.contains(says),
+                "{url}: {error}"
+            );
+            assert!(!error.contains("secret") && error.lines().count() == 1, "{error}");
+        }
+    }
+
+    #[test]
+    fn its_name_has_no_query_where_tokens_travel() {
+        let url = Url::parse("wss://a.test:444/x?token=1").unwrap();
+        assert_eq!((url.to_string(), url.path()), ("wss://a.test:444/x".to_owned(), "/x"));
+    }
+}

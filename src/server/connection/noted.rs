@@ -1,0 +1,68 @@
+//! What the thread that reads a connection notes of it, and what others ask of that.
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tungstenite::protocol::Role;
+
+use super::Connection;
+
+impl Connection {
+    /// Called by `client-N` before it opens a WebSocket that is to be compressed.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn set_compressed(&self, window_bits: u8) {
+        self.link().window_bits.store(window_bits.into(), Relaxed);
+    }
+
+    /// Called by `client-N` when a keepalive's Ping has been answered.
+    pub(crate) fn set_latency(&self, round_trip: Duration) {
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
+        self.link().latency.round_trip.store(micros(round_trip), Relaxed);
+        self.link().latency.at.store(micros(self.state().began.elapsed()), Relaxed);
+    }
+
+    /// Called once, by `client-N`, when it knows that the client wants a WebSocket at `path`, and who it is.
+    pub(crate) fn set_request(&self, path: &str, client: SocketAddr) {
+        if client != self.link().peer {
+            self.link().forwarded.get_or_init(|| client);
+        }
+        self.link().path.get_or_init(|| path.to_owned());
+    }
+
+    /// Called by `client-N` when the WebSocket has ended: leaves all topics, for good.
+    pub(crate) fn leave_topics(&self) {
+        self.link().memberships.end(self.id());
+    }
+
+    /// Called by `client-N`: whether a newer client may take its place, unless it is a WebSocket.
+    pub(crate) fn set_evictable(&self, evictable: bool) {
+        self.link().is_evictable.store(evictable, Relaxed);
+    }
+
+    /// Returns whether a newer client may take its place.
+    pub(crate) fn is_evictable(&self) -> bool {
+        !self.is_websocket() && self.link().is_evictable.load(Relaxed)
+    }
+
+    /// Called once, by `client-N`, when the peer's Close frame is here.
+    pub(crate) fn set_close(&self, code: Option<u16>, reason: Option<String>) {
+        self.link().close.get_or_init(|| (code, reason.filter(|reason| !reason.is_empty())));
+    }
+
+    /// Returns whether the peer's Close frame is here.
+    pub(crate) fn has_peers_close(&self) -> bool {
+        self.link().close.get().is_some()
+    }
+
+    /// Returns whether this is the client's end.
+    #[inline]
+    pub(crate) fn is_client(&self) -> bool {
+        self.link().role == Role::Client
+    }
+
+    /// Returns true from the moment that `client-N` has seen a request for a WebSocket.
+    pub(crate) fn is_websocket(&self) -> bool {
+        self.link().path.get().is_some()
+    }
+}

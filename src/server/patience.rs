@@ -1,0 +1,67 @@
+//! [`Patience`]: how long a client's reader waits for the next byte: until its caller's deadline, or until the
+//! keepalive has to look, whichever is first. On the thread that reads, and at the client's end alone.
+
+use std::io::{self, ErrorKind};
+use std::time::{Duration, Instant};
+
+use crate::net::transport::Transport;
+use crate::server::connection::Connection;
+
+/// No timeout at all is spelled zero.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+/// See the [module](self).
+pub(crate) struct Patience {
+    /// The caller's deadline.
+    until: Option<Instant>,
+    /// Whether a read has been tried since that was set: what is here already comes in any case.
+    tried: bool,
+    /// Whether the socket's timeout is another than the keepalive's.
+    is_limited: bool,
+    /// When the last byte came, or the keepalive last looked.
+    heard: Instant,
+}
+
+impl Patience {
+    /// Starts without a deadline.
+    pub(crate) fn new() -> Patience {
+        Patience { until: None, tried: false, is_limited: false, heard: Instant::now() }
+    }
+
+    /// Sets the caller's deadline.
+    pub(crate) fn set(&mut self, until: Option<Instant>) {
+        (self.until, self.tried) = (until, false);
+    }
+
+    /// Something has come, or the keepalive has looked.
+    pub(crate) fn heard(&mut self) {
+        self.heard = Instant::now();
+    }
+
+    /// Returns whether it has been silent for `quiet`, after which the keepalive looks.
+    pub(crate) fn is_due(&self, quiet: Option<Duration>) -> bool {
+        quiet.is_some_and(|quiet| self.heard.elapsed() >= quiet)
+    }
+
+    /// Sets how long the next receive blocks. `WouldBlock` if the caller's deadline has passed.
+    ///
+    /// Not inlined: an idle client of a server has none of it on its stack.
+    #[inline(never)]
+    pub(crate) fn limit(&mut self, connection: &Connection, quiet: Option<Duration>) -> io::Result<()> {
+        let transport = &connection.link().transport;
+        let Some(until) = self.until else {
+            return if std::mem::take(&mut self.is_limited) {
+                transport.set_recv_timeout(quiet)
+            } else {
+                Ok(())
+            };
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() && self.tried {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        (self.tried, self.is_limited) = (true, true);
+        let due = quiet.map(|quiet| quiet.saturating_sub(self.heard.elapsed()));
+        transport.set_recv_timeout(Some(due.map_or(left, |due| due.min(left)).max(SHORTEST)))
+    }
+}
