@@ -24,41 +24,23 @@
 //! [`Connection`] is the type that a server's handlers have: it can be in a
 //! [topic](crate::Hub) or a [`broadcast`](crate::broadcast).
 
+mod url;
+mod offer;
 mod connecting;
 mod messages;
-mod offer;
-mod url;
+mod builder;
 
-use std::net::TcpStream;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
-use std::{fmt, io};
+use std::sync::{Mutex, PoisonError};
+use std::{io, thread};
 
 use crossbeam_channel::Sender;
-use tungstenite::protocol::Role;
 
-use crate::error::{Error, Result};
-use crate::metrics::DisconnectReason;
+use crate::error::Result;
 use crate::net::closer::{self, Overdue};
-use crate::net::maybe_tls::MaybeTls;
-use crate::net::tcp::Tcp;
-use crate::net::transport::Transport;
-use crate::observer::Observer;
 use crate::server::connection::Connection;
-use crate::server::settings::Settings;
-use crate::server::state::ServerState;
-#[cfg(feature = "deflate")]
-use crate::ws::inflate::Inflater;
 
+pub use builder::Builder;
 pub use messages::Messages;
-use offer::Wishes;
-use url::Url;
-
-/// How long connecting may take, unless it is set.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
-/// A longer deadline is taken for this one: a year.
-const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 
 /// The way to the thread `closer`, once there is one.
 static CLOSER: Mutex<Option<Sender<Overdue>>> = Mutex::new(None);
@@ -69,185 +51,6 @@ static CLOSER: Mutex<Option<Sender<Overdue>>> = Mutex::new(None);
 /// As [`Builder::connect`].
 pub fn connect(url: &str) -> Result<(Connection, Messages)> {
     Builder::new(url).connect()
-}
-
-/// What a client asks for, and its limits.
-///
-/// ```no_run
-/// # fn main() -> threadcast::Result<()> {
-/// let (connection, messages) = threadcast::client::Builder::new("ws://feed.test/prices")
-///     .header("Authorization", "Bearer abc")
-///     .subprotocol("prices.v2")
-///     .ping_interval(Some(std::time::Duration::from_secs(5)))
-///     .connect()?;
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone)]
-pub struct Builder {
-    url: String,
-    wishes: Wishes,
-    settings: Settings,
-    deadline: Duration,
-}
-
-impl Builder {
-    /// Starts with the defaults. The URL is `ws://host:port/path?query`: what a request line cannot carry in path and
-    /// query is percent-encoded, and a host is ASCII, so an international name is written `xn--...`.
-    pub fn new(url: &str) -> Builder {
-        let (wishes, settings) = (Wishes::default(), Settings::default());
-        Builder { url: url.to_owned(), wishes, settings, deadline: CONNECT_DEADLINE }
-    }
-
-    /// Adds a header to the request.
-    pub fn header(mut self, name: &str, value: &str) -> Builder {
-        self.wishes.headers.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// Sets the `Origin`, which browsers send, and some servers want.
-    pub fn origin(self, origin: &str) -> Builder {
-        self.header("Origin", origin)
-    }
-
-    /// Adds a cookie to the request.
-    pub fn cookie(mut self, name: &str, value: &str) -> Builder {
-        self.wishes.cookies.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// Offers one more subprotocol, the most welcome first. The server may choose one, see
-    /// [`Messages::subprotocol`].
-    pub fn subprotocol(mut self, name: &str) -> Builder {
-        self.wishes.subprotocols.push(name.to_owned());
-        self
-    }
-
-    /// Sets the most bytes in a message from the server, 10 MiB by default. A larger one closes with 1009 when its
-    /// header arrives.
-    pub fn max_message(mut self, bytes: usize) -> Builder {
-        self.settings.max_message = bytes;
-        self
-    }
-
-    /// Sets the bytes of backlog at which the server is a slow consumer, 1 MiB by default. The push that finds that
-    /// much waiting ends the connection: who writes much waits first, with
-    /// [`wait_for_room`](Connection::wait_for_room).
-    ///
-    /// # Panics
-    /// If there are none, or more than 1 GiB.
-    pub fn max_backlog(mut self, bytes: usize) -> Builder {
-        self.settings.set_max_backlog(bytes);
-        self
-    }
-
-    /// Offers permessage-deflate, and sets the size from which messages are compressed, if the server accepts: 1 KiB is
-    /// a good one. `None`, the default, does not offer it. See [`guide::compression`](crate::guide::compression).
-    #[cfg(feature = "deflate")]
-    pub fn compression(mut self, from: Option<usize>) -> Builder {
-        self.settings.compression = from;
-        self.wishes.compression = from.is_some();
-        self
-    }
-
-    /// Sets how long TCP, TLS and the handshake may take together, 10 s by default. Looking the name up takes as long as
-    /// the system takes.
-    pub fn connect_deadline(mut self, deadline: Duration) -> Builder {
-        self.deadline = deadline.min(LONGEST);
-        self
-    }
-
-    /// Sets how long the backlog may stand still before the connection is ended, 10 s by default.
-    ///
-    /// # Panics
-    /// If it is zero: no server is that fast.
-    pub fn write_deadline(mut self, deadline: Duration) -> Builder {
-        self.settings.set_write_deadline(deadline);
-        self
-    }
-
-    /// Sets the silence after which the server gets a Ping, 20 s by default; `None` or zero for never. It is sent, and
-    /// its answer is seen, while somebody reads.
-    pub fn ping_interval(mut self, interval: Option<Duration>) -> Builder {
-        self.settings.ping_interval = interval.filter(|interval| !interval.is_zero());
-        self
-    }
-
-    /// Sets how long after that Ping the server has to show a sign of life, or it is closed with 1011; as long as the
-    /// interval by default, or if it is zero.
-    pub fn ping_timeout(mut self, timeout: Duration) -> Builder {
-        self.settings.ping_timeout = Some(timeout).filter(|timeout| !timeout.is_zero());
-        self
-    }
-
-    /// Connects. No thread is started but the process's `closer`, by the first client of it.
-    ///
-    /// A name's addresses are tried one after the other, each for its share of the time that is left. No proxy is
-    /// used: a program that needs one connects to it, and passes the stream to
-    /// [`connect_over`](Builder::connect_over).
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for a URL, a header or a subprotocol that cannot be; [`Error::Io`] if the server cannot be
-    /// reached, or does not answer in time; [`Error::Handshake`] if it answers with something else than this
-    /// WebSocket. Redirects are not followed: the error has their address.
-    pub fn connect(&self) -> Result<(Connection, Messages)> {
-        let url = Url::parse(&self.url)?;
-        let deadline = Instant::now() + self.deadline;
-        let stream = connecting::dial(&url, deadline)?;
-        self.begin(url, stream, deadline)
-    }
-
-    /// Does the same over a stream that is connected already. The URL is what the request names.
-    ///
-    /// # Errors
-    /// As [`connect`](Builder::connect).
-    pub fn connect_over(&self, stream: TcpStream) -> Result<(Connection, Messages)> {
-        self.begin(Url::parse(&self.url)?, stream, Instant::now() + self.deadline)
-    }
-
-    fn begin(&self, url: Url, stream: TcpStream, deadline: Instant) -> Result<(Connection, Messages)> {
-        let doing = || format!("cannot connect to {url}");
-        if url.is_secure {
-            return Err(Error::invalid("wss needs the feature tls of threadcast"));
-        }
-        let offer = self.wishes.offer(&url)?;
-        let peer = stream.peer_addr().map_err(Error::io(doing()))?;
-        stream.set_nonblocking(false).map_err(Error::io(doing()))?;
-        stream.set_nodelay(true).map_err(Error::io(doing()))?;
-        #[cfg(feature = "deflate")]
-        if self.wishes.compression {
-            Inflater::prepare();
-        }
-        let closer = closer().map_err(Error::io(doing()))?;
-        let (clients, buffered) = (1, self.settings.max_buffered.unwrap_or(u64::MAX));
-        let (counters, observer) = (Arc::default(), Observer::default());
-        let state = ServerState::new(self.settings.clone(), clients, buffered, counters, observer, closer);
-        let connection = Connection::over(MaybeTls::Plain(Tcp(stream)), Role::Client, peer, Arc::new(state));
-        connection.set_request(url.path(), peer);
-        match connecting::shake_hands(&connection, &url, offer, deadline) {
-            Ok(answer) => {
-                #[cfg(feature = "deflate")]
-                if answer.agreement.compression {
-                    connection.set_compressed(crate::ws::compress::MAX_WINDOW_BITS);
-                }
-                let timeout = connection.link().transport.set_recv_timeout(self.settings.ping_interval);
-                timeout.map_err(Error::io(doing()))?;
-                let subprotocol = answer.agreement.subprotocol;
-                let messages = Messages::new(&connection, url, answer.early, subprotocol, answer.headers);
-                Ok((connection, messages))
-            }
-            Err(error) => {
-                connection.outbox().kill(DisconnectReason::Done);
-                Err(error)
-            }
-        }
-    }
-}
-
-impl fmt::Debug for Builder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder").finish_non_exhaustive()
-    }
 }
 
 /// Returns the way to the process's `closer`, which the first client starts. It ends with the process.

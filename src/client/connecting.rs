@@ -6,12 +6,18 @@ use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Instant;
 
-use super::offer::{Agreement, AnswerHead, MAX_HEAD, Offer};
+use super::offer::{Agreement, AnswerHead, Offer};
 use super::url::Url;
 use crate::error::{Error, HttpAnswer, Result};
 use crate::http::request_body::{BodyDecoder, Framing};
+#[cfg(feature = "tls")]
+use crate::net::maybe_tls::MaybeTls;
+#[cfg(feature = "tls")]
+use crate::net::tls::dialing::Dialing;
 use crate::server::connection::Connection;
 use crate::server::input::recv_before;
+#[cfg(feature = "tls")]
+use crate::server::secure;
 
 /// Most bytes of an answer's body that an error keeps, and shows.
 const MAX_BODY: usize = 16 * 1024;
@@ -50,6 +56,35 @@ pub(super) fn dial(url: &Url, deadline: Instant) -> Result<TcpStream> {
     Err(Error::Io { doing: format!("cannot connect to {url} ({})", tried.join(", ")), source: last })
 }
 
+/// Does the handshake of TLS.
+#[cfg(feature = "tls")]
+pub(super) fn secure(
+    connection: &Connection,
+    url: &Url,
+    mut dialing: Dialing,
+    deadline: Instant,
+) -> Result<()> {
+    let failed = |error| Error::io(format!("cannot speak TLS with {url}"))(error);
+    let mut received = Vec::new();
+    loop {
+        secure::send(connection, &dialing.unsent(), deadline).map_err(failed)?;
+        if dialing.is_done() {
+            break;
+        }
+        received.clear();
+        receive(connection, &mut received, deadline).map_err(failed)?;
+        if let Err(why) = dialing.receive(&received) {
+            // The alert, which the server may have no use for.
+            let _ = secure::send(connection, &dialing.unsent(), deadline);
+            return Err(failed(io::Error::new(ErrorKind::InvalidData, why)));
+        }
+    }
+    if let MaybeTls::Tls(tls) = &connection.link().transport {
+        tls.begin(dialing.into_session());
+    }
+    Ok(())
+}
+
 /// Sends the request, and reads the answer.
 pub(super) fn shake_hands(
     connection: &Connection,
@@ -68,7 +103,8 @@ pub(super) fn shake_hands(
                     break head;
                 }
             }
-            Ok(None) => receive(connection, url, &mut received, deadline)?,
+            Ok(None) => receive(connection, &mut received, deadline)
+                .map_err(Error::io(format!("{url} did not answer the handshake")))?,
             Err(what) => return Err(no_websocket(url, &what, None, Vec::new())),
         }
     };
@@ -83,21 +119,18 @@ pub(super) fn shake_hands(
     }
 }
 
-/// Receives some more of a head.
-fn receive(connection: &Connection, url: &Url, received: &mut Vec<u8>, deadline: Instant) -> Result<()> {
-    let doing = || format!("{url} did not answer the handshake");
+/// Receives some more of what cannot end here.
+fn receive(connection: &Connection, received: &mut Vec<u8>, deadline: Instant) -> io::Result<()> {
     let have = received.len();
-    received.resize(have + RECEIVE.min(MAX_HEAD), 0);
+    received.resize(have + RECEIVE, 0);
     match recv_before(connection, &mut received[have..], deadline) {
-        Ok(0) => Err(Error::io(doing())(io::Error::new(ErrorKind::UnexpectedEof, "it ended the connection"))),
+        Ok(0) => Err(io::Error::new(ErrorKind::UnexpectedEof, "it ended the connection")),
         Ok(length) => {
             received.truncate(have + length);
             Ok(())
         }
-        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-            Err(Error::io(doing())(timed_out()))
-        }
-        Err(error) => Err(Error::io(doing())(error)),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Err(timed_out()),
+        Err(error) => Err(error),
     }
 }
 

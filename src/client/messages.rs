@@ -8,6 +8,7 @@ use super::url::Url;
 use crate::error::{Error, Result};
 use crate::metrics::{DisconnectReason, Meter};
 use crate::net::closer::CLOSE_GRACE;
+use crate::net::transport::Transport;
 use crate::server::connection::Connection;
 use crate::server::input::discard_until;
 use crate::server::reader::{End, Incoming, Reader};
@@ -114,6 +115,7 @@ impl Messages {
             // Whatever comes behind the server's Close.
             _ if self.connection.has_peers_close() => {
                 self.connection.outbox().wait_until_written();
+                self.connection.link().transport.finish();
                 gone(&self.connection);
                 Ok(None)
             }

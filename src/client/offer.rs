@@ -14,7 +14,7 @@ use crate::http::response;
 use crate::ws::deflate;
 
 /// Most bytes in the head of an answer, and header lines in it.
-pub(super) const MAX_HEAD: usize = 16 * 1024;
+const MAX_HEAD: usize = 16 * 1024;
 const MAX_HEADERS: usize = 100;
 /// Headers that the client itself writes, beside those that are a server's own, too.
 const RESERVED: [&str; 3] = ["Host", "Sec-WebSocket-Key", "Sec-WebSocket-Version"];

@@ -62,7 +62,7 @@ fn refuse_plain(connection: &Connection, deadline: Instant) {
 }
 
 /// Sends bytes as they are, by the deadline.
-fn send(connection: &Connection, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
+pub(crate) fn send(connection: &Connection, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
     let tcp = connection.link().transport.tcp();
     while !bytes.is_empty() {
         let left = deadline.saturating_duration_since(Instant::now());

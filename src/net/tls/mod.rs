@@ -4,3 +4,4 @@ pub(crate) mod certificates;
 pub(crate) mod config;
 pub(crate) mod duplex;
 pub(crate) mod handshake;
+pub(crate) mod dialing;

@@ -1,0 +1,147 @@
+//! TLS at the client's end: whom it trusts, and the arithmetic of its handshake, which the caller's thread does.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{CertificateError, ClientConfig, ClientConnection, Error as TlsError, RootCertStore};
+
+use crate::error::{Error, Result};
+
+/// The only protocol inside of TLS (ALPN, RFC 7301).
+const HTTP: &[u8] = b"http/1.1";
+
+/// The system's authorities, once somebody has asked for them.
+static SYSTEM: Mutex<Option<Arc<ClientConfig>>> = Mutex::new(None);
+
+/// Whom a client believes who a server is.
+#[derive(Clone, Default)]
+pub(crate) enum Trust {
+    /// The authorities that the system knows, read once.
+    #[default]
+    System,
+    /// The authorities in this PEM.
+    Roots(Vec<u8>),
+    /// What a configuration of `rustls` says.
+    Rustls(Arc<ClientConfig>),
+}
+
+impl Trust {
+    /// Returns the configuration.
+    pub(crate) fn config(&self) -> Result<Arc<ClientConfig>> {
+        match self {
+            Trust::System => system(),
+            Trust::Roots(pem) => with_roots(pem),
+            Trust::Rustls(config) => checked(config),
+        }
+    }
+}
+
+/// A handshake that is not done.
+pub(crate) struct Dialing(ClientConnection);
+
+impl Dialing {
+    /// Begins with the server's name, which is sent to it, or its address, which is not.
+    pub(crate) fn begin(config: Arc<ClientConfig>, host: &str) -> Result<Dialing> {
+        let name = ServerName::try_from(host.to_owned());
+        let name =
+            name.map_err(|_| Error::invalid(format!("{host} is no name that a certificate can be for")))?;
+        let tls = ClientConnection::new(config, name)
+            .map_err(|error| Error::invalid(format!("cannot set up TLS: {error}")))?;
+        Ok(Dialing(tls))
+    }
+
+    /// Returns what is to be sent now.
+    pub(crate) fn unsent(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        // Into memory: it does not fail.
+        while self.0.wants_write() && self.0.write_tls(&mut bytes).is_ok() {}
+        bytes
+    }
+
+    /// Returns whether nothing more has to be received.
+    pub(crate) fn is_done(&self) -> bool {
+        !self.0.is_handshaking()
+    }
+
+    /// Takes what was received. The error says in a line why this is no server to speak to; then there may be an alert
+    /// [unsent](Dialing::unsent).
+    pub(crate) fn receive(&mut self, mut received: &[u8]) -> Result<(), String> {
+        while !received.is_empty() {
+            match self.0.read_tls(&mut received) {
+                Ok(1..) => self.0.process_new_packets().map(|_| ()).map_err(|error| describe(&error))?,
+                Ok(0) | Err(_) => return Err("it sent more than a handshake".to_owned()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the session, once it is done.
+    pub(crate) fn into_session(self) -> rustls::Connection {
+        self.0.into()
+    }
+}
+
+fn system() -> Result<Arc<ClientConfig>> {
+    let mut system = SYSTEM.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(config) = &*system {
+        return Ok(config.clone());
+    }
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        let why = found.errors.first().map(|error| format!(" ({error})")).unwrap_or_default();
+        return Err(Error::invalid(format!(
+            "this system has no root certificates{why}: install ca-certificates, or pass some to root_certificates"
+        )));
+    }
+    Ok(system.insert(config_of(roots)?).clone())
+}
+
+fn with_roots(pem: &[u8]) -> Result<Arc<ClientConfig>> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|_| Error::invalid("the root certificates' PEM is damaged"))?;
+        let added = roots.add(certificate);
+        added.map_err(|error| Error::invalid(format!("a root certificate cannot be read: {error}")))?;
+    }
+    if roots.is_empty() {
+        return Err(Error::invalid(
+            "there is no root certificate: its PEM begins with -----BEGIN CERTIFICATE-----",
+        ));
+    }
+    config_of(roots)
+}
+
+fn config_of(roots: RootCertStore) -> Result<Arc<ClientConfig>> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions();
+    let builder = builder.map_err(|error| Error::invalid(format!("cannot set up TLS: {error}")))?;
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![HTTP.to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// A server that is offered another protocol may choose that.
+fn checked(config: &Arc<ClientConfig>) -> Result<Arc<ClientConfig>> {
+    match config.alpn_protocols.iter().find(|name| *name != HTTP) {
+        Some(other) => Err(Error::invalid(format!(
+            "the TLS configuration offers the protocol {} (ALPN), and a WebSocket here speaks http/1.1 only",
+            other.escape_ascii()
+        ))),
+        None => Ok(config.clone()),
+    }
+}
+
+fn describe(error: &TlsError) -> String {
+    match error {
+        TlsError::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            "nobody who is trusted here vouches for its certificate; root_certificates adds who does"
+                .to_owned()
+        }
+        TlsError::InvalidMessage(_) => format!("it does not speak TLS, so ws:// may be meant ({error})"),
+        _ => error.to_string(),
+    }
+}
