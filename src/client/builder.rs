@@ -18,7 +18,7 @@ use crate::net::tcp::Tcp;
 #[cfg(feature = "tls")]
 use crate::net::tls::dialing::{Dialing, Trust};
 #[cfg(feature = "tls")]
-use crate::net::tls::duplex::Tls;
+use crate::net::tls::duplex::TlsStream;
 use crate::net::transport::Transport;
 use crate::observer::Observer;
 use crate::server::connection::Connection;
@@ -212,7 +212,7 @@ impl Builder {
         #[cfg(feature = "tls")]
         let (transport, dialing) = if url.is_secure {
             let dialing = Dialing::begin(self.trust.config()?, &url.host)?;
-            (MaybeTls::Tls(Box::new(Tls::new(transport))), Some(dialing))
+            (MaybeTls::Tls(Box::new(TlsStream::new(transport))), Some(dialing))
         } else {
             (MaybeTls::Plain(transport), None)
         };
