@@ -149,7 +149,8 @@ pub use http::static_files::StaticFiles;
 pub use hub::fan_out::FanOut;
 #[cfg(feature = "redis")]
 pub use hub::fleet::{Fleet, FleetLosses, FleetOptions, FleetStats};
-pub use hub::topics::{Hub, Relay};
+pub use hub::topics::Hub;
+pub use hub::topics::relay::Relay;
 pub use metrics::{Disconnects, Meter, Stats};
 #[cfg(feature = "tls")]
 pub use net::tls::config::TlsConfig;

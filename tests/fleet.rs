@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use support::{Probed, Raw, eventually, frame};
-use threadcast::{Application, Fleet, FleetOptions, FleetStats, Hub, Message};
+use support::{Event, Probed, Raw, close_frame, eventually, frame};
+use threadcast::{Application, Connection, Fleet, FleetOptions, FleetStats, Hub, Message};
 
 /// A Redis of this test's own.
 struct Redis {
@@ -76,7 +76,7 @@ struct Machine {
     hub: Hub,
     fleet: Fleet,
     client: Raw,
-    _probed: Probed,
+    probed: Probed,
 }
 
 impl Machine {
@@ -87,7 +87,17 @@ impl Machine {
         let (client, connection) = probed.open();
         assert!(hub.subscribe("a", &connection).unwrap());
         let fleet = Fleet::join(&hub, &redis.options(), || 1).unwrap();
-        Machine { hub, fleet, client, _probed: probed }
+        Machine { hub, fleet, client, probed }
+    }
+
+    /// Another client, and its connection.
+    fn open(&self) -> (Raw, Connection) {
+        let raw = Raw::websocket(self.probed.addr, "/ws");
+        loop {
+            if let Event::Open(connection) = self.probed.next("open") {
+                return (raw, connection);
+            }
+        }
     }
 
     fn hears(&mut self, message: impl Into<Message>) {
@@ -200,7 +210,7 @@ fn without_redis_a_machines_own_clients_hear_all_and_with_it_again_the_others_he
 }
 
 #[test]
-fn whoever_cuts_the_links_or_empties_redis_they_are_there_again() {
+fn links_that_are_cut_are_there_again_and_an_emptied_redis_changes_nothing() {
     let redis = Redis::start(&[]);
     let mut machines = two(&redis);
     for kind in ["pubsub", "normal"] {
@@ -296,4 +306,74 @@ fn who_cannot_join_is_told_why_and_no_password() {
     Fleet::join(&Hub::new(), &right, || 0).unwrap().leave();
     let named = FleetOptions { channel: "a*".to_owned(), ..right };
     assert!(Fleet::join(&Hub::new(), &named, || 0).unwrap_err().to_string().contains("no name of a fleet"));
+}
+
+#[test]
+fn an_id_belongs_to_who_claimed_it_last_on_any_machine() {
+    let redis = Redis::start(&[]);
+    let mut machines = [(); 3].map(|()| Machine::join(&redis));
+    let all_know = || machines.iter().all(|one| one.fleet.stats().machines == 3);
+    eventually("each knows of the others", all_know);
+    for race in 0..20 {
+        let id = format!("id-{race}");
+        let mut clients = machines.each_ref().map(|machine| machine.open());
+        std::thread::scope(|scope| {
+            for (machine, (_, connection)) in machines.iter().zip(&clients) {
+                scope.spawn(|| machine.fleet.claim(&id, connection).unwrap());
+            }
+        });
+        eventually("two have lost", || clients.iter().filter(|(_, its)| its.is_closed()).count() == 2);
+        // When these are heard, so is all that was claimed before.
+        for from in [0, 1] {
+            machines[from].hub.publish("a", id.clone()).unwrap();
+            machines.iter_mut().for_each(|machine| machine.hears(id.clone()));
+        }
+        assert_eq!(clients.iter().filter(|(_, its)| its.is_closed()).count(), 2, "race {race}");
+        let survivor = clients.iter().position(|(_, its)| !its.is_closed()).unwrap();
+        for (n, (client, connection)) in clients.iter_mut().enumerate() {
+            if n == survivor {
+                assert!(machines[n].fleet.release(&id, connection), "it has the Id");
+                assert!(!machines[n].fleet.release(&id, connection), "it has released it");
+            } else {
+                assert_eq!(client.frame(), close_frame(4001, "replaced"));
+                assert!(machines[n].fleet.claim(&id, connection).is_err(), "it is closing");
+            }
+        }
+    }
+    // On one machine, too; and what has ended has no Id.
+    let [(mut first, older), (second, younger)] = [(); 2].map(|()| machines[0].open());
+    machines[0].fleet.claim("one", &older).unwrap();
+    machines[0].fleet.claim("one", &older).unwrap();
+    machines[0].fleet.claim("one", &younger).unwrap();
+    assert_eq!(first.frame(), close_frame(4001, "replaced"));
+    assert!(!younger.is_closed() && !machines[0].fleet.release("one", &older));
+    drop(second);
+    eventually("it has ended", || younger.is_closed());
+    eventually("it has no Id", || !machines[0].fleet.release("one", &younger));
+}
+
+#[test]
+fn where_two_got_an_id_while_the_links_were_down_the_younger_one_keeps_it() {
+    let mut redis = Redis::start(&[]);
+    let machines = two(&redis);
+    let (mut old_client, old) = machines[0].open();
+    let (_bystander, other) = machines[0].open();
+    machines[0].fleet.claim("a", &old).unwrap();
+    machines[0].fleet.claim("b", &other).unwrap();
+    redis.kill();
+    eventually("the links are down", || machines.iter().all(|one| !one.fleet.stats().is_linked));
+    // Redis stays away for longer than what makes the one clearly younger.
+    let away = Instant::now();
+    eventually("time passes", || away.elapsed() > Duration::from_secs(4));
+    let (_young_client, young) = machines[1].open();
+    machines[1].fleet.claim("a", &young).unwrap();
+    assert!(!old.is_closed(), "it cannot know");
+    redis.again();
+    assert_eq!(old_client.frame(), close_frame(4001, "replaced"));
+    linked(&machines);
+    // The younger one's machine claims again where it hears of an older one: so that has lost, and not both.
+    let (_late_client, late) = machines[0].open();
+    machines[0].fleet.claim("b", &late).unwrap();
+    eventually("it takes the other one", || other.is_closed());
+    assert!(!young.is_closed() && !late.is_closed());
 }

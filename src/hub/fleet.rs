@@ -9,10 +9,12 @@ use std::{fmt, mem};
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::error::{Error, Result};
-use crate::hub::fleet::state::{State, describe};
+use crate::hub::fleet::state::{FleetState, describe};
 use crate::hub::topics::Hub;
+use crate::server::connection::Connection;
 
 mod channel;
+mod claims;
 mod queue;
 mod state;
 mod threads;
@@ -102,7 +104,7 @@ pub struct FleetLosses {
 /// # Ok::<(), threadcast::Error>(())
 /// ```
 pub struct Fleet {
-    state: Arc<State>,
+    state: Arc<FleetState>,
     /// Whether the hub hands it what is published.
     is_relay: bool,
     /// Dropped so that the threads end.
@@ -124,7 +126,7 @@ impl Fleet {
     ) -> Result<Fleet> {
         channel::check_name(&options.channel)?;
         let client = state::client(&options.url)?;
-        let state = Arc::new(State::new(hub.clone(), options.clone(), client, Box::new(clients)));
+        let state = Arc::new(FleetState::new(hub.clone(), options.clone(), client, Box::new(clients)));
         let reads = threads::subscribe(&state).map_err(|error| failed(describe(&error)))?;
         let writes = threads::announce(&state).map_err(|error| failed(describe(&error)))?;
         let (stop, stopped) = crossbeam_channel::bounded(0);
@@ -147,12 +149,31 @@ impl Fleet {
         &mut self,
         name: &str,
         stop: &Receiver<()>,
-        run: impl FnOnce(&State, &Receiver<()>) + Send + 'static,
+        run: impl FnOnce(&FleetState, &Receiver<()>) + Send + 'static,
     ) -> Result<()> {
         let (state, stop) = (self.state.clone(), stop.clone());
         let thread = thread::Builder::new().name(name.to_owned()).spawn(move || run(&state, &stop));
         self.threads.push(thread.map_err(Error::io(format!("cannot start the thread {name}")))?);
         Ok(())
+    }
+
+    /// Claims an Id for a connection, on all machines: who had it gets a Close frame, 4001 `replaced`. Does not block;
+    /// another machine hears of it a moment later, or when the link is up again. It ends with the connection.
+    ///
+    /// Of two that claim an Id at once, the later one in Redis' order keeps it; where both had it while a link was
+    /// down, the younger one. An Id is a name, not an identity: it is for who shows it.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if the connection has ended, or is closing.
+    pub fn claim(&self, id: &str, connection: &Connection) -> Result<()> {
+        self.state.claims.claim(id, connection)?;
+        self.state.outgoing.wake();
+        Ok(())
+    }
+
+    /// Lets go of an Id, which another machine does not hear of. Returns false if the connection does not have it.
+    pub fn release(&self, id: &str, connection: &Connection) -> bool {
+        self.state.claims.release(id, connection)
     }
 
     /// Returns who is there, and what was sent, received and lost.

@@ -9,10 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use crate::error::{Error, Result};
 use crate::hub::fan_out::{FanOut, Share};
+use crate::hub::topics::relay::Relay;
 use crate::server::broadcast::broadcast_prepared;
 use crate::server::connection::Connection;
 use crate::server::membership::Group;
 use crate::ws::message::Message;
+
+pub(crate) mod relay;
 
 /// Locks that share the topics between them, so that publishers of different topics seldom meet.
 const SHARDS: usize = 16;
@@ -67,14 +70,6 @@ struct Shared {
     shards: [Mutex<Shard>; SHARDS],
     fan_out: FanOut,
     relay: RwLock<Option<Arc<dyn Relay>>>,
-}
-
-/// Takes what is published in a [`Hub`] further, such as to other machines. What comes from there goes to
-/// [`Hub::publish_here`].
-pub trait Relay: Send + Sync {
-    /// Takes a message along. Called by each [`Hub::publish`], on its thread, when the hub's own subscribers have it:
-    /// must not block.
-    fn forward(&self, topic: &str, message: &Message);
 }
 
 type Shard = HashMap<Arc<str>, Topic>;
@@ -138,19 +133,6 @@ impl Hub {
         let receivers = self.publish_here(topic, message.clone())?;
         relay.forward(topic, &message);
         Ok(receivers)
-    }
-
-    /// Hands what is published from now on to a relay too. Returns false, and changes nothing, if there is one.
-    pub fn set_relay(&self, relay: Arc<dyn Relay>) -> bool {
-        let mut place = self.0.relay.write().unwrap_or_else(PoisonError::into_inner);
-        let is_free = place.is_none();
-        place.get_or_insert(relay);
-        is_free
-    }
-
-    /// Hands nothing to a relay any more. Returns the one that there was.
-    pub fn end_relay(&self) -> Option<Arc<dyn Relay>> {
-        self.0.relay.write().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Does what [`publish`](Hub::publish) does, and hands nothing to a relay.

@@ -1,10 +1,10 @@
-//! [`Channel`]: Redis channels and what their names mean.
+//! [`ChannelName`]: Redis channels, and what their names mean.
 //!
 //! | channel | what is in it |
 //! |---|---|
 //! | `NAME:TOPIC` | anybody's message: a text if it is UTF-8, else binary |
 //! | `NAME/MACHINE/t:TOPIC`, `NAME/MACHINE/b:TOPIC` | a machine's text or binary message, which it drops itself |
-//! | `NAME/MACHINE/c` | a machine's beats |
+//! | `NAME/MACHINE/c` | a machine's beats and claims |
 
 use crate::error::{Error, Result};
 use crate::ws::message::Message;
@@ -12,29 +12,29 @@ use crate::ws::message::Message;
 /// The longest name of a fleet.
 const MAX_NAME: usize = 64;
 
-/// What a message of a channel is.
+/// What a channel's messages are.
 #[derive(Debug, PartialEq)]
-pub(super) enum Channel<'a> {
+pub(super) enum ChannelName<'a> {
     /// Anybody's, to a topic.
     Open(&'a str),
     /// Another machine's, to a topic.
     Machine { machine: &'a str, is_binary: bool, topic: &'a str },
-    /// A machine tells that it is there.
-    Beat(&'a str),
+    /// What a machine tells the others: that it is there, and which Ids are its.
+    Control(&'a str),
 }
 
-impl Channel<'_> {
+impl ChannelName<'_> {
     /// Reads a channel of the fleet `name`; `None` if it is none of these.
-    pub(super) fn parse<'a>(name: &str, channel: &'a str) -> Option<Channel<'a>> {
+    pub(super) fn parse<'a>(name: &str, channel: &'a str) -> Option<ChannelName<'a>> {
         let rest = channel.strip_prefix(name)?;
         if let Some(topic) = rest.strip_prefix(':') {
-            return Some(Channel::Open(topic));
+            return Some(ChannelName::Open(topic));
         }
         let (machine, rest) = rest.strip_prefix('/')?.split_once('/')?;
         match rest.split_at_checked(2) {
-            None if rest == "c" => Some(Channel::Beat(machine)),
-            Some(("t:", topic)) => Some(Channel::Machine { machine, is_binary: false, topic }),
-            Some(("b:", topic)) => Some(Channel::Machine { machine, is_binary: true, topic }),
+            None if rest == "c" => Some(ChannelName::Control(machine)),
+            Some(("t:", topic)) => Some(ChannelName::Machine { machine, is_binary: false, topic }),
+            Some(("b:", topic)) => Some(ChannelName::Machine { machine, is_binary: true, topic }),
             _ => None,
         }
     }
@@ -46,8 +46,8 @@ pub(super) fn of_message(name: &str, machine: &str, topic: &str, message: &Messa
     format!("{name}/{machine}/{kind}:{topic}")
 }
 
-/// Returns the channel of a machine's beats.
-pub(super) fn of_beats(name: &str, machine: &str) -> String {
+/// Returns the channel of what a machine tells the others.
+pub(super) fn of_control(name: &str, machine: &str) -> String {
     format!("{name}/{machine}/c")
 }
 
@@ -84,13 +84,13 @@ mod tests {
 
     #[test]
     fn channels_as_a_table() {
-        let machine = |is_binary, topic| Some(Channel::Machine { machine: "m", is_binary, topic });
+        let machine = |is_binary, topic| Some(ChannelName::Machine { machine: "m", is_binary, topic });
         for (channel, expected) in [
-            ("app:all", Some(Channel::Open("all"))),
-            ("app:id/a:b", Some(Channel::Open("id/a:b"))),
+            ("app:all", Some(ChannelName::Open("all"))),
+            ("app:id/a:b", Some(ChannelName::Open("id/a:b"))),
             ("app/m/t:all", machine(false, "all")),
             ("app/m/b:a/b", machine(true, "a/b")),
-            ("app/m/c", Some(Channel::Beat("m"))),
+            ("app/m/c", Some(ChannelName::Control("m"))),
             ("app/m/x", None),
             ("app/m/", None),
             ("app/m/é", None),
@@ -98,13 +98,13 @@ mod tests {
             ("apple:all", None),
             ("other:all", None),
         ] {
-            assert_eq!(Channel::parse("app", channel), expected, "{channel}");
+            assert_eq!(ChannelName::parse("app", channel), expected, "{channel}");
         }
         for message in [Message::from("hi"), Message::from(b"hi")] {
             let channel = of_message("app", "m", "a", &message);
-            assert_eq!(Channel::parse("app", &channel), machine(message.is_binary(), "a"));
+            assert_eq!(ChannelName::parse("app", &channel), machine(message.is_binary(), "a"));
         }
-        assert_eq!(Channel::parse("app", &of_beats("app", "m")), Some(Channel::Beat("m")));
+        assert_eq!(ChannelName::parse("app", &of_control("app", "m")), Some(ChannelName::Control("m")));
         assert_eq!(message(b"hi".to_vec(), false), "hi".into());
         assert_eq!(message(b"hi".to_vec(), true), b"hi".into());
         assert_eq!(message(vec![255], false), b"\xff".into());

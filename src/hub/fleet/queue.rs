@@ -27,7 +27,7 @@ struct Waiting<T> {
 
 /// What there is to do.
 #[derive(Debug, PartialEq)]
-pub(super) struct Taken<T> {
+pub(super) struct Due<T> {
     pub(super) items: Vec<T>,
     /// How many were dropped, since they had waited for too long.
     pub(super) stale: u64,
@@ -71,7 +71,7 @@ impl<T> Queue<T> {
     }
 
     /// Blocks until there is something, or it is woken or closed, or the deadline passes. Takes at most `most` items.
-    pub(super) fn take(&self, most: usize, deadline: Instant) -> Taken<T> {
+    pub(super) fn take(&self, most: usize, deadline: Instant) -> Due<T> {
         let mut waiting = self.lock();
         while waiting.items.is_empty() && !waiting.is_woken && !waiting.is_closed {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -83,7 +83,7 @@ impl<T> Queue<T> {
         waiting.is_woken = false;
         let stale = waiting.expire(Instant::now());
         let items = waiting.pop(most);
-        Taken { is_last: waiting.is_closed && waiting.items.is_empty(), items, stale }
+        Due { is_last: waiting.is_closed && waiting.items.is_empty(), items, stale }
     }
 
     /// Drops what has waited for too long. Returns how many that were.
@@ -117,20 +117,20 @@ mod tests {
     fn it_is_bounded_by_number_bytes_and_age() {
         let (queue, now) = (Queue::new(), Instant::now());
         assert!((0..MAX_ITEMS).all(|n| queue.offer(n, 1, now)) && !queue.offer(0, 0, now));
-        assert_eq!(queue.take(2, now), Taken { items: vec![0, 1], stale: 0, is_last: false });
+        assert_eq!(queue.take(2, now), Due { items: vec![0, 1], stale: 0, is_last: false });
         assert!(!queue.offer(0, MAX_BYTES, now), "bytes");
         assert_eq!(queue.expire(now + MAX_AGE), 0);
         assert_eq!(queue.expire(now + 2 * MAX_AGE), MAX_ITEMS as u64 - 2);
         assert!(queue.offer(7, MAX_BYTES, now) && !queue.offer(8, 1, now));
         queue.close();
         assert!(!queue.offer(9, 0, now));
-        assert_eq!(queue.take(9, now), Taken { items: vec![7], stale: 0, is_last: true });
+        assert_eq!(queue.take(9, now), Due { items: vec![7], stale: 0, is_last: true });
     }
 
     #[test]
     fn who_is_woken_or_has_waited_until_the_deadline_has_nothing() {
         let queue = Queue::<()>::new();
-        let nothing = Taken { items: vec![], stale: 0, is_last: false };
+        let nothing = Due { items: vec![], stale: 0, is_last: false };
         queue.wake();
         assert_eq!(queue.take(1, Instant::now() + Duration::from_secs(3600)), nothing);
         assert_eq!(queue.take(1, Instant::now()), nothing, "it is woken once");

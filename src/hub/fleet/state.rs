@@ -1,15 +1,19 @@
-//! [`State`]: what the fleet's threads share: both queues, who is there, and what was counted.
+//! [`FleetState`]: what the fleet's threads share: both queues, who is there, and what was counted.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use redis::IntoConnectionInfo;
 
 use crate::error::{Error, Result};
 use crate::hub::fleet::FleetOptions;
+use crate::hub::fleet::claims::Claims;
 use crate::hub::fleet::queue::Queue;
-use crate::hub::topics::{Hub, Relay};
+use crate::hub::topics::Hub;
+use crate::hub::topics::relay::Relay;
 use crate::ws::message::Message;
 
 /// How often a machine says that it is there.
@@ -21,7 +25,7 @@ pub(super) const SILENCE: Duration = Duration::from_secs(6);
 pub(super) type Addressed = (String, Message);
 
 /// See the [module](self).
-pub(super) struct State {
+pub(super) struct FleetState {
     pub(super) hub: Hub,
     pub(super) options: FleetOptions,
     pub(super) client: redis::Client,
@@ -33,6 +37,8 @@ pub(super) struct State {
     pub(super) outgoing: Queue<Addressed>,
     /// Offered by `fleet-in`, taken by `fleet-push`.
     pub(super) incoming: Queue<Addressed>,
+    /// Which Ids this machine's connections have.
+    pub(super) claims: Arc<Claims>,
     pub(super) counts: Counts,
     /// Written by `fleet-in`.
     others: Mutex<HashMap<String, Other>>,
@@ -63,14 +69,14 @@ struct LinkState {
     since: Instant,
 }
 
-impl State {
+impl FleetState {
     pub(super) fn new(
         hub: Hub,
         options: FleetOptions,
         client: redis::Client,
         clients: Box<dyn Fn() -> u64 + Send + Sync>,
-    ) -> State {
-        State {
+    ) -> FleetState {
+        FleetState {
             hub,
             options,
             client,
@@ -78,6 +84,7 @@ impl State {
             clients,
             outgoing: Queue::new(),
             incoming: Queue::new(),
+            claims: Arc::default(),
             counts: Counts::default(),
             others: Mutex::default(),
             link: Mutex::new(LinkState { is_up: false, since: Instant::now() }),
@@ -93,7 +100,7 @@ impl State {
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that another machine is there, with so many clients, or has left.
+    /// Notes that another machine is there, with its number of clients, or has left.
     pub(super) fn heard(&self, machine: &str, clients: Option<u64>) {
         let (mut others, heard) = (self.others(), Instant::now());
         others.retain(|_, other| heard.duration_since(other.heard) < SILENCE);
@@ -117,13 +124,16 @@ impl State {
         (link.is_up, link.since.elapsed())
     }
 
-    /// Notes that a beat has come back.
+    /// Notes that a beat has come back. What was claimed meanwhile elsewhere is not known, so all is claimed again.
     pub(super) fn up(&self) {
         let mut link = self.link();
         if !link.is_up {
             log::info!(target: crate::LOG, "the fleet's link to Redis is up");
             *link = LinkState { is_up: true, since: Instant::now() };
             self.is_up.notify_all();
+            drop(link);
+            self.claims.claim_all_again();
+            self.outgoing.wake();
         }
     }
 
@@ -154,7 +164,7 @@ impl State {
     }
 }
 
-impl Relay for State {
+impl Relay for FleetState {
     fn forward(&self, topic: &str, message: &Message) {
         let bytes = message.as_bytes().len();
         if bytes > self.options.max_message {
@@ -179,6 +189,10 @@ pub(super) fn describe(error: &redis::RedisError) -> String {
 /// Reads the URL.
 pub(super) fn client(url: &str) -> Result<redis::Client> {
     // What the crate says may have the URL in it, and that a password.
-    redis::Client::open(url)
-        .map_err(|_| Error::invalid("this is no URL of a Redis: use redis://HOST:PORT, without TLS"))
+    let none = |_| Error::invalid("this is no URL of a Redis: use redis://HOST:PORT, without TLS");
+    let info = url.into_connection_info().map_err(none)?;
+    // Without the library's name one answer less is waited for.
+    let settings = info.redis_settings().clone().set_skip_set_lib_name();
+    let tcp = info.tcp_settings().clone().set_nodelay(true);
+    redis::Client::open(info.set_redis_settings(settings).set_tcp_settings(tcp)).map_err(none)
 }

@@ -10,8 +10,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use redis::RedisResult;
 use serde_json::{Value, json};
 
-use crate::hub::fleet::channel::{self, Channel};
-use crate::hub::fleet::state::{Addressed, BEAT, SILENCE, State, describe};
+use crate::hub::fleet::channel::{self, ChannelName};
+use crate::hub::fleet::claims::Claim;
+use crate::hub::fleet::state::{Addressed, BEAT, FleetState, SILENCE, describe};
 
 /// How long Redis may take to answer.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -23,7 +24,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 const BATCH: usize = 512;
 
 /// Connects, and subscribes to all channels of the fleet.
-pub(super) fn subscribe(state: &State) -> RedisResult<redis::Connection> {
+pub(super) fn subscribe(state: &FleetState) -> RedisResult<redis::Connection> {
     let mut reads = state.connect(ANSWER)?;
     let pattern = channel::pattern(&state.options.channel);
     reads.send_packed_command(&redis::cmd("PSUBSCRIBE").arg(pattern).get_packed_command())?;
@@ -34,25 +35,26 @@ pub(super) fn subscribe(state: &State) -> RedisResult<redis::Connection> {
 }
 
 /// Connects, and says that this machine is there.
-pub(super) fn announce(state: &State) -> RedisResult<redis::Connection> {
+pub(super) fn announce(state: &FleetState) -> RedisResult<redis::Connection> {
     let mut writes = state.connect(ANSWER)?;
     beat(state, false).exec(&mut writes)?;
     Ok(writes)
 }
 
 /// What a machine says of itself: that it is there, or leaves.
-fn beat(state: &State, leaves: bool) -> redis::Cmd {
+fn beat(state: &FleetState, leaves: bool) -> redis::Cmd {
     let mut command = redis::cmd("PUBLISH");
-    command.arg(channel::of_beats(&state.options.channel, &state.machine));
+    command.arg(channel::of_control(&state.options.channel, &state.machine));
     command.arg(json!({ "v": 1, "clients": (state.clients)(), "leaves": leaves }).to_string());
     command
 }
 
-/// Publishes messages, and then a beat, and waits for the answers.
+/// Publishes messages, then claims, and then a beat, and waits for the answers.
 fn write(
-    state: &State,
+    state: &FleetState,
     writes: &mut redis::Connection,
     messages: &[Addressed],
+    claims: &[Claim],
     beat: Option<redis::Cmd>,
 ) -> RedisResult<()> {
     let (name, machine) = (&state.options.channel, &state.machine);
@@ -60,6 +62,10 @@ fn write(
     for (topic, message) in messages {
         let channel = channel::of_message(name, machine, topic, message);
         pipeline.cmd("PUBLISH").arg(channel).arg(message.as_bytes()).ignore();
+    }
+    let control = channel::of_control(name, machine);
+    for claim in claims {
+        pipeline.cmd("PUBLISH").arg(&control).arg(claim.to_json().to_string()).ignore();
     }
     if let Some(beat) = beat {
         pipeline.add_command(beat).ignore();
@@ -70,7 +76,7 @@ fn write(
 }
 
 /// The thread `fleet-in`: reads until `stop` ends, over as many links as it takes.
-pub(super) fn read(state: &State, first: redis::Connection, stop: &Receiver<()>) {
+pub(super) fn read(state: &FleetState, first: redis::Connection, stop: &Receiver<()>) {
     let mut reads = Some(first);
     let mut pause = Pause::new();
     loop {
@@ -91,7 +97,7 @@ pub(super) fn read(state: &State, first: redis::Connection, stop: &Receiver<()>)
 
 /// Reads from one link until it breaks, or `stop` ends. Returns why.
 fn listen(
-    state: &State,
+    state: &FleetState,
     connection: &mut redis::Connection,
     stop: &Receiver<()>,
     pause: &mut Pause,
@@ -118,23 +124,13 @@ fn listen(
 }
 
 /// Takes what Redis brings. Returns whether it is a beat of this machine.
-fn take(state: &State, message: &redis::Msg) -> bool {
+fn take(state: &FleetState, message: &redis::Msg) -> bool {
     let name = message.get_channel_name();
-    let (topic, is_binary) = match Channel::parse(&state.options.channel, name) {
-        Some(Channel::Open(topic)) => (topic, false),
-        Some(Channel::Machine { machine, .. }) if machine == state.machine => return false,
-        Some(Channel::Machine { is_binary, topic, .. }) => (topic, is_binary),
-        Some(Channel::Beat(machine)) if machine == state.machine => {
-            state.up();
-            return true;
-        }
-        Some(Channel::Beat(machine)) => {
-            if let Ok(beat) = serde_json::from_slice::<Value>(message.get_payload_bytes()) {
-                let leaves = beat["leaves"].as_bool().unwrap_or(false);
-                state.heard(machine, beat["clients"].as_u64().filter(|_| !leaves));
-            }
-            return false;
-        }
+    let (topic, is_binary) = match ChannelName::parse(&state.options.channel, name) {
+        Some(ChannelName::Open(topic)) => (topic, false),
+        Some(ChannelName::Machine { machine, .. }) if machine == state.machine => return false,
+        Some(ChannelName::Machine { is_binary, topic, .. }) => (topic, is_binary),
+        Some(ChannelName::Control(machine)) => return control(state, machine, message.get_payload_bytes()),
         None => return false,
     };
     let bytes = message.get_payload_bytes();
@@ -149,8 +145,27 @@ fn take(state: &State, message: &redis::Msg) -> bool {
     false
 }
 
+/// Takes what a machine tells the others. Returns whether it is a beat of this machine.
+fn control(state: &FleetState, machine: &str, bytes: &[u8]) -> bool {
+    let Ok(told) = serde_json::from_slice::<Value>(bytes) else { return false };
+    let is_own = machine == state.machine;
+    if let Some(claim) = Claim::of_json(&told) {
+        if state.claims.heard(is_own, &claim, Instant::now()) {
+            state.outgoing.wake();
+        }
+        return false;
+    }
+    if is_own {
+        state.up();
+    } else {
+        let leaves = told["leaves"].as_bool().unwrap_or(false);
+        state.heard(machine, told["clients"].as_u64().filter(|_| !leaves));
+    }
+    is_own
+}
+
 /// The thread `fleet-push`: pushes what comes in to this machine's subscribers, until the queue is closed.
-pub(super) fn push(state: &State) {
+pub(super) fn push(state: &FleetState) {
     loop {
         let taken = state.incoming.take(BATCH, Instant::now() + BEAT);
         state.counts.stale.fetch_add(taken.stale, Relaxed);
@@ -171,7 +186,7 @@ pub(super) fn push(state: &State) {
 
 /// The thread `fleet-out`: writes what is published here, until the queue is closed; its last word is that this
 /// machine leaves.
-pub(super) fn forward(state: &State, first: redis::Connection, stop: &Receiver<()>) {
+pub(super) fn forward(state: &FleetState, first: redis::Connection, stop: &Receiver<()>) {
     let mut writes = Some(first);
     let mut pause = Pause::new();
     loop {
@@ -192,14 +207,19 @@ pub(super) fn forward(state: &State, first: redis::Connection, stop: &Receiver<(
 }
 
 /// Writes over one link. Returns why it broke; `None` when all is written and the queue is closed.
-fn forward_over(state: &State, writes: &mut redis::Connection) -> Option<redis::RedisError> {
+fn forward_over(state: &FleetState, writes: &mut redis::Connection) -> Option<redis::RedisError> {
     let mut next_beat = Instant::now() + BEAT;
     loop {
         let taken = state.outgoing.take(BATCH, next_beat);
         state.counts.stale.fetch_add(taken.stale, Relaxed);
         let is_due = taken.items.is_empty() || Instant::now() >= next_beat || taken.is_last;
         let beat = is_due.then(|| beat(state, taken.is_last));
-        if let Err(error) = write(state, writes, &taken.items, beat) {
+        let claims = state.claims.take_unsent(BATCH, Instant::now());
+        if claims.len() == BATCH {
+            // There may be more.
+            state.outgoing.wake();
+        }
+        if let Err(error) = write(state, writes, &taken.items, &claims, beat) {
             // They may have arrived: nothing is sent twice.
             state.counts.unsure.fetch_add(taken.items.len() as u64, Relaxed);
             return Some(error);

@@ -1,0 +1,199 @@
+//! [`Claims`]: which Ids this machine's connections have, and who loses one that two have claimed.
+//!
+//! A claim is a message to all machines, and comes back to its own one too: so each sees the claims of an Id in Redis'
+//! order. Of two in a row, only the machine of the earlier one decides, and the later one stays: so never do both lose.
+//! It decides that its connection loses, unless that is clearly younger, as it may be after an outage: then it claims
+//! again, and the other one is now the earlier.
+//!
+//! Never here: the lock of the Ids held while a connection is closed.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::error::{Error, Result};
+use crate::server::connection::Connection;
+use crate::server::membership::Group;
+
+/// Close code of a connection whose Id a younger one has. In the range for private use (RFC 6455, section 7.4.2).
+const REPLACED: u16 = 4001;
+/// By how much a connection must be younger so that a later claim does not count. Must be more than a claim's way
+/// through Redis takes, by which its age is too small.
+const CLEARLY: Duration = Duration::from_secs(3);
+
+/// See the [module](self).
+#[derive(Default)]
+pub(super) struct Claims(Mutex<Ids>);
+
+#[derive(Default)]
+struct Ids {
+    holders: HashMap<Arc<str>, Holder>,
+    /// Those that have to be claimed, again or for the first time. All of them have a holder.
+    unsent: BTreeSet<Arc<str>>,
+    /// Claims sent so far.
+    sent: u64,
+}
+
+struct Holder {
+    connection: Connection,
+    since: Instant,
+    /// The last claim that was sent for it.
+    session: Option<u64>,
+    /// Whether that has come back.
+    is_back: bool,
+}
+
+/// What all machines are told.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Claim {
+    id: Arc<str>,
+    /// Of its machine, made anew each time that it is claimed.
+    session: u64,
+    /// How long its connection has had the Id already.
+    age: Duration,
+}
+
+impl Claim {
+    pub(super) fn to_json(&self) -> Value {
+        json!({ "v": 1, "claim": *self.id, "session": self.session, "age": self.age.as_millis() as u64 })
+    }
+
+    pub(super) fn of_json(json: &Value) -> Option<Claim> {
+        let (id, age) = (json["claim"].as_str()?.into(), Duration::from_millis(json["age"].as_u64()?));
+        Some(Claim { id, session: json["session"].as_u64()?, age })
+    }
+}
+
+impl Claims {
+    fn lock(&self) -> MutexGuard<'_, Ids> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Claims an Id for a connection, from now on; who has it here is closed.
+    pub(super) fn claim(self: &Arc<Self>, id: &str, connection: &Connection) -> Result<()> {
+        let id: Arc<str> = id.into();
+        let mut books = connection.link().memberships.open().ok_or(Error::Closed)?;
+        let mut ids = self.lock();
+        // Under the lock, or it might take the Id from the one that it was closed for.
+        if connection.is_closed() {
+            return Err(Error::Closed);
+        }
+        let holder =
+            Holder { connection: connection.clone(), since: Instant::now(), session: None, is_back: false };
+        let older = ids.holders.insert(id.clone(), holder);
+        ids.unsent.insert(id.clone());
+        drop(ids);
+        let claims: Weak<Claims> = Arc::downgrade(self);
+        books.add(claims, id);
+        drop(books);
+        older.filter(|older| older.connection != *connection).into_iter().for_each(replace);
+        Ok(())
+    }
+
+    /// Lets go of an Id, if this connection has it.
+    pub(super) fn release(self: &Arc<Self>, id: &str, connection: &Connection) -> bool {
+        if let Some(mut books) = connection.link().memberships.open() {
+            let claims: Weak<Claims> = Arc::downgrade(self);
+            let claims: Weak<dyn Group> = claims;
+            books.remove(&claims, id);
+        }
+        self.lock().release(id, connection.id())
+    }
+
+    /// Claims again all that there is.
+    pub(super) fn claim_all_again(&self) {
+        let mut ids = self.lock();
+        ids.unsent = ids.holders.keys().cloned().collect();
+        ids.holders.values_mut().for_each(|holder| holder.is_back = false);
+    }
+
+    /// Takes claims to send, at most `most`.
+    pub(super) fn take_unsent(&self, most: usize, now: Instant) -> Vec<Claim> {
+        let mut ids = self.lock();
+        let mut claims = Vec::new();
+        while claims.len() < most
+            && let Some(id) = ids.unsent.pop_first()
+        {
+            ids.sent += 1;
+            let session = ids.sent;
+            let holder = ids.holders.get_mut(&id).expect("what has to be claimed has a holder");
+            (holder.session, holder.is_back) = (Some(session), false);
+            let age = now.saturating_duration_since(holder.since);
+            claims.push(Claim { id, session, age });
+        }
+        claims
+    }
+
+    /// Takes a claim that has come from Redis. Returns true if an Id has to be claimed again.
+    pub(super) fn heard(&self, is_own: bool, claim: &Claim, now: Instant) -> bool {
+        let mut ids = self.lock();
+        let Some(holder) = ids.holders.get_mut(&claim.id) else { return false };
+        if is_own {
+            holder.is_back |= holder.session == Some(claim.session);
+            return false;
+        }
+        if !holder.is_back {
+            // Ours comes later.
+            return false;
+        }
+        if now.saturating_duration_since(holder.since) + CLEARLY < claim.age {
+            holder.is_back = false;
+            ids.unsent.insert(claim.id.clone());
+            return true;
+        }
+        let loser = ids.holders.remove(&claim.id);
+        ids.unsent.remove(&claim.id);
+        drop(ids);
+        loser.into_iter().for_each(replace);
+        false
+    }
+}
+
+impl Ids {
+    fn release(&mut self, id: &str, connection: u64) -> bool {
+        let has = self.holders.get(id).is_some_and(|holder| holder.connection.id() == connection);
+        if has {
+            self.holders.remove(id);
+            self.unsent.remove(id);
+        }
+        has
+    }
+}
+
+impl Group for Claims {
+    fn leave(&self, connection: u64, ids: &[Arc<str>]) {
+        let mut own = self.lock();
+        for id in ids {
+            own.release(id, connection);
+        }
+    }
+}
+
+fn replace(loser: Holder) {
+    // If it is closing already, it has nothing to learn from this.
+    let _ = loser.connection.close(Some(REPLACED), Some("replaced"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_is_json_and_what_is_no_claim_is_none() {
+        let claim = Claim { id: "a\"é".into(), session: 3, age: Duration::from_millis(1500) };
+        let json = claim.to_json();
+        assert_eq!(json.to_string(), r#"{"age":1500,"claim":"a\"é","session":3,"v":1}"#);
+        assert_eq!(Claim::of_json(&json), Some(claim));
+        for text in [
+            "{}",
+            "[1]",
+            r#"{"claim":1,"session":1,"age":1}"#,
+            r#"{"claim":"a","age":1}"#,
+            r#"{"claim":"a","session":1,"age":-1}"#,
+        ] {
+            assert_eq!(Claim::of_json(&text.parse().unwrap()), None, "{text}");
+        }
+    }
+}
