@@ -57,7 +57,13 @@ pub struct Options {
     pub tls_cert: Option<PathBuf>,
 
     /// The certificate's private key: PKCS#8, PKCS#1 or SEC1, without a passphrase
-    #[arg(long, value_name = "PEM", requires = "tls_cert", conflicts_with = "tls_self_signed", help_heading = "TLS")]
+    #[arg(
+        long,
+        value_name = "PEM",
+        requires = "tls_cert",
+        conflicts_with = "tls_self_signed",
+        help_heading = "TLS"
+    )]
     pub tls_key: Option<PathBuf>,
 
     /// Serve https and wss with a certificate that is made now, for a try-out
