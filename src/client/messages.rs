@@ -112,14 +112,12 @@ impl Messages {
                 let reason = format!("{}: {reason}, so it was closed with {code}", self.url);
                 Err(Error::Failed { code, reason })
             }
-            // Whatever comes behind the server's Close.
-            _ if self.connection.has_peers_close() => {
+            End::Over => {
                 self.connection.outbox().wait_until_written();
                 self.connection.link().transport.finish();
                 gone(&self.connection);
                 Ok(None)
             }
-            End::Over => self.lost(ErrorKind::UnexpectedEof.into()),
             End::Lost(error) => self.lost(error),
         }
     }

@@ -10,6 +10,7 @@ use tungstenite::http::{HeaderMap, HeaderName, HeaderValue};
 use super::url::Url;
 use crate::error::{Error, Result};
 use crate::http::response;
+use crate::http::set_cookie::check_pair;
 #[cfg(feature = "deflate")]
 use crate::ws::deflate;
 
@@ -77,6 +78,9 @@ impl Wishes {
         #[cfg(feature = "deflate")]
         if self.compression {
             add("Sec-WebSocket-Extensions", deflate::OFFER)?;
+        }
+        for (name, value) in &self.cookies {
+            check_pair(name, value)?;
         }
         if !self.cookies.is_empty() {
             let pairs: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();

@@ -165,21 +165,9 @@ impl CookieAttributes {
         Ok(line)
     }
 
-    /// RFC 6265, section 4.1.1: the name is a token, the value is made of cookie-octets.
+    /// Says so if it is no cookie.
     fn check(&self, name: &str, value: &str) -> Result<()> {
-        let token = |b: u8| b.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&b);
-        let octet = |b: u8| b.is_ascii_graphic() && !b"\",;\\".contains(&b);
-        if name.is_empty() || !name.bytes().all(token) {
-            return Err(Error::invalid(format!(
-                "{name:?} cannot be a cookie's name: use letters, digits, - and _"
-            )));
-        }
-        if !value.bytes().all(octet) {
-            return Err(Error::invalid(format!(
-                "the value of cookie {name} has characters that a cookie cannot carry (spaces, quotes, commas, \
-                 semicolons, backslashes, non-ASCII): encode it, or use set_secure_cookie"
-            )));
-        }
+        check_pair(name, value)?;
         if !self.path.starts_with('/') || !self.path.bytes().all(|b| b.is_ascii_graphic() && b != b';') {
             return Err(Error::invalid(format!(
                 "{:?} cannot be the path of cookie {name}: it begins with a slash, and has no spaces, semicolons, \
@@ -203,6 +191,24 @@ impl CookieAttributes {
         }
         Ok(())
     }
+}
+
+/// RFC 6265, section 4.1.1: the name is a token, the value is made of cookie-octets.
+pub(crate) fn check_pair(name: &str, value: &str) -> Result<()> {
+    let token = |b: u8| b.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&b);
+    let octet = |b: u8| b.is_ascii_graphic() && !b"\",;\\".contains(&b);
+    if name.is_empty() || !name.bytes().all(token) {
+        return Err(Error::invalid(format!(
+            "{name:?} cannot be a cookie's name: use letters, digits, - and _"
+        )));
+    }
+    if !value.bytes().all(octet) {
+        return Err(Error::invalid(format!(
+            "the value of cookie {name} has characters that a cookie cannot carry (spaces, quotes, commas, \
+             semicolons, backslashes, non-ASCII): encode it"
+        )));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

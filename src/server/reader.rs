@@ -113,6 +113,10 @@ impl Reader {
     #[cold]
     #[inline(never)]
     fn end_of(&self, error: WsError) -> Result<Incoming, End> {
+        if self.stream.connection().has_peers_close() {
+            // Nothing that comes behind it counts.
+            return Err(End::Over);
+        }
         let failure = self.stream.failure();
         let (code, reason) = match (failure, error) {
             (Some(ReadFailure::PingTimeout), _) => {

@@ -144,7 +144,11 @@ pub struct Raw {
 
 impl Raw {
     pub fn connect(addr: SocketAddr) -> Raw {
-        let stream = TcpStream::connect(addr).expect("connects");
+        Raw::over(TcpStream::connect(addr).expect("connects"))
+    }
+
+    /// Either end of a connection.
+    pub fn over(stream: TcpStream) -> Raw {
         stream.set_read_timeout(Some(DEADLINE)).expect("a read timeout");
         stream.set_nodelay(true).expect("no delay");
         Raw { stream, unread: Vec::new() }
