@@ -12,11 +12,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::clock::clients::Clients;
+use crate::clock::greeting::Greeting;
+use crate::clock::handlers::Site;
 use crate::clock::options::{Audience, Options};
+use crate::clock::publish::{PublishHandler, Token};
 use crate::clock::send_thread::{Rounds, SendThread};
 use crate::clock::stats::{Readings, StatsHandler};
 use crate::clock::tls::Tls;
-use crate::clock::{allocator, handlers, logging, redirect, signals, tls};
+use crate::clock::topics::Topics;
+use crate::clock::{allocator, handlers, logging, publish, redirect, signals, tls};
 use crate::lab::beside::Beside;
 use crate::lab::setup::{Lab, Running, Setup};
 use crate::lab::{commands, page};
@@ -152,10 +156,22 @@ fn application(options: &Options, clients: &Arc<Clients>) -> Result<(Application
         Some(directory) => directory_with_index(directory)?,
         None => handlers::PAGES,
     };
-    let origins = Some(options.allow_origin.clone()).filter(|origins| !origins.is_empty());
-    let also = if options.lab { commands::run } else { |_: &str| {} };
-    let hello = handlers::hello(options.interval, options.lab);
-    let application = handlers::routes(clients, &pages, origins, also, hello)
+    let token = Token::find(options.publish_token_file.as_deref(), env::var_os(publish::TOKEN))?;
+    let topics = token.is_some().then(|| Arc::new(Topics::new(options.topics.clone())));
+    let site = Site {
+        clients: clients.clone(),
+        pages,
+        origins: Some(options.allow_origin.clone()).filter(|origins| !origins.is_empty()),
+        also: if options.lab { commands::run } else { |_: &str| {} },
+        greeting: Greeting { interval: options.interval, lab: options.lab },
+        topics: topics.clone(),
+    };
+    let mut application = handlers::routes(site);
+    if let (Some(token), Some(topics)) = (token.map(Arc::new), topics) {
+        let handler = move || PublishHandler { token: token.clone(), topics: topics.clone() };
+        application = application.page("/publish", handler);
+    }
+    let application = application
         .delivery(options.delivery.into())
         .max_message(options.max_message)
         .max_backlog(options.max_backlog)

@@ -15,7 +15,8 @@ use std::{env, fs};
 
 use chrono::{DateTime, Local, TimeZone};
 use clock::clients::Clients;
-use clock::handlers;
+use clock::greeting::Greeting;
+use clock::handlers::{self, Site};
 use clock::send_thread::{Rounds, SendThread};
 use clock::time::payload;
 use rustix::process::Signal;
@@ -139,8 +140,15 @@ fn when_the_wall_clock_jumps_an_hour_back_and_forth_pushes_keep_their_interval_a
     static READINGS: AtomicI64 = AtomicI64::new(0);
     let interval = Duration::from_millis(200);
     let clients = Arc::new(Clients::new());
-    let routes = handlers::routes(&clients, &handlers::PAGES, None, |_| {}, "unused".into());
-    let server = Server::bind("127.0.0.1:0", routes).unwrap();
+    let site = Site {
+        clients: clients.clone(),
+        pages: handlers::PAGES,
+        origins: None,
+        also: |_| {},
+        greeting: Greeting { interval, lab: false },
+        topics: None,
+    };
+    let server = Server::bind("127.0.0.1:0", handlers::routes(site)).unwrap();
     let mut client = client(server.local_addr(), "A");
     let wall = || jumping(READINGS.fetch_add(1, Ordering::Relaxed));
     let rounds = Rounds { interval, pad: 0, threads: None, wall };

@@ -20,7 +20,7 @@ use serde_json::json;
 
 use browser::Page;
 use relay::Relay;
-use support::{Program, Raw};
+use support::{Program, Raw, fetch, get, status};
 
 /// Four pushes a second, where a test waits for several.
 const FAST: &[&str] = &["--interval", "250ms"];
@@ -139,6 +139,75 @@ fn markup_is_shown_as_text() {
     assert!(page.log_lines("onmessage").iter().any(|line| line == markup));
     assert!(page.is("document.querySelector('b, img, #log :not(li, span)') === null"));
     drop(newer);
+}
+
+/// A program whose clients may be published to, and a page of it.
+fn published_to(target: &str) -> (Program, Page) {
+    let mut command = Program::command();
+    command.args(["--port", "0", "--address", "127.0.0.1"]).args(FAST);
+    let program = Program::spawn(command.env("THREADCAST_PUBLISH_TOKEN", "token"));
+    let page = Page::open(program.addr(), target);
+    page.wait_for("the hello", "$('stat-expected').textContent === '250 ms'");
+    (program, page)
+}
+
+fn publish(program: &Program, topic: &str, body: &[u8]) {
+    let lines = format!("Authorization: Bearer token\r\nContent-Length: {}\r\n", body.len());
+    let head = get(&format!("/publish?topic={topic}"), &lines).replacen("GET", "POST", 1);
+    let (head, _) = fetch(program.addr(), [head.as_bytes(), body].concat());
+    assert_eq!(status(&head), 200, "{head}");
+}
+
+#[test]
+fn what_is_published_stands_apart_from_the_time_the_newest_on_top() {
+    let (program, page) = published_to("/?Id=A&topic=news");
+    assert!(page.is("document.querySelector('.messages').hidden && $('machines').hidden"));
+    for (topic, body) in [
+        ("all", &b"<b>hello</b>"[..]),
+        ("news", "你好\n2026-11-22 18:14:05.561472".as_bytes()),
+        ("id/A", b"\xff"),
+        ("other", b"not for this one"),
+        ("all", b"2026-11-22 18:14:05.561472"),
+    ] {
+        publish(&program, topic, body);
+    }
+    page.wait_for("four messages", "$('message-count').textContent === '4'");
+    let shown = page.eval("[...$('messages').children].map((line) => line.textContent)");
+    let expected = [
+        "all 2026-11-22 18:14:05.561472",
+        "id/A b'\\xff'",
+        "news 你好\n2026-11-22 18:14:05.561472",
+        "all <b>hello</b>",
+    ];
+    assert_eq!(shown, json!(expected));
+    assert!(page.is("!document.querySelector('.messages').hidden && document.querySelector('b') === null"));
+    assert_ne!(page.text("time"), "2026-11-22 18:14:05.561472", "a message is not the time");
+
+    // The newest 20 are kept, and they do not wash the rest out of the log.
+    (0..130).for_each(|number| publish(&program, "all", format!("number {number}").as_bytes()));
+    page.wait_for("all of them", "$('message-count').textContent === '134'");
+    assert_eq!(page.eval("$('messages').children.length"), 20);
+    assert_eq!(page.eval("$('messages').firstChild.textContent"), "all number 129");
+    assert_eq!(page.log_lines("onopen"), ["as A"]);
+    assert_eq!(page.complaints(), [""; 0]);
+}
+
+#[test]
+fn the_longest_message_fits_into_every_window_and_the_keyboard_scrolls_it() {
+    let (program, page) = published_to("/?Id=A");
+    publish(&program, "all", "W".repeat(3000).as_bytes());
+    page.wait_for("the message", "$('message-count').textContent === '1'");
+    assert!(page.is("$('messages').textContent.endsWith('W … (3000 characters)')"));
+    page.eval("$('machines').hidden = false");
+    for (scheme, width) in [("light", 1366), ("light", 390), ("dark", 390), ("dark", 320)] {
+        page.look(scheme, width, 844);
+        page.assert_fits(width, scheme);
+        let height = page.eval("$('messages').getBoundingClientRect().height").as_f64().expect("a height");
+        assert!((20.0..=150.0).contains(&height), "{width}: {height} px");
+    }
+    page.eval("$('messages').focus(), 0");
+    page.press("End");
+    page.wait_for("its end", "$('messages').scrollTop > 0");
 }
 
 #[test]

@@ -3,16 +3,18 @@
 
 export const $ = (name) => document.getElementById(name);
 
+// What a peer sent becomes text, never HTML.
+function part(name, text) {
+  const span = document.createElement("span");
+  span.className = name;
+  span.textContent = text;
+  return span;
+}
+
 // ---------------------------------------------------------------------------- the time
 
 // The element's text is the payload itself; only its parts are dressed differently.
 export function showTime([payload, date, clock, fraction = ""]) {
-  const part = (name, text) => {
-    const span = document.createElement("span");
-    span.className = name;
-    span.textContent = text;
-    return span;
-  };
   $("time").replaceChildren(part("date", date), " ", part("clock", clock), part("fraction", fraction));
   $("time").dateTime = payload.slice(0, 23); // HTML knows milliseconds, not microseconds
 }
@@ -66,6 +68,20 @@ export function showPlot(intervals, expected = EXPECTED_DEFAULT_MS) {
   $("stat-expected").textContent = `${expected.toLocaleString("en")} ms`;
 }
 
+// ---------------------------------------------------------------------------- messages
+
+const MESSAGES_LIMIT = 20; // the newest are shown
+
+// One line on top of the others, and how many there were.
+export function showMessage(topic, text, count) {
+  const line = document.createElement("li");
+  line.append(part("topic", topic), " ", part("text", shortened(text)));
+  $("messages").prepend(line);
+  $("messages").children[MESSAGES_LIMIT]?.remove();
+  $("message-count").textContent = count;
+  document.querySelector(".messages").hidden = false;
+}
+
 // ---------------------------------------------------------------------------- the log
 
 const LOG_LIMIT = 100; // lines kept of pushes, and as many of everything else: 200 in all
@@ -75,24 +91,23 @@ const LOG_END_PX = 8; // scrolled this near to its end, the log follows what com
 let follows = true; // whether the log keeps its end in view: set by scrolling it, read by each line
 const eventCounts = { onopen: 0, onmessage: 0, onerror: 0, onclose: 0 };
 
-// One line of the log. What a peer sent becomes text nodes, never HTML.
+function shortened(text) {
+  return text.length > LOG_TEXT_LIMIT
+    ? `${text.slice(0, LOG_TEXT_LIMIT)} … (${text.length} characters)` : text;
+}
+
+// One line of the log.
 export function log(event, text, isPush = false) {
   const now = new Date();
   const parts = {
     at: `${now.toTimeString().slice(0, 8)}.${String(now.getMilliseconds()).padStart(3, "0")}`,
     event,
-    text: text.length > LOG_TEXT_LIMIT
-      ? `${text.slice(0, LOG_TEXT_LIMIT)} … (${text.length} characters)` : text,
+    text: shortened(text),
   };
   const line = document.createElement("li");
   line.dataset.event = event;
   line.classList.toggle("push", isPush);
-  for (const [name, value] of Object.entries(parts)) {
-    const span = document.createElement("span");
-    span.className = name;
-    span.textContent = value;
-    line.append(span, " ");
-  }
+  for (const [name, value] of Object.entries(parts)) line.append(part(name, value), " ");
   $("log").append(line);
 
   // Pushes and the rest are bounded apart, so that a minute of pushes does not wash away an onclose.

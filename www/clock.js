@@ -6,7 +6,7 @@
 // The names of a module are its own; connect() puts the socket where the browser's console finds it: try
 // socket.send("hi"). How things are drawn is in clock-view.js.
 
-import { $, PLOT_INTERVALS, bytesText, log, showPlot, showTime } from "./clock-view.js";
+import { $, PLOT_INTERVALS, bytesText, log, showMessage, showPlot, showTime } from "./clock-view.js";
 
 // ---------------------------------------------------------------------------- constants
 
@@ -15,7 +15,8 @@ const RETRY_MAX_MS = 15_000; // the longest; the waits grow towards it and stay 
 const COUNTDOWN_STEP_MS = 250; // how often the countdown is redrawn; must divide a second
 
 // A server that chooses this subprotocol says its interval first: {"hello":{"interval_ms":1000}}. Without that
-// nobody could tell a dead connection from a slow clock. (If a server chooses none of what was offered, the
+// nobody could tell a dead connection from a slow clock. What somebody has published comes as
+// {"topic":"all","text":"hi"}, and all else is the time. (If a server chooses none of what was offered, the
 // browser ends the connection.)
 const SUBPROTOCOL = "threadcast.1";
 const MISSED_PUSHES = 3; // so many in a row, and the connection is taken for dead,
@@ -51,6 +52,7 @@ const STATES = ["connecting", "open", "closing", "closed"]; // indexed by WebSoc
 
 let socket = null; // the one WebSocket; a new one is made when the last one is closed, or was let go
 let id = idFromUrl() || randomId(); // the name under which the server knows this tab
+const topics = new URLSearchParams(location.search).getAll("topic"); // what it asks for, besides what all get
 
 // What onclose does next: "retry" (nobody wanted this), "stay" (the user did), "replaced" (a newer
 // client did), or "connect" (the user wants a new connection at once, such as under a new Id).
@@ -64,6 +66,7 @@ let lookedAt = performance.now(); // ms; when watch() looked last
 let silence = ""; // since when nothing comes: from the moment that a connection was let go until the next push
 
 let pushes = 0; // received since the page was loaded
+let messages = 0; // that others have published, as many of them as came here
 let lastPushAt = null; // ms; null after a new connection, since a gap is not an interval
 let intervals = []; // ms, the newest last, at most PLOT_INTERVALS
 
@@ -140,6 +143,7 @@ function connect() {
   const url = new URL("websocket", location); // beside the page, which a proxy may show as /clock/
   url.protocol = url.protocol.replace("http", "ws"); // a page from https: may only speak wss:
   url.searchParams.set("Id", id);
+  for (const topic of topics) url.searchParams.append("topic", topic);
   window.socket = socket = new WebSocket(url, SUBPROTOCOL);
   intervalMs = null;
   heardAt = performance.now();
@@ -158,9 +162,11 @@ function connect() {
   socket.onmessage = ({ data }) => {
     heardAt = performance.now();
     const push = typeof data === "string" && data.match(PUSH);
+    const other = !push && typeof data === "string" && data.startsWith("{") ? JSON.parse(data) : {};
     if (push) onPush(push);
-    else if (intervalMs === null) onHello(JSON.parse(data).hello);
-    log("onmessage", typeof data === "string" ? data : bytesText(data), Boolean(push));
+    if (other.hello) onHello(other.hello);
+    if (other.topic) onPublished(other);
+    log("onmessage", typeof data === "string" ? data : bytesText(data), Boolean(push || other.topic));
   };
 
   // The connection failed. So that pages cannot scan networks, scripts are not told why: a refusal
@@ -220,11 +226,27 @@ function retryLater(cause) {
   })();
 }
 
+// First, and again when the number of machines has changed.
 function onHello(hello) {
   intervalMs = hello.interval_ms;
   $("lab").hidden = !hello.lab;
   if (hello.lab) $("send-help").textContent = SEND_IN_THE_LAB;
+  showMachines(hello.machines);
   showPlot(intervals, intervalMs);
+}
+
+function showMachines(machines) {
+  $("machines").hidden = !machines;
+  $("machines").textContent = machines === 1
+    ? "The fleet has one machine, which serves this tab."
+    : `The fleet has ${machines} machines, and one of them serves this tab.`;
+}
+
+// What somebody has published: a text, or bytes in base64, since JSON has none.
+function onPublished({ topic, text, base64 }) {
+  messages += 1;
+  const bytes = () => Uint8Array.from(atob(base64), (character) => character.charCodeAt()).buffer;
+  showMessage(topic, text ?? bytesText(bytes()), messages);
 }
 
 function onPush(push) {

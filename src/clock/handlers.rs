@@ -1,12 +1,11 @@
 //! The tutorial's two handlers: [`IndexHandler`] and [`TimeHandler`]. They run on `client-N`.
 
 use std::sync::Arc;
-use std::time::Duration;
-
-use serde_json::json;
 
 use crate::clock::clients::Clients;
+use crate::clock::greeting::Greeting;
 use crate::clock::logging::printable;
+use crate::clock::topics::Topics;
 use threadcast::{
     Application, Connection, Exchange, Message, Origin, Request, RequestHandler, Result, StaticFiles,
     WebSocketHandler,
@@ -17,7 +16,7 @@ use threadcast::{
 const REPLACED: u16 = 4001;
 
 /// The subprotocol (RFC 6455, section 1.9) of a client that is told the interval before the first push, so
-/// that it can tell a silent connection from a slow clock. The page offers it.
+/// that it can tell a silent connection from a slow clock, and the topic of each published message. The page offers it.
 const GREETED: &str = "threadcast.1";
 
 /// The page and what it needs, compiled in.
@@ -30,39 +29,34 @@ pub const PAGES: StaticFiles = StaticFiles::Embedded(&[
     ("favicon.svg", include_bytes!("../../www/favicon.svg")),
 ]);
 
-/// Returns what a client of the subprotocol `threadcast.1` is sent first. `lab`: whether there is one, so
-/// that the page can show its link.
-pub fn hello(interval: Duration, lab: bool) -> Message {
-    let mut hello = json!({ "interval_ms": interval.as_millis() as u64 });
-    if lab {
-        hello["lab"] = json!(true);
-    }
-    json!({ "hello": hello }).to_string().into()
+/// What the handlers share.
+pub struct Site {
+    /// Who gets the time.
+    pub clients: Arc<Clients>,
+    /// Where the page is.
+    pub pages: StaticFiles,
+    /// Who may connect besides the page itself; anybody if it is `None`, as in the tutorial.
+    pub origins: Option<Vec<Origin>>,
+    /// Called with each text message, when it has been logged.
+    pub also: fn(&str),
+    /// What a client of the subprotocol `threadcast.1` is sent first.
+    pub greeting: Greeting,
+    /// Who gets what is published; `None` where nobody can publish.
+    pub topics: Option<Arc<Topics>>,
 }
 
-/// Adds the two routes of the tutorial, and the files that its page needs. `origins`: who may connect besides
-/// the page itself; anybody if it is `None`, as in the tutorial. `also` is called with each text message,
-/// when it has been logged. `hello`: see [`hello`].
-pub fn routes(
-    clients: &Arc<Clients>,
-    pages: &StaticFiles,
-    origins: Option<Vec<Origin>>,
-    also: fn(&str),
-    hello: Message,
-) -> Application {
-    let hello = Arc::new(hello);
-    let (index, clients, origins) = (pages.clone(), clients.clone(), origins.map(Arc::new));
+/// Adds the two routes of the tutorial, and the files that its page needs.
+pub fn routes(site: Site) -> Application {
+    let files = site.pages.clone();
+    let (index, site) = (files.clone(), Arc::new(site));
     Application::new()
         .page("/", move || IndexHandler { pages: index.clone() })
         .websocket("/websocket", move || TimeHandler {
-            clients: clients.clone(),
-            origins: origins.clone(),
-            also,
-            hello: hello.clone(),
+            site: site.clone(),
             is_greeted: false,
             id: String::new(),
         })
-        .static_files("/static/", pages.clone())
+        .static_files("/static/", files)
 }
 
 /// Renders the page with the WebSocket client in it.
@@ -81,10 +75,7 @@ impl RequestHandler for IndexHandler {
 
 /// A session of the clock, and the tutorial's `MyWebSocketHandler`.
 pub struct TimeHandler {
-    clients: Arc<Clients>,
-    origins: Option<Arc<Vec<Origin>>>,
-    also: fn(&str),
-    hello: Arc<Message>,
+    site: Arc<Site>,
     /// Set by `select_subprotocol`, which runs before `open`.
     is_greeted: bool,
     /// Set once, by `open`.
@@ -97,9 +88,12 @@ impl WebSocketHandler for TimeHandler {
         connection.set_nodelay(true)?;
         if self.is_greeted {
             // Before it is registered, and so before any push.
-            connection.write_message(self.hello.as_ref().clone())?;
+            connection.write_message(self.site.greeting.message())?;
         }
-        if let Some(older) = self.clients.register(&self.id, connection) {
+        if let Some(topics) = &self.site.topics {
+            topics.subscribe(connection, &self.id, exchange, self.is_greeted)?;
+        }
+        if let Some(older) = self.site.clients.register(&self.id, connection) {
             // If it is closing already, it has nothing to learn from this.
             let _ = older.close(Some(REPLACED), Some("replaced"));
         }
@@ -113,19 +107,19 @@ impl WebSocketHandler for TimeHandler {
 
     fn on_message(&mut self, _: &Connection, message: Message) -> Result<()> {
         log::info!("Client {} received a message:{}", printable(&self.id), printable(&message.to_string()));
-        message.as_text().into_iter().for_each(self.also);
+        message.as_text().into_iter().for_each(self.site.also);
         Ok(())
     }
 
     fn on_close(&mut self, connection: &Connection) {
-        self.clients.remove(&self.id, connection);
+        self.site.clients.remove(&self.id, connection);
         let code = connection.close_code().map(|code| format!(" {code}")).unwrap_or_default();
         let reason = connection.close_reason().map(|reason| format!(" {reason}")).unwrap_or_default();
         log::info!("Client {} is closed{code}{}", printable(&self.id), printable(&reason));
     }
 
     fn check_origin(&self, request: &Request, origin: &str) -> bool {
-        let Some(origins) = &self.origins else { return true };
+        let Some(origins) = &self.site.origins else { return true };
         request.is_same_origin(origin) || Origin::parse(origin).is_ok_and(|origin| origins.contains(&origin))
     }
 }

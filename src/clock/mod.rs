@@ -2,15 +2,18 @@
 
 pub mod allocator;
 pub mod clients;
+pub mod greeting;
 pub mod handlers;
 pub mod interval;
 pub mod log_output;
 pub mod log_thread;
 pub mod logging;
 pub mod options;
+pub mod publish;
 pub mod redirect;
 pub mod send_thread;
 pub mod signals;
 pub mod stats;
 pub mod time;
 pub mod tls;
+pub mod topics;

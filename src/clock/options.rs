@@ -10,7 +10,7 @@ use clap::{ArgAction, ArgGroup, Parser, ValueEnum};
 use log::LevelFilter;
 use threadcast::{Application, Origin};
 
-use crate::clock::interval;
+use crate::clock::{interval, topics};
 
 /// A WebSocket server with one blocking thread per client, which pushes the time.
 #[derive(Debug, Parser)]
@@ -24,6 +24,9 @@ Signals:
   SIGINT, SIGTERM   close every client with 1001, and end; another one, a second later, ends at once
   SIGHUP            open the log file again; the end, if there is none
   SIGUSR1           log the numbers of /stats
+
+Environment:
+  THREADCAST_PUBLISH_TOKEN   the token itself, in place of --publish-token-file
 
 Example:
   threadcast --port 9000 --interval 250ms --log-file clock.log
@@ -109,6 +112,14 @@ pub struct Options {
     /// Stack of a client's thread, from 64KiB
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = stack_size, help_heading = "Clients")]
     pub stack_size: usize,
+
+    /// Let who knows the token in this file POST to /publish?topic=all
+    #[arg(long, value_name = "PATH", help_heading = "Messages")]
+    pub publish_token_file: Option<PathBuf>,
+
+    /// Topics that a client may ask for, besides `all` [default: any]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = topic, help_heading = "Messages")]
+    pub topics: Vec<String>,
 
     /// Least important log lines to show
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Logging::Info, help_heading = "Log")]
@@ -263,6 +274,10 @@ fn stack_size(text: &str) -> Result<usize, String> {
         return Err(format!("it must be from {}KiB to 1GiB", Application::MIN_STACK >> 10));
     }
     Ok(bytes)
+}
+
+fn topic(text: &str) -> Result<String, String> {
+    topics::check(text).map(|()| text.to_owned())
 }
 
 fn origin(text: &str) -> Result<Origin, String> {

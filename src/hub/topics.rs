@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use crate::error::{Error, Result};
 use crate::hub::fan_out::{FanOut, Share};
+use crate::hub::topics::forms::SecondForm;
 use crate::hub::topics::relay::Relay;
 use crate::server::broadcast::broadcast_prepared;
 use crate::server::connection::Connection;
@@ -16,6 +17,7 @@ use crate::server::membership::Group;
 use crate::ws::message::Message;
 
 pub(crate) mod relay;
+mod forms;
 
 /// Locks that share the topics between them, so that publishers of different topics seldom meet.
 const SHARDS: usize = 16;
@@ -70,6 +72,7 @@ struct Shared {
     shards: [Mutex<Shard>; SHARDS],
     fan_out: FanOut,
     relay: RwLock<Option<Arc<dyn Relay>>>,
+    second_form: Option<SecondForm>,
 }
 
 type Shard = HashMap<Arc<str>, Topic>;
@@ -141,12 +144,16 @@ impl Hub {
     /// As [`publish`](Hub::publish).
     pub fn publish_here(&self, topic: &str, message: impl Into<Message>) -> Result<usize> {
         check(topic)?;
-        let message = message.into().prepare()?;
-        let Some(chunks) = self.shard(topic).get(topic).map(|topic| topic.0.clone()) else { return Ok(0) };
+        let message = message.into();
+        let second = self.0.second_form.as_ref().map_or(Ok(0), |form| form.publish(topic, &message))?;
+        let message = message.prepare()?;
+        let Some(chunks) = self.shard(topic).get(topic).map(|topic| topic.0.clone()) else {
+            return Ok(second);
+        };
         if chunks.len() == 1 {
-            return Ok(broadcast_prepared(&chunks[0].connections, &message));
+            return Ok(second + broadcast_prepared(&chunks[0].connections, &message));
         }
-        Ok(self.0.fan_out.publish(Chunks(chunks), message))
+        Ok(second + self.0.fan_out.publish(Chunks(chunks), message))
     }
 
     /// Returns the number of a topic's subscribers.

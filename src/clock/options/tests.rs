@@ -65,6 +65,9 @@ fn a_mistake_is_one_line_and_exit_code_2() {
         &["--allow-origin", "null"],
         &["--allow-origin", "https://*.example.com"],
         &["--allow-origin", "https://bücher.example"],
+        &["--topics", "id/ann"],
+        &["--topics", "a,,b"],
+        &["--topics", ""],
         &["extra"],
     ] {
         let (text, code) = parse(args).unwrap_err();

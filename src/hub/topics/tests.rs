@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use proptest::prelude::*;
@@ -150,4 +151,25 @@ proptest! {
             prop_assert_eq!(hub.subscribers(topic).iter().map(Connection::id).collect::<BTreeSet<_>>(), set);
         }
     }
+}
+
+#[test]
+fn a_second_form_is_made_once_for_all_and_not_at_all_for_nobody() {
+    let made = Arc::new(AtomicUsize::new(0));
+    let counter = made.clone();
+    let (plain, second) = Hub::in_two_forms(move |topic, message| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        format!("{topic}: {message}").into()
+    });
+    let crowd: Vec<_> = std::iter::repeat_with(connection).take(5).collect();
+    crowd[..2].iter().for_each(|one| assert!(plain.subscribe("a", one).unwrap()));
+    crowd[2..].iter().for_each(|one| assert!(second.subscribe("a", one).unwrap()));
+    assert_eq!((plain.publish("a", "hi").unwrap(), made.load(Ordering::Relaxed)), (5, 1));
+    let backlogs: Vec<_> = crowd.iter().map(|one| one.backlog() - 64 - 2).collect();
+    assert_eq!(backlogs, [2, 2, 5, 5, 5], "the bytes of hi, and of a: hi");
+    assert_eq!((plain.publish("b", "hi").unwrap(), made.load(Ordering::Relaxed)), (0, 1));
+    // What is published in the second hub stays there.
+    assert_eq!((second.publish("a", "hi").unwrap(), made.load(Ordering::Relaxed)), (3, 1));
+    assert_eq!((plain.count("a"), second.count("a")), (2, 3));
+    assert!(plain.publish("", "hi").is_err());
 }

@@ -1,0 +1,144 @@
+//! [`Topics`]: what is published besides the time, and who gets it. Any thread.
+//!
+//! A client gets the topics that it has asked for (`?topic=NAME`), `all`, and `id/ITS ID`. It gets a message as it
+//! is, or with the subprotocol `threadcast.1` as `{"topic":"all","text":"hello"}`. Binary is `base64` there.
+
+use data_encoding::BASE64;
+use serde_json::Value;
+
+use threadcast::{Connection, Error, Hub, Message, Request, Result};
+
+/// Everybody's.
+pub const ALL: &str = "all";
+/// What the topic of one client begins with; its Id follows.
+const OF_ONE: &str = "id/";
+/// Most topics that a client may ask for.
+const MOST: usize = 32;
+
+/// See the [module](self).
+pub struct Topics {
+    /// Of clients that get a message as it is.
+    plain: Hub,
+    /// Of clients that speak `threadcast.1`.
+    wrapped: Hub,
+    /// What a client may ask for; anything if it is empty.
+    allowed: Vec<String>,
+}
+
+impl Topics {
+    /// Starts without a subscriber. `allowed`: what a client may ask for; anything if it is empty.
+    pub fn new(allowed: Vec<String>) -> Topics {
+        let (plain, wrapped) = Hub::in_two_forms(wrap);
+        Topics { plain, wrapped, allowed }
+    }
+
+    /// Subscribes a client to what its request asks for, and to what it gets by itself. `is_wrapped`: whether it
+    /// speaks `threadcast.1`.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with 400 for too many topics, or one that it cannot have.
+    #[inline(never)]
+    pub fn subscribe(
+        &self,
+        connection: &Connection,
+        id: &str,
+        request: &Request,
+        is_wrapped: bool,
+    ) -> Result<()> {
+        let asked = request.get_arguments("topic")?;
+        if asked.len() > MOST {
+            let reason = format!("{} topics are too many: ask for {MOST} at most", asked.len());
+            return Err(Error::refused(400, reason));
+        }
+        asked.iter().try_for_each(|topic| self.check(topic))?;
+        let hub = if is_wrapped { &self.wrapped } else { &self.plain };
+        let own = [ALL.to_owned(), format!("{OF_ONE}{id}")];
+        let mut topics = own.iter().chain(&asked);
+        topics.try_for_each(|topic| hub.subscribe(topic, connection).map(drop)).map_err(refused)
+    }
+
+    fn check(&self, topic: &str) -> Result<()> {
+        check(topic).map_err(|reason| Error::refused(400, reason))?;
+        let is_allowed =
+            topic == ALL || self.allowed.is_empty() || self.allowed.iter().any(|one| one == topic);
+        is_allowed
+            .then_some(())
+            .ok_or_else(|| Error::refused(400, format!("There is no topic {topic:?} here")))
+    }
+
+    /// Publishes bytes, as a text if they are UTF-8, and else as binary. Returns how many clients of this process got
+    /// them.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with 400 for a topic that is none.
+    pub fn publish(&self, topic: &str, bytes: &[u8]) -> Result<usize> {
+        let message = match std::str::from_utf8(bytes) {
+            Ok(text) => Message::text(text),
+            Err(_) => Message::binary(bytes),
+        };
+        self.plain.publish(topic, message).map_err(refused)
+    }
+}
+
+/// Checks a topic that a client is to ask for.
+///
+/// # Errors
+/// What is wrong with it, in a sentence.
+pub fn check(topic: &str) -> Result<(), String> {
+    if topic.starts_with(OF_ONE) {
+        return Err(format!("topics that begin with {OF_ONE} cannot be asked for: each is one client's own"));
+    }
+    // A hub knows what a topic is.
+    Hub::new().publish(topic, "").map(drop).map_err(|error| error.to_string())
+}
+
+/// Returns what a client has to know of a hub's error.
+fn refused(error: Error) -> Error {
+    match error {
+        Error::Invalid(reason) => Error::refused(400, reason),
+        other => other,
+    }
+}
+
+/// Makes a message's form for who speaks `threadcast.1`.
+fn wrap(topic: &str, message: &Message) -> Message {
+    let (kind, content) = match message.as_text() {
+        Some(text) => ("text", text.to_owned()),
+        None => ("base64", BASE64.encode(message.as_bytes())),
+    };
+    Message::text(format!(r#"{{"topic":{},"{kind}":{}}}"#, Value::from(topic), Value::from(content)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_kinds_of_message_have_a_form_in_json() {
+        for (message, wrapped) in [
+            (Message::from("hello"), r#"{"topic":"a\"b","text":"hello"}"#),
+            ("two\nlines \"é\"".into(), r#"{"topic":"a\"b","text":"two\nlines \"é\""}"#),
+            (b"\xff\x00".into(), r#"{"topic":"a\"b","base64":"/wA="}"#),
+        ] {
+            assert_eq!(wrap("a\"b", &message), wrapped.into());
+        }
+    }
+
+    #[test]
+    fn topics_to_ask_for_as_a_table() {
+        for (topic, wrong) in [
+            ("all", ""),
+            ("weather in Bern", ""),
+            ("idle", ""),
+            ("id/ann", "cannot be asked for"),
+            ("id/", "cannot be asked for"),
+            ("", "is no topic"),
+            ("a\nb", "is no topic"),
+            (&"x".repeat(256), ""),
+            (&"x".repeat(257), "is no topic"),
+        ] {
+            let found = check(topic).err().unwrap_or_default();
+            assert!(found.contains(wrong) && found.is_empty() == wrong.is_empty(), "{topic}: {found}");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! A second form of what is published, for the subscribers of a second hub.
+
+use super::{Hub, Shared};
+use crate::error::Result;
+use crate::ws::message::Message;
+
+/// Makes the second form of a topic's message.
+type Form = Box<dyn Fn(&str, &Message) -> Message + Send + Sync>;
+
+/// The second hub, and how its messages are made.
+pub(super) struct SecondForm {
+    hub: Hub,
+    form: Form,
+}
+
+impl SecondForm {
+    /// Publishes a message in its second form. Makes none if nobody has subscribed to it.
+    pub(super) fn publish(&self, topic: &str, message: &Message) -> Result<usize> {
+        if self.hub.count(topic) == 0 {
+            return Ok(0);
+        }
+        self.hub.publish(topic, (self.form)(topic, message))
+    }
+}
+
+impl Hub {
+    /// Starts two hubs for clients that speak two formats: what is published in the first one reaches the subscribers
+    /// of the second one too, in another form, which is made and encoded once for all of them.
+    /// [`publish`](Hub::publish) counts both; what is published in the second one stays there.
+    ///
+    /// ```
+    /// use threadcast::{Hub, Message};
+    ///
+    /// let (plain, json) = Hub::in_two_forms(|topic, message| {
+    ///     Message::json(&(topic, message.as_text())).unwrap_or_else(|_| "null".into())
+    /// });
+    /// assert_eq!(plain.publish("weather", "it rains")?, 0); // subscribers of `json` get ["weather","it rains"]
+    /// # Ok::<(), threadcast::Error>(())
+    /// ```
+    pub fn in_two_forms(form: impl Fn(&str, &Message) -> Message + Send + Sync + 'static) -> (Hub, Hub) {
+        let second = Hub::new();
+        let form = SecondForm { hub: second.clone(), form: Box::new(form) };
+        (Hub(Shared { second_form: Some(form), ..Shared::default() }.into()), second)
+    }
+}
