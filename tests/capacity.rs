@@ -212,6 +212,9 @@ fn a_thousand_half_open_connections_keep_nobody_out_and_pushes_go_on() {
 fn serves_as_many_as_it_says(program: Program, limit: &str, what: &str) {
     raise_the_limit_of_descriptors();
     let line = program.wait_for_line("threadcast is at ");
+    // In a root of its own without control groups it cannot know what they allow.
+    let has_groups = fs::read_dir("/sys/fs/cgroup").is_ok_and(|mut groups| groups.next().is_some());
+    let limit = if has_groups { limit } else { "some limits could not be read" };
     assert!(line.contains(limit), "{what}: {line}");
     let number = line.split(" for up to ").nth(1).and_then(|rest| rest.split(' ').next());
     let clients: usize = number.and_then(|number| number.parse().ok()).expect("says how many");
