@@ -44,7 +44,7 @@ pub(crate) fn handshake(connection: &Connection, deadline: Instant) -> bool {
         match step.next {
             Ok(next) => handshake = next,
             Err(Some(done)) => {
-                tls.begin(done.into());
+                tls.begin(done);
                 return true;
             }
             Err(None) => return false,

@@ -39,7 +39,8 @@ pub(crate) struct TlsStream {
 }
 
 struct TlsSession {
-    tls: rustls::Connection,
+    /// On the heap, since it is large, and moved on `client-N`.
+    tls: Box<rustls::Connection>,
     /// Received, but `rustls` cannot take it while it has so much plaintext.
     unfed: Vec<u8>,
     /// The peer has said that nothing follows.
@@ -55,7 +56,7 @@ impl TlsStream {
     }
 
     /// Called once the handshake is done, and all that it had to say is sent.
-    pub(crate) fn begin(&self, tls: rustls::Connection) {
+    pub(crate) fn begin(&self, tls: Box<rustls::Connection>) {
         let session = TlsSession { tls, unfed: Vec::new(), is_ended: false, is_failed: false };
         *self.session() = Some(session);
     }
@@ -149,6 +150,7 @@ impl Transport for TlsStream {
     /// at for each piece of a record; `InvalidData` if what came cannot be read, and an alert is queued.
     ///
     /// A connection that ends without the peer's `close_notify` ends like any other.
+    #[inline(never)]
     fn recv(&self, into: &mut [u8]) -> io::Result<usize> {
         let is_begun = match self.session().as_mut() {
             Some(session) => match session.ready(into)? {
@@ -176,6 +178,7 @@ impl Transport for TlsStream {
         }
     }
 
+    #[inline(never)]
     fn seal(&self, plain: &mut Bytes) -> io::Result<Bytes> {
         match self.session().as_mut() {
             Some(session) => session.seal(plain),
@@ -184,6 +187,7 @@ impl Transport for TlsStream {
         }
     }
 
+    #[inline(never)]
     fn try_seal(&self, plain: &mut Bytes) -> io::Result<Bytes> {
         for _ in 0..SPINS {
             match self.session.try_lock() {
@@ -198,6 +202,7 @@ impl Transport for TlsStream {
         Err(ErrorKind::WouldBlock.into())
     }
 
+    #[inline(never)]
     fn seal_all<'a>(&self, plain: &'a [u8]) -> io::Result<Cow<'a, [u8]>> {
         let (mut plain, mut sealed) = (Bytes::copy_from_slice(plain), Vec::new());
         while !plain.is_empty() {
@@ -206,6 +211,7 @@ impl Transport for TlsStream {
         Ok(Cow::Owned(sealed))
     }
 
+    #[inline(never)]
     fn finish(&self) {
         let mut last = Vec::new();
         if let Some(session) = self.session().as_mut() {

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
-use rustls::{ServerConfig, ServerConnection};
+use rustls::{Connection, ServerConfig, ServerConnection};
 
 use crate::net::tls::config::TlsConfig;
 
@@ -34,12 +34,12 @@ struct Job {
 }
 
 /// One client's, as far as it is.
-pub(crate) struct Handshake(Option<ServerConnection>);
+pub(crate) struct Handshake(Option<Box<Connection>>);
 
 /// What came of a step.
 pub(crate) struct HandshakeStep {
     /// `Err` has the connection if it is done, or nothing if it has failed; otherwise more has to be received.
-    pub(crate) next: Result<Handshake, Option<ServerConnection>>,
+    pub(crate) next: Result<Handshake, Option<Box<Connection>>>,
     pub(crate) to_send: Vec<u8>,
 }
 
@@ -82,7 +82,8 @@ pub(crate) fn run(jobs: &Jobs, stop: &Receiver<()>) {
 
 fn step(config: &Arc<ServerConfig>, handshake: Handshake, mut received: &[u8]) -> HandshakeStep {
     let mut to_send = Vec::new();
-    let tls = handshake.0.map_or_else(|| ServerConnection::new(config.clone()), Ok);
+    let new = || ServerConnection::new(config.clone()).map(|tls| Box::new(Connection::Server(tls)));
+    let tls = handshake.0.map_or_else(new, Ok);
     let next = tls.and_then(|mut tls| {
         let mut outcome = Ok(());
         while !received.is_empty() && outcome.is_ok() {
