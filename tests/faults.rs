@@ -5,13 +5,13 @@
 mod clock;
 mod support;
 
-use std::io::{BufRead, BufReader, Write, stderr};
+use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{self, Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
-use std::{env, fs};
 
 use chrono::{DateTime, Local, TimeZone};
 use clock::clients::Clients;
@@ -21,6 +21,7 @@ use clock::send_thread::{Rounds, SendThread};
 use clock::time::payload;
 use rustix::process::Signal;
 use serde_json::Value;
+use support::network::{in_a_network_of_its_own, ip};
 use support::{Program, Raw, eventually, frame, threads};
 use threadcast::Server;
 
@@ -173,41 +174,7 @@ fn a_peer_that_vanishes_without_a_word_is_noticed_and_nobody_else_is_disturbed()
     in_a_network_of_its_own(VANISHES, a_peer_vanishes);
 }
 
-/// Runs `test`, whose name is `name`, in a network of its own, which only the superuser may have, or who is one in a
-/// namespace of users, or who may become one without a password, as where continuous integration runs.
-fn in_a_network_of_its_own(name: &str, test: fn()) {
-    if support::is_run_again() {
-        return test();
-    }
-    let mut refusals = Vec::new();
-    for words in [
-        &["unshare", "--user", "--map-root-user", "--net"][..],
-        &["unshare", "--net"],
-        &["sudo", "-n", "unshare", "--net"],
-    ] {
-        let unshare = |script: &str| {
-            let mut command = Command::new(words[0]);
-            command.args(&words[1..]).args(["sh", "-c", script]);
-            command
-        };
-        match unshare("ip link set lo up").output() {
-            Ok(output) if output.status.success() => {
-                // Said once more in the script, since sudo passes on no environment.
-                let script = format!("ip link set lo up && exec env {}=1 \"$0\" \"$@\"", support::AGAIN);
-                support::run_again(name, unshare(&script).arg(env::current_exe().unwrap()));
-                return;
-            }
-            Ok(output) => refusals.push(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-            Err(error) => refusals.push(format!("{}: {error}", words[0])),
-        }
-    }
-    // Not with println!, which is shown only where a test fails.
-    let mut seen = stderr();
-    writeln!(seen, "faults: NOT CHECKED: {name}: {}", refusals.join("; ")).unwrap();
-}
-
 fn a_peer_vanishes() {
-    let ip = |args: &[&str]| assert!(Command::new("ip").args(args).status().unwrap().success(), "{args:?}");
     ip(&["address", "add", "10.0.0.1/32", "dev", "lo"]);
     let args = ["--port", "0", "--address", "0.0.0.0", "--interval", "20ms", "--logging", "debug"];
     let program = Program::spawn(Program::command().args(args).args(["--ping-interval", "1s"]));

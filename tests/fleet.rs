@@ -1,121 +1,20 @@
 //! Hubs on several machines, with a real Redis between them that the test starts, stops, and mistreats.
 
+#[path = "support/fleet.rs"]
+mod machines;
 mod support;
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::env;
+use std::io::Write;
+use std::net::TcpListener;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
-use support::{Event, Probed, Raw, close_frame, eventually, frame};
-use threadcast::{Application, Connection, Fleet, FleetOptions, FleetStats, Hub, Message};
-
-/// A Redis of this test's own.
-struct Redis {
-    port: u16,
-    arguments: Vec<String>,
-    process: Child,
-}
-
-impl Redis {
-    fn start(arguments: &[&str]) -> Redis {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let arguments: Vec<_> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let process = Redis::spawn(port, &arguments);
-        Redis { port, arguments, process }
-    }
-
-    fn spawn(port: u16, arguments: &[String]) -> Child {
-        let mut command = Command::new("redis-server");
-        command.args(["--bind", "127.0.0.1", "--save", "", "--port", &port.to_string()]).args(arguments);
-        let spawned = command.stdout(Stdio::null()).spawn();
-        let process =
-            spawned.unwrap_or_else(|error| panic!("redis-server: {error}; apt-get install redis-server"));
-        eventually("Redis listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
-        process
-    }
-
-    fn kill(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-
-    fn again(&mut self) {
-        self.process = Redis::spawn(self.port, &self.arguments);
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.process), signal).unwrap();
-    }
-
-    /// Says a line to it, and returns the first line of what it answers.
-    fn say(&self, line: &str) -> String {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(support::DEADLINE)).unwrap();
-        stream.write_all(format!("{line}\r\n").as_bytes()).unwrap();
-        let mut answer = String::new();
-        BufReader::new(stream).read_line(&mut answer).unwrap();
-        answer.trim_end().to_owned()
-    }
-
-    fn options(&self) -> FleetOptions {
-        FleetOptions { max_message: 1000, ..FleetOptions::new(&format!("redis://127.0.0.1:{}", self.port)) }
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// A hub in a fleet, and a client that has subscribed to the topic `a`.
-struct Machine {
-    hub: Hub,
-    fleet: Fleet,
-    client: Raw,
-    probed: Probed,
-}
-
-impl Machine {
-    fn join(redis: &Redis) -> Machine {
-        // No test waits so long that a client would be pinged.
-        let patient = |application: Application| application.ping_interval(Some(10 * support::DEADLINE));
-        let (hub, probed) = (Hub::new(), Probed::start_with(patient, |_, _| Ok(())));
-        let (client, connection) = probed.open();
-        assert!(hub.subscribe("a", &connection).unwrap());
-        let fleet = Fleet::join(&hub, &redis.options(), || 1).unwrap();
-        Machine { hub, fleet, client, probed }
-    }
-
-    /// Another client, and its connection.
-    fn open(&self) -> (Raw, Connection) {
-        let raw = Raw::websocket(self.probed.addr, "/ws");
-        loop {
-            if let Event::Open(connection) = self.probed.next("open") {
-                return (raw, connection);
-            }
-        }
-    }
-
-    fn hears(&mut self, message: impl Into<Message>) {
-        let message = message.into();
-        let first = if message.is_binary() { 0x82 } else { 0x81 };
-        assert_eq!(self.client.frame(), frame(first, message.as_bytes()));
-    }
-}
-
-fn two(redis: &Redis) -> [Machine; 2] {
-    let both = [Machine::join(redis), Machine::join(redis)];
-    eventually("each knows of the other", || both.iter().all(|one| one.fleet.stats().machines == 2));
-    both
-}
-
-fn linked(machines: &[Machine]) {
-    eventually("all are linked", || machines.iter().all(|one| one.fleet.stats().is_linked));
-}
+use machines::{Machine, Redis, linked, two};
+use rcgen::{CertificateParams, KeyPair};
+use rustix::process::Signal;
+use support::{Directory, close_frame, eventually};
+use threadcast::{Fleet, FleetOptions, FleetStats, Hub, Message};
 
 #[test]
 fn what_is_published_on_one_machine_is_heard_on_all_once_and_in_order() {
@@ -210,27 +109,6 @@ fn without_redis_a_machines_own_clients_hear_all_and_with_it_again_the_others_he
 }
 
 #[test]
-fn links_that_are_cut_are_there_again_and_an_emptied_redis_changes_nothing() {
-    let redis = Redis::start(&[]);
-    let mut machines = two(&redis);
-    for kind in ["pubsub", "normal"] {
-        assert!(redis.say(&format!("CLIENT KILL TYPE {kind}")).starts_with(':'));
-        eventually("both subscribe", || redis.say("PUBLISH threadcast:probe x") == ":2");
-        for (from, to) in [(0, 1), (1, 0)] {
-            let received = machines[to].fleet.stats().received;
-            eventually("a message gets through", || {
-                machines[from].hub.publish("probe", "x").unwrap();
-                machines[to].fleet.stats().received > received
-            });
-        }
-        linked(&machines);
-    }
-    assert_eq!(redis.say("FLUSHALL"), "+OK");
-    machines[1].hub.publish("a", "hello").unwrap();
-    machines.iter_mut().for_each(|machine| machine.hears("hello"));
-}
-
-#[test]
 fn a_redis_that_stands_still_holds_up_no_publish() {
     let redis = Redis::start(&[]);
     let mut machines = two(&redis);
@@ -289,17 +167,11 @@ fn who_cannot_join_is_told_why_and_no_password() {
         (format!("redis://:hidden@127.0.0.1:{closed}"), "refused"),
         (format!("redis://:hidden@127.0.0.1:{no_redis}"), "what answers there is no Redis"),
         ("http://:hidden@127.0.0.1".to_owned(), "no URL of a Redis"),
-        ("rediss://:hidden@127.0.0.1".to_owned(), "without TLS"),
+        (format!("rediss://:hidden@127.0.0.1:{port}"), "cannot join the fleet"),
         ("hidden".to_owned(), "no URL of a Redis"),
     ] {
-        let hub = Hub::new();
-        let error = Fleet::join(&hub, &FleetOptions::new(&url), || 0).unwrap_err().to_string();
-        assert!(error.contains(expected), "{url}: {error}");
-        assert!(
-            !error.contains("hidden") && !error.contains("wrong@") && error.lines().count() == 1,
-            "{error}"
-        );
-        assert!(hub.end_relay().is_none());
+        let error = refusal(&url);
+        assert!(error.contains(expected) && !error.contains("wrong@"), "{url}: {error}");
     }
     let right = FleetOptions::new(&format!("redis://right:hidden@127.0.0.1:{port}"));
     assert!(!format!("{right:?}").contains("hidden"));
@@ -376,4 +248,51 @@ fn where_two_got_an_id_while_the_links_were_down_the_younger_one_keeps_it() {
     machines[0].fleet.claim("b", &late).unwrap();
     eventually("it takes the other one", || other.is_closed());
     assert!(!young.is_closed() && !late.is_closed());
+}
+
+const OVER_TLS: &str = "a_fleet_meets_over_tls_if_the_certificate_is_good";
+
+#[test]
+fn a_fleet_meets_over_tls_if_the_certificate_is_good() {
+    let url = "THREADCAST_TEST_REDIS";
+    if support::is_run_again() {
+        return over_tls(&env::var(url).unwrap());
+    }
+    let directory = Directory::new("fleet-tls");
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+    directory.write("certificate", certificate.pem());
+    directory.write("key", key.serialize_pem());
+    let path = |name: &str| format!("{}/{name}", directory.path());
+    let tls = ["--port", "0", "--tls-port", "PORT", "--tls-auth-clients", "no"];
+    let files = ["--tls-cert-file", &path("certificate"), "--tls-key-file", &path("key")];
+    let redis = Redis::start(&[&tls[..], &files].concat());
+    let unknown = refusal(&format!("rediss://:hidden@localhost:{}", redis.port));
+    assert!(unknown.contains("peer certificate") && unknown.contains("SSL_CERT_FILE"), "{unknown}");
+    // The authorities are the process's.
+    let mut again = Command::new(env::current_exe().unwrap());
+    again.env("SSL_CERT_FILE", path("certificate")).env_remove("SSL_CERT_DIR");
+    support::run_again(OVER_TLS, again.env(url, format!("rediss://localhost:{}", redis.port)));
+}
+
+fn over_tls(url: &str) {
+    let other_name = refusal(&url.replace("localhost", "127.0.0.1"));
+    assert!(other_name.contains("not valid for"), "{other_name}");
+    let options = FleetOptions::new(url);
+    let mut machines = [Machine::join_with(&options), Machine::join_with(&options)];
+    // Before the second one, a read has had its time-out.
+    for text in ["one", "two"] {
+        let begun = Instant::now();
+        eventually("time passes", || begun.elapsed() > Duration::from_millis(1200));
+        machines[0].hub.publish("a", text).unwrap();
+        machines.iter_mut().for_each(|machine| machine.hears(text));
+    }
+    assert!(machines.iter().all(|one| one.fleet.stats().is_linked));
+}
+
+/// What a URL's fleet says to who cannot join it.
+fn refusal(url: &str) -> String {
+    let refused = Fleet::join(&Hub::new(), &FleetOptions::new(url), || 0).unwrap_err().to_string();
+    assert!(!refused.contains("hidden") && refused.lines().count() == 1, "{refused}");
+    refused
 }

@@ -25,7 +25,9 @@ const FIRST_BEAT: Duration = Duration::from_secs(3);
 /// Where a [`Fleet`] meets.
 #[derive(Clone)]
 pub struct FleetOptions {
-    /// The Redis (or Valkey) in the middle: `redis://HOST:PORT`, `redis://USER:PASSWORD@HOST`, `unix:PATH`.
+    /// The Redis (or Valkey) in the middle: `redis://HOST:PORT`, `redis://USER:PASSWORD@HOST`, `unix:PATH`;
+    /// `rediss:` with TLS. The certificate must be good for the host's name, and signed by an authority that the system
+    /// knows, or that is in the file which the environment's `SSL_CERT_FILE` names.
     pub url: String,
     /// The name of the fleet, of letters, digits, `.`, `_` and `-`: all its channels begin with it. A user of this
     /// Redis needs `+publish +psubscribe resetchannels &NAME[:/]*` for it: patterns are compared literally.

@@ -5,6 +5,7 @@
 
 pub mod deflate;
 pub mod dice;
+pub mod network;
 
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};

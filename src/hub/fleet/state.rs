@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use redis::IntoConnectionInfo;
+use redis::{ConnectionAddr, IntoConnectionInfo};
 
 use crate::error::{Error, Result};
 use crate::hub::fleet::FleetOptions;
@@ -182,15 +182,28 @@ pub(super) fn describe(error: &redis::RedisError) -> String {
         (Some(code), Some(detail)) => format!("{code} {detail}"),
         (None, Some(detail)) => format!("{}: {detail}", error.category()),
         _ if error.is_timeout() => "no answer in time".to_owned(),
-        _ => error.to_string(),
+        _ => certificate_hint(error.to_string()),
     }
+}
+
+fn certificate_hint(said: String) -> String {
+    if said.contains("peer certificate") {
+        return format!("{said}; the file SSL_CERT_FILE is for the certificate of who has signed it");
+    }
+    said
 }
 
 /// Reads the URL.
 pub(super) fn client(url: &str) -> Result<redis::Client> {
     // What the crate says may have the URL in it, and that a password.
-    let none = |_| Error::invalid("this is no URL of a Redis: use redis://HOST:PORT, without TLS");
+    let none = |_| {
+        Error::invalid("this is no URL of a Redis: use redis://HOST:PORT, or rediss://HOST:PORT with TLS")
+    };
     let info = url.into_connection_info().map_err(none)?;
+    if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
+        // The crate asks the process for one, and panics if there is none. If there is one, that stays.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
     // Without the library's name one answer less is waited for.
     let settings = info.redis_settings().clone().set_skip_set_lib_name();
     let tcp = info.tcp_settings().clone().set_nodelay(true);
