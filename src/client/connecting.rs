@@ -80,7 +80,7 @@ pub(super) fn secure(
         }
     }
     if let MaybeTls::Tls(tls) = &connection.link().transport {
-        tls.begin(dialing.into_session());
+        tls.begin(Box::new(dialing.into_session()));
     }
     Ok(())
 }
