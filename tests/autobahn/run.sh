@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# The Autobahn testsuite, cases 1 to 13, against threadcast's own echo at /echo.
+# The Autobahn testsuite, cases 1 to 13, against threadcast's own echo at /echo, and against its client.
 #
 #   tests/autobahn/run.sh             runs them and judges, half of those of compression (12 and 13)
 #   tests/autobahn/run.sh --all       all of those too, which takes some minutes more
 #   tests/autobahn/run.sh --update    and writes RESULTS.md beside this script
 #   tests/autobahn/run.sh --tls       runs those of the protocol over wss, without limits (9) and compression
 #   tests/autobahn/run.sh --tls --all all of them
+#   tests/autobahn/run.sh --client    runs the same against the client; --all, --update (CLIENT.md) as above
 #
 # PY27               the CPython 2.7 to use; otherwise one of pyenv's, or the one on the PATH. Without
 #                    one this says so in one line, and exits with 0.
@@ -29,6 +30,7 @@ venv=$work/venv
 seconds=${AUTOBAHN_TIMEOUT:-300}
 cases=cheap
 update=
+client=
 scheme=ws
 tls=()
 server=
@@ -97,14 +99,15 @@ for option; do
         --tls) cases=few scheme=wss tls=(--tls-self-signed) ;;
         --all) ;;
         --update) update=yes ;;
-        *) die "unknown option $option; there are --all, --update and --tls" ;;
+        --client) cases=few client=yes ;;
+        *) die "unknown option $option; there are --all, --update, --client and --tls" ;;
     esac
 done
 if [[ " $* " = *" --all "* || -n $update ]]; then
     cases=all
     seconds=${AUTOBAHN_TIMEOUT:-1200}
 fi
-[ -z "$update" ] || [ "$scheme" = ws ] || die 'the table is of ws: --update and --tls do not go together'
+[ -z "$update$client" ] || [ "$scheme" = ws ] || die 'over TLS there is neither --update nor --client'
 if ! python=$(find_python); then
     echo 'autobahn: NOT RUN: no Python 2.7 found (set PY27=...)'
     [ -z "${NOT_RUN-}" ] || echo 'no Python 2.7 found; pyenv install 2.7.18 brings one' >"$NOT_RUN"
@@ -113,6 +116,9 @@ fi
 if [ -z "${THREADCAST-}" ]; then
     (cd "$root" && cargo build --release --bin threadcast) || die 'threadcast does not build'
     THREADCAST=${CARGO_TARGET_DIR:-$root/target}/release/threadcast
+fi
+if [ -n "$client" ]; then
+    (cd "$root" && cargo build --release --example autobahn_client) || die 'the client does not build'
 fi
 
 # One run at a time in this directory. What is started below does not inherit the lock.
@@ -130,32 +136,56 @@ fi
 trap stop EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
-# In a session of its own Ctrl-C reaches it by way of `stop` only: a second signal would end it at once. So
-# would `timeout` without --foreground, which sends each signal twice. Should this script be killed, then
-# `timeout` ends the server.
-exec 8< <(exec setsid timeout --foreground -k "$SERVER_ENDS" "$((seconds + 60))" \
-    "$THREADCAST" --lab --port 0 --logging none --max-message 64MiB --compression 1B "${tls[@]}" 2>"$work/server.log" 9>&-)
-server=$!
-read -r -t "$SERVER_STARTS" line <&8 || die "the server did not start: $(cat "$work/server.log")"
-[[ $line =~ https?://([0-9.]+:[0-9]+)/ ]] || die "the server says: $line"
-url="$scheme://${BASH_REMATCH[1]}/echo?Id=autobahn"
 
-# In the background, since bash looks at its traps only between two commands of the foreground.
-timeout -k 5 "$seconds" "$venv/bin/python" -u "$here/suite.py" run "$url" "$work" $cases \
-    >"$work/suite.log" 2>&1 8<&- 9>&- &
-suite=$!
-ran=0
-wait "$suite" || ran=$?
-suite=
-stop_server || exit 1
-if grep -q panicked "$work/server.log"; then
-    die "the server panicked, see $work/server.log"
-fi
-if [ "$ran" -ne 0 ]; then
-    "$venv/bin/python" "$here/suite.py" judge "$work" $cases || true
-    die "the suite did not come to its end (status $ran), see $work/suite.log"
-elif [ -n "$update" ]; then
-    "$venv/bin/python" "$here/suite.py" judge "$work" $cases "$here/RESULTS.md" "$("$THREADCAST" --version)"
+# The suite serves, and the client goes through its cases.
+if [ -n "$client" ]; then
+    exec 8< <(exec setsid timeout --foreground -k "$SERVER_ENDS" "$((seconds + 60))" \
+        "$venv/bin/python" -u "$here/suite.py" serve "$work" $cases 2>"$work/suite.log" 9>&-)
+    server=$!
+    until [[ ${line-} =~ ^listening\ at\ (.*)$ ]]; do
+        read -r -t "$SERVER_STARTS" line <&8 || die "the suite did not start, see $work/suite.log"
+    done
+    url=${BASH_REMATCH[1]}
+    cat <&8 >/dev/null &
+    timeout -k 5 "$seconds" "${CARGO_TARGET_DIR:-$root/target}/release/examples/autobahn_client" "$url" \
+        >"$work/client.log" 2>&1 8<&- 9>&- &
+    suite=$!
+    ran=0
+    wait "$suite" || ran=$?
+    suite=
+    [ "$ran" -eq 0 ] || tail -n 20 "$work/client.log" >&2
+    kill "$server" && wait "$server" || true
+    server=
 else
-    "$venv/bin/python" "$here/suite.py" judge "$work" $cases
+    # In a session of its own Ctrl-C reaches it by way of `stop` only: a second signal would end it at once. So
+    # would `timeout` without --foreground, which sends each signal twice. Should this script be killed, then
+    # `timeout` ends the server.
+    exec 8< <(exec setsid timeout --foreground -k "$SERVER_ENDS" "$((seconds + 60))" \
+        "$THREADCAST" --lab --port 0 --logging none --max-message 64MiB --compression 1B "${tls[@]}" 2>"$work/server.log" 9>&-)
+    server=$!
+    read -r -t "$SERVER_STARTS" line <&8 || die "the server did not start: $(cat "$work/server.log")"
+    [[ $line =~ https?://([0-9.]+:[0-9]+)/ ]] || die "the server says: $line"
+    url="$scheme://${BASH_REMATCH[1]}/echo?Id=autobahn"
+
+    # In the background, since bash looks at its traps only between two commands of the foreground.
+    timeout -k 5 "$seconds" "$venv/bin/python" -u "$here/suite.py" run "$url" "$work" $cases \
+        >"$work/suite.log" 2>&1 8<&- 9>&- &
+    suite=$!
+    ran=0
+    wait "$suite" || ran=$?
+    suite=
+    stop_server || exit 1
+    if grep -q panicked "$work/server.log"; then
+        die "the server panicked, see $work/server.log"
+    fi
 fi
+
+what="the echo of $("$THREADCAST" --version)" table=RESULTS.md command=--update
+[ -z "$client" ] || what="the client of $("$THREADCAST" --version)" table=CLIENT.md command='--client --update'
+to_table=()
+[ -z "$update" ] || to_table=("$here/$table" "$command")
+if [ "$ran" -ne 0 ]; then
+    "$venv/bin/python" "$here/suite.py" judge "$work" $cases "$what" || true
+    die "the suite did not come to its end (status $ran), see $work/suite.log"
+fi
+"$venv/bin/python" "$here/suite.py" judge "$work" $cases "$what" "${to_table[@]}"

@@ -2,7 +2,8 @@
 """What run.sh does inside the virtualenv, so this is Python 2.7.
 
     suite.py run URL DIRECTORY CASES                       runs the cases; a line of JSON for each goes into results
-    suite.py judge DIRECTORY CASES [RESULTS.md VERSION]    counts them, and writes the table
+    suite.py serve DIRECTORY CASES                         the same for a client, and prints where it listens
+    suite.py judge DIRECTORY CASES WHAT [RESULTS.md COMMAND]    counts them, and writes the table
 
 CASES is `all`, `cheap` for half of those of compression, or `few` for none of those, nor of the limits.
 """
@@ -12,6 +13,7 @@ import datetime
 import io
 import json
 import os
+import socket
 import sys
 
 # Title and number of the cases of each group, as the suite has them. There is no group 8; 11 is none of
@@ -69,7 +71,21 @@ def patterns(cases):
 
 
 def run(url, directory, cases):
+    suite('fuzzingclient', {'servers': [{'agent': 'threadcast', 'url': url}]}, directory, cases)
+
+
+def serve(directory, cases):
+    # The suite does not say which port it got, so it gets one that was free a moment ago.
+    free = socket.socket()
+    free.bind(('127.0.0.1', 0))
+    url = 'ws://127.0.0.1:%d' % free.getsockname()[1]
+    free.close()
+    suite('fuzzingserver', {'url': url}, directory, cases, 'listening at ' + url)
+
+
+def suite(mode, whom, directory, cases, ready=None):
     from autobahntestsuite import wstest  # first, since it chooses Twisted's reactor
+    from twisted.internet import reactor
 
     report = os.path.join(directory, 'report')
     results = os.path.join(directory, 'results')
@@ -78,13 +94,12 @@ def run(url, directory, cases):
         if os.path.exists(old):
             os.remove(old)
     with open(spec, 'wb') as file:
-        json.dump({
+        json.dump(dict(whom, **{
             'outdir': report,
-            'servers': [{'agent': 'threadcast', 'url': url}],
             'cases': list(patterns(cases)),
             'exclude-cases': [],
             'exclude-agent-cases': {},
-        }, file)
+        }), file)
 
     # The suite writes its report when it is through. A run that is cut short should leave what it had.
     factory = wstest.fuzzing.FuzzingFactory
@@ -98,7 +113,9 @@ def run(url, directory, cases):
                              ).encode(), file=file)
 
     factory.logCase = log_and_keep
-    sys.argv = ['wstest', '--mode', 'fuzzingclient', '--spec', spec]
+    if ready:
+        reactor.callWhenRunning(print, ready)
+    sys.argv = ['wstest', '--mode', mode, '--spec', spec]
     wstest.run()
 
 
@@ -119,7 +136,7 @@ def order(case):
     return [int(number) for number in case.split('.')]
 
 
-def judge(directory, run, table=None, version=None):
+def judge(directory, run, what, table=None, command=None):
     results = {}
     try:
         with io.open(os.path.join(directory, 'results'), encoding='utf-8') as file:
@@ -147,18 +164,18 @@ def judge(directory, run, table=None, version=None):
     total = [sum(column) for column in zip(*rows)[2:]]
     if table:
         with io.open(table, 'w', encoding='utf-8') as file:
-            file.write(markdown(rows, total, notes, version))
-    print('autobahn: %d cases, %d ok, %d non-strict, %d informational, %d failed' % tuple(total))
+            file.write(markdown(rows, total, notes, what, command))
+    print('autobahn: %s, %d cases, %d ok, %d non-strict, %d informational, %d failed' % tuple([what] + total))
     return 0 if total[-1] == 0 else 1
 
 
-def markdown(rows, total, notes, version):
+def markdown(rows, total, notes, what, command):
     lines = [
         '# Autobahn',
         '',
-        'The [Autobahn testsuite](https://github.com/crossbario/autobahn-testsuite) %s against the echo of %s,'
-        % (pinned('autobahntestsuite'), version),
-        'on %s. `tests/autobahn/run.sh --update` wrote this page.' % datetime.date.today().isoformat(),
+        'The [Autobahn testsuite](https://github.com/crossbario/autobahn-testsuite) %s against %s,'
+        % (pinned('autobahntestsuite'), what),
+        'on %s. `tests/autobahn/run.sh %s` wrote this page.' % (datetime.date.today().isoformat(), command),
         '',
         '| | cases | | ' + ' | '.join(KINDS) + ' |',
         '|---|---|---:|' + '---:|' * len(KINDS),
@@ -181,5 +198,5 @@ def pinned(package):
 
 
 if __name__ == '__main__':
-    commands = {'run': run, 'judge': judge}
+    commands = {'run': run, 'serve': serve, 'judge': judge}
     sys.exit(commands[sys.argv[1]](*[argument.decode('utf-8') for argument in sys.argv[2:]]))

@@ -137,7 +137,7 @@ fn checked(config: &Arc<ClientConfig>) -> Result<Arc<ClientConfig>> {
 
 fn describe(error: &TlsError) -> String {
     match error {
-        TlsError::InvalidCertificate(CertificateError::UnknownIssuer) => {
+        TlsError::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             "nobody who is trusted here vouches for its certificate; root_certificates adds who does"
                 .to_owned()
         }

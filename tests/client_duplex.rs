@@ -1,0 +1,209 @@
+//! The client in both directions at once, without TLS and with it: eight threads write while one reads a flood, with
+//! pings between, and messages of up to 4 MiB. Every byte is compared.
+
+mod support;
+#[path = "support/tls.rs"]
+mod tls;
+
+use std::collections::HashMap;
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use support::{DEADLINE, Event, Probed};
+use threadcast::client::{self, Builder};
+use threadcast::{Application, Connection, Error, Message};
+use tls::Identity;
+
+/// Threads that write at each end, and messages of each.
+const WRITERS: usize = 8;
+const MESSAGES: usize = 60;
+/// Room for what all threads push between two looks.
+const BACKLOG: usize = 256 << 20;
+
+/// The message of this number from this writer: 1 KiB mostly, now and then 4 MiB.
+fn message(writer: usize, number: usize) -> Vec<u8> {
+    let length = match number % 20 {
+        19 => 4 << 20,
+        10 => 100_000,
+        _ => 1024,
+    };
+    let mut bytes = vec![0; length];
+    bytes[0] = writer as u8;
+    for (at, byte) in bytes.iter_mut().enumerate().skip(1) {
+        *byte = (at * 31 + writer * 7 + number) as u8;
+    }
+    bytes
+}
+
+/// Who has sent how much.
+#[derive(Default)]
+struct Seen(Mutex<HashMap<u8, usize>>);
+
+impl Seen {
+    fn check(&self, message: &Message) {
+        let bytes = message.as_bytes();
+        let mut seen = self.0.lock().unwrap();
+        let number = seen.entry(bytes[0]).or_default();
+        assert!(bytes == message_of(bytes[0], *number), "message {number} of {} is another one", bytes[0]);
+        *number += 1;
+    }
+
+    fn total(&self) -> usize {
+        self.0.lock().unwrap().values().sum()
+    }
+}
+
+fn message_of(writer: u8, number: usize) -> Vec<u8> {
+    message(usize::from(writer), number)
+}
+
+/// Writes as one of several threads.
+fn write(connection: &Connection, writer: usize) {
+    for number in 0..MESSAGES {
+        connection.wait_for_room(DEADLINE).expect("has room");
+        connection.write_message(message(writer, number)).expect("is open");
+        if number % 7 == 0 {
+            connection.ping(b"between").expect("is open");
+        }
+    }
+}
+
+/// Both ends write and read until all is there.
+fn both_write(
+    application: impl FnOnce(Application) -> Application,
+    connect: impl FnOnce(&Probed) -> Builder,
+) {
+    let seen = Arc::new(Seen::default());
+    let by_the_server = seen.clone();
+    let server = Probed::start_with(
+        |plain| application(plain.max_backlog(BACKLOG)),
+        move |_, message| {
+            by_the_server.check(&message);
+            Ok(())
+        },
+    );
+    let (connection, mut messages) = connect(&server).max_backlog(BACKLOG).connect().expect("connects");
+    let Event::Open(theirs) = server.next("open") else { panic!("waited for open") };
+    let writing = AtomicUsize::new(2 * WRITERS);
+    thread::scope(|scope| {
+        for end in [&connection, &theirs] {
+            for writer in 0..WRITERS {
+                let writing = &writing;
+                scope.spawn(move || {
+                    write(end, writer);
+                    if writing.fetch_sub(1, Ordering::AcqRel) == 1 {
+                        end.close(Some(4000), None).expect("is open");
+                    }
+                });
+            }
+        }
+        let read = Seen::default();
+        for message in &mut messages {
+            read.check(&message.expect("comes"));
+        }
+        assert_eq!(read.total(), WRITERS * MESSAGES);
+    });
+    assert_eq!(messages.close_code(), Some(4000));
+    assert_eq!(seen.total(), WRITERS * MESSAGES);
+}
+
+#[test]
+fn eight_threads_write_at_each_end_and_every_byte_is_right() {
+    both_write(|application| application, |server| Builder::new(&format!("ws://{}/ws", server.addr)));
+}
+
+#[test]
+fn eight_threads_write_at_each_end_over_tls_and_every_byte_is_right() {
+    let identity = Identity::new();
+    both_write(
+        |application| application.tls(identity.config()),
+        |server| {
+            Builder::new(&format!("wss://localhost:{}/ws", server.addr.port()))
+                .root_certificates(&identity.chain)
+        },
+    );
+}
+
+fn secure_echo(identity: &Identity) -> Probed {
+    Probed::start_with(|application| application.tls(identity.config()), Connection::write_message)
+}
+
+#[test]
+fn over_tls_it_ends_in_order_and_pings_and_waits() {
+    let identity = Identity::new();
+    let server = secure_echo(&identity);
+    let builder = Builder::new(&format!("wss://127.0.0.1:{}/ws", server.addr.port()))
+        .root_certificates(&identity.chain);
+    let (connection, mut messages) =
+        builder.ping_interval(Some(Duration::from_millis(20))).connect().expect("connects");
+    assert!(matches!(messages.recv_timeout(Duration::ZERO), Err(Error::TimedOut)));
+    while connection.latency().is_none() {
+        assert!(matches!(messages.recv_timeout(Duration::from_millis(50)), Err(Error::TimedOut)));
+    }
+    connection.write_message("x".repeat(100_000)).expect("is open");
+    assert_eq!(messages.recv().expect("comes"), Some("x".repeat(100_000).into()));
+    connection.close(Some(1000), Some("done")).expect("is open");
+    assert!(matches!(messages.recv(), Ok(None)));
+    assert_eq!(messages.close_code(), Some(1000));
+}
+
+#[test]
+fn certificates_that_are_wrong_are_one_line_as_a_table() {
+    let (identity, stranger) = (Identity::new(), Identity::new());
+    let server = secure_echo(&identity);
+    let plain = Probed::start();
+    let port = server.addr.port();
+    for (url, roots, stream_to, says) in [
+        (
+            format!("wss://localhost:{port}/ws"),
+            Some(&stranger.chain),
+            server.addr,
+            "nobody who is trusted here vouches",
+        ),
+        (format!("wss://localhost:{port}/ws"), None, server.addr, "nobody who is trusted here vouches"),
+        (
+            "wss://other.test/ws".to_owned(),
+            Some(&identity.chain),
+            server.addr,
+            "not valid for name \"other.test\"",
+        ),
+        ("wss://127.0.0.2/ws".to_owned(), Some(&identity.chain), server.addr, "not valid for name"),
+        (
+            "wss://localhost/ws".to_owned(),
+            Some(&identity.chain),
+            plain.addr,
+            "it does not speak TLS, so ws:// may be meant",
+        ),
+    ] {
+        let builder = Builder::new(&url);
+        let builder = roots.map_or(builder.clone(), |roots| builder.root_certificates(roots));
+        let stream = TcpStream::connect(stream_to).expect("connects");
+        let line = builder.connect_over(stream).expect_err(says).to_string();
+        assert!(line.starts_with("cannot speak TLS with wss://") && line.contains(says), "{line}");
+        assert_eq!(line.lines().count(), 1, "{line}");
+    }
+    let line = Builder::new("wss://localhost/")
+        .root_certificates("no pem")
+        .connect_over(TcpStream::connect(server.addr).expect("connects"));
+    assert_eq!(
+        line.expect_err("no root").to_string(),
+        "there is no root certificate: its PEM begins with -----BEGIN CERTIFICATE-----"
+    );
+    // A request in plain text, where TLS is spoken.
+    let line = client::connect(&format!("ws://{}/ws", server.addr)).expect_err("speaks TLS").to_string();
+    assert!(line.contains("answered the handshake with 400 ") && line.contains("wss://"), "{line}");
+}
+
+#[test]
+fn a_handshake_of_tls_that_does_not_come_ends_at_the_deadline() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+    let url = format!("wss://{}/", listener.local_addr().expect("an address"));
+    let identity = Identity::new();
+    let builder =
+        Builder::new(&url).root_certificates(&identity.chain).connect_deadline(Duration::from_millis(200));
+    let line = builder.connect().expect_err("is silent").to_string();
+    assert_eq!(line, format!("cannot speak TLS with {url}: not within the connect deadline"));
+}
