@@ -124,12 +124,15 @@ impl ThreadEnd {
     /// Joins the thread that ended before this one. Not inlined: what is below every thread's stack stays small.
     #[inline(never)]
     fn join_before(&mut self) {
+        // Held until the permit is returned: who has joined this thread can start another one.
+        let mut handle = lock(&self.own.0);
         // Not there if somebody is joining it.
-        let own = lock(&self.own.0).take();
+        let own = handle.take();
         let permit = self.permit.take();
         let books = permit.as_ref().map(|Permit(budget)| budget.books());
         let before = own.zip(books).and_then(|(own, mut books)| books.ended.replace(own));
         drop(permit);
+        drop(handle);
         join(before);
     }
 }
@@ -201,6 +204,18 @@ mod tests {
         budget.join_all(Instant::now() + Duration::from_secs(60));
         spawn(Box::new(|| {})).unwrap().join();
         assert_eq!(budget.books().running, 0);
+    }
+
+    #[test]
+    fn who_has_joined_a_thread_can_start_another_one() {
+        let budget = Arc::new(ThreadBudget::new(1, Delivery::Inline));
+        let _one_is_left = budget.permit(Duration::ZERO);
+        for n in 0..5000 {
+            let worker = budget.spawn("x".to_owned(), 64 << 10, Duration::ZERO, || {}).expect("it has ended");
+            // So that it is joined at each moment of its end.
+            (0..n % 500 * 10).for_each(|_| std::hint::spin_loop());
+            worker.join();
+        }
     }
 
     #[test]
