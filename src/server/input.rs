@@ -122,7 +122,7 @@ fn send_continue(connection: &Connection) -> bool {
 }
 
 /// All is written; the peer's bytes are read to their end, since closing a socket with unread input makes
-/// the kernel send RST, and the peer would lose what is still on its way to it.
+/// the kernel send RST, and the peer would lose what is still on its way to it. Nobody decrypts them.
 #[inline(never)]
 pub(crate) fn linger(connection: &Connection) {
     connection.link().transport.shutdown(Shutdown::Write);
@@ -131,13 +131,23 @@ pub(crate) fn linger(connection: &Connection) {
 
 /// Reads what comes, to its end or until the deadline, for nobody.
 pub(crate) fn discard_until(connection: &Connection, deadline: Instant) {
+    let tcp = connection.link().transport.tcp();
     let mut bytes = vec![0; HEAD_READ];
-    while matches!(recv_before(connection, &mut bytes, deadline), Ok(received) if received > 0) {}
+    while matches!(recv_from(connection, tcp, &mut bytes, deadline), Ok(received) if received > 0) {}
 }
 
 /// Receives once, and no longer than until the deadline.
 pub(crate) fn recv_before(connection: &Connection, bytes: &mut [u8], deadline: Instant) -> io::Result<usize> {
-    let transport = &connection.link().transport;
+    recv_from(connection, &connection.link().transport, bytes, deadline)
+}
+
+/// Does the same from another layer of the transport.
+fn recv_from(
+    connection: &Connection,
+    transport: &impl Transport,
+    bytes: &mut [u8],
+    deadline: Instant,
+) -> io::Result<usize> {
     connection.report(Event::Reads);
     loop {
         let left = deadline.saturating_duration_since(Instant::now());

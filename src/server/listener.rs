@@ -80,8 +80,8 @@ impl Listener {
         }
     }
 
-    /// Sends 503 to a client that there is no room for, or an alert that is not encrypted: nobody here does a handshake. Never blocks: what does not fit into the empty buffer
-    /// of a new socket is not sent.
+    /// Sends 503 to a client that there is no room for; over TLS an alert that is not encrypted, since nobody here does
+    /// a handshake. Never blocks: what does not fit into the empty buffer of a new socket is not sent.
     fn reject(&self, mut stream: TcpStream) {
         let state = &self.state;
         state.counters.rejected.add(1);

@@ -191,14 +191,15 @@ impl Transport for TlsStream {
     #[inline(never)]
     fn try_seal(&self, plain: &mut Bytes) -> io::Result<Bytes> {
         for _ in 0..SPINS {
-            match self.session.try_lock() {
-                Err(TryLockError::WouldBlock) => hint::spin_loop(),
-                Ok(mut session) => {
-                    let session = session.as_mut().ok_or(ErrorKind::NotConnected)?;
-                    return session.seal(plain);
+            let mut session = match self.session.try_lock() {
+                Ok(session) => session,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => {
+                    hint::spin_loop();
+                    continue;
                 }
-                Err(TryLockError::Poisoned(_)) => return Err(ErrorKind::Other.into()),
-            }
+            };
+            return session.as_mut().ok_or(ErrorKind::NotConnected)?.seal(plain);
         }
         Err(ErrorKind::WouldBlock.into())
     }
@@ -258,3 +259,6 @@ impl Transport for TlsStream {
         self.tcp.set_nodelay(nodelay)
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;
