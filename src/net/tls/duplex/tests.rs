@@ -47,7 +47,7 @@ fn pair(version: &'static SupportedProtocolVersion) -> (TlsStream, ClientConnect
     let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     socket.set_nodelay(true).unwrap();
     let stream = TlsStream::new(Tcp(listener.accept().unwrap().0));
-    stream.begin(ours.into());
+    stream.begin(Box::new(ours.into()));
     (stream, peer, socket)
 }
 
@@ -123,7 +123,7 @@ fn a_frame_is_sealed_in_parts_and_close_notify_comes_behind() {
         for (part, rest) in [(PART, 40_000 - PART), (PART, 40_000 - 2 * PART), (40_000 - 2 * PART, 0)] {
             let sealed = stream.try_seal(&mut left).unwrap();
             assert_eq!(left.len(), rest);
-            assert!(sealed.len() > part && sealed.len() <= part + OVERHEAD, "{} for {part}", sealed.len());
+            assert!(sealed.len() > part && sealed.len() <= part + 32, "{} for {part}", sealed.len());
             let at = plain.len() - rest - part;
             assert!(opened(&mut peer, &sealed).unwrap() == plain[at..at + part]);
         }
