@@ -6,6 +6,7 @@ mod support;
 #[path = "support/python.rs"]
 mod python;
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,7 +14,8 @@ use std::sync::OnceLock;
 
 use support::Program;
 
-const EXAMPLES: [&str; 5] = ["chat", "dashboard", "bridge", "rpc", "tornado_port"];
+const EXAMPLES: [&str; 8] =
+    ["chat", "dashboard", "bridge", "rpc", "tornado_port", "client", "reconnect", "relay"];
 /// More lines, and nobody reads it in one go.
 const MAX_LINES: usize = 120;
 
@@ -99,6 +101,85 @@ fn the_port_answers_as_its_original_in_tornado() {
         listening("tornado", command.args(["tests/examples/tornado_port.py", "127.0.0.1:0"]));
     let (_port, port) = start("tornado_port", &[]);
     visit("tornado_port", &[original, port]);
+}
+
+/// The clock in a process of its own, on a port that was free a moment ago, or is again.
+fn clock(port: u16) -> Program {
+    let port = port.to_string();
+    let mut command = Program::command();
+    let clock = Program::spawn(command.args([
+        "--lab",
+        "--logging",
+        "none",
+        "--address",
+        "127.0.0.1",
+        "--port",
+        &port,
+    ]));
+    clock.wait_for_line("threadcast is at http://");
+    clock
+}
+
+#[test]
+fn the_client_sends_lines_and_prints_messages_and_ends_with_either_side() {
+    let echo = clock(0);
+    let url = format!("ws://{}/echo?Id=A", echo.addr());
+    for (input, printed) in [("", ""), ("one\ntwo\n\n", "one\ntwo\n\n"), ("no end", "no end\n")] {
+        let mut client = Command::new(directory().join("client"));
+        let mut client =
+            client.arg(&url).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starts");
+        client.stdin.take().expect("piped").write_all(input.as_bytes()).expect("writes");
+        let output = client.wait_with_output().expect("ends");
+        assert_eq!(
+            (String::from_utf8_lossy(&output.stdout).as_ref(), output.status.code()),
+            (printed, Some(0))
+        );
+    }
+    for (arguments, code, says) in [
+        (&[][..], 2, "client: the server's address is missing"),
+        (&["http://a.test/"], 1, "write ws:// in place of http://"),
+        (&[&format!("ws://{}/nothing", echo.addr())], 1, "answered the handshake with 404 Not Found"),
+    ] {
+        let mut client = Command::new(directory().join("client"));
+        let output = client.args(arguments).stdin(Stdio::null()).output().expect("ends");
+        let line = String::from_utf8_lossy(&output.stderr);
+        assert!(line.contains(says) && line.lines().count() == 1, "{line}");
+        assert_eq!(output.status.code(), Some(code), "{line}");
+    }
+}
+
+#[test]
+fn who_reconnects_is_back_when_the_server_is() {
+    let first = clock(0);
+    let addr = first.addr();
+    let mut command = Command::new(directory().join("reconnect"));
+    let reader = Program::spawn(command.arg(format!("ws://{addr}/websocket?Id=A")).stdin(Stdio::null()));
+    reader.wait_for_line("20");
+    drop(first);
+    reader.wait_for_line("Connection refused; again in ");
+    let before = reader.lines().len();
+    let _second = clock(addr.port());
+    support::eventually("it is connected again, and has a message", || {
+        let lines = reader.lines();
+        let since: Vec<_> = lines[before..].iter().map(String::as_str).collect();
+        since.contains(&"connected") && since.iter().any(|line| line.starts_with("20"))
+    });
+    let mut command = Command::new(directory().join("reconnect"));
+    let refused = Program::spawn(command.arg(format!("ws://{addr}/websocket")).stdin(Stdio::null()));
+    let (code, lines) = refused.run_to_its_end();
+    assert_eq!(code, Some(1));
+    assert!(lines.len() == 1 && lines[0].ends_with("400 Bad Request, Missing argument Id"), "{lines:?}");
+}
+
+#[test]
+fn the_relay_tells_everybody_what_its_server_says_and_when_that_is_away() {
+    let clock = clock(0);
+    let url = format!("ws://{}/websocket?Id=relay", clock.addr());
+    let (relay, address) =
+        listening("relay", Command::new(directory().join("relay")).args(["127.0.0.1:0", &url]));
+    visit("relay", &[address]);
+    drop(clock);
+    relay.wait_for_line("away: ");
 }
 
 #[test]

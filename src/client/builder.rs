@@ -227,8 +227,8 @@ impl Builder {
         match connecting::shake_hands(&connection, &url, offer, deadline) {
             Ok(answer) => {
                 #[cfg(feature = "deflate")]
-                if answer.agreement.compression {
-                    connection.set_compressed(crate::ws::compress::MAX_WINDOW_BITS);
+                if let Some(bits) = answer.agreement.window_bits {
+                    connection.set_compressed(bits);
                 }
                 let timeout = connection.link().transport.set_recv_timeout(self.settings.ping_interval);
                 timeout.map_err(Error::io(doing()))?;

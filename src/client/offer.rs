@@ -50,7 +50,8 @@ pub(super) struct AnswerHead {
 pub(super) struct Agreement {
     pub(super) subprotocol: Option<String>,
     #[cfg(feature = "deflate")]
-    pub(super) compression: bool,
+    /// The bits of the window that the server has for compressed messages; `None` without compression.
+    pub(super) window_bits: Option<u8>,
 }
 
 impl Wishes {
@@ -183,7 +184,11 @@ impl Offer<'_> {
             }
         };
         let extensions = head.values("Sec-WebSocket-Extensions").join(", ");
-        if !extensions.is_empty() && !self.is_offered(&extensions) {
+        #[cfg(feature = "deflate")]
+        let window_bits = deflate::answered(&extensions).filter(|_| self.wishes.compression);
+        #[cfg(not(feature = "deflate"))]
+        let window_bits: Option<u8> = None;
+        if !extensions.is_empty() && window_bits.is_none() {
             return Err(format!(
                 "a 101 with the extensions {extensions:?}, which were not offered like that"
             ));
@@ -191,16 +196,7 @@ impl Offer<'_> {
         Ok(Agreement {
             subprotocol,
             #[cfg(feature = "deflate")]
-            compression: !extensions.is_empty(),
+            window_bits,
         })
-    }
-
-    fn is_offered(&self, extensions: &str) -> bool {
-        #[cfg(feature = "deflate")]
-        if self.wishes.compression {
-            return deflate::accepts_offer(extensions);
-        }
-        let _ = extensions; // Without the feature nothing is offered.
-        false
     }
 }

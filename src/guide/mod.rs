@@ -2,7 +2,7 @@
 //!
 //! | page | what it tells |
 //! |---|---|
-//! | [`writing`] | programs with the library: five examples, which thread calls what, what may block |
+//! | [`writing`] | programs with the library: eight examples, which thread calls what, what may block |
 //! | [`push`] | how a push travels: who writes, who waits, which thread does what |
 //! | [`topics`] | one message to many: who gets it, in which order, and what it costs |
 //! | [`many_machines`] | the same topics on many machines, through Redis |

@@ -18,7 +18,8 @@ const PARAMETERS: [&str; 4] = [
 ];
 const MIN_WINDOW_BITS: u8 = 8;
 /// A client's own. It cannot inflate what leans on the message before; and what it sends never does.
-pub(crate) const OFFER: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+pub(crate) const OFFER: &str =
+    "permessage-deflate; server_no_context_takeover; client_no_context_takeover; client_max_window_bits";
 
 /// An offer that is accepted.
 ///
@@ -28,6 +29,8 @@ pub(crate) const OFFER: &str = "permessage-deflate; server_no_context_takeover; 
 pub(crate) struct Agreed {
     /// The most bits that the client's window has, if it says so.
     server_max_window_bits: Option<u8>,
+    /// The most bits that the client's own messages need. A server inflates with the largest window, whatever that is.
+    client_max_window_bits: Option<u8>,
 }
 
 /// Accepts the first good one of the offers in `Sec-WebSocket-Extensions`, its lines joined by commas.
@@ -35,13 +38,15 @@ pub(crate) fn negotiate(offers: &str) -> Option<Agreed> {
     split(offers, ',').find_map(accept)
 }
 
-/// Returns whether a server's answer is one to [`OFFER`]: this extension alone, no context taken over by the server,
-/// and nothing that the client would have to do and has not offered. What the server's own window is does not matter:
-/// all is inflated with the largest.
-pub(crate) fn accepts_offer(answer: &str) -> bool {
-    let is_promised = split(answer, ';').any(|parameter| parameter == SERVER_NO_CONTEXT_TAKEOVER);
-    let asks_for_bits = split(answer, ';').any(|parameter| parameter.starts_with(CLIENT_MAX_WINDOW_BITS));
-    split(answer, ',').count() == 1 && accept(answer).is_some() && is_promised && !asks_for_bits
+/// Returns the bits of the window that a server has for what this client sends; `None` if its answer is none to
+/// [`OFFER`]. It has to be this extension alone, and it must not lean on the message before.
+pub(crate) fn answered(answer: &str) -> Option<u8> {
+    let has = |parameter: &str| split(answer, ';').any(|other| other == parameter);
+    // In an answer the latter has a number.
+    if split(answer, ',').count() != 1 || !has(SERVER_NO_CONTEXT_TAKEOVER) || has(CLIENT_MAX_WINDOW_BITS) {
+        return None;
+    }
+    Some(accept(answer)?.client_max_window_bits.unwrap_or(MAX_WINDOW_BITS))
 }
 
 impl Agreed {
@@ -53,7 +58,7 @@ impl Agreed {
 
 impl fmt::Display for Agreed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(OFFER)?;
+        f.write_str("permessage-deflate; server_no_context_takeover; client_no_context_takeover")?;
         match self.server_max_window_bits {
             Some(bits) => write!(f, "; server_max_window_bits={bits}"),
             None => Ok(()),
@@ -67,7 +72,8 @@ fn accept(offer: &str) -> Option<Agreed> {
     if parts.next()? != NAME {
         return None;
     }
-    let (mut agreed, mut seen) = (Agreed { server_max_window_bits: None }, [false; PARAMETERS.len()]);
+    let mut agreed = Agreed { server_max_window_bits: None, client_max_window_bits: None };
+    let mut seen = [false; PARAMETERS.len()];
     for parameter in parts {
         let (name, value) = match parameter.split_once('=') {
             Some((name, value)) => (name.trim(), Some(unquoted(value.trim()))),
@@ -79,8 +85,7 @@ fn accept(offer: &str) -> Option<Agreed> {
         }
         match (name, value) {
             (SERVER_MAX_WINDOW_BITS, Some(value)) => agreed.server_max_window_bits = Some(bits(value)?),
-            // What the client sends is inflated with the largest window, whatever it has.
-            (CLIENT_MAX_WINDOW_BITS, Some(value)) => drop(bits(value)?),
+            (CLIENT_MAX_WINDOW_BITS, Some(value)) => agreed.client_max_window_bits = Some(bits(value)?),
             (SERVER_MAX_WINDOW_BITS, None) | (_, Some(_)) => return None,
             (_, None) => {}
         }
@@ -116,20 +121,25 @@ mod tests {
 
     #[test]
     fn answers_to_the_clients_offer_as_a_table() {
-        for (answer, is_right) in [
-            (OFFER, true),
-            ("permessage-deflate;server_no_context_takeover", true),
-            ("permessage-deflate; server_no_context_takeover; server_max_window_bits=9", true),
-            ("permessage-deflate; server_no_context_takeover; server_max_window_bits=7", false),
-            ("permessage-deflate; server_no_context_takeover; client_max_window_bits=9", false),
-            ("permessage-deflate; server_no_context_takeover; server_no_context_takeover", false),
-            ("permessage-deflate; server_no_context_takeover; level=9", false),
-            ("permessage-deflate", false),
-            ("permessage-deflate; client_no_context_takeover", false),
-            ("permessage-deflate; server_no_context_takeover, permessage-deflate", false),
-            ("x-webkit-deflate-frame; server_no_context_takeover", false),
+        let with = |more: &str| format!("permessage-deflate; server_no_context_takeover{more}");
+        for (answer, bits) in [
+            (with("; client_no_context_takeover"), Some(15)),
+            (with(""), Some(15)),
+            ("permessage-deflate;server_no_context_takeover".to_owned(), Some(15)),
+            (with("; server_max_window_bits=9"), Some(15)),
+            (with("; client_max_window_bits=9"), Some(9)),
+            (with("; client_max_window_bits=15; server_max_window_bits=8"), Some(15)),
+            (with("; client_max_window_bits"), None),
+            (with("; client_max_window_bits=7"), None),
+            (with("; server_max_window_bits=7"), None),
+            (with("; server_no_context_takeover"), None),
+            (with("; level=9"), None),
+            (with(", permessage-deflate"), None),
+            ("permessage-deflate".to_owned(), None),
+            ("permessage-deflate; client_no_context_takeover".to_owned(), None),
+            ("x-webkit-deflate-frame; server_no_context_takeover".to_owned(), None),
         ] {
-            assert_eq!(accepts_offer(answer), is_right, "{answer}");
+            assert_eq!(answered(&answer), bits, "{answer}");
         }
     }
 

@@ -1,0 +1,65 @@
+//! A client for the command line: a line of the input is a message, and a message is a line of the output.
+//!
+//!     cargo run --example client -- ws://localhost:8888/websocket?Id=A
+//!
+//! At the end of the input it closes, and prints what arrives before the server's answer. Two threads: `main` reads
+//! messages, `stdin` reads lines.
+
+use std::io::{BufRead, Write, stdin, stdout};
+use std::process::ExitCode;
+use std::thread::Builder;
+use std::time::Duration;
+
+use threadcast::{Connection, Error, Result, client};
+
+/// How long a line waits for a server that reads slowly.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn main() -> ExitCode {
+    let Some(url) = std::env::args().nth(1) else {
+        eprintln!("client: the server's address is missing, as ws://localhost:8888/websocket?Id=A");
+        return ExitCode::from(2);
+    };
+    match run(&url) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("client: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(url: &str) -> Result<()> {
+    let (connection, mut messages) = client::connect(url)?;
+    let lines = move || {
+        if let Err(error) = send_lines(&connection) {
+            eprintln!("client: {error}");
+        }
+        // Closed already, if the server was first.
+        let _ = connection.close(Some(1000), None);
+    };
+    Builder::new().name("stdin".to_owned()).spawn(lines)?;
+    for message in &mut messages {
+        writeln!(stdout(), "{}", message?)?;
+    }
+    match messages.close_code() {
+        None | Some(1000 | 1001) => Ok(()),
+        Some(code) => {
+            let reason = messages.close_reason().unwrap_or("without a reason").escape_debug();
+            Err(Error::invalid(format!("the server closed with {code}, {reason}")))
+        }
+    }
+}
+
+fn send_lines(connection: &Connection) -> Result<()> {
+    for line in stdin().lock().lines() {
+        let line = line.map_err(Error::io("cannot read a line of the input"))?;
+        let sent = connection.wait_for_room(PATIENCE).and_then(|()| connection.write_message(line));
+        match sent {
+            // `main` says why.
+            Err(Error::Closed | Error::SlowConsumer { .. }) => return Ok(()),
+            sent => sent?,
+        }
+    }
+    Ok(())
+}
