@@ -96,8 +96,9 @@ fuzz: ## Fuzz the head reader and the read loop for DURATION seconds (600)
 
 .PHONY: soak
 soak: DURATION := 1800
-soak: rust ## Let clients of all kinds come and go for DURATION seconds (1800), and see that nothing grows
+soak: rust redis ## Let clients of all kinds come and go for DURATION seconds (1800), and see that nothing grows
 	THREADCAST_SOAK_SECONDS=$(DURATION) $(CARGO) test --release --test soak -- --nocapture
+	THREADCAST_SOAK_SECONDS=$(DURATION) $(CARGO) test --release --features redis --test fleet_soak -- --nocapture
 
 .PHONY: footprint
 footprint: rust ## Where the memory of CLIENTS idle clients (5000) is, and how deep the stacks get
@@ -112,12 +113,13 @@ compare: rust python ## Measure it beside other servers, an hour, into tests/com
 	$(COMPARE) run $(if $(QUICK),--quick --out target/compare,--out tests/compare/results --readme README.md) $(ARGS)
 
 .PHONY: bench
-bench: rust ## The ratios that it is held to, one line each
+bench: rust python redis ## The ratios that it is held to, one line each
 	$(CARGO) build --release --workspace
 	$(COMPARE) bench $(ARGS)
 	$(CARGO) test --release --lib -- --nocapture unwatched a_publish_costs | grep -E "watches|of a broadcast"
 	THREADCAST_COMPRESSION=1000 $(CARGO) test --release --test compression_cost -- --nocapture | grep compression:
 	$(CARGO) test --release --test hub_memory -- --nocapture | grep "a subscription takes"
+	THREADCAST_FLEET=1000 $(CARGO) test --release --features redis --test fleet_cost -- --nocapture | grep fleet:
 
 .PHONY: lab
 lab: rust python ## Open the lab at http://localhost:8888/lab, with event loops beside it; ARGS="--port 9000" for options
@@ -139,8 +141,8 @@ rust:
 	@$(call rust)
 	@$(call packages,cc)
 
-.PHONY: browser python
-browser python:
+.PHONY: browser python redis
+browser python redis:
 	@$(call packages,$@)
 
 # $(call list,TARGETS): a line for each of them, or for all.

@@ -1,13 +1,14 @@
-//! A Python with Tornado and a WebSocket client from PyPI, in a virtual environment under `target/`.
+//! A Python with Tornado, redis-py and a WebSocket client from PyPI, in a virtual environment under `target/`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 /// What is installed.
-const PACKAGES: [&str; 2] = ["tornado>=6,<7", "websockets>=15,<17"];
+const PACKAGES: [&str; 3] = ["tornado>=6,<7", "websockets>=15,<17", "redis>=5,<8"];
 /// Fails if they are not there.
-const CHECK: &str = "import sys, tornado, websockets.sync.client; sys.exit(tornado.version_info[0] != 6)";
+const CHECK: &str =
+    "import sys, redis, tornado, websockets.sync.client; sys.exit(tornado.version_info[0] != 6)";
 
 /// The Python of that environment, which the first test that asks makes.
 pub fn python() -> &'static Path {
@@ -15,7 +16,7 @@ pub fn python() -> &'static Path {
     match PYTHON.get_or_init(install) {
         Ok(python) => python,
         Err(what) => {
-            panic!("this test needs python3 with venv, and Tornado and websockets from PyPI: {what}")
+            panic!("this test needs python3 with venv, and Tornado, websockets and redis from PyPI: {what}")
         }
     }
 }
