@@ -98,7 +98,7 @@ fuzz: ## Fuzz the head reader and the read loop for DURATION seconds (600)
 soak: DURATION := 1800
 soak: rust redis ## Let clients of all kinds come and go for DURATION seconds (1800), and see that nothing grows
 	THREADCAST_SOAK_SECONDS=$(DURATION) $(CARGO) test --release --test soak -- --nocapture
-	THREADCAST_SOAK_SECONDS=$(DURATION) $(CARGO) test --release --features redis --test fleet_soak -- --nocapture
+	THREADCAST_SOAK_SECONDS=$(DURATION) $(CARGO) test --release --test fleet_soak -- --nocapture
 
 .PHONY: footprint
 footprint: rust ## Where the memory of CLIENTS idle clients (5000) is, and how deep the stacks get
@@ -119,7 +119,7 @@ bench: rust python redis ## The ratios that it is held to, one line each
 	$(CARGO) test --release --lib -- --nocapture unwatched a_publish_costs | grep -E "watches|of a broadcast"
 	THREADCAST_COMPRESSION=1000 $(CARGO) test --release --test compression_cost -- --nocapture | grep compression:
 	$(CARGO) test --release --test hub_memory -- --nocapture | grep "a subscription takes"
-	THREADCAST_FLEET=1000 $(CARGO) test --release --features redis --test fleet_cost -- --nocapture | grep fleet:
+	THREADCAST_FLEET=1000 $(CARGO) test --release --test fleet_cost -- --nocapture | grep fleet:
 
 .PHONY: lab
 lab: rust python ## Open the lab at http://localhost:8888/lab, with event loops beside it; ARGS="--port 9000" for options
