@@ -20,12 +20,12 @@ use crate::clock::send_thread::{Rounds, SendThread};
 use crate::clock::stats::{Readings, StatsHandler};
 use crate::clock::tls::Tls;
 use crate::clock::topics::Topics;
-use crate::clock::{allocator, handlers, logging, publish, redirect, signals, tls};
+use crate::clock::{allocator, fleet, handlers, logging, publish, redirect, signals, tls};
 use crate::lab::beside::Beside;
 use crate::lab::setup::{Lab, Running, Setup};
 use crate::lab::{commands, page};
 use chrono::Local;
-use threadcast::{Application, Capacity, Connection, Error, Limit, Result, Server, StaticFiles};
+use threadcast::{Application, Capacity, Connection, Error, Fleet, Limit, Result, Server, StaticFiles};
 
 fn main() -> ExitCode {
     match Options::parse_from_args(env::args_os()) {
@@ -96,6 +96,8 @@ fn run(options: &Options) -> Result<()> {
     drop(redirect);
     server.shutdown();
     send.stop();
+    // The handlers, which have it too, are gone.
+    readings.fleet.and_then(Arc::into_inner).into_iter().for_each(Fleet::leave);
     Ok(())
 }
 
@@ -156,17 +158,26 @@ fn application(options: &Options, clients: &Arc<Clients>) -> Result<(Application
         Some(directory) => directory_with_index(directory)?,
         None => handlers::PAGES,
     };
+    let application = Application::new();
+    let meter = application.meter();
     let token = Token::find(options.publish_token_file.as_deref(), env::var_os(publish::TOKEN))?;
-    let topics = token.is_some().then(|| Arc::new(Topics::new(options.topics.clone())));
+    let meeting = fleet::options(options.redis.as_deref(), &options.channel, env::var_os(fleet::URL))?;
+    let topics =
+        (token.is_some() || meeting.is_some()).then(|| Arc::new(Topics::new(options.topics.clone())));
+    let greeting = Arc::new(Greeting::new(options.interval, options.lab));
+    let fleet = meeting.as_ref().zip(topics.as_ref());
+    let fleet = fleet.map(|(meeting, topics)| fleet::join(meeting, topics, &greeting, meter.clone()));
+    let fleet = fleet.transpose()?.map(Arc::new);
     let site = Site {
         clients: clients.clone(),
         pages,
         origins: Some(options.allow_origin.clone()).filter(|origins| !origins.is_empty()),
         also: if options.lab { commands::run } else { |_: &str| {} },
-        greeting: Greeting { interval: options.interval, lab: options.lab },
+        greeting,
         topics: topics.clone(),
+        fleet: fleet.clone(),
     };
-    let mut application = handlers::routes(site);
+    let mut application = handlers::routes(application, site);
     if let (Some(token), Some(topics)) = (token.map(Arc::new), topics) {
         let handler = move || PublishHandler { token: token.clone(), topics: topics.clone() };
         application = application.page("/publish", handler);
@@ -179,8 +190,7 @@ fn application(options: &Options, clients: &Arc<Clients>) -> Result<(Application
         .ping_interval(options.ping_interval.0)
         .stack_size(options.stack_size);
     let capacity = capacity(options, &application);
-    let readings =
-        Readings { meter: application.meter(), capacity: capacity.clients, rounds: Arc::default() };
+    let readings = Readings { meter, capacity: capacity.clients, rounds: Arc::default(), fleet };
     let (shown, public) = (readings.clone(), options.stats == Audience::Public);
     let application = application.page("/stats", move || StatsHandler { readings: shown.clone(), public });
     Ok((application, capacity, readings))

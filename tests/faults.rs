@@ -23,7 +23,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use support::network::{in_a_network_of_its_own, ip};
 use support::{Program, Raw, eventually, frame, threads};
-use threadcast::Server;
+use threadcast::{Application, Server};
 
 fn client(addr: SocketAddr, id: &str) -> Raw {
     Raw::websocket(addr, &format!("/websocket?Id={id}"))
@@ -146,10 +146,11 @@ fn when_the_wall_clock_jumps_an_hour_back_and_forth_pushes_keep_their_interval_a
         pages: handlers::PAGES,
         origins: None,
         also: |_| {},
-        greeting: Greeting { interval, lab: false },
+        greeting: Greeting::new(interval, false).into(),
         topics: None,
+        fleet: None,
     };
-    let server = Server::bind("127.0.0.1:0", handlers::routes(site)).unwrap();
+    let server = Server::bind("127.0.0.1:0", handlers::routes(Application::new(), site)).unwrap();
     let mut client = client(server.local_addr(), "A");
     let wall = || jumping(READINGS.fetch_add(1, Ordering::Relaxed));
     let rounds = Rounds { interval, pad: 0, threads: None, wall };

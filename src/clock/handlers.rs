@@ -7,7 +7,7 @@ use crate::clock::greeting::Greeting;
 use crate::clock::logging::printable;
 use crate::clock::topics::Topics;
 use threadcast::{
-    Application, Connection, Exchange, Message, Origin, Request, RequestHandler, Result, StaticFiles,
+    Application, Connection, Exchange, Fleet, Message, Origin, Request, RequestHandler, Result, StaticFiles,
     WebSocketHandler,
 };
 
@@ -40,16 +40,18 @@ pub struct Site {
     /// Called with each text message, when it has been logged.
     pub also: fn(&str),
     /// What a client of the subprotocol `threadcast.1` is sent first.
-    pub greeting: Greeting,
+    pub greeting: Arc<Greeting>,
     /// Who gets what is published; `None` where nobody can publish.
     pub topics: Option<Arc<Topics>>,
+    /// The fleet in which an Id is one client's.
+    pub fleet: Option<Arc<Fleet>>,
 }
 
 /// Adds the two routes of the tutorial, and the files that its page needs.
-pub fn routes(site: Site) -> Application {
+pub fn routes(application: Application, site: Site) -> Application {
     let files = site.pages.clone();
     let (index, site) = (files.clone(), Arc::new(site));
-    Application::new()
+    application
         .page("/", move || IndexHandler { pages: index.clone() })
         .websocket("/websocket", move || TimeHandler {
             site: site.clone(),
@@ -82,20 +84,41 @@ pub struct TimeHandler {
     id: String,
 }
 
+impl TimeHandler {
+    /// Subscribes the client, and greets it again if meanwhile there is another `hello` than the one that it has.
+    #[inline(never)]
+    fn subscribe(
+        &self,
+        connection: &Connection,
+        exchange: &Exchange<'_>,
+        hello: Option<Message>,
+    ) -> Result<()> {
+        let Some(topics) = &self.site.topics else { return Ok(()) };
+        topics.subscribe(connection, &self.id, exchange, self.is_greeted)?;
+        let now = self.site.greeting.message();
+        if hello.is_some_and(|hello| hello != now) { connection.write_message(now) } else { Ok(()) }
+    }
+}
+
 impl WebSocketHandler for TimeHandler {
     fn open(&mut self, connection: &Connection, exchange: &mut Exchange<'_>) -> Result<()> {
         self.id = exchange.get_argument("Id")?;
         connection.set_nodelay(true)?;
-        if self.is_greeted {
+        let hello = self.is_greeted.then(|| self.site.greeting.message());
+        if let Some(hello) = hello.clone() {
             // Before it is registered, and so before any push.
-            connection.write_message(self.site.greeting.message())?;
+            connection.write_message(hello)?;
         }
-        if let Some(topics) = &self.site.topics {
-            topics.subscribe(connection, &self.id, exchange, self.is_greeted)?;
+        if self.site.topics.is_some() {
+            self.subscribe(connection, exchange, hello)?;
         }
         if let Some(older) = self.site.clients.register(&self.id, connection) {
             // If it is closing already, it has nothing to learn from this.
             let _ = older.close(Some(REPLACED), Some("replaced"));
+        }
+        if let Some(fleet) = &self.site.fleet {
+            // If it is closed already, a newer client has its Id.
+            let _ = fleet.claim(&self.id, connection);
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 pub mod allocator;
 pub mod clients;
+pub mod fleet;
 pub mod greeting;
 pub mod handlers;
 pub mod interval;

@@ -8,9 +8,12 @@ use std::time::Duration;
 use clap::error::ContextKind;
 use clap::{ArgAction, ArgGroup, Parser, ValueEnum};
 use log::LevelFilter;
-use threadcast::{Application, Origin};
+use threadcast::Origin;
 
-use crate::clock::{interval, topics};
+use crate::clock::{fleet, interval};
+use values::{channel, clients, interval_or_off, origin, size, size_or_off, stack_size, threads, topic};
+
+mod values;
 
 /// A WebSocket server with one blocking thread per client, which pushes the time.
 #[derive(Debug, Parser)]
@@ -27,6 +30,7 @@ Signals:
 
 Environment:
   THREADCAST_PUBLISH_TOKEN   the token itself, in place of --publish-token-file
+  THREADCAST_REDIS           what --redis takes, and a password: redis://USER:PASSWORD@HOST:PORT
 
 Example:
   threadcast --port 9000 --interval 250ms --log-file clock.log
@@ -120,6 +124,15 @@ pub struct Options {
     /// Topics that a client may ask for, besides `all` [default: any]
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = topic, help_heading = "Messages")]
     pub topics: Vec<String>,
+
+    /// Join the fleet at this Redis, redis://HOST:PORT, or rediss: for TLS: messages and Ids are those of all its
+    /// machines
+    #[arg(long, value_name = "URL", help_heading = "Messages")]
+    pub redis: Option<String>,
+
+    /// Name of the fleet: its Redis channels begin with it
+    #[arg(long, value_name = "NAME", default_value = "threadcast", value_parser = channel, help_heading = "Messages")]
+    pub channel: String,
 
     /// Least important log lines to show
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Logging::Info, help_heading = "Log")]
@@ -216,7 +229,7 @@ impl Options {
     /// # Errors
     /// The text to print, and the exit code: 0 for `--help`, 2 for a mistake, which is one line.
     pub fn parse_from_args(args: impl IntoIterator<Item = OsString>) -> Result<Options, (String, i32)> {
-        Options::try_parse_from(args).map_err(|error| {
+        let options = Options::try_parse_from(args).map_err(|error| {
             let text = error.to_string();
             if !error.use_stderr() {
                 return (text, 0);
@@ -229,68 +242,14 @@ impl Options {
             let similar = similar.into_iter().find_map(|kind| error.get(kind));
             let hint = similar.map(|name| format!("; is it {name}?")).unwrap_or_default();
             (format!("threadcast: {line}{hint} (--help shows the options)\n"), 2)
-        })
+        })?;
+        // Not where the value is parsed: what is said of a wrong one has the value in it.
+        if options.redis.as_deref().is_some_and(fleet::has_password) {
+            let advice = "put a URL with a password into THREADCAST_REDIS, since every user can see this one";
+            return Err((format!("threadcast: --redis: {advice} (--help shows the options)\n"), 2));
+        }
+        Ok(options)
     }
-}
-
-fn interval_or_off(text: &str) -> Result<OrOff, String> {
-    if text == "off" { Ok(OrOff(None)) } else { interval::parse(text).map(|time| OrOff(Some(time))) }
-}
-
-fn size_or_off(text: &str) -> Result<SizeOrOff, String> {
-    if text == "off" { Ok(SizeOrOff(None)) } else { size(text).map(|size| SizeOrOff(Some(size))) }
-}
-
-fn size(text: &str) -> Result<usize, String> {
-    let how = || {
-        format!("{text:?} is not a size: use a whole number of bytes, or with KiB, MiB or GiB, such as 64KiB")
-    };
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let number: usize = text[..digits].parse().map_err(|_| how())?;
-    let shift = match &text[digits..] {
-        "" | "B" => 0,
-        "KiB" => 10,
-        "MiB" => 20,
-        "GiB" => 30,
-        _ => return Err(how()),
-    };
-    let bytes = number.checked_mul(1 << shift).filter(|bytes| (1..=1 << 30).contains(bytes));
-    bytes.ok_or_else(|| "it must be from 1B to 1GiB".to_owned())
-}
-
-fn threads(text: &str) -> Result<usize, String> {
-    let number = text.parse().ok().filter(|number| (1..=64).contains(number));
-    number.ok_or_else(|| format!("{text:?} is not a number of threads from 1 to 64"))
-}
-
-fn clients(text: &str) -> Result<usize, String> {
-    let number = text.parse().ok().filter(|number| *number > 0);
-    number.ok_or_else(|| format!("{text:?} is not a number of clients from 1"))
-}
-
-fn stack_size(text: &str) -> Result<usize, String> {
-    let bytes = size(text)?;
-    if bytes < Application::MIN_STACK {
-        return Err(format!("it must be from {}KiB to 1GiB", Application::MIN_STACK >> 10));
-    }
-    Ok(bytes)
-}
-
-fn topic(text: &str) -> Result<String, String> {
-    topics::check(text).map(|()| text.to_owned())
-}
-
-fn origin(text: &str) -> Result<Origin, String> {
-    let origin = Origin::parse(text).map_err(|error| error.to_string())?;
-    if !matches!(origin.scheme(), "http" | "https") {
-        return Err(format!("no page has the scheme {}: write http:// or https://", origin.scheme()));
-    }
-    if origin.host().contains('*') {
-        return Err(
-            "it stands for one host: repeat the option for each, or leave it out to let any".to_owned()
-        );
-    }
-    Ok(origin)
 }
 
 #[cfg(test)]

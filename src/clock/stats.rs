@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::clock::log_thread;
-use threadcast::{Error, Exchange, Meter, Request, RequestHandler, Result};
+use crate::clock::{fleet, log_thread};
+use threadcast::{Error, Exchange, Fleet, Meter, Request, RequestHandler, Result};
 
 /// What `send` counts: written by it alone, after each round.
 #[derive(Debug, Default)]
@@ -45,6 +45,8 @@ pub struct Readings {
     pub capacity: usize,
     /// The `send` thread's.
     pub rounds: Arc<RoundStats>,
+    /// The fleet, if the program is in one.
+    pub fleet: Option<Arc<Fleet>>,
 }
 
 impl Readings {
@@ -52,7 +54,7 @@ impl Readings {
     pub fn read(&self) -> Value {
         let (server, rounds) = (self.meter.stats(), &self.rounds);
         let ends = server.disconnects;
-        json!({
+        let mut numbers = json!({
             "clients": server.clients,
             "capacity": self.capacity,
             "accepted": server.accepted,
@@ -80,7 +82,11 @@ impl Readings {
             "lost_log_lines": log_thread::lost(),
             "threads": of_this_process("Threads:"),
             "resident_kib": of_this_process("VmRSS:"),
-        })
+        });
+        if let Some(fleet) = &self.fleet {
+            numbers["fleet"] = fleet::to_json(&fleet.stats());
+        }
+        numbers
     }
 }
 

@@ -32,6 +32,18 @@ impl Topics {
         Topics { plain, wrapped, allowed }
     }
 
+    /// Returns the hub in which all is published.
+    pub fn hub(&self) -> &Hub {
+        &self.plain
+    }
+
+    /// Sends a message as it is to all who speak `threadcast.1`.
+    pub fn greet(&self, message: Message) {
+        if let Err(error) = self.wrapped.publish(ALL, message) {
+            log::error!("nobody is greeted: {error}");
+        }
+    }
+
     /// Subscribes a client to what its request asks for, and to what it gets by itself. `is_wrapped`: whether it
     /// speaks `threadcast.1`.
     ///

@@ -178,6 +178,12 @@ impl Fleet {
         self.state.claims.release(id, connection)
     }
 
+    /// Calls `tell` with the number of machines, soon, and each time that it has changed: within 2 seconds, on the
+    /// thread `fleet-push`, so it must not block. It takes the place of one that was set before.
+    pub fn on_machines(&self, tell: impl FnMut(usize) + Send + 'static) {
+        self.state.watch(Box::new(tell));
+    }
+
     /// Returns who is there, and what was sent, received and lost.
     pub fn stats(&self) -> FleetStats {
         let (others, clients) = self.state.others_now();

@@ -68,10 +68,14 @@ fn a_mistake_is_one_line_and_exit_code_2() {
         &["--topics", "id/ann"],
         &["--topics", "a,,b"],
         &["--topics", ""],
+        &["--redis", "redis://:SECRET@10.0.0.5"],
+        &["--channel", "a*"],
+        &["--channel", ""],
         &["extra"],
     ] {
         let (text, code) = parse(args).unwrap_err();
         assert_eq!((text.matches('\n').count(), code), (1, 2), "{args:?}: {text}");
+        assert!(!text.contains("SECRET"), "{text}");
         assert!(text.starts_with("threadcast: ") && text.ends_with("(--help shows the options)\n"), "{text}");
     }
     let (help, code) = parse(&["--help"]).unwrap_err();

@@ -40,6 +40,8 @@ pub(super) struct FleetState {
     /// Which Ids this machine's connections have.
     pub(super) claims: Arc<Claims>,
     pub(super) counts: Counts,
+    /// Called by `fleet-push`.
+    watch: Mutex<MachinesWatch>,
     /// Written by `fleet-in`.
     others: Mutex<HashMap<String, Other>>,
     /// Written by `fleet-in` and `fleet-out`.
@@ -61,6 +63,13 @@ pub(super) struct Counts {
 struct Other {
     heard: Instant,
     clients: u64,
+}
+
+/// Who is told when the number of machines changes, and the number that was told.
+#[derive(Default)]
+struct MachinesWatch {
+    told: usize,
+    tell: Option<Box<dyn FnMut(usize) + Send>>,
 }
 
 /// Up from the moment that one of our own beats comes back.
@@ -86,6 +95,7 @@ impl FleetState {
             incoming: Queue::new(),
             claims: Arc::default(),
             counts: Counts::default(),
+            watch: Mutex::default(),
             others: Mutex::default(),
             link: Mutex::new(LinkState { is_up: false, since: Instant::now() }),
             is_up: Condvar::new(),
@@ -100,13 +110,33 @@ impl FleetState {
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Sets who is told when the number of machines changes.
+    pub(super) fn watch(&self, tell: Box<dyn FnMut(usize) + Send>) {
+        let watch = MachinesWatch { told: 0, tell: Some(tell) };
+        *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = watch;
+        self.incoming.wake();
+    }
+
+    /// Tells how many machines there are, if that has changed.
+    pub(super) fn tell_machines(&self) {
+        let machines = self.others_now().0 + 1;
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        if watch.told != machines {
+            watch.told = machines;
+            watch.tell.iter_mut().for_each(|tell| tell(machines));
+        }
+    }
+
     /// Notes that another machine is there, with its number of clients, or has left.
     pub(super) fn heard(&self, machine: &str, clients: Option<u64>) {
         let (mut others, heard) = (self.others(), Instant::now());
         others.retain(|_, other| heard.duration_since(other.heard) < SILENCE);
-        match clients {
-            Some(clients) => _ = others.insert(machine.to_owned(), Other { heard, clients }),
-            None => _ = others.remove(machine),
+        let is_news = match clients {
+            Some(clients) => others.insert(machine.to_owned(), Other { heard, clients }).is_none(),
+            None => others.remove(machine).is_some(),
+        };
+        if is_news {
+            self.incoming.wake();
         }
     }
 

@@ -168,6 +168,7 @@ fn control(state: &FleetState, machine: &str, bytes: &[u8]) -> bool {
 pub(super) fn push(state: &FleetState) {
     loop {
         let taken = state.incoming.take(BATCH, Instant::now() + BEAT);
+        state.tell_machines();
         state.counts.stale.fetch_add(taken.stale, Relaxed);
         for (topic, message) in taken.items {
             match state.hub.publish_here(&topic, message) {
