@@ -1,7 +1,7 @@
 //! `guide::behaviour`, *Many machines, the program*: several of it, with a real Redis between them.
 
-#[path = "support/redis.rs"]
-mod redis;
+#[path = "support/fleet.rs"]
+mod machines;
 mod support;
 
 use std::io::BufRead;
@@ -11,8 +11,11 @@ use std::process::Command;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use redis::Redis;
-use support::{Program, Raw, Wire, close_frame, eventually, fetch, frame, get, status, threads, upgrade};
+use machines::Redis;
+use rcgen::{CertificateParams, KeyPair};
+use support::{
+    Directory, Program, Raw, Wire, close_frame, eventually, fetch, frame, get, status, threads, upgrade,
+};
 
 /// The program with these arguments and in this environment, on a port of its own.
 fn command(args: &[&str], environment: &[(&str, &str)]) -> Command {
@@ -266,6 +269,28 @@ fn a_redis_that_cannot_be_had_is_one_line_without_the_url_and_exit_1() {
     let (code, lines) = program.run_to_its_end();
     assert_eq!(code, Some(0));
     assert!(!lines.iter().any(|line| line.contains("right") || line.contains("redis://")), "{lines:#?}");
+}
+
+#[test]
+fn a_fleet_meets_over_tls() {
+    let directory = Directory::new("fleet-program-tls");
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+    directory.write("certificate", certificate.pem());
+    directory.write("key", key.serialize_pem());
+    let path = |name: &str| format!("{}/{name}", directory.path());
+    let tls = ["--port", "0", "--tls-port", "PORT", "--tls-auth-clients", "no", "--requirepass", "SECRET"];
+    let files = ["--tls-cert-file", &path("certificate"), "--tls-key-file", &path("key")];
+    let redis = Redis::start(&[&tls[..], &files].concat());
+    let url = format!("rediss://:SECRET@localhost:{}", redis.port);
+    let (code, lines) = Program::spawn(&mut command(&[], &[("THREADCAST_REDIS", &url)])).run_to_its_end();
+    assert_eq!((code, lines.len()), (Some(1), 1), "{lines:?}");
+    assert!(lines[0].contains("peer certificate") && !lines[0].contains("SECRET"), "{lines:?}");
+    let trusted = [("THREADCAST_REDIS", &url[..]), ("SSL_CERT_FILE", &path("certificate"))];
+    let [one, two] = [(); 2].map(|()| Program::spawn(&mut command(&[], &trusted)));
+    for program in [&one, &two] {
+        eventually("both are linked", || fleet(program)["machines"] == 2);
+    }
 }
 
 #[test]

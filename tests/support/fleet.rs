@@ -54,18 +54,27 @@ impl Redis {
         kill_process(Pid::from_child(&self.process), signal).unwrap();
     }
 
-    /// Says a line to it, and returns the first line of what it answers.
-    pub fn say(&self, line: &str) -> String {
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Says a line to it, and returns what its answers are read from.
+    pub fn ask(&self, line: &str) -> BufReader<TcpStream> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.set_read_timeout(Some(support::DEADLINE)).unwrap();
         stream.write_all(format!("{line}\r\n").as_bytes()).unwrap();
+        BufReader::new(stream)
+    }
+
+    /// Says a line to it, and returns the first line of what it answers.
+    pub fn say(&self, line: &str) -> String {
         let mut answer = String::new();
-        BufReader::new(stream).read_line(&mut answer).unwrap();
+        self.ask(line).read_line(&mut answer).unwrap();
         answer.trim_end().to_owned()
     }
 
     pub fn options(&self) -> FleetOptions {
-        FleetOptions { max_message: 1000, ..FleetOptions::new(&format!("redis://127.0.0.1:{}", self.port)) }
+        FleetOptions { max_message: 1000, ..FleetOptions::new(&self.url()) }
     }
 }
 
