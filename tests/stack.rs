@@ -9,7 +9,11 @@
 #[path = "../src/clock/mod.rs"]
 #[allow(dead_code, reason = "the program's own module, of which this test needs a part")]
 mod clock;
+#[path = "support/openssl.rs"]
+mod openssl;
 mod support;
+#[path = "support/tls.rs"]
+mod tls;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -23,14 +27,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{env, thread};
 
+use openssl::{P256, RSA, openssl};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit};
+use rustls::ClientConfig;
+use rustls::version::{TLS12, TLS13};
 use support::deflate::deflated;
 use support::dice::Dice;
-use support::{Program, Raw, eventually, frame, get, masked, upgrade};
+use support::{Directory, Program, Raw, eventually, frame, get, masked, upgrade};
 use threadcast::{
     Application, Connection, CookieSecret, Error, Exchange, Message, RequestHandler, Result, Server,
     WebSocketHandler,
 };
+use tls::{Identity, Secure};
 
 /// One part in so many of a stack is never touched.
 const SPARE: u64 = 4;
@@ -234,6 +242,40 @@ const WITH_A_BACKTRACE: &str = ", with a backtrace";
 const GIVEN_UP: &str = "a client that reads nothing in 10 s is disconnected, logged";
 const LAST_WORDS: &str = "it has read nothing within the write deadline";
 
+/// The same, over TLS.
+type DriveTls = fn(SocketAddr, &Arc<ClientConfig>) -> Secure;
+
+const OVER_TLS: &[(&str, &str, DriveTls)] = &[
+    ("a handshake, then idle", "client-1", |addr, config| Secure::websocket(addr, config, "/websocket?Id=A")),
+    ("the page, from a directory", "client-1", |addr, config| {
+        let mut client = Secure::connect(addr, config);
+        client.send(get("/", ""));
+        assert!(client.head().starts_with("HTTP/1.1 200 "));
+        client
+    }),
+    ("an echo of 300 KiB", "client-1", |addr, config| {
+        let mut client = Secure::websocket(addr, config, "/echo?Id=A");
+        client.send_frame(0x82, vec![1; 300 << 10]);
+        assert_eq!(client.frame().1.len(), 300 << 10);
+        client
+    }),
+    ("a handshake that fails", "client-1", |addr, config| {
+        let mut config = ClientConfig::clone(config);
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let mut client = Secure::connect(addr, &Arc::new(config));
+        client.tls.write_all(b"GET").expect_err("an alert");
+        client
+    }),
+    ("what is no record", "client-1", |addr, config| {
+        let mut client = Secure::websocket(addr, config, "/websocket?Id=A");
+        client.tls.sock.write_all(b"\x17\x03\x03\x00\x20 which is no record of theirs ...").expect("sends");
+        client.rest().expect_err("an alert");
+        client
+    }),
+    ("messages to a client that does not read", "client-1", stuck_over_tls),
+    ("the same", "pump-1", stuck_over_tls),
+];
+
 /// The same, with the library.
 const OF_THE_LIBRARY: &[(&str, &str, Drive)] = &[
     ("secure cookies, a subprotocol and JSON in open", "client-1", |addr| {
@@ -345,12 +387,24 @@ fn stuck(addr: SocketAddr) -> Vec<Raw> {
     vec![raw]
 }
 
+fn stuck_over_tls(addr: SocketAddr, config: &Arc<ClientConfig>) -> Secure {
+    let mut client = Secure::websocket(addr, config, "/echo?Id=A");
+    rustix::net::sockopt::set_socket_recv_buffer_size(&client.tls.sock, 64 << 10).expect("sets");
+    client.tls.sock.set_write_timeout(Some(Duration::from_millis(300))).expect("sets");
+    let message = masked(0x82, &vec![0; 400 << 10]);
+    while client.tls.write_all(&message).and_then(|()| client.tls.flush()).is_ok() {}
+    client
+}
+
 /// The program with all that makes it go deep.
-fn program(log: &OsStr) -> Program {
+fn program(log: &OsStr, more: &[&str]) -> Program {
     let www = concat!(env!("CARGO_MANIFEST_DIR"), "/www");
     let mut command = Program::command();
     command.args(["--port", "0", "--lab", "--interval", "1h", "--max-message", "512KiB"]);
-    command.args(["--compression", "1KiB", "--logging", "debug", "--www", www, "--log-file"]).arg(log);
+    command
+        .args(["--compression", "1KiB", "--logging", "debug", "--www", www, "--log-file"])
+        .arg(log)
+        .args(more);
     Program::spawn(command.env("RUST_BACKTRACE", "1"))
 }
 
@@ -368,7 +422,7 @@ fn on_the_deepest_path_a_quarter_of_the_stack_is_left() {
     let mut rows = Vec::new();
     for (what, thread, drive) in OF_THE_PROGRAM {
         // One for each, since a new thread may get the stack of one that has ended, as that left it.
-        let program = program(log.as_os_str());
+        let program = program(log.as_os_str(), &[]);
         let _open = drive(program.addr());
         rows.push((*what, *thread, Stack::of(program.pid(), thread)));
     }
@@ -386,9 +440,37 @@ fn on_the_deepest_path_a_quarter_of_the_stack_is_left() {
         rows.push((*what, *thread, Stack::of(server.pid(), thread)));
     }
     fs::remove_file(log).expect("was written");
+    check(&rows);
+}
+
+#[test]
+fn over_tls_a_quarter_of_the_stack_is_left_too_whatever_the_key() {
+    let (log, files) = (log_file("tls"), Directory::new("stack-tls"));
+    for (name, algorithm) in [("ecdsa", P256), ("rsa", RSA)] {
+        openssl(&files, &format!("genpkey {algorithm} -out {name}.key"));
+        let [chain, key] = ["pem", "key"].map(|end| format!("{}/{name}.{end}", files.path()));
+        let identity = Identity::of_key(&fs::read_to_string(&key).expect("was made"));
+        fs::write(&chain, &identity.chain).expect("writes");
+        for version in [&TLS12, &TLS13] {
+            let config = Arc::new(identity.client(&[version]));
+            let mut rows = Vec::new();
+            for (what, thread, drive) in OVER_TLS {
+                let program = program(log.as_os_str(), &["--tls-cert", &chain, "--tls-key", &key]);
+                let _open = drive(program.addr(), &config);
+                rows.push((*what, *thread, Stack::of(program.pid(), thread)));
+            }
+            println!("{name}, {:?}:", version.version);
+            check(&rows);
+        }
+    }
+    fs::remove_file(log).expect("was written");
+}
+
+/// Prints how deep each got, and compares it with what it may.
+fn check(rows: &[(&str, &str, Stack)]) {
     let build = if cfg!(debug_assertions) { "debug" } else { "release" };
     println!("| {build} build | thread | deepest, KiB of 64 | pages |\n|---|---|---:|---:|");
-    for (what, thread, stack) in &rows {
+    for (what, thread, stack) in rows {
         println!("| {what} | `{thread}` | {} | {} |", stack.deepest / 1024, stack.touched);
     }
     if !cfg!(debug_assertions) {

@@ -28,7 +28,15 @@ pub struct Secure {
 
 impl Identity {
     pub fn new() -> Identity {
-        let key = KeyPair::generate().expect("a key");
+        Identity::of(KeyPair::generate().expect("a key"))
+    }
+
+    /// Of a key that is PEM (PKCS#8).
+    pub fn of_key(pem: &str) -> Identity {
+        Identity::of(KeyPair::from_pem(pem).expect("a key"))
+    }
+
+    fn of(key: KeyPair) -> Identity {
         let params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).expect("names");
         let certificate = params.self_signed(&key).expect("a certificate");
         let mut roots = RootCertStore::empty();
