@@ -22,7 +22,7 @@
 //! ```
 //!
 //! [`Connection`] is the type that a server's handlers have: it can be in a
-//! [topic](crate::Hub) or a [`broadcast`](crate::broadcast).
+//! [topic](crate::Hub) or a [`broadcast`](crate::broadcast). See [`guide::client`](crate::guide::client).
 
 mod url;
 mod offer;

@@ -3,6 +3,7 @@
 //! | page | what it tells |
 //! |---|---|
 //! | [`writing`] | programs with the library: eight examples, which thread calls what, what may block |
+//! | [`client`] | the other end: one thread reads, any other writes, how it connects and ends |
 //! | [`push`] | how a push travels: who writes, who waits, which thread does what |
 //! | [`topics`] | one message to many: who gets it, in which order, and what it costs |
 //! | [`many_machines`] | the same topics on many machines, through Redis |
@@ -12,6 +13,7 @@
 //! | [`lesson`] | threads or an event loop, with five experiments |
 //! | [`behaviour`] | what happens in each case, with the test that holds threadcast to it |
 //! | [`tornado`] | Tornado's names beside threadcast's, and what is different |
+//! | [`from_tungstenite`] | a client in tungstenite beside one here, and the usual hack |
 //! | [`operating`] | options, signals, logs, numbers, limits, systemd, proxies |
 
 #[doc = include_str!("behaviour.md")]
@@ -20,8 +22,14 @@ pub mod behaviour {}
 #[doc = include_str!("capacity.md")]
 pub mod capacity {}
 
+#[doc = include_str!("client.md")]
+pub mod client {}
+
 #[doc = include_str!("compression.md")]
 pub mod compression {}
+
+#[doc = include_str!("from_tungstenite.md")]
+pub mod from_tungstenite {}
 
 #[doc = include_str!("lesson.md")]
 pub mod lesson {}
