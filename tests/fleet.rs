@@ -63,15 +63,21 @@ fn what_is_too_large_or_to_no_topic_stays_and_is_counted() {
 }
 
 #[test]
-fn a_machine_that_leaves_is_forgotten_at_once_and_one_that_dies_after_6_seconds() {
+fn a_machine_is_forgotten_when_it_leaves_or_6_seconds_after_it_dies_and_an_old_link_of_it_at_once() {
     let redis = Redis::start(&[]);
-    let [here, there] = two(&redis);
+    let [mut here, there] = two(&redis);
     there.fleet.leave();
     eventually("it has left", || here.fleet.stats().machines == 1);
     redis.say(r#"PUBLISH threadcast/other/c '{"v":1,"clients":7}'"#);
     eventually("another one is there", || here.fleet.stats().machines == 2);
     let begun = Instant::now();
     assert_eq!(here.fleet.stats().clients, 8);
+    // What Redis finds in an old link comes out of order.
+    for (link, text) in [(2, "one"), (1, "old"), (2, "two"), (3, "three")] {
+        redis.say(&format!("PUBLISH threadcast/other/t{link}:a {text}"));
+    }
+    ["one", "two", "three"].into_iter().for_each(|text| here.hears(text));
+    assert_eq!(here.fleet.stats().lost.stale, 1);
     eventually("it is forgotten", || here.fleet.stats().machines == 1);
     assert!((5..12).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
     assert!(there.hub.set_relay(std::sync::Arc::new(Nobody)), "it has no relay any more");

@@ -79,7 +79,7 @@ pub struct FleetStats {
 pub struct FleetLosses {
     /// There was no room: 65,536 messages or 16 MiB waited already.
     pub full: u64,
-    /// They had waited for 2 seconds.
+    /// They had waited for 2 seconds, or came behind what their machine has sent over a newer link.
     pub stale: u64,
     /// They were too large, or their topic was none.
     pub refused: u64,

@@ -3,7 +3,7 @@
 //! | channel | what is in it |
 //! |---|---|
 //! | `NAME:TOPIC` | anybody's message: a text if it is UTF-8, else binary |
-//! | `NAME/MACHINE/t:TOPIC`, `NAME/MACHINE/b:TOPIC` | a machine's text or binary message, which it drops itself |
+//! | `NAME/MACHINE/tLINK:TOPIC`, `NAME/MACHINE/bLINK:TOPIC` | a machine's text or binary message, which it drops itself |
 //! | `NAME/MACHINE/c` | a machine's beats and claims |
 
 use crate::error::{Error, Result};
@@ -17,8 +17,8 @@ const MAX_NAME: usize = 64;
 pub(super) enum ChannelName<'a> {
     /// Anybody's, to a topic.
     Open(&'a str),
-    /// Another machine's, to a topic.
-    Machine { machine: &'a str, is_binary: bool, topic: &'a str },
+    /// A machine's, to a topic, over its link of this number.
+    Machine { machine: &'a str, is_binary: bool, link: u64, topic: &'a str },
     /// What a machine tells the others: that it is there, and which Ids are its.
     Control(&'a str),
 }
@@ -31,19 +31,22 @@ impl ChannelName<'_> {
             return Some(ChannelName::Open(topic));
         }
         let (machine, rest) = rest.strip_prefix('/')?.split_once('/')?;
-        match rest.split_at_checked(2) {
-            None if rest == "c" => Some(ChannelName::Control(machine)),
-            Some(("t:", topic)) => Some(ChannelName::Machine { machine, is_binary: false, topic }),
-            Some(("b:", topic)) => Some(ChannelName::Machine { machine, is_binary: true, topic }),
-            _ => None,
-        }
+        let Some((kind, topic)) = rest.split_once(':') else {
+            return (rest == "c").then_some(ChannelName::Control(machine));
+        };
+        let (is_binary, link) = match kind.split_at_checked(1)? {
+            ("t", link) => (false, link.parse().ok()?),
+            ("b", link) => (true, link.parse().ok()?),
+            _ => return None,
+        };
+        Some(ChannelName::Machine { machine, is_binary, link, topic })
     }
 }
 
 /// Returns the channel of a machine's message to a topic.
-pub(super) fn of_message(name: &str, machine: &str, topic: &str, message: &Message) -> String {
+pub(super) fn of_message(name: &str, machine: &str, link: u64, topic: &str, message: &Message) -> String {
     let kind = if message.is_binary() { 'b' } else { 't' };
-    format!("{name}/{machine}/{kind}:{topic}")
+    format!("{name}/{machine}/{kind}{link}:{topic}")
 }
 
 /// Returns the channel of what a machine tells the others.
@@ -84,14 +87,20 @@ mod tests {
 
     #[test]
     fn channels_as_a_table() {
-        let machine = |is_binary, topic| Some(ChannelName::Machine { machine: "m", is_binary, topic });
+        let machine =
+            |is_binary, topic| Some(ChannelName::Machine { machine: "m", is_binary, link: 12, topic });
         for (channel, expected) in [
             ("app:all", Some(ChannelName::Open("all"))),
             ("app:id/a:b", Some(ChannelName::Open("id/a:b"))),
-            ("app/m/t:all", machine(false, "all")),
-            ("app/m/b:a/b", machine(true, "a/b")),
+            ("app/m/t12:all", machine(false, "all")),
+            ("app/m/b12:a/b:c", machine(true, "a/b:c")),
             ("app/m/c", Some(ChannelName::Control("m"))),
             ("app/m/x", None),
+            ("app/m/x12:a", None),
+            ("app/m/t:a", None),
+            ("app/m/t-1:a", None),
+            ("app/m/:a", None),
+            ("app/m/é:a", None),
             ("app/m/", None),
             ("app/m/é", None),
             ("app/m", None),
@@ -101,7 +110,7 @@ mod tests {
             assert_eq!(ChannelName::parse("app", channel), expected, "{channel}");
         }
         for message in [Message::from("hi"), Message::from(b"hi")] {
-            let channel = of_message("app", "m", "a", &message);
+            let channel = of_message("app", "m", 12, "a", &message);
             assert_eq!(ChannelName::parse("app", &channel), machine(message.is_binary(), "a"));
         }
         assert_eq!(ChannelName::parse("app", &of_control("app", "m")), Some(ChannelName::Control("m")));

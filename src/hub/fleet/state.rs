@@ -63,6 +63,8 @@ pub(super) struct Counts {
 struct Other {
     heard: Instant,
     clients: u64,
+    /// The newest link that something came over.
+    link: u64,
 }
 
 /// Who is told when the number of machines changes, and the number that was told.
@@ -132,12 +134,25 @@ impl FleetState {
         let (mut others, heard) = (self.others(), Instant::now());
         others.retain(|_, other| heard.duration_since(other.heard) < SILENCE);
         let is_news = match clients {
-            Some(clients) => others.insert(machine.to_owned(), Other { heard, clients }).is_none(),
+            Some(clients) => {
+                let link = others.get(machine).map_or(0, |other| other.link);
+                others.insert(machine.to_owned(), Other { heard, clients, link }).is_none()
+            }
             None => others.remove(machine).is_some(),
         };
         if is_news {
             self.incoming.wake();
         }
+    }
+
+    /// Notes that a message has come over a machine's link. Returns false if something has come over a newer one: Redis
+    /// may find the rest of an old link when a new one is in use, and one thread's messages are to stay in order.
+    pub(super) fn is_in_order(&self, machine: &str, link: u64) -> bool {
+        self.others().get_mut(machine).is_none_or(|other| {
+            let is_newest = link >= other.link;
+            other.link = other.link.max(link);
+            is_newest
+        })
     }
 
     /// Returns how many other machines there are, and their clients.

@@ -52,7 +52,7 @@ fn beat(state: &FleetState, leaves: bool) -> redis::Cmd {
 /// Publishes messages, then claims, and then a beat, and waits for the answers.
 fn write(
     state: &FleetState,
-    writes: &mut redis::Connection,
+    (writes, link): (&mut redis::Connection, u64),
     messages: &[Addressed],
     claims: &[Claim],
     beat: Option<redis::Cmd>,
@@ -60,7 +60,7 @@ fn write(
     let (name, machine) = (&state.options.channel, &state.machine);
     let mut pipeline = redis::pipe();
     for (topic, message) in messages {
-        let channel = channel::of_message(name, machine, topic, message);
+        let channel = channel::of_message(name, machine, link, topic, message);
         pipeline.cmd("PUBLISH").arg(channel).arg(message.as_bytes()).ignore();
     }
     let control = channel::of_control(name, machine);
@@ -129,6 +129,10 @@ fn take(state: &FleetState, message: &redis::Msg) -> bool {
     let (topic, is_binary) = match ChannelName::parse(&state.options.channel, name) {
         Some(ChannelName::Open(topic)) => (topic, false),
         Some(ChannelName::Machine { machine, .. }) if machine == state.machine => return false,
+        Some(ChannelName::Machine { machine, link, .. }) if !state.is_in_order(machine, link) => {
+            state.counts.stale.fetch_add(1, Relaxed);
+            return false;
+        }
         Some(ChannelName::Machine { is_binary, topic, .. }) => (topic, is_binary),
         Some(ChannelName::Control(machine)) => return control(state, machine, message.get_payload_bytes()),
         None => return false,
@@ -189,12 +193,13 @@ pub(super) fn push(state: &FleetState) {
 /// machine leaves.
 pub(super) fn forward(state: &FleetState, first: redis::Connection, stop: &Receiver<()>) {
     let mut writes = Some(first);
-    let mut pause = Pause::new();
+    let (mut pause, mut link) = (Pause::new(), 0);
     loop {
         let broken = match writes.take().map_or_else(|| announce(state), Ok) {
             Ok(mut connection) => {
                 pause = Pause::new();
-                forward_over(state, &mut connection)
+                link += 1;
+                forward_over(state, &mut connection, link)
             }
             Err(error) => Some(error),
         };
@@ -207,8 +212,8 @@ pub(super) fn forward(state: &FleetState, first: redis::Connection, stop: &Recei
     }
 }
 
-/// Writes over one link. Returns why it broke; `None` when all is written and the queue is closed.
-fn forward_over(state: &FleetState, writes: &mut redis::Connection) -> Option<redis::RedisError> {
+/// Writes over one link, of this number. Returns why it broke; `None` when all is written and the queue is closed.
+fn forward_over(state: &FleetState, writes: &mut redis::Connection, link: u64) -> Option<redis::RedisError> {
     let mut next_beat = Instant::now() + BEAT;
     loop {
         let taken = state.outgoing.take(BATCH, next_beat);
@@ -220,7 +225,7 @@ fn forward_over(state: &FleetState, writes: &mut redis::Connection) -> Option<re
             // There may be more.
             state.outgoing.wake();
         }
-        if let Err(error) = write(state, writes, &taken.items, &claims, beat) {
+        if let Err(error) = write(state, (&mut *writes, link), &taken.items, &claims, beat) {
             // They may have arrived: nothing is sent twice.
             state.counts.unsure.fetch_add(taken.items.len() as u64, Relaxed);
             return Some(error);
