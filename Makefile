@@ -76,9 +76,10 @@ loom: ## Try every interleaving of the outbox, with up to three preemptions
 	RUSTFLAGS="--cfg loom" $(CARGO) test --package threadcast --lib --target-dir target/loom outbox::model
 
 .PHONY: autobahn
-autobahn: ## The WebSocket conformance suite, over TLS too, where Python 2.7 is found; ARGS=--update writes its table
+autobahn: ## The WebSocket conformance suite, of the server, over TLS, and of the client, where Python 2.7 is found; ARGS=--update writes its table
 	tests/autobahn/run.sh $(ARGS)
 	$(if $(ARGS),,tests/autobahn/run.sh --tls)
+	$(if $(ARGS),,tests/autobahn/run.sh --client)
 
 .PHONY: autobahn-all
 autobahn-all: ## The same with all its cases of compression

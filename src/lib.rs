@@ -1,4 +1,4 @@
-//! A WebSocket server without an async runtime: one blocking OS thread per client.
+//! A WebSocket server without an async runtime: one blocking OS thread per client. And a [`client`] of the same kind.
 //!
 //! It is three things. A *program* that pushes the local time to every client once a second, the
 //! well-known Tornado example done right. A *library*: Tornado's handler model for blocking Rust, and a
