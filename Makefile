@@ -34,7 +34,7 @@ run: rust ## Serve the clock on port 8888; ARGS="--port 9000" for options
 
 .PHONY: test
 test: ## Everything that is checked: format, lints, features, package, manual, tests, loom, the pages, Autobahn
-	$(call checked,test,17,$(CHECKS))
+	$(call checked,test,24,$(CHECKS))
 
 .PHONY: full
 full: ## The same and what takes longer: all of Autobahn, stress, fuzz and soak for DURATION seconds (600) each
@@ -162,7 +162,7 @@ endef
 # $(call checked,NAME,MINUTES,TARGETS): says what it will do, runs the targets one after the other, and says what
 # passed. DURATION is for those that take as long as they are told.
 define checked
-@echo "make $(1) takes about $(2) minutes on 2 cores, and 4 GB below target/. It runs"; $(call list,$(3))
+@echo "make $(1) takes about $(2) minutes on 2 cores, and 12 GB below target/. It runs"; $(call list,$(3))
 @$(call rust)
 @$(call packages,cc curl openssl browser python ip unshare redis)
 @passed= skipped= left=" $(3)"; \
