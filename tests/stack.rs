@@ -440,7 +440,7 @@ fn on_the_deepest_path_a_quarter_of_the_stack_is_left() {
         rows.push((*what, *thread, Stack::of(server.pid(), thread)));
     }
     fs::remove_file(log).expect("was written");
-    check(&rows);
+    check(&rows, 2);
 }
 
 #[test]
@@ -460,14 +460,15 @@ fn over_tls_a_quarter_of_the_stack_is_left_too_whatever_the_key() {
                 rows.push((*what, *thread, Stack::of(program.pid(), thread)));
             }
             println!("{name}, {:?}:", version.version);
-            check(&rows);
+            // One more than without TLS: what decrypts is called below the read loop.
+            check(&rows, 3);
         }
     }
     fs::remove_file(log).expect("was written");
 }
 
-/// Prints how deep each got, and compares it with what it may.
-fn check(rows: &[(&str, &str, Stack)]) {
+/// Prints how deep each got, and compares it with what it may; the first one is idle, on that number of pages.
+fn check(rows: &[(&str, &str, Stack)], idle_pages: u64) {
     let build = if cfg!(debug_assertions) { "debug" } else { "release" };
     println!("| {build} build | thread | deepest, KiB of 64 | pages |\n|---|---|---:|---:|");
     for (what, thread, stack) in rows {
@@ -476,7 +477,7 @@ fn check(rows: &[(&str, &str, Stack)]) {
     if !cfg!(debug_assertions) {
         let idle = &rows[0];
         assert!(
-            idle.2.touched <= 2,
+            idle.2.touched <= idle_pages,
             "{} has touched {} pages, of which each idle client pays",
             idle.0,
             idle.2.touched
