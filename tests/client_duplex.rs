@@ -152,8 +152,9 @@ fn over_tls_it_ends_in_order_and_pings_and_waits() {
 
 #[test]
 fn certificates_that_are_wrong_are_one_line_as_a_table() {
-    let (identity, stranger) = (Identity::new(), Identity::new());
+    let (identity, stranger, authority) = (Identity::new(), Identity::new(), Identity::authority());
     let server = secure_echo(&identity);
+    let authoritys = secure_echo(&authority);
     let plain = Probed::start();
     let port = server.addr.port();
     for (url, roots, stream_to, says) in [
@@ -171,6 +172,12 @@ fn certificates_that_are_wrong_are_one_line_as_a_table() {
             "not valid for name \"other.test\"",
         ),
         ("wss://127.0.0.2/ws".to_owned(), Some(&identity.chain), server.addr, "not valid for name"),
+        (
+            "wss://localhost/ws".to_owned(),
+            Some(&authority.chain),
+            authoritys.addr,
+            "it is an authority's own, made without CA:FALSE",
+        ),
         (
             "wss://localhost/ws".to_owned(),
             Some(&identity.chain),

@@ -190,7 +190,7 @@ impl Offer<'_> {
         let window_bits: Option<u8> = None;
         if !extensions.is_empty() && window_bits.is_none() {
             return Err(format!(
-                "a 101 with the extensions {extensions:?}, which were not offered like that"
+                "a 101 with the extensions {extensions:?}, which were not offered like that; none are without compression"
             ));
         }
         Ok(Agreement {

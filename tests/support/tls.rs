@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
@@ -36,8 +36,18 @@ impl Identity {
         Identity::of(KeyPair::from_pem(pem).expect("a key"))
     }
 
+    /// With the certificate of an authority, as openssl makes one without being told otherwise.
+    pub fn authority() -> Identity {
+        let mut params = params();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Identity::with(params, KeyPair::generate().expect("a key"))
+    }
+
     fn of(key: KeyPair) -> Identity {
-        let params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).expect("names");
+        Identity::with(params(), key)
+    }
+
+    fn with(params: CertificateParams, key: KeyPair) -> Identity {
         let certificate = params.self_signed(&key).expect("a certificate");
         let mut roots = RootCertStore::empty();
         roots.add(certificate.der().clone()).expect("a root");
@@ -55,6 +65,10 @@ impl Identity {
         let builder = builder.with_protocol_versions(versions).expect("versions");
         builder.with_root_certificates(self.roots.clone()).with_no_client_auth()
     }
+}
+
+fn params() -> CertificateParams {
+    CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).expect("names")
 }
 
 impl Secure {

@@ -141,6 +141,12 @@ fn describe(error: &TlsError) -> String {
             "nobody who is trusted here vouches for its certificate; root_certificates adds who does"
                 .to_owned()
         }
+        TlsError::InvalidCertificate(CertificateError::Other(other)) => {
+            let why = other.to_string();
+            let is_authority = why.contains("CaUsedAsEndEntity");
+            let hint = if is_authority { ": it is an authority's own, made without CA:FALSE" } else { "" };
+            format!("its certificate is refused ({why}){hint}")
+        }
         TlsError::InvalidMessage(_) => format!("it does not speak TLS, so ws:// may be meant ({error})"),
         _ => error.to_string(),
     }
