@@ -84,6 +84,7 @@ autobahn: ## The WebSocket conformance suite, of the server, over TLS, and of th
 .PHONY: autobahn-all
 autobahn-all: ## The same with all its cases of compression
 	tests/autobahn/run.sh --all
+	tests/autobahn/run.sh --client --all
 
 .PHONY: stress
 stress: rust ## Property tests with CASES cases (20000), and idle and compressed clients by the thousand
