@@ -17,11 +17,9 @@ use threadcast::{Application, Capacity, Exchange, Limit, RequestHandler, Result}
 use tls::{Identity, Secure};
 
 const VERSIONS: [&[&SupportedProtocolVersion]; 2] = [&[&TLS12], &[&TLS13]];
-/// The types of two records, and two alerts (RFC 8446, sections 5.1 and 6).
+/// The type of a record, and an alert (RFC 8446, sections 5.1 and 6).
 const ALERT: u8 = 21;
-const HANDSHAKE: u8 = 22;
 const INTERNAL_ERROR: u8 = 80;
-const NO_APPLICATION_PROTOCOL: u8 = 120;
 
 /// Says how it was reached.
 struct Scheme;
@@ -191,7 +189,7 @@ fn http_1_1_is_what_is_spoken_and_another_protocol_gets_an_alert() {
         config.alpn_protocols = vec![b"h2".to_vec()];
         let mut client = Secure::connect(probed.addr, &Arc::new(config));
         let error = client.tls.write_all(b"GET").expect_err("an alert");
-        assert!(error.to_string().contains("NoApplicationProtocol"), "{NO_APPLICATION_PROTOCOL}: {error}");
+        assert!(error.to_string().contains("NoApplicationProtocol"), "{error}");
     }
 }
 
@@ -254,15 +252,15 @@ fn handshake_and_head_have_ten_seconds_however_slowly_the_bytes_come() {
     let connect = || TcpStream::connect(probed.addr).unwrap();
     let all = [
         dribble(connect(), Vec::new(), 0),
-        dribble(connect(), half.clone(), half.len()),
+        dribble(connect(), half, 50),
         dribble(connect(), dribbled, 0),
         dribble(record.0.tls.sock, record.1, 0),
     ];
     for one in all {
         let took = one.join().unwrap();
-        assert!(took > Duration::from_secs(8), "{took:?}: too early");
+        // Those that dribble would have bytes for longer.
+        assert!((8..18).contains(&took.as_secs()), "{took:?}");
     }
-    assert_eq!(HANDSHAKE, half[0]);
 }
 
 #[test]
