@@ -23,8 +23,8 @@ const THREADS: usize = 8;
 const SHORT: usize = 16;
 const LONG: usize = 40_000;
 /// Messages of the client between two changes of its keys, and of which the server echoes one.
-const REFRESH: u64 = 500;
-const ECHO: u64 = 100;
+const REFRESH: u64 = 20;
+const ECHO: u64 = 10;
 
 /// A message whose bytes are all told by where it is from, and its number.
 fn message(from: u64, number: u64) -> Vec<u8> {
