@@ -11,7 +11,10 @@ CARGO := cargo
 ARGS :=
 DURATION := 600
 CLIENTS := 5000
+PORT := 8888
 CASES := 20000
+# Where Debian has HAProxy, which is not on everybody's PATH.
+SBIN := /usr/sbin
 # What a browser is called.
 BROWSERS := chromium chromium-browser google-chrome
 RUST := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
@@ -129,6 +132,11 @@ lab: rust python ## Open the lab at http://localhost:8888/lab, with event loops 
 	$(CARGO) build --release --workspace
 	$(COMPARE) lab -- $(ARGS)
 
+.PHONY: fleet
+fleet: rust redis haproxy ## Three machines behind HAProxy, Redis in the middle, at http://localhost:8888/; PORT=9000 for another
+	$(CARGO) build --release --bin threadcast
+	PORT=$(PORT) tests/fleet.sh
+
 .PHONY: screenshots
 screenshots: browser ## Take the README's pictures of the pages
 	THREADCAST_SCREENSHOTS=tests/screenshots $(CARGO) test --test page nothing_is_wider
@@ -143,8 +151,8 @@ rust:
 	@$(call rust)
 	@$(call packages,cc)
 
-.PHONY: browser python redis
-browser python redis:
+.PHONY: browser python redis haproxy
+browser python redis haproxy:
 	@$(call packages,$@)
 
 # $(call list,TARGETS): a line for each of them, or for all.
@@ -165,7 +173,7 @@ endef
 define checked
 @echo "make $(1) takes about $(2) minutes on 2 cores, and 12 GB below target/. It runs"; $(call list,$(3))
 @$(call rust)
-@$(call packages,cc curl openssl browser python ip unshare redis)
+@$(call packages,cc curl openssl browser python ip unshare redis haproxy)
 @passed= skipped= left=" $(3)"; \
 end() { \
 	echo; echo "make $(1): $$1 after $$((($$(date +%s) - $(BEGUN) + 59) / 60)) min. Passed:$${passed:- nothing}."; \
@@ -193,6 +201,7 @@ for need in $(1); do case $$need in \
 		done;; \
 	python) python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=" python3 python3-venv";; \
 	cc) command -v cc >/dev/null || missing+=" build-essential";; \
+	haproxy) PATH=$$PATH:$(SBIN) command -v haproxy >/dev/null || missing+=" haproxy";; \
 	ip) command -v ip >/dev/null || missing+=" iproute2";; \
 	redis) command -v redis-server >/dev/null || missing+=" redis-server";; \
 	unshare) command -v unshare >/dev/null || missing+=" util-linux";; \

@@ -5,8 +5,9 @@ mod machines;
 mod support;
 
 use std::io::BufRead;
-use std::net::TcpListener;
-use std::process::Command;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{self, Command};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -317,4 +318,81 @@ fn without_redis_there_is_no_thread_of_a_fleet_and_no_word_of_it() {
     assert_eq!(of_fleet(&with), ["fleet-in", "fleet-out", "fleet-push"]);
     assert_eq!(of_fleet(&without), [] as [&str; 0]);
     assert_eq!(stats(&without).get("fleet"), None);
+}
+
+/// A port that is free, as are the four from the tenth behind it, and that the system does not hand out by itself.
+fn five_free_ports() -> u16 {
+    let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let first = 12_000 + (process::id() % 10_000) as u16;
+    let mut ports = (first..first + 10_000).step_by(20);
+    ports.find(|port| [0, 10, 11, 12, 13].into_iter().all(|more| free(port + more))).expect("some are free")
+}
+
+/// Runs a command of a line that the script has printed, up to what is said of it.
+fn run(line: &str) {
+    let command = line.trim().split("   ").next().expect("a command");
+    let output = Command::new("timeout").args(["20", "sh", "-c", command]).output().expect("runs");
+    assert!(output.status.success(), "{command}: {output:?}");
+}
+
+#[test]
+fn the_fleet_to_play_with_does_what_it_prints_and_ends_with_all_that_it_started() {
+    let port = five_free_ports();
+    let work = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fleet-to-play-with");
+    let mut command = Command::new("tests/fleet.sh");
+    command.env("PORT", port.to_string()).env("CARGO_TARGET_DIR", work);
+    let mut script = Program::spawn(command.env("THREADCAST", env!("CARGO_BIN_EXE_threadcast")));
+    script.wait_for_line("Ctrl-C ends all of it");
+    let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+    let connect = |id: &str| {
+        let mut raw = Raw::connect(at(port));
+        raw.send(upgrade(&format!("/websocket?Id={id}"), "Sec-WebSocket-Protocol: threadcast.1\r\n"));
+        assert_eq!(status(&raw.head()), 101);
+        raw
+    };
+    // HAProxy takes machines in turn.
+    let mut clients = ["NAME", "B", "C"].map(connect);
+    for words in ["PUBLISH threadcast:all", "curl"] {
+        run(&script.wait_for_line(words));
+        for client in &mut clients {
+            assert_eq!(message(client), frame(0x81, r#"{"topic":"all","text":"hello"}"#), "{words}");
+        }
+    }
+    run(&script.wait_for_line("PUBLISH threadcast:id/NAME"));
+    assert_eq!(message(&mut clients[0]), frame(0x81, r#"{"topic":"id/NAME","text":"hello"}"#));
+    let numbers = |machine: u16| -> Option<Value> {
+        let (head, body) = fetch(at(port + 10 + machine), get("/stats", ""));
+        assert_eq!(status(&head), 200, "{head}");
+        serde_json::from_slice(&body).ok()
+    };
+    eventually("they are three", || numbers(2).is_some_and(|found| found["fleet"]["machines"] == 3));
+    run(&script.wait_for_line("kill -STOP"));
+    eventually("its link is down", || numbers(2).is_some_and(|found| found["fleet"]["link"] == "down"));
+    run(&script.wait_for_line("kill -CONT"));
+    eventually("its link is up", || numbers(2).is_some_and(|found| found["fleet"]["link"] == "up"));
+    run(&script.wait_for_line("kill -KILL"));
+    eventually("they are two", || numbers(2).is_some_and(|found| found["fleet"]["machines"] == 2));
+    // Those that have been served by it come to the others.
+    (0..3).for_each(|_| drop(connect("D")));
+    let (head, _) = fetch(at(port), get("/stats", ""));
+    assert_eq!(status(&head), 404, "the numbers are not for who comes by the proxy");
+
+    script.signal(Signal::TERM);
+    assert_eq!(script.wait().code(), Some(0));
+    for port in [port, port + 10, port + 11, port + 12, port + 13] {
+        assert!(TcpStream::connect(at(port)).is_err(), "{port}");
+    }
+}
+
+#[test]
+fn the_fleet_to_play_with_says_which_port_is_in_use() {
+    let port = five_free_ports();
+    let _taken = TcpListener::bind(("127.0.0.1", port + 11)).expect("is free");
+    let work = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fleet-in-use");
+    let mut command = Command::new("tests/fleet.sh");
+    command.env("PORT", port.to_string()).env("CARGO_TARGET_DIR", work);
+    let script = Program::spawn(command.env("THREADCAST", env!("CARGO_BIN_EXE_threadcast")));
+    let expected = format!("fleet: port {} is in use; try make fleet PORT={}", port + 11, port + 1000);
+    assert_eq!(script.run_to_its_end(), (Some(1), vec![expected]));
+    assert!(TcpStream::connect(("127.0.0.1", port + 10)).is_err(), "Redis has ended");
 }

@@ -89,7 +89,12 @@ impl Machine {
         let mut command = Command::new(self.path.join("make"));
         command.arg(target).current_dir(env!("CARGO_MANIFEST_DIR")).env_clear();
         let not_run = format!("NOT_RUN={}", self.path.join("not-run").display());
-        let output = command.arg(not_run).env("PATH", &self.path).env("HOME", &self.path).output().unwrap();
+        let output = command
+            .args([&not_run, "SBIN="])
+            .env("PATH", &self.path)
+            .env("HOME", &self.path)
+            .output()
+            .unwrap();
         let errors = String::from_utf8(output.stderr).unwrap();
         let errors = errors.lines().filter(|line| !line.starts_with("make"));
         let calls = fs::read_to_string(&self.log).unwrap_or_default();
@@ -107,7 +112,7 @@ const NOW: &str = "1.99.0";
 #[test]
 fn what_is_missing_is_said_in_one_line_and_nothing_is_done() {
     let everything =
-        "build-essential curl openssl chromium python3 python3-venv iproute2 util-linux redis-server";
+        "build-essential curl openssl chromium python3 python3-venv iproute2 util-linux redis-server haproxy";
     let old = |tool: &str, found: &str| {
         format!("threadcast needs Rust 1.88 or later; {tool} here: {found}. See https://rustup.rs")
     };
@@ -177,7 +182,7 @@ fn what_is_missing_is_installed_and_nothing_else() {
 
 #[test]
 fn the_tests_begin_with_what_they_do_and_end_with_what_was_not_run() {
-    let needed = ["cc", "curl", "openssl", "chromium", "python3", "ip", "unshare", "redis-server"];
+    let needed = ["cc", "curl", "openssl", "chromium", "python3", "ip", "unshare", "redis-server", "haproxy"];
     let all = |name: &str| Machine::new(name, 1000, NOW).with(&needed);
     let machine = all("test-passes");
     for tool in ["dirname", "cat"] {
@@ -222,7 +227,7 @@ fn make_alone_lists_every_target() {
     let makefile = fs::read_to_string("Makefile").unwrap();
     let phony = makefile.lines().filter_map(|line| line.strip_prefix(".PHONY: "));
     // What a target is made of.
-    let inner = ["rust", "browser", "python", "redis"];
+    let inner = ["rust", "browser", "python", "redis", "haproxy"];
     let targets: HashSet<_> =
         phony.flat_map(str::split_whitespace).filter(|name| !inner.contains(name)).collect();
     assert!(targets.len() > 10, "{targets:?}");

@@ -5,6 +5,8 @@
 
 #[path = "support/browser.rs"]
 mod browser;
+#[path = "support/fleet.rs"]
+mod machines;
 #[path = "support/relay.rs"]
 mod relay;
 mod support;
@@ -19,6 +21,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use browser::Page;
+use machines::Redis;
 use relay::Relay;
 use support::{Program, Raw, fetch, get, status};
 
@@ -190,6 +193,35 @@ fn what_is_published_stands_apart_from_the_time_the_newest_on_top() {
     assert_eq!(page.eval("$('messages').firstChild.textContent"), "all number 129");
     assert_eq!(page.log_lines("onopen"), ["as A"]);
     assert_eq!(page.complaints(), [""; 0]);
+}
+
+#[test]
+fn the_page_says_how_many_machines_the_fleet_has() {
+    let redis = Redis::start(&[]);
+    let machine = || Program::start(&["--redis", &redis.url(), "--interval", "250ms"]);
+    let one = machine();
+    let page = Page::open(one.addr(), "/?Id=A");
+    page.wait_for("the fleet", "!$('machines').hidden");
+    assert_eq!(page.text("machines"), "The fleet has one machine, which serves this tab.");
+    let two = machine();
+    page.wait_for("the other one", "$('machines').textContent.startsWith('The fleet has 2 machines,')");
+    for (scheme, width) in [("light", 1366), ("dark", 390)] {
+        page.look(scheme, width, 844);
+        page.assert_fits(width, scheme);
+    }
+    redis.say("PUBLISH threadcast:all hello");
+    page.wait_for("a message", "$('messages').textContent === 'all hello'");
+    // The newer client is on the other machine.
+    let newer = Page::open(two.addr(), "/?Id=A");
+    page.wait_for("the end", "state === 'closed' && $('closed-code').textContent === '4001'");
+    assert!(page.text("detail").starts_with("Replaced:"), "{}", page.text("detail"));
+    newer.wait_for("the fleet", "$('machines').textContent.startsWith('The fleet has 2 machines,')");
+    drop(one);
+    newer.wait_for(
+        "the end of the other",
+        "$('machines').textContent.startsWith('The fleet has one machine')",
+    );
+    assert_eq!(newer.complaints(), [""; 0]);
 }
 
 #[test]

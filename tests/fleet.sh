@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# A fleet on this machine, to play with: three programs behind HAProxy, Redis in the middle. Ctrl-C ends all of it.
+#
+#   make fleet              at http://localhost:8888/
+#   make fleet PORT=9000    elsewhere
+#
+# PORT         HAProxy's port; Redis is at PORT + 10, and the machines are at the three ports behind that.
+# THREADCAST   the program; otherwise the one that `make fleet` has built.
+#
+# Logs are in target/fleet. Exit: 0 after Ctrl-C, 1 if something does not start.
+set -euo pipefail
+
+# Seconds until each one listens, and until all have ended.
+STARTS=10
+ENDS=10
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+work=${CARGO_TARGET_DIR:-$root/target}/fleet
+program=${THREADCAST:-${CARGO_TARGET_DIR:-$root/target}/release/threadcast}
+port=${PORT:-8888}
+redis=$((port + 10))
+# Where Debian has HAProxy, which is not on everybody's PATH.
+PATH=$PATH:/usr/sbin
+pids=()
+
+# Ends what was started, machines first, so that they can tell Redis.
+end() {
+    trap '' EXIT INT TERM HUP
+    for ((n = ${#pids[@]} - 1; n >= 0; n--)); do
+        # What stands still hears nothing.
+        kill -TERM "${pids[n]}" 2>/dev/null && kill -CONT "${pids[n]}" 2>/dev/null || true
+    done
+    (sleep $ENDS && kill -KILL "${pids[@]}") 2>/dev/null & local last=$!
+    for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
+    kill "$last" 2>/dev/null || true
+    exit "$1"
+}
+trap 'end 1' EXIT
+trap 'end 0' INT TERM HUP
+
+# start NAME PORT COMMAND...: runs it in the background, and waits until it listens.
+start() {
+    local name=$1 at=$2 deadline=$((SECONDS + STARTS))
+    shift 2
+    ! listens "$at" || { echo "fleet: port $at is in use; try make fleet PORT=$((port + 1000))" >&2; exit 1; }
+    "$@" >"$work/$name.log" 2>&1 &
+    pids+=($!)
+    until listens "$at"; do
+        if ! kill -0 "${pids[-1]}" 2>/dev/null || ((SECONDS >= deadline)); then
+            echo "fleet: $name does not start: $(tail -n 1 "$work/$name.log")" >&2
+            exit 1
+        fi
+        sleep 0.05
+    done
+}
+
+listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+mkdir -p "$work"
+export THREADCAST_PUBLISH_TOKEN
+THREADCAST_PUBLISH_TOKEN=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+{
+    cat <<END
+defaults
+    mode http
+    timeout connect 1s
+    timeout client 60s
+    timeout server 60s
+    timeout tunnel 60s
+    option redispatch
+frontend web
+    bind 127.0.0.1:$port
+    option forwardfor
+    http-request deny deny_status 404 if { path /stats } || { path /publish }
+    default_backend machines
+backend machines
+    balance roundrobin
+    option httpchk GET /
+END
+    for n in 1 2 3; do
+        echo "    server machine-$n 127.0.0.1:$((redis + n)) check inter 1s fall 2 on-marked-down shutdown-sessions"
+    done
+} >"$work/haproxy.cfg"
+
+start redis $redis redis-server --bind 127.0.0.1 --port $redis --save '' --dir "$work"
+for n in 1 2 3; do
+    start machine-$n $((redis + n)) "$program" --address 127.0.0.1 --port $((redis + n)) \
+        --redis redis://127.0.0.1:$redis
+done
+start haproxy "$port" haproxy -db -f "$work/haproxy.cfg"
+
+cat <<END
+A fleet of three machines is at http://localhost:$port/
+Open it in two tabs: two machines serve them. One machine's own: http://localhost:$((redis + 1))/ to $((redis + 3)), and /stats there.
+
+In another terminal:
+  redis-cli -p $redis PUBLISH threadcast:all hello         to every client of every machine
+  redis-cli -p $redis PUBLISH threadcast:id/NAME hello     to the client with this Id
+  curl -H 'Authorization: Bearer $THREADCAST_PUBLISH_TOKEN' -d hello 'http://localhost:$((redis + 1))/publish?topic=all'
+  kill -STOP ${pids[0]}    Redis stands still: machines hear each other no more, and each one's clients go on
+  kill -CONT ${pids[0]}    and it goes on
+  kill -KILL ${pids[1]}    a machine dies, its clients go to the others (the others are ${pids[2]} and ${pids[3]})
+Ctrl-C ends all of it. Logs are in $work
+END
+wait || true
