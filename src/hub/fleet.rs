@@ -18,6 +18,7 @@ mod claims;
 mod queue;
 mod state;
 mod threads;
+mod writing;
 
 /// How long the first beat may take to come back from Redis.
 const FIRST_BEAT: Duration = Duration::from_secs(3);
@@ -130,13 +131,13 @@ impl Fleet {
         let client = state::client(&options.url)?;
         let state = Arc::new(FleetState::new(hub.clone(), options.clone(), client, Box::new(clients)));
         let reads = threads::subscribe(&state).map_err(|error| failed(describe(&error)))?;
-        let writes = threads::announce(&state).map_err(|error| failed(describe(&error)))?;
+        let writes = writing::WriteLink::announce(&state, 1).map_err(|error| failed(describe(&error)))?;
         let (stop, stopped) = crossbeam_channel::bounded(0);
         let mut fleet =
             Fleet { state: state.clone(), is_relay: false, stop: Some(stop), threads: Vec::new() };
         fleet.start("fleet-in", &stopped, move |state, stop| threads::read(state, reads, stop))?;
         fleet.start("fleet-push", &stopped, |state, _| threads::push(state))?;
-        fleet.start("fleet-out", &stopped, move |state, stop| threads::forward(state, writes, stop))?;
+        fleet.start("fleet-out", &stopped, move |state, stop| writing::forward(state, writes, stop))?;
         if !state.wait_until_up(FIRST_BEAT) {
             return Err(failed("what is published there does not come back".to_owned()));
         }

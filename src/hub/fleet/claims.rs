@@ -85,10 +85,13 @@ impl Claims {
         let older = ids.holders.insert(id.clone(), holder);
         ids.unsent.insert(id.clone());
         drop(ids);
+        if older.as_ref().is_some_and(|older| older.connection == *connection) {
+            return Ok(());
+        }
         let claims: Weak<Claims> = Arc::downgrade(self);
         books.add(claims, id);
         drop(books);
-        older.filter(|older| older.connection != *connection).into_iter().for_each(replace);
+        older.into_iter().for_each(replace);
         Ok(())
     }
 

@@ -40,6 +40,9 @@ pub(super) struct FleetState {
     /// Which Ids this machine's connections have.
     pub(super) claims: Arc<Claims>,
     pub(super) counts: Counts,
+    /// How often `fleet-in` has subscribed anew. Read by `fleet-out`, which then makes a new link too: where the address
+    /// has moved to another Redis, both must speak to that one.
+    pub(super) subscriptions: AtomicU64,
     /// Called by `fleet-push`.
     watch: Mutex<MachinesWatch>,
     /// Written by `fleet-in`.
@@ -97,6 +100,7 @@ impl FleetState {
             incoming: Queue::new(),
             claims: Arc::default(),
             counts: Counts::default(),
+            subscriptions: AtomicU64::new(0),
             watch: Mutex::default(),
             others: Mutex::default(),
             link: Mutex::new(LinkState { is_up: false, since: Instant::now() }),
@@ -160,7 +164,7 @@ impl FleetState {
         let now = Instant::now();
         let others = self.others();
         let fresh = others.values().filter(|other| now.duration_since(other.heard) < SILENCE);
-        fresh.fold((0, 0), |(machines, clients), other| (machines + 1, clients + other.clients))
+        fresh.fold((0, 0), |(machines, clients), other| (machines + 1, other.clients.saturating_add(clients)))
     }
 
     /// Returns whether the link is up, and since when it is or is not.

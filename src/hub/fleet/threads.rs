@@ -1,6 +1,6 @@
-//! The fleet's threads: `fleet-in` only reads, `fleet-push` pushes to this machine's subscribers, `fleet-out` writes.
+//! Two of the fleet's threads: `fleet-in` only reads, `fleet-push` pushes to this machine's subscribers.
 //!
-//! Never here: a message that is sent to Redis twice.
+//! Never here: a message that is written to Redis.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::Ordering::Relaxed;
@@ -8,20 +8,20 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use redis::RedisResult;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::hub::fleet::channel::{self, ChannelName};
 use crate::hub::fleet::claims::Claim;
-use crate::hub::fleet::state::{Addressed, BEAT, FleetState, SILENCE, describe};
+use crate::hub::fleet::state::{BEAT, FleetState, SILENCE, describe};
 
 /// How long Redis may take to answer.
-const ANSWER: Duration = Duration::from_secs(2);
+pub(super) const ANSWER: Duration = Duration::from_secs(2);
 /// Nothing wakes a read that is blocked, so it looks around this often.
 const SLICE: Duration = Duration::from_millis(500);
 /// The first and the longest pause before another attempt to connect.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// Messages that are written together.
-const BATCH: usize = 512;
+pub(super) const BATCH: usize = 512;
 
 /// Connects, and subscribes to all channels of the fleet.
 pub(super) fn subscribe(state: &FleetState) -> RedisResult<redis::Connection> {
@@ -34,64 +34,25 @@ pub(super) fn subscribe(state: &FleetState) -> RedisResult<redis::Connection> {
     Ok(reads)
 }
 
-/// Connects, and says that this machine is there.
-pub(super) fn announce(state: &FleetState) -> RedisResult<redis::Connection> {
-    let mut writes = state.connect(ANSWER)?;
-    beat(state, false).exec(&mut writes)?;
-    Ok(writes)
-}
-
-/// What a machine says of itself: that it is there, or leaves.
-fn beat(state: &FleetState, leaves: bool) -> redis::Cmd {
-    let mut command = redis::cmd("PUBLISH");
-    command.arg(channel::of_control(&state.options.channel, &state.machine));
-    command.arg(json!({ "v": 1, "clients": (state.clients)(), "leaves": leaves }).to_string());
-    command
-}
-
-/// Publishes messages, then claims, and then a beat, and waits for the answers.
-fn write(
-    state: &FleetState,
-    (writes, link): (&mut redis::Connection, u64),
-    messages: &[Addressed],
-    claims: &[Claim],
-    beat: Option<redis::Cmd>,
-) -> RedisResult<()> {
-    let (name, machine) = (&state.options.channel, &state.machine);
-    let mut pipeline = redis::pipe();
-    for (topic, message) in messages {
-        let channel = channel::of_message(name, machine, link, topic, message);
-        pipeline.cmd("PUBLISH").arg(channel).arg(message.as_bytes()).ignore();
-    }
-    let control = channel::of_control(name, machine);
-    for claim in claims {
-        pipeline.cmd("PUBLISH").arg(&control).arg(claim.to_json().to_string()).ignore();
-    }
-    if let Some(beat) = beat {
-        pipeline.add_command(beat).ignore();
-    }
-    writes.send_packed_command(&pipeline.get_packed_pipeline())?;
-    // `query` would wait for each answer in turn, however often there was none.
-    (0..pipeline.len()).try_for_each(|_| writes.recv_response()?.extract_error().map(drop))
-}
-
 /// The thread `fleet-in`: reads until `stop` ends, over as many links as it takes.
 pub(super) fn read(state: &FleetState, first: redis::Connection, stop: &Receiver<()>) {
-    let mut reads = Some(first);
+    let mut reads = Ok(first);
     let mut pause = Pause::new();
     loop {
-        let ended = match reads.take().map_or_else(|| subscribe(state), Ok) {
-            Ok(mut connection) => {
-                // A beat that comes back says that the link is up.
-                state.outgoing.wake();
-                listen(state, &mut connection, stop, &mut pause)
-            }
-            Err(error) => describe(&error),
+        let ended = match &mut reads {
+            Ok(connection) => listen(state, connection, stop, &mut pause),
+            Err(error) => describe(error),
         };
         if pause.is_over(stop) {
             return;
         }
         state.down(&ended);
+        reads = subscribe(state);
+        if reads.is_ok() {
+            // A beat that comes back, over the next link of `fleet-out`, says that the link is up.
+            state.subscriptions.fetch_add(1, Relaxed);
+            state.outgoing.wake();
+        }
     }
 }
 
@@ -189,68 +150,17 @@ pub(super) fn push(state: &FleetState) {
     }
 }
 
-/// The thread `fleet-out`: writes what is published here, until the queue is closed; its last word is that this
-/// machine leaves.
-pub(super) fn forward(state: &FleetState, first: redis::Connection, stop: &Receiver<()>) {
-    let mut writes = Some(first);
-    let (mut pause, mut link) = (Pause::new(), 0);
-    loop {
-        let broken = match writes.take().map_or_else(|| announce(state), Ok) {
-            Ok(mut connection) => {
-                pause = Pause::new();
-                link += 1;
-                forward_over(state, &mut connection, link)
-            }
-            Err(error) => Some(error),
-        };
-        let Some(error) = broken else { return };
-        if pause.is_over(stop) {
-            return;
-        }
-        state.down(&describe(&error));
-        state.counts.stale.fetch_add(state.outgoing.expire(Instant::now()), Relaxed);
-    }
-}
-
-/// Writes over one link, of this number. Returns why it broke; `None` when all is written and the queue is closed.
-fn forward_over(state: &FleetState, writes: &mut redis::Connection, link: u64) -> Option<redis::RedisError> {
-    let mut next_beat = Instant::now() + BEAT;
-    loop {
-        let taken = state.outgoing.take(BATCH, next_beat);
-        state.counts.stale.fetch_add(taken.stale, Relaxed);
-        let is_due = taken.items.is_empty() || Instant::now() >= next_beat || taken.is_last;
-        let beat = is_due.then(|| beat(state, taken.is_last));
-        let claims = state.claims.take_unsent(BATCH, Instant::now());
-        if claims.len() == BATCH {
-            // There may be more.
-            state.outgoing.wake();
-        }
-        if let Err(error) = write(state, (&mut *writes, link), &taken.items, &claims, beat) {
-            // They may have arrived: nothing is sent twice.
-            state.counts.unsure.fetch_add(taken.items.len() as u64, Relaxed);
-            return Some(error);
-        }
-        state.counts.sent.fetch_add(taken.items.len() as u64, Relaxed);
-        if taken.is_last {
-            return None;
-        }
-        if is_due {
-            next_beat = Instant::now() + BEAT;
-        }
-    }
-}
-
 /// The pauses between attempts to connect: doubled each time, and somewhat random, so that the machines of a fleet do
 /// not come all at once.
-struct Pause(Duration);
+pub(super) struct Pause(Duration);
 
 impl Pause {
-    fn new() -> Pause {
+    pub(super) fn new() -> Pause {
         Pause(PAUSE.0)
     }
 
     /// Blocks for as long as this pause takes. Returns true if `stop` has ended.
-    fn is_over(&mut self, stop: &Receiver<()>) -> bool {
+    pub(super) fn is_over(&mut self, stop: &Receiver<()>) -> bool {
         let random = RandomState::new().hash_one(()) % 1000;
         let pause = self.0.mul_f64(0.5 + random as f64 / 2000.0);
         self.0 = (self.0 * 2).min(PAUSE.1);

@@ -1,0 +1,123 @@
+//! The thread `fleet-out`, which writes to Redis: messages, claims, beats.
+//!
+//! Never here: a message that is sent to Redis twice.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use crossbeam_channel::Receiver;
+use redis::RedisResult;
+use serde_json::json;
+
+use crate::hub::fleet::channel;
+use crate::hub::fleet::claims::Claim;
+use crate::hub::fleet::state::{Addressed, BEAT, FleetState, describe};
+use crate::hub::fleet::threads::{ANSWER, BATCH, Pause};
+
+/// A link to write over.
+pub(super) struct WriteLink {
+    connection: redis::Connection,
+    /// Its number among those of this machine.
+    number: u64,
+    /// [`FleetState::subscriptions`] before it was made.
+    subscriptions: u64,
+}
+
+/// Why nothing more is written over a link that has not broken.
+enum Ended {
+    /// The queue is closed, and all is written.
+    Left,
+    /// `fleet-in` has made a new link.
+    Superseded,
+}
+
+impl WriteLink {
+    /// Connects, and says that this machine is there.
+    pub(super) fn announce(state: &FleetState, number: u64) -> RedisResult<WriteLink> {
+        let subscriptions = state.subscriptions.load(Relaxed);
+        let mut link = WriteLink { connection: state.connect(ANSWER)?, number, subscriptions };
+        link.write(state, &[], &[], Some(false))?;
+        Ok(link)
+    }
+
+    /// Publishes messages, then claims, and then a beat, if it is due and says whether the machine leaves; and waits
+    /// for the answers.
+    fn write(
+        &mut self,
+        state: &FleetState,
+        messages: &[Addressed],
+        claims: &[Claim],
+        beat: Option<bool>,
+    ) -> RedisResult<()> {
+        let (name, machine) = (&state.options.channel, &state.machine);
+        let mut pipeline = redis::pipe();
+        for (topic, message) in messages {
+            let channel = channel::of_message(name, machine, self.number, topic, message);
+            pipeline.cmd("PUBLISH").arg(channel).arg(message.as_bytes()).ignore();
+        }
+        let control = channel::of_control(name, machine);
+        for claim in claims {
+            pipeline.cmd("PUBLISH").arg(&control).arg(claim.to_json().to_string()).ignore();
+        }
+        if let Some(leaves) = beat {
+            let beat = json!({ "v": 1, "clients": (state.clients)(), "leaves": leaves });
+            pipeline.cmd("PUBLISH").arg(control).arg(beat.to_string()).ignore();
+        }
+        self.connection.send_packed_command(&pipeline.get_packed_pipeline())?;
+        // `query` would wait for each answer in turn, however often there was none.
+        (0..pipeline.len()).try_for_each(|_| self.connection.recv_response()?.extract_error().map(drop))
+    }
+
+    /// Writes what there is, until nothing more is to be written over this link, or it breaks.
+    fn forward(&mut self, state: &FleetState) -> RedisResult<Ended> {
+        let mut next_beat = Instant::now() + BEAT;
+        while self.subscriptions == state.subscriptions.load(Relaxed) {
+            let taken = state.outgoing.take(BATCH, next_beat);
+            state.counts.stale.fetch_add(taken.stale, Relaxed);
+            let is_due = taken.items.is_empty() || Instant::now() >= next_beat || taken.is_last;
+            let claims = state.claims.take_unsent(BATCH, Instant::now());
+            if claims.len() == BATCH {
+                // There may be more.
+                state.outgoing.wake();
+            }
+            let count = taken.items.len() as u64;
+            if let Err(error) = self.write(state, &taken.items, &claims, is_due.then_some(taken.is_last)) {
+                // They may have arrived: nothing is sent twice.
+                state.counts.unsure.fetch_add(count, Relaxed);
+                return Err(error);
+            }
+            state.counts.sent.fetch_add(count, Relaxed);
+            if taken.is_last {
+                return Ok(Ended::Left);
+            }
+            if is_due {
+                next_beat = Instant::now() + BEAT;
+            }
+        }
+        Ok(Ended::Superseded)
+    }
+}
+
+/// The thread `fleet-out`: writes what is published here, until the queue is closed; its last word is that this
+/// machine leaves.
+pub(super) fn forward(state: &FleetState, first: WriteLink, stop: &Receiver<()>) {
+    let (mut link, mut pause) = (Ok(first), Pause::new());
+    for number in 2.. {
+        let ended = link.and_then(|mut link| {
+            pause = Pause::new();
+            link.forward(state)
+        });
+        match ended {
+            Ok(Ended::Left) => return,
+            Ok(Ended::Superseded) => {}
+            Err(error) => {
+                if pause.is_over(stop) {
+                    return;
+                }
+                state.down(&describe(&error));
+                state.counts.stale.fetch_add(state.outgoing.expire(Instant::now()), Relaxed);
+            }
+        }
+        link = WriteLink::announce(state, number);
+    }
+}
