@@ -23,16 +23,16 @@ redis=$((port + 10))
 PATH=$PATH:/usr/sbin
 pids=()
 
-# Ends what was started, machines first, so that they can tell Redis.
+# Ends what was started, and waits until it has ended.
 end() {
     trap '' EXIT INT TERM HUP
-    for ((n = ${#pids[@]} - 1; n >= 0; n--)); do
+    local deadline=$((SECONDS + ENDS)) signal=TERM
+    while kill -$signal "${pids[@]}" 2>/dev/null; do
         # What stands still hears nothing.
-        kill -TERM "${pids[n]}" 2>/dev/null && kill -CONT "${pids[n]}" 2>/dev/null || true
+        kill -CONT "${pids[@]}" 2>/dev/null || true
+        ((SECONDS < deadline)) && signal=0 || signal=KILL
+        sleep 0.05
     done
-    (sleep $ENDS && kill -KILL "${pids[@]}") 2>/dev/null & local last=$!
-    for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
-    kill "$last" 2>/dev/null || true
     exit "$1"
 }
 trap 'end 1' EXIT
