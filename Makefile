@@ -76,7 +76,7 @@ stack: ## Check in a release build that an idle client keeps to two pages of sta
 
 .PHONY: loom
 loom: ## Try every interleaving of the outbox, with up to three preemptions
-	RUSTFLAGS="--cfg loom" $(CARGO) test --package threadcast --lib --target-dir target/loom outbox::model
+	RUSTFLAGS="--cfg loom" $(CARGO) test --package threadcast --no-default-features --lib --target-dir target/loom outbox::model
 
 .PHONY: autobahn
 autobahn: ## The WebSocket conformance suite, of the server, over TLS, and of the client, where Python 2.7 is found; ARGS=--update writes its table
@@ -182,9 +182,10 @@ end() { \
 mkdir -p target; \
 for check in $(3); do \
 	left=$${left# $$check}; \
-	echo; echo "make $(1): $$check"; \
+	echo; echo "make $(1): $$check"; begun=$$SECONDS; \
 	rm -f "$$NOT_RUN"; \
 	$(MAKE) --no-print-directory $$check ARGS= DURATION=$(DURATION) || { end "FAILED in $$check"; exit 1; }; \
+	echo "make $(1): $$check took $$((SECONDS - begun)) s"; \
 	if [ -f "$$NOT_RUN" ]; then skipped+=" $$check ($$(cat "$$NOT_RUN"))"; else passed+=" $$check"; fi; \
 done; \
 end "done"

@@ -28,7 +28,7 @@ fn directory() -> &'static Path {
         let profile = test.ancestors().nth(2).expect("a profile's directory");
         let target = profile.parent().expect("the target directory");
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--examples", "--target-dir"]).arg(target);
+        cargo.args(["build", "--quiet", "--workspace", "--examples", "--target-dir"]).arg(target);
         if profile.ends_with("release") {
             cargo.arg("--release");
         }

@@ -113,12 +113,10 @@ if ! python=$(find_python); then
     [ -z "${NOT_RUN-}" ] || echo 'no Python 2.7 found; pyenv install 2.7.18 brings one' >"$NOT_RUN"
     exit 0
 fi
-if [ -z "${THREADCAST-}" ]; then
-    (cd "$root" && cargo build --release --bin threadcast) || die 'threadcast does not build'
-    THREADCAST=${CARGO_TARGET_DIR:-$root/target}/release/threadcast
-fi
-if [ -n "$client" ]; then
-    (cd "$root" && cargo build --release --example autobahn_client) || die 'the client does not build'
+# Both at once: each alone would be built with other features of what they share, and so anew.
+if [ -z "${THREADCAST-}" ] || [ -n "$client" ]; then
+    (cd "$root" && cargo build --release --bin threadcast --example autobahn_client) || die 'threadcast does not build'
+    THREADCAST=${THREADCAST:-${CARGO_TARGET_DIR:-$root/target}/release/threadcast}
 fi
 
 # One run at a time in this directory. What is started below does not inherit the lock.
