@@ -32,7 +32,8 @@ help: ## List the targets
 	@$(call list,)
 
 .PHONY: run
-run: rust ## Serve the clock on port 8888; ARGS="--port 9000" for options
+run: ## Serve the clock on port 8888; ARGS="--port 9000" for options
+	@$(call needs,cc)
 	$(CARGO) run --release --bin threadcast -- $(ARGS)
 
 .PHONY: test
@@ -90,7 +91,8 @@ autobahn-all: ## The same with all its cases of compression
 	tests/autobahn/run.sh --client --all
 
 .PHONY: stress
-stress: rust ## Property tests with CASES cases (20000), and idle and compressed clients by the thousand
+stress: ## Property tests with CASES cases (20000), and idle and compressed clients by the thousand
+	@$(call needs,cc)
 	PROPTEST_CASES=$(CASES) $(CARGO) test --release --package threadcast --lib
 	THREADCAST_COMPRESSION=1000 $(CARGO) test --release --test compression_cost
 	THREADCAST_FOOTPRINT=$(CLIENTS) $(CARGO) test --release --test stack -- --test-threads 1
@@ -101,24 +103,28 @@ fuzz: ## Fuzz the head reader and the read loop for DURATION seconds (600)
 
 .PHONY: soak
 soak: DURATION := 1800
-soak: rust redis ## Let clients of all kinds come and go for DURATION seconds (1800), and see that nothing grows
+soak: ## Let clients of all kinds come and go for DURATION seconds (1800), and see that nothing grows
+	@$(call needs,cc redis)
 	THREADCAST_SOAK_SECONDS=$(DURATION) $(CARGO) test --release --test soak -- --nocapture
 	THREADCAST_SOAK_SECONDS=$(DURATION) $(CARGO) test --release --test fleet_soak -- --nocapture
 
 .PHONY: footprint
-footprint: rust ## Where the memory of CLIENTS idle clients (5000) is, and how deep the stacks get
+footprint: ## Where the memory of CLIENTS idle clients (5000) is, and how deep the stacks get
+	@$(call needs,cc)
 	THREADCAST_FOOTPRINT=$(CLIENTS) $(CARGO) test --release --test stack -- --nocapture --test-threads 1
 
 COMPARE := target/release/threadcast-compare
 
 .PHONY: compare
-compare: rust python ## Measure it beside other servers, an hour, into tests/compare/results; QUICK=1 prints, in three minutes
+compare: ## Measure it beside other servers, an hour, into tests/compare/results; QUICK=1 prints, in three minutes
+	@$(call needs,cc python)
 	-$(MAKE) --no-print-directory -C tests/compare deps
 	$(CARGO) build --release --workspace
 	$(COMPARE) run $(if $(QUICK),--quick --out target/compare,--out tests/compare/results --readme README.md) $(ARGS)
 
 .PHONY: bench
-bench: rust python redis ## The ratios that it is held to, one line each
+bench: ## The ratios that it is held to, one line each
+	@$(call needs,cc python redis)
 	$(CARGO) build --release --workspace
 	$(COMPARE) bench $(ARGS)
 	$(CARGO) test --release --lib -- --nocapture unwatched a_publish_costs | grep -E "watches|of a broadcast"
@@ -127,18 +133,21 @@ bench: rust python redis ## The ratios that it is held to, one line each
 	THREADCAST_FLEET=1000 $(CARGO) test --release --test fleet_cost -- --nocapture | grep fleet:
 
 .PHONY: lab
-lab: rust python ## Open the lab at http://localhost:8888/lab, with event loops beside it; ARGS="--port 9000" for options
+lab: ## Open the lab at http://localhost:8888/lab, with event loops beside it; ARGS="--port 9000" for options
+	@$(call needs,cc python)
 	$(MAKE) --no-print-directory -C tests/compare python || echo "Tornado cannot be installed; its column says so" >&2
 	$(CARGO) build --release --workspace
 	$(COMPARE) lab -- $(ARGS)
 
 .PHONY: fleet
-fleet: rust redis haproxy ## Three machines behind HAProxy, Redis in the middle, at http://localhost:8888/; PORT=9000 for another
+fleet: ## Three machines behind HAProxy, Redis in the middle, at http://localhost:8888/; PORT=9000 for another
+	@$(call needs,cc redis haproxy)
 	$(CARGO) build --release --bin threadcast
 	PORT=$(PORT) tests/fleet.sh
 
 .PHONY: screenshots
-screenshots: browser ## Take the README's pictures of the pages
+screenshots: ## Take the README's pictures of the pages
+	@$(call packages,browser)
 	THREADCAST_SCREENSHOTS=tests/screenshots $(CARGO) test --test page nothing_is_wider
 	THREADCAST_SCREENSHOTS=tests/screenshots $(CARGO) test --test lab_page nothing_is_wider
 
@@ -146,34 +155,25 @@ screenshots: browser ## Take the README's pictures of the pages
 clean: ## Remove what was built
 	$(CARGO) clean
 
-.PHONY: rust
-rust:
-	@$(call rust)
-	@$(call packages,cc)
-
-.PHONY: browser python redis haproxy
-browser python redis haproxy:
-	@$(call packages,$@)
-
 # $(call list,TARGETS): a line for each of them, or for all.
 list = sed -n 's/^\([a-z-]*\):.*\#\# /\1\t/p' $(MAKEFILE_LIST) | \
 	awk -F'\t' -v targets=' $(1) ' 'targets ~ /^ *$$/ || index(targets, " " $$1 " ") { printf "make %-12s %s\n", $$1, $$2 }'
 
-# Before cargo speaks, since an old one fails at the edition in Cargo.toml.
-define rust
+# $(call needs,NEEDS): Rust, and these. It is looked at before cargo speaks, since an old one fails at the edition in
+# Cargo.toml.
+define needs
 for tool in $(CARGO) rustc; do \
 	found=$$(command -v $$tool >/dev/null && $$tool --version | cut -d ' ' -f 2) || found=none; \
 	printf '%s\n' $(RUST) "$$found" | sort -C -V && [ "$$found" != none ] && continue; \
 	echo "threadcast needs Rust $(RUST) or later; $$tool here: $$found. See https://rustup.rs" >&2; exit 1; \
-done
+done; $(packages)
 endef
 
 # $(call checked,NAME,MINUTES,TARGETS): says what it will do, runs the targets one after the other, and says what
 # passed. DURATION is for those that take as long as they are told.
 define checked
 @echo "make $(1) takes about $(2) minutes on 2 cores, and 12 GB below target/. It runs"; $(call list,$(3))
-@$(call rust)
-@$(call packages,cc curl openssl browser python ip unshare redis haproxy)
+@$(call needs,cc curl openssl browser python ip unshare redis haproxy)
 @passed= skipped= left=" $(3)"; \
 end() { \
 	echo; echo "make $(1): $$1 after $$((($$(date +%s) - $(BEGUN) + 59) / 60)) min. Passed:$${passed:- nothing}."; \
