@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::{DEADLINE, Event, Probed, Raw, close_frame, eventually, frame, get};
+use support::{DEADLINE, Event, Probed, Raw, close_frame, eventually, frame, get, masked};
 use threadcast::{
     Application, Capacity, Connection, Error, Exchange, Limit, RequestHandler, Result, Server, broadcast,
 };
@@ -90,6 +90,23 @@ fn who_waits_for_room_is_told_that_it_did_not_come_or_that_the_connection_has_cl
         assert!(matches!(thread.join().unwrap(), Err(Error::Closed)));
     }
     assert!(matches!(connection.wait_for_room(DEADLINE), Err(Error::Closed)));
+}
+
+#[test]
+fn messages_that_come_together_wait_for_room_for_the_answers_to_those_before() {
+    const ANSWER: usize = 300 << 10;
+    let probed = Probed::start_with(
+        |application| application,
+        |connection, _| connection.write_message(vec![7; ANSWER]),
+    );
+    let (mut client, connection) = probed.open();
+    with_small_buffer(&client);
+    // All in one piece, and so in one buffer of the server's.
+    client.send(masked(0x81, b"more").repeat(100));
+    for n in 0..100 {
+        assert_eq!(client.frame().payload.len(), ANSWER, "answer {n}");
+    }
+    assert!(!connection.is_closed());
 }
 
 #[test]

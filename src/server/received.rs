@@ -91,6 +91,9 @@ impl Received {
     pub(crate) fn bytes(&mut self, is_large: bool) -> io::Result<&[u8]> {
         if self.start == self.end {
             self.receive(is_large)?;
+        } else {
+            // What has come in one piece may be many messages, each with a large answer. A dead connection's are handled.
+            self.wait_to_read();
         }
         Ok(&self.buffer[self.start..self.end])
     }
