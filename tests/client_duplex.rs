@@ -136,9 +136,10 @@ fn over_tls_it_ends_in_order_and_pings_and_waits() {
     let identity = Identity::new();
     let server = secure_echo(&identity);
     let builder = Builder::new(&format!("wss://127.0.0.1:{}/ws", server.addr.port()))
-        .root_certificates(&identity.chain);
-    let (connection, mut messages) =
-        builder.ping_interval(Some(Duration::from_millis(20))).connect().expect("connects");
+        .root_certificates(&identity.chain)
+        .ping_interval(Some(Duration::from_millis(20)))
+        .ping_timeout(DEADLINE);
+    let (connection, mut messages) = builder.connect().expect("connects");
     assert!(matches!(messages.recv_timeout(Duration::ZERO), Err(Error::TimedOut)));
     while connection.latency().is_none() {
         assert!(matches!(messages.recv_timeout(Duration::from_millis(50)), Err(Error::TimedOut)));

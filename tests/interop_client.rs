@@ -84,7 +84,7 @@ fn speak_with(command: &mut Command, compresses: bool) {
     for compression in [None, Some(1)] {
         let builder =
             Builder::new(&format!("ws://localhost:{port}/")).compression(compression).subprotocol("echo.v1");
-        let builder = builder.ping_interval(Some(Duration::from_millis(1)));
+        let builder = builder.ping_interval(Some(Duration::from_millis(1))).ping_timeout(DEADLINE);
         if compression.is_some() && !compresses {
             let refused = builder.connect().expect_err("its messages would lean on those before");
             assert!(refused.to_string().contains("extensions \"permessage-deflate\""), "{refused}");

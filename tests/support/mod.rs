@@ -440,8 +440,14 @@ impl Program {
 
     /// Its exit status, once it has one.
     pub fn wait(&mut self) -> ExitStatus {
+        self.wait_while(|_| {})
+    }
+
+    /// The same, and does this again and again meanwhile.
+    pub fn wait_while(&mut self, mut act: impl FnMut(&Program)) -> ExitStatus {
         let mut status = None;
         eventually("the program ends", || {
+            act(self);
             status = self.child.try_wait().expect("waits");
             status.is_some()
         });
