@@ -18,6 +18,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 work=${CARGO_TARGET_DIR:-$root/target}/fleet
 program=${THREADCAST:-${CARGO_TARGET_DIR:-$root/target}/release/threadcast}
 port=${PORT:-8888}
+[[ $port =~ ^[1-9][0-9]{0,4}$ ]] && ((port <= 65522)) ||
+    { echo "fleet: PORT is a number from 1 to 65522, not $port" >&2; exit 1; }
 redis=$((port + 10))
 # Where Debian has HAProxy, which is not on everybody's PATH.
 PATH=$PATH:/usr/sbin
