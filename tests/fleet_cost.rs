@@ -150,6 +150,35 @@ impl Side {
     }
 }
 
+/// How many clients `make bench` wants.
+fn many() -> Option<usize> {
+    env::var("THREADCAST_FLEET").ok().map(|many| many.parse().expect("THREADCAST_FLEET is a number"))
+}
+
+/// Published, and not there yet: less than what Redis, or a machine, would drop.
+const UNDER_WAY: u64 = 4096;
+
+#[test]
+fn all_that_one_machine_publishes_as_fast_as_it_can_reaches_the_other_one() {
+    let redis = Redis::start(&[]);
+    let [near, far] = [(); 2].map(|()| {
+        let hub = Hub::new();
+        let fleet = Fleet::join(&hub, &redis.options(), || 0).expect("joins");
+        (hub, fleet)
+    });
+    let received = || far.1.stats().received;
+    let (messages, begun) = (if many().is_some() { 1_000_000 } else { 20_000 }, Instant::now());
+    for n in 0..messages {
+        if n % 256 == 0 {
+            support::eventually("the other one follows", || received() + UNDER_WAY > n);
+        }
+        near.0.publish(TOPIC, format!("message {n:>90}")).expect("a topic");
+    }
+    support::eventually("all are there", || received() == messages);
+    let rate = messages as f64 / begun.elapsed().as_secs_f64();
+    println!("fleet: {rate:.0} messages of 98 bytes a second from one machine to another, through one Redis");
+}
+
 /// The median of all, and what one in a hundred takes.
 fn percentiles(mut took: Vec<f64>) -> [f64; 2] {
     took.sort_by(f64::total_cmp);
@@ -161,8 +190,7 @@ fn each_client_gets_what_is_published_here_and_through_redis() {
     if support::is_run_again() {
         return serve();
     }
-    let many = env::var("THREADCAST_FLEET").ok();
-    let count = many.map_or(FEW, |many| many.parse().expect("THREADCAST_FLEET is a number"));
+    let count = many().unwrap_or(FEW);
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
         .map_err(io::Error::from)
