@@ -13,7 +13,7 @@ DURATION := 600
 CLIENTS := 5000
 PORT := 8888
 CASES := 20000
-# Where Debian has HAProxy, which is not on everybody's PATH.
+# Where Debian has HAProxy and nginx, which is not on everybody's PATH.
 SBIN := /usr/sbin
 # What a browser is called.
 BROWSERS := chromium chromium-browser google-chrome
@@ -173,7 +173,7 @@ endef
 # passed. DURATION is for those that take as long as they are told.
 define checked
 @echo "make $(1) takes about $(2) minutes on 2 cores, and 12 GB below target/. It runs"; $(call list,$(3))
-@$(call needs,cc curl openssl browser python ip unshare redis haproxy)
+@$(call needs,cc curl openssl browser python ip unshare redis haproxy nginx)
 @passed= skipped= left=" $(3)"; \
 end() { \
 	echo; echo "make $(1): $$1 after $$((($$(date +%s) - $(BEGUN) + 59) / 60)) min. Passed:$${passed:- nothing}."; \
@@ -202,7 +202,7 @@ for need in $(1); do case $$need in \
 		done;; \
 	python) python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=" python3 python3-venv";; \
 	cc) command -v cc >/dev/null || missing+=" build-essential";; \
-	haproxy) PATH=$$PATH:$(SBIN) command -v haproxy >/dev/null || missing+=" haproxy";; \
+	haproxy|nginx) PATH=$$PATH:$(SBIN) command -v "$$need" >/dev/null || missing+=" $$need";; \
 	ip) command -v ip >/dev/null || missing+=" iproute2";; \
 	redis) command -v redis-server >/dev/null || missing+=" redis-server";; \
 	unshare) command -v unshare >/dev/null || missing+=" util-linux";; \
