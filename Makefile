@@ -13,6 +13,7 @@ DURATION := 600
 CLIENTS := 5000
 PORT := 8888
 CASES := 20000
+DUPLEX := 120
 # Where Debian has HAProxy and nginx, which is not on everybody's PATH.
 SBIN := /usr/sbin
 # What a browser is called.
@@ -42,7 +43,7 @@ test: ## Everything that is checked: format, lints, features, package, manual, t
 
 .PHONY: full
 full: ## The same and what takes longer: all of Autobahn, stress, fuzz and soak for DURATION seconds (600) each
-	$(call checked,full,$$((30 + $(DURATION) / 30)),$(FULL))
+	$(call checked,full,$$((30 + $(DURATION) / 30 + $(DUPLEX) / 20)),$(FULL))
 
 .PHONY: fmt
 fmt: ## Format the source
@@ -91,9 +92,10 @@ autobahn-all: ## The same with all its cases of compression
 	tests/autobahn/run.sh --client --all
 
 .PHONY: stress
-stress: ## Property tests with CASES cases (20000), and idle and compressed clients by the thousand
+stress: ## CASES cases a property (20000), thousands of idle or compressed clients, both directions for DUPLEX s (120)
 	@$(call needs,cc)
 	PROPTEST_CASES=$(CASES) $(CARGO) test --release --package threadcast --lib
+	THREADCAST_DUPLEX_SECONDS=$(DUPLEX) $(CARGO) test --release --test tls_duplex --test client_duplex -- --nocapture
 	THREADCAST_COMPRESSION=1000 $(CARGO) test --release --test compression_cost
 	THREADCAST_FOOTPRINT=$(CLIENTS) $(CARGO) test --release --test stack -- --test-threads 1
 

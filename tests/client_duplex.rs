@@ -1,5 +1,6 @@
 //! The client in both directions at once, without TLS and with it: eight threads write while one reads a flood, with
-//! pings between, and messages of up to 4 MiB. Every byte is compared.
+//! pings between, and messages of up to 4 MiB. Every byte is compared. For `THREADCAST_DUPLEX_SECONDS` each, and
+//! [`MESSAGES`] at least.
 
 mod support;
 #[path = "support/tls.rs"]
@@ -10,14 +11,14 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use support::{DEADLINE, Event, Probed};
+use support::{DEADLINE, Event, Probed, duplex_time};
 use threadcast::client::{self, Builder};
 use threadcast::{Application, Connection, Error, Message};
 use tls::Identity;
 
-/// Threads that write at each end, and messages of each.
+/// Threads that write at each end, and messages of each, at least.
 const WRITERS: usize = 8;
 const MESSAGES: usize = 60;
 /// Room for what all threads push between two looks.
@@ -60,15 +61,18 @@ fn message_of(writer: u8, number: usize) -> Vec<u8> {
     message(usize::from(writer), number)
 }
 
-/// Writes as one of several threads.
-fn write(connection: &Connection, writer: usize) {
-    for number in 0..MESSAGES {
+/// Writes as one of several threads. Returns how many messages.
+fn write(connection: &Connection, writer: usize, until: Instant) -> usize {
+    let mut number = 0;
+    while number < MESSAGES || Instant::now() < until {
         connection.wait_for_room(DEADLINE).expect("has room");
         connection.write_message(message(writer, number)).expect("is open");
         if number % 7 == 0 {
             connection.ping(b"between").expect("is open");
         }
+        number += 1;
     }
+    number
 }
 
 /// Both ends write and read until all is there.
@@ -87,27 +91,29 @@ fn both_write(
     );
     let (connection, mut messages) = connect(&server).max_backlog(BACKLOG).connect().expect("connects");
     let Event::Open(theirs) = server.next("open") else { panic!("waited for open") };
-    let writing = AtomicUsize::new(2 * WRITERS);
+    let until = Instant::now() + duplex_time().unwrap_or_default();
+    let (writing, written) = (AtomicUsize::new(2 * WRITERS), [const { AtomicUsize::new(0) }; 2]);
+    let read = Seen::default();
     thread::scope(|scope| {
-        for end in [&connection, &theirs] {
+        for (end, written) in [&connection, &theirs].into_iter().zip(&written) {
             for writer in 0..WRITERS {
                 let writing = &writing;
                 scope.spawn(move || {
-                    write(end, writer);
+                    written.fetch_add(write(end, writer, until), Ordering::AcqRel);
                     if writing.fetch_sub(1, Ordering::AcqRel) == 1 {
                         end.close(Some(4000), None).expect("is open");
                     }
                 });
             }
         }
-        let read = Seen::default();
         for message in &mut messages {
             read.check(&message.expect("comes"));
         }
-        assert_eq!(read.total(), WRITERS * MESSAGES);
     });
     assert_eq!(messages.close_code(), Some(4000));
-    assert_eq!(seen.total(), WRITERS * MESSAGES);
+    let [by_client, by_server] = written.map(AtomicUsize::into_inner);
+    assert_eq!((seen.total(), read.total()), (by_client, by_server));
+    println!("duplex: {by_client} messages to the server, {by_server} from it");
 }
 
 #[test]

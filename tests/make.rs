@@ -63,7 +63,7 @@ impl Machine {
 
     /// The line of a shim that writes its call to the log.
     fn logs(&self, tool: &str) -> String {
-        format!("echo {tool} \"$@\" >> '{}'", self.log.display())
+        format!("echo $THREADCAST_DUPLEX_SECONDS {tool} \"$@\" >> '{}'", self.log.display())
     }
 
     fn with_apt_get(self) -> Machine {
@@ -211,7 +211,9 @@ fn the_tests_begin_with_what_they_do_and_end_with_what_was_not_run() {
     }
     let run = full.make("full");
     assert!(run.succeeded, "{:?}", run.errors);
-    assert!(run.printed.starts_with("make full takes about 50 minutes "), "{}", run.printed);
+    assert!(run.printed.starts_with("make full takes about 56 minutes "), "{}", run.printed);
+    let duplex = "cargo test --release --test tls_duplex --test client_duplex -- --nocapture";
+    assert!(run.calls.iter().any(|call| call == &format!("120 {duplex}")), "{:?}", run.calls);
     let last: Vec<_> = run.printed.lines().rev().take(2).collect();
     let passed = "min. Passed: lint features package doc suite stack loom stress fuzz soak.";
     assert!(last[1].ends_with(passed), "{last:?}");

@@ -77,6 +77,11 @@ fn what_is_wrong_with_a_file_is_one_line() {
     openssl(&files, "rsa -in rsa.key -traditional -aes128 -passout pass:secret -out encrypted-pkcs1.key");
     openssl(&files, "x509 -in good.pem -outform DER -out good.der");
     let good = fs::read_to_string(files.0.join("good.pem")).unwrap();
+    openssl(&files, "pkey -in good.key -outform DER -out key.der");
+    // As an editor of another system saves it.
+    files.write("mark.pem", format!("\u{feff}{good}"));
+    let other = fs::read_to_string(files.0.join("other.pem")).unwrap();
+    files.write("authority-first.pem", other + &good);
     files.write("torn.pem", &good[..good.len() / 2]);
     files.write("no-base64.pem", good.replacen("MII", "M!I", 1));
     files.write("no-certificate.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
@@ -97,7 +102,18 @@ fn what_is_wrong_with_a_file_is_one_line() {
         (
             "good.der",
             "good.key",
-            "good.der has no certificate: its PEM begins with -----BEGIN CERTIFICATE-----",
+            "good.der has no certificate: it is binary, and PEM is needed, which openssl",
+        ),
+        ("good.pem", "key.der", "key.der has no private key: it is binary, and PEM is needed, which openssl"),
+        (
+            "mark.pem",
+            "good.key",
+            "mark.pem has no certificate: its PEM begins with -----BEGIN CERTIFICATE-----, and nothing before it",
+        ),
+        (
+            "authority-first.pem",
+            "good.key",
+            "good.key does not belong to the first certificate of authority-first.pem, which is to be the server's own",
         ),
         ("good.key", "good.pem", "good.key has no certificate, but a private key: are the two exchanged?"),
         (

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConnection, SupportedProtocolVersion};
-use support::{DEADLINE, Event, Probed, masked};
+use support::{DEADLINE, Event, Probed, duplex_time, masked};
 use threadcast::{Application, Connection, Delivery};
 use tls::{Identity, Secure};
 
@@ -154,7 +154,6 @@ fn duplex(delivery: Delivery, version: &'static SupportedProtocolVersion) {
     let mut writer = Writer { tls: tls.clone(), stream: stream.try_clone().unwrap() };
     let mut reader = Reader { tls, stream, plain: Vec::new() };
 
-    let seconds = std::env::var("THREADCAST_DUPLEX_SECONDS").ok().map_or(3, |text| text.parse().unwrap());
     let stop = Arc::new(AtomicBool::new(false));
     let pushing: Vec<_> = (0..THREADS as u64)
         .map(|from| {
@@ -185,7 +184,7 @@ fn duplex(delivery: Delivery, version: &'static SupportedProtocolVersion) {
             }
         }
     });
-    let end = Instant::now() + Duration::from_secs(seconds);
+    let end = Instant::now() + duplex_time().unwrap_or(Duration::from_secs(3));
     // Nobody is asked for events meanwhile, so they are taken out.
     while probed.events.recv_deadline(end).is_ok() {}
     stop.store(true, Ordering::Relaxed);

@@ -54,6 +54,10 @@ pub(crate) fn read_head(
         let have = received.len();
         received.resize(have + HEAD_READ, 0);
         match recv_before(connection, &mut received[have..], deadline) {
+            Err(error) if error.kind() == ErrorKind::InvalidData => {
+                log::debug!(target: crate::LOG, "{connection}: lost: {error}");
+                return Ok(None);
+            }
             Ok(0) | Err(_) => return Ok(None),
             Ok(length) => received.truncate(have + length),
         }

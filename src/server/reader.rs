@@ -136,7 +136,10 @@ impl Reader {
             (None, WsError::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
                 return Ok(Incoming::Nothing);
             }
-            (None, WsError::Io(error)) => return Err(End::Lost(error)),
+            (None, WsError::Io(error)) => {
+                log::debug!(target: crate::LOG, "{}: lost: {error}", self.stream.connection());
+                return Err(End::Lost(error));
+            }
             (None, WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => {
                 return Err(End::Lost(ErrorKind::UnexpectedEof.into()));
             }

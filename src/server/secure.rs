@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::http::response::{Response, Then};
 use crate::net::maybe_tls::MaybeTls;
+use crate::net::tls::handshake::HandshakeProgress;
 use crate::net::transport::Transport;
 use crate::server::connection::Connection;
 use crate::server::input;
@@ -41,13 +42,16 @@ pub(crate) fn handshake(connection: &Connection, deadline: Instant) -> bool {
         if send(connection, &step.to_send, deadline).is_err() {
             return false;
         }
-        match step.next {
-            Ok(next) => handshake = next,
-            Err(Some(done)) => {
+        match step.progress {
+            HandshakeProgress::Continues(next) => handshake = next,
+            HandshakeProgress::Done(done) => {
                 tls.begin(done);
                 return true;
             }
-            Err(None) => return false,
+            HandshakeProgress::Failed(why) => {
+                log::debug!(target: crate::LOG, "{connection}: no TLS: {why}");
+                return false;
+            }
         }
     }
 }
@@ -55,6 +59,7 @@ pub(crate) fn handshake(connection: &Connection, deadline: Instant) -> bool {
 /// Answers a request that is not encrypted: no record begins with the letter of a method.
 #[inline(never)]
 fn refuse_plain(connection: &Connection, deadline: Instant) {
+    log::debug!(target: crate::LOG, "{connection}: no TLS: a request in plain text");
     let response = Response::refusal(400, "400: This port speaks TLS: ask with https:// or wss://");
     let head = response.head(Then::Close).unwrap_or_default();
     // Who does not take it, does not.

@@ -488,6 +488,12 @@ pub fn run_again(test: &str, command: &mut Command) -> String {
     errors
 }
 
+/// How long bytes are to go both ways at once, from `THREADCAST_DUPLEX_SECONDS`.
+pub fn duplex_time() -> Option<Duration> {
+    let seconds = std::env::var("THREADCAST_DUPLEX_SECONDS").ok()?;
+    Some(Duration::from_secs(seconds.parse().expect("THREADCAST_DUPLEX_SECONDS is a number")))
+}
+
 /// Blocks until `done`, which nobody signals, such as a count in `/proc`.
 pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;

@@ -36,9 +36,9 @@ pub(crate) fn pair(
         .map_err(|_| Error::invalid(format!("{chain_is} is damaged: a block of its PEM is not whole")))?;
     if certificates.is_empty() {
         let hint = if has_block(chain, "PRIVATE KEY") {
-            ", but a private key: are the two exchanged?"
+            ", but a private key: are the two exchanged?".to_owned()
         } else {
-            ": its PEM begins with -----BEGIN CERTIFICATE-----"
+            no_pem(chain, "-----BEGIN CERTIFICATE-----")
         };
         return Err(Error::invalid(format!("{chain_is} has no certificate{hint}")));
     }
@@ -67,10 +67,20 @@ fn private_key(pem: &[u8], is: &str) -> Result<PrivateKeyDer<'static>> {
     match PrivateKeyDer::pem_slice_iter(pem).next() {
         Some(Ok(key)) => Ok(key),
         Some(Err(_)) => Err(Error::invalid(format!("{is} is damaged: a block of its PEM is not whole"))),
-        None => Err(Error::invalid(format!(
-            "{is} has no private key: its PEM begins with -----BEGIN PRIVATE KEY-----, or RSA or EC before PRIVATE"
-        ))),
+        None => {
+            let hint = no_pem(pem, "-----BEGIN PRIVATE KEY-----, or RSA or EC before PRIVATE");
+            Err(Error::invalid(format!("{is} has no private key{hint}")))
+        }
     }
+}
+
+/// Says what there should be, and what may be there in its place.
+fn no_pem(bytes: &[u8], begin: &str) -> String {
+    // A sequence (X.690, section 8.9): DER, or PKCS#12.
+    if bytes.starts_with(&[0x30]) {
+        return ": it is binary, and PEM is needed, which openssl can make of it".to_owned();
+    }
+    format!(": its PEM begins with {begin}, and nothing before it on its line")
 }
 
 fn has_block(pem: &[u8], kind: &str) -> bool {

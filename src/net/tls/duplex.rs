@@ -13,6 +13,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
+use rustls::ProtocolVersion;
 use tungstenite::Bytes;
 
 use crate::net::tcp::Tcp;
@@ -21,9 +22,10 @@ use crate::net::transport::Transport;
 /// Plaintext that is sealed at a time: a record (RFC 8446, section 5.1). A slow client owns no more of a frame that
 /// it shares with others.
 const PART: usize = 16 << 10;
-/// What a record of TLS 1.3 has besides its plaintext. A buffer that is full need not be split from its spare room,
-/// which would be one more allocation for each push.
+/// What a record has besides its plaintext, in TLS 1.3, and in 1.2 with AES-GCM. A buffer that is full need not be split
+/// from its spare room, which would be one more allocation for each push.
 const OVERHEAD: usize = 22;
+const OVERHEAD_1_2: usize = 29;
 /// Bytes that `rustls` takes at a time; more than 16 KiB of plaintext it does not keep.
 const FEED: usize = 4096;
 /// A record that has partly come in before, at most: its plaintext comes with the rest.
@@ -46,8 +48,8 @@ struct TlsSession {
     unfed: Vec<u8>,
     /// The peer has said that nothing follows.
     is_ended: bool,
-    /// What the peer sent cannot be read; an alert is queued.
-    is_failed: bool,
+    /// Why what the peer sent cannot be read; an alert is queued.
+    failure: Option<Box<str>>,
 }
 
 impl TlsStream {
@@ -58,7 +60,7 @@ impl TlsStream {
 
     /// Called once the handshake is done, and all that it had to say is sent.
     pub(crate) fn begin(&self, tls: Box<rustls::Connection>) {
-        let session = TlsSession { tls, unfed: Vec::new(), is_ended: false, is_failed: false };
+        let session = TlsSession { tls, unfed: Vec::new(), is_ended: false, failure: None };
         *self.session() = Some(session);
     }
 
@@ -76,11 +78,11 @@ impl TlsSession {
             self.feed(&unfed);
             taken = self.plaintext(into);
         }
-        match taken {
-            0 if self.is_failed => Err(ErrorKind::InvalidData.into()),
-            0 if self.is_ended => Ok(Some(0)),
-            0 => Ok(None),
-            taken => Ok(Some(taken)),
+        match (taken, &self.failure) {
+            (0, Some(why)) => Err(io::Error::new(ErrorKind::InvalidData, &**why)),
+            (0, None) if self.is_ended => Ok(Some(0)),
+            (0, None) => Ok(None),
+            (taken, _) => Ok(Some(taken)),
         }
     }
 
@@ -98,7 +100,7 @@ impl TlsSession {
             let fed = self.feed(&received[..(end - at).min(FEED)]);
             taken += self.plaintext(&mut front[taken..]);
             at += fed;
-            if self.is_ended || self.is_failed || !self.unfed.is_empty() {
+            if self.is_ended || self.failure.is_some() || !self.unfed.is_empty() {
                 self.unfed.extend_from_slice(&into[at..end]);
                 break;
             }
@@ -109,14 +111,19 @@ impl TlsSession {
     /// Processes received bytes. Returns how many: all of them, some of which it may keep for later.
     fn feed(&mut self, received: &[u8]) -> usize {
         let mut left = received;
-        while !left.is_empty() && !self.is_ended && !self.is_failed {
+        while !left.is_empty() && !self.is_ended && self.failure.is_none() {
             // Not taken while there is too much plaintext.
             let Ok(taken) = self.tls.read_tls(&mut left) else { break };
             match self.tls.process_new_packets() {
+                // All that `rustls` answers by itself. Who is left to wait for it, waits.
+                Ok(_) if self.tls.wants_write() => self.failure = Some("it asks for a renegotiation".into()),
                 Ok(state) => self.is_ended = taken == 0 || state.peer_has_closed(),
                 Err(error) => {
-                    log::debug!(target: crate::LOG, "TLS: {error}");
-                    self.is_failed = true;
+                    self.failure = Some(format!("its TLS cannot be read: {error}").into());
+                    if !self.tls.wants_write() {
+                        // `rustls` has no alert for some, such as too many changes of keys.
+                        self.tls.send_close_notify();
+                    }
                 }
             }
         }
@@ -126,13 +133,14 @@ impl TlsSession {
 
     fn seal(&mut self, plain: &mut Bytes) -> io::Result<Bytes> {
         let mut sealed = Vec::new();
-        if !self.is_failed && !plain.is_empty() {
+        if self.failure.is_none() && !plain.is_empty() {
             let part = plain.split_to(plain.len().min(PART));
-            sealed.reserve(part.len() + OVERHEAD);
+            let is_1_2 = self.tls.protocol_version() == Some(ProtocolVersion::TLSv1_2);
+            sealed.reserve_exact(part.len() + if is_1_2 { OVERHEAD_1_2 } else { OVERHEAD });
             self.tls.writer().write_all(&part)?;
         }
         self.take_queued(&mut sealed)?;
-        if sealed.is_empty() && self.is_failed {
+        if sealed.is_empty() && self.failure.is_some() {
             return Err(ErrorKind::ConnectionAborted.into());
         }
         Ok(sealed.into())
@@ -217,7 +225,7 @@ impl Transport for TlsStream {
     fn finish(&self) {
         let mut last = Vec::new();
         if let Some(session) = self.session().as_mut() {
-            if !session.is_failed {
+            if session.failure.is_none() {
                 session.tls.send_close_notify();
             }
             // Into memory: it does not fail.

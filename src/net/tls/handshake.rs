@@ -38,9 +38,17 @@ pub(crate) struct Handshake(Option<Box<Connection>>);
 
 /// What came of a step.
 pub(crate) struct HandshakeStep {
-    /// `Err` has the connection if it is done, or nothing if it has failed; otherwise more has to be received.
-    pub(crate) next: Result<Handshake, Option<Box<Connection>>>,
+    pub(crate) progress: HandshakeProgress,
     pub(crate) to_send: Vec<u8>,
+}
+
+/// How far a handshake is.
+pub(crate) enum HandshakeProgress {
+    /// More has to be received.
+    Continues(Handshake),
+    Done(Box<Connection>),
+    /// It has failed, and why.
+    Failed(String),
 }
 
 impl Handshakes {
@@ -84,7 +92,7 @@ fn step(config: &Arc<ServerConfig>, handshake: Handshake, mut received: &[u8]) -
     let mut to_send = Vec::new();
     let new = || ServerConnection::new(config.clone()).map(|tls| Box::new(Connection::Server(tls)));
     let tls = handshake.0.map_or_else(new, Ok);
-    let next = tls.and_then(|mut tls| {
+    let tls = tls.and_then(|mut tls| {
         let mut outcome = Ok(());
         while !received.is_empty() && outcome.is_ok() {
             outcome = match tls.read_tls(&mut received) {
@@ -96,13 +104,10 @@ fn step(config: &Arc<ServerConfig>, handshake: Handshake, mut received: &[u8]) -
         while tls.wants_write() && tls.write_tls(&mut to_send).is_ok() {}
         outcome.map(|()| tls)
     });
-    let next = match next {
-        Ok(tls) if tls.is_handshaking() => Ok(Handshake(Some(tls))),
-        Ok(tls) => Err(Some(tls)),
-        Err(error) => {
-            log::debug!(target: crate::LOG, "a TLS handshake has failed: {error}");
-            Err(None)
-        }
+    let progress = match tls {
+        Ok(tls) if tls.is_handshaking() => HandshakeProgress::Continues(Handshake(Some(tls))),
+        Ok(tls) => HandshakeProgress::Done(tls),
+        Err(error) => HandshakeProgress::Failed(error.to_string()),
     };
-    HandshakeStep { next, to_send }
+    HandshakeStep { progress, to_send }
 }
