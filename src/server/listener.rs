@@ -19,11 +19,13 @@ use crate::server::application::Route;
 use crate::server::client_thread;
 use crate::server::connection::Connection;
 use crate::server::input::RETRY_AFTER;
-use crate::server::registry::{ROOM_WAIT, Registry};
+use crate::server::registry::Registry;
 use crate::server::state::ServerState;
 
 /// Pause after an error of `accept` that will not go away by itself, such as no free descriptor.
 const BACK_OFF: Duration = Duration::from_millis(50);
+/// How long the listener waits for another client's thread to be gone, where all threads there may be are taken.
+const THREAD_WAIT: Duration = Duration::from_millis(100);
 /// Most rejected clients that are given time to send their request, each of which keeps a descriptor; where
 /// few clients fit, this part of them.
 const MOST_OVERDUE: usize = 32;
@@ -70,7 +72,7 @@ impl Listener {
         let name = format!("client-{}", connection.id());
         let (own, routes, its_registry) = (connection.clone(), routes.clone(), registry.clone());
         let run = move || client_thread::run(&own, &routes, &its_registry);
-        if let Err(error) = state.budget.spawn(name, state.settings.stack_size, ROOM_WAIT, run) {
+        if let Err(error) = state.budget.spawn(name, state.settings.stack_size, THREAD_WAIT, run) {
             registry.forget(&connection);
             connection.report(Event::Gone);
             trouble.warn("cannot start a client's thread", &error);

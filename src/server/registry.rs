@@ -13,8 +13,9 @@ use crate::server::connection::Connection;
 /// Of the capacity, this part is the most that clients may have that are no WebSockets, or not yet: so a
 /// flood of half-open connections leaves the rest to those who mean it.
 const PENDING_SHARE: usize = 4;
-/// How long the listener waits for a client that it has evicted to be gone, and its thread.
-pub(crate) const ROOM_WAIT: Duration = Duration::from_millis(100);
+/// How long the listener waits for a client that it has evicted to be gone: its thread has nothing to do but end, but on
+/// a busy machine that takes its turn.
+const EVICTED_WAIT: Duration = Duration::from_secs(1);
 
 /// See the [module](self).
 pub(crate) struct Registry {
@@ -58,7 +59,7 @@ impl Registry {
         let full = |clients: &mut Entries| clients.alive.len() >= self.max_clients;
         // The one that was evicted is about to leave its place.
         if oldest.is_some() && full(&mut clients) {
-            let waited = self.left.wait_timeout_while(clients, ROOM_WAIT, full);
+            let waited = self.left.wait_timeout_while(clients, EVICTED_WAIT, full);
             clients = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         clients.alive.len() < self.max_clients
