@@ -4,7 +4,7 @@ mod support;
 #[path = "support/tls.rs"]
 mod tls;
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::thread;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustls::version::{TLS12, TLS13};
 use rustls::{HandshakeKind, SupportedProtocolVersion};
 use support::{DEADLINE, Event, Probed, Raw, eventually, get, masked, status, upgrade};
-use threadcast::{Application, Capacity, Exchange, Limit, RequestHandler, Result};
+use threadcast::{Application, Capacity, Error, Exchange, Limit, RequestHandler, Result};
 use tls::{Identity, Secure};
 
 const VERSIONS: [&[&SupportedProtocolVersion]; 2] = [&[&TLS12], &[&TLS13]];
@@ -236,7 +236,7 @@ fn handshake_and_head_have_ten_seconds_however_slowly_the_bytes_come() {
                 match stream.read(&mut [0; 4096]) {
                     Ok(0) => return begun.elapsed(),
                     Ok(_) => {}
-                    Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {
+                    Err(error) if error.kind() == ErrorKind::ConnectionReset => {
                         return begun.elapsed();
                     }
                     Err(_) => {
@@ -283,5 +283,33 @@ fn a_pump_that_is_blocked_does_not_keep_key_updates_and_messages_out() {
     assert!(client.frame() == (0x82, sent));
     for n in 0..20 {
         assert_eq!(client.frame(), (0x81, format!("{n}").into_bytes()));
+    }
+}
+
+#[test]
+fn keys_that_are_used_up_are_changed_or_end_the_connection_and_nothing_is_dropped_in_silence() {
+    const LIMIT: u64 = 100;
+    const MESSAGES: u64 = 20 * LIMIT;
+    let identity = Identity::new();
+    let tls = identity.config_with_limit(LIMIT);
+    let probed = Probed::start_with(|application| application.tls(tls), |_, _| Ok(()));
+    for (versions, has_others) in VERSIONS.into_iter().zip([false, true]) {
+        let mut client = Secure::websocket(probed.addr, &Arc::new(identity.client(versions)), "/ws");
+        let Event::Open(connection) = probed.next("open") else { panic!("opens first") };
+        // Its Finished and the answer to its request were encrypted too.
+        for number in 0..if has_others { MESSAGES } else { LIMIT - 2 } {
+            connection.write_message(number.to_string()).unwrap();
+            assert_eq!(client.frame(), (0x81, number.to_string().into_bytes()));
+        }
+        if has_others {
+            client.send_frame(0x88, 1000u16.to_be_bytes());
+            probed.expect_close(Some(1000), None);
+        } else {
+            let _ = connection.write_message("one too many");
+            let end = client.rest().expect_err("no close_notify, since something is missing");
+            assert_eq!(end.kind(), ErrorKind::UnexpectedEof);
+            probed.expect_close(None, None);
+            assert!(matches!(connection.write_message("late"), Err(Error::Closed)));
+        }
     }
 }

@@ -10,8 +10,9 @@ use std::net::Shutdown;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use rustls::crypto::ring::default_provider;
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, ClientConnection};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use support::{Directory, Program, Raw, eventually, masked, upgrade};
 use tls::{Identity, Secure};
 
@@ -107,7 +108,7 @@ fn what_is_no_handshake_is_answered_at_once_as_a_table() {
     };
     let alert = |alert: u8| vec![ALERT, 3, 3, 0, 2, 2, alert];
     let http = b"HTTP/1.1 400 ".to_vec();
-    let cases: [(&str, Vec<u8>, Vec<u8>, &str); 14] = [
+    let cases = [
         ("nothing that TLS 1.2 needs", records(&hello(&[]), 9999), alert(HANDSHAKE_FAILURE), "Required"),
         (
             "a name of 10,000 bytes",
@@ -155,6 +156,19 @@ fn what_is_no_handshake_is_answered_at_once_as_a_table() {
         let is_right = answered.starts_with(&expected) && answered.is_empty() == expected.is_empty();
         assert!(is_right, "{what}: {}", answered.escape_ascii());
         attacked.expect(": no TLS: ", number + 1, line);
+    }
+}
+
+#[test]
+fn who_does_not_trust_the_certificate_is_in_the_log() {
+    let mut attacked = Attacked::start("tls-attacks-stranger");
+    for (number, version) in [&TLS12, &TLS13].into_iter().enumerate() {
+        let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
+        let builder = builder.with_protocol_versions(&[version]).unwrap();
+        let config = builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+        let mut client = Secure::connect(attacked.program.addr(), &Arc::new(config));
+        client.tls.write_all(b"GET").expect_err("it does not know who signed it");
+        attacked.expect(": no TLS: ", number + 1, "received fatal alert: UnknownCA");
     }
 }
 
@@ -212,11 +226,14 @@ fn changes_of_keys_without_data_are_the_end_when_they_are_too_many() {
     attacked.program.wait_for_line("Client attacker is closed");
 }
 
+/// How a client leaves.
+type End = fn(&mut Secure);
+
 #[test]
 fn an_end_in_the_middle_of_a_message_is_an_ordinary_end() {
     let mut attacked = Attacked::start("tls-attacks-end");
     let message = masked(0x82, &[0; 1000]);
-    let ends: [(&str, fn(&mut Secure)); 3] = [
+    let ends: [(&str, End); 3] = [
         ("close_notify", |client| {
             client.tls.conn.send_close_notify();
             client.tls.conn.write_tls(&mut client.tls.sock).unwrap();

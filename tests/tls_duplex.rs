@@ -22,6 +22,8 @@ const THREADS: usize = 8;
 /// Every message has this many bytes at least, and now and then it is longer than a record.
 const SHORT: usize = 16;
 const LONG: usize = 40_000;
+/// Messages of a thread over TLS 1.2, whose keys are used up after 2^24 records. TLS 1.3 changes them.
+const MOST_1_2: u64 = 1 << 20;
 /// Messages of the client between two changes of its keys, and of which the server echoes one.
 const REFRESH: u64 = 20;
 const ECHO: u64 = 10;
@@ -116,10 +118,10 @@ fn header(bytes: &[u8]) -> Option<(u8, usize, usize)> {
     Some((bytes[0], at, at + length))
 }
 
-/// Pushes until it is told to stop. Returns how many.
-fn push(connection: &Connection, from: u64, stop: &AtomicBool) -> u64 {
+/// Pushes until it is told to stop, or has pushed the most. Returns how many.
+fn push(connection: &Connection, from: u64, most: u64, stop: &AtomicBool) -> u64 {
     let mut number = 0;
-    while !stop.load(Ordering::Relaxed) {
+    while number < most && !stop.load(Ordering::Relaxed) {
         connection.wait_for_room(DEADLINE).unwrap();
         connection.write_message(message(from, number)).unwrap();
         number += 1;
@@ -155,13 +157,14 @@ fn duplex(delivery: Delivery, version: &'static SupportedProtocolVersion) {
     let mut reader = Reader { tls, stream, plain: Vec::new() };
 
     let stop = Arc::new(AtomicBool::new(false));
+    let refreshes = std::ptr::eq(version, &TLS13);
+    let most = if refreshes { u64::MAX } else { MOST_1_2 };
     let pushing: Vec<_> = (0..THREADS as u64)
         .map(|from| {
             let (connection, stop) = (connection.clone(), stop.clone());
-            thread::spawn(move || push(&connection, from, &stop))
+            thread::spawn(move || push(&connection, from, most, &stop))
         })
         .collect();
-    let refreshes = std::ptr::eq(version, &TLS13);
     let flood = thread::spawn({
         let stop = stop.clone();
         move || {

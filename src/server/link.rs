@@ -51,7 +51,8 @@ pub(crate) struct ClientLink {
     pub(crate) path: OnceLock<String>,
     /// The peer's close code and reason. Written once by `client-N`, before `on_close`.
     pub(crate) close: OnceLock<(Option<u16>, Option<String>)>,
-    /// Bytes that the transport has taken. Written by the drainer, read by `client-N` when a Ping has timed out.
+    /// Bytes that the transport has taken. Written by the drainer, read by the reading thread: when a Ping has timed out,
+    /// and at a client's end while much waits.
     pub(crate) sent: AtomicU64,
     /// The bits of the window that the client has for compressed messages; 0 if it takes none. Written once by
     /// `client-N`, before `open`; read by every push, so it is beside what is read then anyway.

@@ -1,7 +1,9 @@
 //! [`Patience`]: how long a client's reader waits for the next byte: until its caller's deadline, or until the
-//! keepalive has to look, whichever is first. On the thread that reads, and at the client's end alone.
+//! keepalive has to look, whichever is first; and whether it reads at all. On the thread that reads, and at the client's
+//! end alone.
 
 use std::io::{self, ErrorKind};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::net::transport::Transport;
@@ -9,6 +11,12 @@ use crate::server::connection::Connection;
 
 /// No timeout at all is spelled zero.
 const SHORTEST: Duration = Duration::from_millis(1);
+/// Bytes of its own answers, pongs above all, that a client sends while its backlog is over half and what waits there
+/// does not get away, before it waits.
+///
+/// A server waits as soon as its backlog is over half. If the client did, too, both could wait for each other: a client
+/// reads, whatever it has to send, and only a peer that wants answers and takes none is not read.
+const MAX_ANSWERS: u64 = 64 * 1024;
 
 /// See the [module](self).
 pub(crate) struct Patience {
@@ -20,12 +28,31 @@ pub(crate) struct Patience {
     is_limited: bool,
     /// When the last byte came, or the keepalive last looked.
     heard: Instant,
+    /// Bytes of answers since they were last counted anew.
+    answers: u64,
+    /// Bytes that are sent in all once what waited then is out.
+    out_at: u64,
 }
 
 impl Patience {
     /// Starts without a deadline.
     pub(crate) fn new() -> Patience {
-        Patience { until: None, tried: false, is_limited: false, heard: Instant::now() }
+        let heard = Instant::now();
+        Patience { until: None, tried: false, is_limited: false, heard, answers: 0, out_at: 0 }
+    }
+
+    /// Counts an answer.
+    pub(crate) fn answers(&mut self, bytes: usize) {
+        self.answers += bytes as u64;
+    }
+
+    /// Returns whether the peer takes its answers, or has not got many.
+    pub(crate) fn may_read(&mut self, connection: &Connection) -> bool {
+        let (outbox, sent) = (connection.outbox(), connection.link().sent.load(Ordering::Relaxed));
+        if outbox.has_room() || sent >= self.out_at {
+            (self.answers, self.out_at) = (0, sent + outbox.state().bytes());
+        }
+        self.answers <= MAX_ANSWERS
     }
 
     /// Sets the caller's deadline.

@@ -19,12 +19,6 @@ const RECEIVE: usize = 1024;
 /// The size of those pieces.
 const LARGE_RECEIVE: usize = 64 * 1024;
 
-/// Bytes of its own answers, pongs above all, that a client sends while its backlog is over half, before it waits.
-///
-/// A server waits as soon as its backlog is over half. If the client did, too, both could wait for each other: a client
-/// reads, whatever it has to send, and only a peer that wants answers and takes none is not read.
-const MAX_ANSWERS: u64 = 64 * 1024;
-
 /// See the [module](self).
 pub(crate) struct Received {
     connection: Connection,
@@ -39,8 +33,6 @@ pub(crate) struct Received {
     is_silent: bool,
     /// At the client's end only.
     patience: Option<Box<Patience>>,
-    /// Bytes of a client's own answers since its backlog was last at most half.
-    answers: u64,
 }
 
 impl Received {
@@ -55,7 +47,6 @@ impl Received {
             keepalive: Keepalive::default(),
             is_silent: false,
             patience: connection.is_client().then(|| Box::new(Patience::new())),
-            answers: 0,
         }
     }
 
@@ -82,7 +73,9 @@ impl Received {
 
     /// Sends what the reading thread itself has to say.
     pub(crate) fn answer(&mut self, frame: Frame) -> Result<()> {
-        self.answers += frame.bytes.len() as u64;
+        if let Some(patience) = &mut self.patience {
+            patience.answers(frame.bytes.len());
+        }
         self.connection.push(frame)
     }
 
@@ -106,13 +99,8 @@ impl Received {
     /// Blocks until it may read; what it reads can make it write. False if the connection died.
     fn wait_to_read(&mut self) -> bool {
         let outbox = self.connection.outbox();
-        if self.patience.is_some() {
-            if outbox.has_room() {
-                self.answers = 0;
-            }
-            if self.answers <= MAX_ANSWERS {
-                return !outbox.state().is_dead();
-            }
+        if self.patience.as_mut().is_some_and(|patience| patience.may_read(&self.connection)) {
+            return !outbox.state().is_dead();
         }
         outbox.wait_to_read()
     }

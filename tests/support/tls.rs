@@ -6,9 +6,13 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
-use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
+use rustls::crypto::{CipherSuiteCommon, CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned, SupportedCipherSuite,
+    SupportedProtocolVersion, Tls12CipherSuite, Tls13CipherSuite,
+};
 use threadcast::TlsConfig;
 
 use super::support::{DEADLINE, masked, upgrade};
@@ -56,6 +60,29 @@ impl Identity {
 
     pub fn config(&self) -> TlsConfig {
         TlsConfig::from_pem(&self.chain, &self.key).expect("a pair")
+    }
+
+    /// A server's whose keys are used up after so many records.
+    pub fn config_with_limit(&self, records: u64) -> TlsConfig {
+        let mut provider = ring::default_provider();
+        for suite in &mut provider.cipher_suites {
+            *suite = match *suite {
+                SupportedCipherSuite::Tls12(suite) => {
+                    let common = CipherSuiteCommon { confidentiality_limit: records, ..suite.common };
+                    SupportedCipherSuite::Tls12(Box::leak(Box::new(Tls12CipherSuite { common, ..*suite })))
+                }
+                SupportedCipherSuite::Tls13(suite) => {
+                    let common = CipherSuiteCommon { confidentiality_limit: records, ..suite.common };
+                    SupportedCipherSuite::Tls13(Box::leak(Box::new(Tls13CipherSuite { common, ..*suite })))
+                }
+            };
+        }
+        let builder = ServerConfig::builder_with_provider(Arc::new(provider));
+        let builder = builder.with_safe_default_protocol_versions().expect("versions").with_no_client_auth();
+        let chain = vec![CertificateDer::from_pem_slice(self.chain.as_bytes()).expect("a certificate")];
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("a key");
+        TlsConfig::from_rustls(Arc::new(builder.with_single_cert(chain, key).expect("a pair")))
+            .expect("is taken")
     }
 
     /// A client's configuration, for these versions of TLS.

@@ -26,6 +26,8 @@ const PART: usize = 16 << 10;
 /// from its spare room, which would be one more allocation for each push.
 const OVERHEAD: usize = 22;
 const OVERHEAD_1_2: usize = 29;
+/// The type of a record with data, and in TLS 1.3 of any that is encrypted.
+const DATA: u8 = 23;
 /// Bytes that `rustls` takes at a time; more than 16 KiB of plaintext it does not keep.
 const FEED: usize = 4096;
 /// A record that has partly come in before, at most: its plaintext comes with the rest.
@@ -48,7 +50,7 @@ struct TlsSession {
     unfed: Vec<u8>,
     /// The peer has said that nothing follows.
     is_ended: bool,
-    /// Why what the peer sent cannot be read; an alert is queued.
+    /// Why what the peer sent cannot be read, and an alert is queued; or why nothing can be sent.
     failure: Option<Box<str>>,
 }
 
@@ -133,13 +135,19 @@ impl TlsSession {
 
     fn seal(&mut self, plain: &mut Bytes) -> io::Result<Bytes> {
         let mut sealed = Vec::new();
-        if self.failure.is_none() && !plain.is_empty() {
+        let has_part = self.failure.is_none() && !plain.is_empty();
+        if has_part {
             let part = plain.split_to(plain.len().min(PART));
             let is_1_2 = self.tls.protocol_version() == Some(ProtocolVersion::TLSv1_2);
             sealed.reserve_exact(part.len() + if is_1_2 { OVERHEAD_1_2 } else { OVERHEAD });
             self.tls.writer().write_all(&part)?;
         }
         self.take_queued(&mut sealed)?;
+        if has_part && sealed.first() != Some(&DATA) {
+            // `rustls` has dropped it, and queued `close_notify`, which would say that nothing is missing.
+            self.failure = Some("its keys are used up, and TLS 1.2 has no others".into());
+            sealed.clear();
+        }
         if sealed.is_empty() && self.failure.is_some() {
             return Err(ErrorKind::ConnectionAborted.into());
         }
@@ -175,13 +183,11 @@ impl Transport for TlsStream {
         let at = if into.len() > 2 * PARTIAL { PARTIAL } else { 0 };
         let most = if at > 0 { into.len() - at } else { into.len().min(FEED) };
         let received = self.tcp.recv(&mut into[at..at + most])?;
-        if received == 0 {
-            return Ok(0);
-        }
         let mut session = self.session();
         let session = session.as_mut().expect("it has begun");
         let taken = session.decrypt(into, at, at + received);
         match taken {
+            0 if received == 0 => Ok(session.ready(into)?.unwrap_or(0)),
             0 => Ok(session.ready(into)?.ok_or(ErrorKind::Interrupted)?),
             taken => Ok(taken),
         }

@@ -1,4 +1,4 @@
-//! TLS, around a socket. The only room that knows `rustls`.
+//! TLS, around a socket. No other room of the library speaks it; the fleet's has it from Redis' client.
 
 pub(crate) mod certificates;
 pub(crate) mod config;
