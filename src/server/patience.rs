@@ -11,12 +11,12 @@ use crate::server::connection::Connection;
 
 /// No timeout at all is spelled zero.
 const SHORTEST: Duration = Duration::from_millis(1);
-/// Bytes of its own answers, pongs above all, that a client sends while its backlog is over half and what waits there
-/// does not get away, before it waits.
+/// The part of its backlog's limit that a client fills with answers of its own, pongs above all, while over half of the
+/// limit waits and does not get away. Then it reads no more.
 ///
 /// A server waits as soon as its backlog is over half. If the client did, too, both could wait for each other: a client
 /// reads, whatever it has to send, and only a peer that wants answers and takes none is not read.
-const MAX_ANSWERS: u64 = 64 * 1024;
+const ANSWERS_PART: usize = 4;
 
 /// See the [module](self).
 pub(crate) struct Patience {
@@ -52,7 +52,7 @@ impl Patience {
         if outbox.has_room() || sent >= self.out_at {
             (self.answers, self.out_at) = (0, sent + outbox.state().bytes());
         }
-        self.answers <= MAX_ANSWERS
+        self.answers <= (connection.state().settings.max_backlog / ANSWERS_PART) as u64
     }
 
     /// Sets the caller's deadline.
