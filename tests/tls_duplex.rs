@@ -169,7 +169,7 @@ fn duplex(delivery: Delivery, version: &'static SupportedProtocolVersion) {
         let stop = stop.clone();
         move || {
             let mut number = 0;
-            while !stop.load(Ordering::Relaxed) {
+            while number < most && !stop.load(Ordering::Relaxed) {
                 writer.send(&masked(0x82, &message(0, number)), refreshes && number % REFRESH == 0);
                 number += 1;
             }

@@ -118,19 +118,30 @@ impl TlsSession {
             let Ok(taken) = self.tls.read_tls(&mut left) else { break };
             match self.tls.process_new_packets() {
                 // All that `rustls` answers by itself. Who is left to wait for it, waits.
-                Ok(_) if self.tls.wants_write() => self.failure = Some("it asks for a renegotiation".into()),
+                Ok(_) if self.tls.wants_write() => self.fail("it asks for a renegotiation"),
                 Ok(state) => self.is_ended = taken == 0 || state.peer_has_closed(),
-                Err(error) => {
-                    self.failure = Some(format!("its TLS cannot be read: {error}").into());
-                    if !self.tls.wants_write() {
-                        // `rustls` has no alert for some, such as too many changes of keys.
-                        self.tls.send_close_notify();
-                    }
-                }
+                Err(error) => self.cannot_read(&error),
             }
         }
         self.unfed.extend_from_slice(left);
         received.len()
+    }
+
+    /// Not inlined, like what it calls: an idle client's stack has no room for it below `rustls`.
+    #[cold]
+    #[inline(never)]
+    fn cannot_read(&mut self, error: &rustls::Error) {
+        self.fail(&format!("its TLS cannot be read: {error}"));
+        if !self.tls.wants_write() {
+            // `rustls` has no alert for some, such as too many changes of keys.
+            self.tls.send_close_notify();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn fail(&mut self, why: &str) {
+        self.failure = Some(why.into());
     }
 
     fn seal(&mut self, plain: &mut Bytes) -> io::Result<Bytes> {
@@ -145,7 +156,7 @@ impl TlsSession {
         self.take_queued(&mut sealed)?;
         if has_part && sealed.first() != Some(&DATA) {
             // `rustls` has dropped it, and queued `close_notify`, which would say that nothing is missing.
-            self.failure = Some("its keys are used up, and TLS 1.2 has no others".into());
+            self.fail("its keys are used up, and TLS 1.2 has no others");
             sealed.clear();
         }
         if sealed.is_empty() && self.failure.is_some() {
