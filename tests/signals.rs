@@ -20,11 +20,13 @@ fn client(program: &Program) -> Raw {
     Raw::websocket(program.addr(), "/websocket?Id=A")
 }
 
-/// The program, in a shell that has done something first.
+/// The program, in a shell that has done something first. What a shell starts in the background ignores SIGINT and
+/// SIGQUIT, and so would this, if the tests ran there.
 fn after(shell: &str, args: &[&str]) -> Program {
     let script = format!("{shell}; exec \"$0\" \"$@\"");
-    let mut command = Command::new("sh");
-    Program::spawn(command.args(["-c", &script, env!("CARGO_BIN_EXE_threadcast")]).args(ARGS).args(args))
+    let mut command = Command::new("env");
+    command.args(["--default-signal", "sh", "-c", &script, env!("CARGO_BIN_EXE_threadcast")]);
+    Program::spawn(command.args(ARGS).args(args))
 }
 
 fn kill(program: &Program, signal: &str) {
