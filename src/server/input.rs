@@ -54,14 +54,21 @@ pub(crate) fn read_head(
         let have = received.len();
         received.resize(have + HEAD_READ, 0);
         match recv_before(connection, &mut received[have..], deadline) {
-            Err(error) if error.kind() == ErrorKind::InvalidData => {
-                log::debug!(target: crate::LOG, "{connection}: lost: {error}");
-                return Ok(None);
-            }
-            Ok(0) | Err(_) => return Ok(None),
+            Ok(0) => return Ok(None),
             Ok(length) => received.truncate(have + length),
+            Err(error) => return Ok(lost(connection, &error)),
         }
     }
+}
+
+/// Says so in the log, unless the client was only silent. Not inlined: it has no room on the stack below a read.
+#[cold]
+#[inline(never)]
+fn lost<T>(connection: &Connection, error: &io::Error) -> Option<T> {
+    if error.kind() == ErrorKind::InvalidData {
+        log::debug!(target: crate::LOG, "{connection}: lost: {error}");
+    }
+    None
 }
 
 /// Blocks until the body of a request is here, if it has one, and returns what it holds; `None` if the client

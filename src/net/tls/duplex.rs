@@ -81,7 +81,7 @@ impl TlsSession {
             taken = self.plaintext(into);
         }
         match (taken, &self.failure) {
-            (0, Some(why)) => Err(io::Error::new(ErrorKind::InvalidData, &**why)),
+            (0, Some(why)) => Err(invalid(why)),
             (0, None) if self.is_ended => Ok(Some(0)),
             (0, None) => Ok(None),
             (taken, _) => Ok(Some(taken)),
@@ -171,6 +171,13 @@ impl TlsSession {
         }
         Ok(())
     }
+}
+
+/// Not inlined, as [`cannot_read`](TlsSession::cannot_read) is not.
+#[cold]
+#[inline(never)]
+fn invalid(why: &str) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, why)
 }
 
 impl Transport for TlsStream {
