@@ -451,8 +451,7 @@ fn over_tls_a_quarter_of_the_stack_is_left_too_whatever_the_key() {
         let [chain, key] = ["pem", "key"].map(|end| format!("{}/{name}.{end}", files.path()));
         let identity = Identity::of_key(&fs::read_to_string(&key).expect("was made"));
         fs::write(&chain, &identity.chain).expect("writes");
-        // The encryption of TLS 1.2 goes deeper, by a page that an idle client keeps.
-        for (version, idle_pages) in [(&TLS12, 3), (&TLS13, 2)] {
+        for version in [&TLS12, &TLS13] {
             let config = Arc::new(identity.client(&[version]));
             let mut rows = Vec::new();
             for (what, thread, drive) in OVER_TLS {
@@ -461,7 +460,9 @@ fn over_tls_a_quarter_of_the_stack_is_left_too_whatever_the_key() {
                 rows.push((*what, *thread, Stack::of(program.pid(), thread)));
             }
             println!("{name}, {:?}:", version.version);
-            check(&rows, idle_pages);
+            // One more than without TLS: what decrypts is called below the read loop. With TLS 1.3 it is needed at
+            // times, since how much comes at once is a matter of chance.
+            check(&rows, 3);
         }
     }
     fs::remove_file(log).expect("was written");
