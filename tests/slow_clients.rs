@@ -136,9 +136,8 @@ fn a_ping_flood_from_a_client_that_does_not_read_ends_in_back_pressure_and_not_i
     let mut witness = Raw::websocket(program.addr(), "/websocket?Id=witness");
     witness.frame();
     let before = resident(program.pid());
-    let flooder = Raw::websocket(program.addr(), "/websocket?Id=flooder");
-    // Or the flooder's own kernel takes in megabytes of pongs before its socket is full.
-    rustix::net::sockopt::set_socket_recv_buffer_size(&flooder.stream, 256 << 10).unwrap();
+    // Narrow, or the flooder's own kernel takes in megabytes of pongs before its socket is full.
+    let flooder = Raw::narrow(program.addr(), 256 << 10).upgraded("/websocket?Id=flooder");
     let mut writer = flooder.stream.try_clone().unwrap();
     let flood = std::thread::spawn(move || {
         let pings = masked(0x89, &[0; 125]).repeat(1000);
@@ -149,8 +148,9 @@ fn a_ping_flood_from_a_client_that_does_not_read_ends_in_back_pressure_and_not_i
         sent
     });
     // The flood runs until the server stops reading, and then until the write deadline ends it.
-    let mut peak = 0;
+    let (mut peak, begun) = (0, Instant::now());
     while !flood.is_finished() {
+        assert!(begun.elapsed() < DEADLINE, "the flood has not ended");
         witness.frame();
         peak = peak.max(resident(program.pid()));
     }
@@ -188,9 +188,8 @@ fn a_half_closed_peer_with_a_full_socket_leaves_no_thread_and_no_socket() {
     let program = Program::start(&["--lab", "--logging", "none", "--max-backlog", "64MiB"]);
     let (threads_before, sockets_before) = (threads(program.pid()).len(), sockets(program.pid()));
     for _ in 0..2 {
-        let client = Raw::websocket(program.addr(), "/echo?Id=A");
-        // Or the client's kernel goes on taking in a little, and each time the write deadline begins anew.
-        rustix::net::sockopt::set_socket_recv_buffer_size(&client.stream, 256 << 10).unwrap();
+        // Narrow, or the client's kernel goes on taking in a little, and each time the write deadline begins anew.
+        let client = Raw::narrow(program.addr(), 256 << 10).upgraded("/echo?Id=A");
         let mut writer = client.stream.try_clone().unwrap();
         let sender = std::thread::spawn(move || {
             // As much as goes in; the server stops reading when its answers do not get out.

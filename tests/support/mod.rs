@@ -17,6 +17,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
+use rustix::net::{AddressFamily, SocketType};
 use threadcast::{
     Application, Capacity, Connection, Exchange, Limit, Message, Result, Server, WebSocketHandler,
 };
@@ -155,13 +156,26 @@ impl Raw {
         Raw { stream, unread: Vec::new() }
     }
 
+    /// Connects with a receive buffer of this size. A kernel that is told so later may drop what comes, and with it the
+    /// acknowledgement of what this end has sent.
+    pub fn narrow(addr: SocketAddr, bytes: usize) -> Raw {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        rustix::net::sockopt::set_socket_recv_buffer_size(&socket, bytes).expect("a size");
+        rustix::net::connect(&socket, &addr).expect("connects");
+        Raw::over(socket.into())
+    }
+
     /// Connects and completes the handshake.
     pub fn websocket(addr: SocketAddr, target: &str) -> Raw {
-        let mut raw = Raw::connect(addr);
-        raw.send(upgrade(target, ""));
-        let head = raw.head();
+        Raw::connect(addr).upgraded(target)
+    }
+
+    /// Completes the handshake.
+    pub fn upgraded(mut self, target: &str) -> Raw {
+        self.send(upgrade(target, ""));
+        let head = self.head();
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-        raw
+        self
     }
 
     /// Sends. If the server has gone away meanwhile, that shows when something is read.
