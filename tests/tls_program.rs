@@ -85,9 +85,11 @@ fn a_key_that_others_may_read_is_warned_of() {
             .expect("changes the mode");
         let program = program(&files, &[]);
         program.wait_for_line("Ctrl-C ends it");
+        program.signal(Signal::TERM);
         let key = path(&files, "key.pem");
         let line = format!("every user of this machine may read the private key {key}: chmod o= {key}");
-        let lines = program.lines();
+        // To its end, since nothing says which of two streams is read first.
+        let (_, lines) = program.run_to_its_end();
         assert_eq!(
             lines.iter().any(|l| *l == format!("threadcast: warning: {line}")),
             warned,
