@@ -27,7 +27,7 @@ pids=()
 
 # Ends what was started, and waits until it has ended.
 end() {
-    trap '' EXIT INT TERM HUP
+    trap '' EXIT INT QUIT TERM HUP
     local deadline=$((SECONDS + ENDS)) signal=TERM
     while kill -$signal "${pids[@]}" 2>/dev/null; do
         # What stands still hears nothing.
@@ -38,7 +38,7 @@ end() {
     exit "$1"
 }
 trap 'end 1' EXIT
-trap 'end 0' INT TERM HUP
+trap 'end 0' INT QUIT TERM HUP
 
 # start NAME PORT COMMAND...: runs it in the background, and waits until it listens.
 start() {
@@ -104,4 +104,6 @@ In another terminal:
   kill -KILL ${pids[1]}    a machine dies, its clients go to the others (the others are ${pids[2]} and ${pids[3]})
 Ctrl-C ends all of it. Logs are in $work
 END
+# Or bash itself tells of a machine that is killed.
+exec 2>/dev/null
 wait || true

@@ -8,6 +8,7 @@ use std::io::BufRead;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{self, Command};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -320,12 +321,33 @@ fn without_redis_there_is_no_thread_of_a_fleet_and_no_word_of_it() {
     assert_eq!(stats(&without).get("fleet"), None);
 }
 
-/// A port that is free, as are the four from the tenth behind it, and that the system does not hand out by itself.
-fn five_free_ports() -> u16 {
+/// How far a fleet's ports are behind the first.
+const PORTS: [u16; 5] = [0, 10, 11, 12, 13];
+
+/// A port that is free, as are the others of a fleet, and that the system does not hand out by itself.
+fn free_ports() -> u16 {
+    /// For each of them another place to look from.
+    static ASKED: AtomicU16 = AtomicU16::new(0);
     let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-    let first = 12_000 + (process::id() % 10_000) as u16;
+    let first = 12_000 + (process::id() % 8_000) as u16 + 200 * ASKED.fetch_add(1, Ordering::Relaxed);
     let mut ports = (first..first + 10_000).step_by(20);
-    ports.find(|port| [0, 10, 11, 12, 13].into_iter().all(|more| free(port + more))).expect("some are free")
+    ports.find(|port| PORTS.into_iter().all(|more| free(port + more))).expect("some are free")
+}
+
+/// The script, which keeps its logs in a directory of this name. What a shell starts in the background ignores SIGINT and
+/// SIGQUIT, and so would this, if the tests ran there.
+fn fleet_to_play_with(port: u16, name: &str) -> Program {
+    let mut command = Command::new("env");
+    command.args(["--default-signal", "tests/fleet.sh"]).env("PORT", port.to_string());
+    command.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join(name));
+    Program::spawn(command.env("THREADCAST", env!("CARGO_BIN_EXE_threadcast")))
+}
+
+/// Fails if anybody listens at a fleet's ports.
+fn expect_silence(port: u16) {
+    for port in PORTS.map(|more| port + more) {
+        assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "{port}");
+    }
 }
 
 /// Runs a command of a line that the script has printed, up to what is said of it.
@@ -337,11 +359,8 @@ fn run(line: &str) {
 
 #[test]
 fn the_fleet_to_play_with_does_what_it_prints_and_ends_with_all_that_it_started() {
-    let port = five_free_ports();
-    let work = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fleet-to-play-with");
-    let mut command = Command::new("tests/fleet.sh");
-    command.env("PORT", port.to_string()).env("CARGO_TARGET_DIR", work);
-    let mut script = Program::spawn(command.env("THREADCAST", env!("CARGO_BIN_EXE_threadcast")));
+    let port = free_ports();
+    let script = fleet_to_play_with(port, "fleet-to-play-with");
     script.wait_for_line("Ctrl-C ends all of it");
     let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
     let connect = |id: &str| {
@@ -378,20 +397,34 @@ fn the_fleet_to_play_with_does_what_it_prints_and_ends_with_all_that_it_started(
     assert_eq!(status(&head), 404, "the numbers are not for who comes by the proxy");
 
     script.signal(Signal::TERM);
-    assert_eq!(script.wait().code(), Some(0));
-    for port in [port, port + 10, port + 11, port + 12, port + 13] {
-        assert!(TcpStream::connect(at(port)).is_err(), "{port}");
+    let (code, lines) = script.run_to_its_end();
+    assert_eq!(code, Some(0));
+    let last = lines.last().expect("a line");
+    assert!(
+        last.starts_with("Ctrl-C ends all of it. "),
+        "nothing is said of the machine that was killed: {last}"
+    );
+    expect_silence(port);
+}
+
+#[test]
+fn the_fleet_to_play_with_ends_at_each_signal_of_a_terminal() {
+    for signal in [Signal::INT, Signal::QUIT, Signal::HUP] {
+        let port = free_ports();
+        let script = fleet_to_play_with(port, "fleet-to-end");
+        script.wait_for_line("Ctrl-C ends all of it");
+        script.signal(signal);
+        let (code, lines) = script.run_to_its_end();
+        assert_eq!(code, Some(0), "{signal:?}: {lines:?}");
+        expect_silence(port);
     }
 }
 
 #[test]
 fn the_fleet_to_play_with_says_which_port_is_in_use() {
-    let port = five_free_ports();
+    let port = free_ports();
     let _taken = TcpListener::bind(("127.0.0.1", port + 11)).expect("is free");
-    let work = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fleet-in-use");
-    let mut command = Command::new("tests/fleet.sh");
-    command.env("PORT", port.to_string()).env("CARGO_TARGET_DIR", work);
-    let script = Program::spawn(command.env("THREADCAST", env!("CARGO_BIN_EXE_threadcast")));
+    let script = fleet_to_play_with(port, "fleet-in-use");
     let expected = format!("fleet: port {} is in use; try make fleet PORT={}", port + 11, port + 1000);
     assert_eq!(script.run_to_its_end(), (Some(1), vec![expected]));
     assert!(TcpStream::connect(("127.0.0.1", port + 10)).is_err(), "Redis has ended");
