@@ -205,7 +205,7 @@ fn lab(options: &Options, clients: &Arc<Clients>, application: Application) -> R
         delivery: options.delivery.into(),
         pages: options.www.as_ref().map_or(Ok(page::PAGES), StaticFiles::directory)?,
         tls: options.tls_cert.is_some() || options.tls_self_signed,
-        beside: beside.map_err(Error::invalid)?,
+        beside: beside.map_err(|error| Error::invalid(format!("--beside: {error}")))?,
         clients: Box::new(move || {
             let (connections, ids) = clients.snapshot(usize::MAX);
             connections.iter().map(Connection::id).zip(ids).collect()

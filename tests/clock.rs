@@ -259,17 +259,18 @@ fn bad_input_is_one_line_and_the_exit_code() {
         (
             &["--prot", "1"],
             2,
-            "threadcast: unexpected argument '--prot' found; is it --port? (--help shows the options)",
+            "threadcast: there is no option --prot; is it --port? (--help shows the options)",
         ),
         (
             &["--stack-size", "1KiB"],
             2,
-            "threadcast: invalid value '1KiB' for '--stack-size <SIZE>': it must be from 64KiB to 1GiB (--help shows the options)",
+            "threadcast: --stack-size 1KiB: this size is from 64KiB to 1GiB (--help shows the options)",
         ),
         (
             &["--allow-origin", "https://example.com/app"],
             2,
-            "threadcast: invalid value 'https://example.com/app' for '--allow-origin <ORIGIN>': \"https://example.com/app\" is more than an origin: write https://example.com (--help shows the options)",
+            "threadcast: --allow-origin https://example.com/app: this is more than an origin: write \
+             https://example.com (--help shows the options)",
         ),
         (
             &["--address", "192.0.2.1"],
@@ -279,7 +280,14 @@ fn bad_input_is_one_line_and_the_exit_code() {
         (
             &["--port", "x"],
             2,
-            "threadcast: invalid value 'x' for '--port <PORT>': invalid digit found in string (--help shows the options)",
+            "threadcast: --port x: a port is a number from 0 to 65535; 0 lets the system choose (--help shows the \
+             options)",
+        ),
+        (
+            &["--lab", "--beside", "x"],
+            1,
+            "threadcast: --beside: \"x\" is not JSON such as {\"name\": \"b\", \"kind\": \"loop\", \
+             \"address\": \"127.0.0.1:40001\", \"pid\": 4711}",
         ),
     ];
     for (args, code, line) in table {

@@ -334,8 +334,8 @@ fn free_ports() -> u16 {
     ports.find(|port| PORTS.into_iter().all(|more| free(port + more))).expect("some are free")
 }
 
-/// The script, which keeps its logs in a directory of this name. What a shell starts in the background ignores SIGINT and
-/// SIGQUIT, and so would this, if the tests ran there.
+/// The script, which keeps its logs in a directory of this name. What a shell starts in the background ignores SIGINT
+/// and SIGQUIT, and so would this, if the tests ran there.
 fn fleet_to_play_with(port: u16, name: &str) -> Program {
     let mut command = Command::new("env");
     command.args(["--default-signal", "tests/fleet.sh"]).env("PORT", port.to_string());

@@ -8,12 +8,12 @@ const LONGEST_MS: u64 = 8760 * 3_600_000;
 /// Returns the time that a whole number with its unit stands for.
 ///
 /// # Errors
-/// A line that says what is wrong with the text.
+/// What a time is, which the text is not.
 pub fn parse(text: &str) -> Result<Duration, String> {
-    let how =
-        || format!("{text:?} is not a time: use a whole number with ms, s, m or h, such as 250ms or 1s");
-    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(how)?;
-    let number: u64 = text[..digits].parse().map_err(|_| how())?;
+    let how = || "a time is a whole number with ms, s, m or h, such as 250ms or 1s".to_owned();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).filter(|digits| *digits > 0).ok_or_else(how)?;
+    // What has too many digits is too long a time, whatever its unit.
+    let number: u64 = text[..digits].parse().unwrap_or(u64::MAX);
     let millis: u64 = match &text[digits..] {
         "ms" => 1,
         "s" => 1000,
@@ -22,7 +22,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
         _ => return Err(how()),
     };
     let millis = number.checked_mul(millis).filter(|millis| (1..=LONGEST_MS).contains(millis));
-    millis.map(Duration::from_millis).ok_or_else(|| "it must be from 1ms to a year (8760h)".to_owned())
+    millis.map(Duration::from_millis).ok_or_else(|| "a time is from 1ms to a year (8760h)".to_owned())
 }
 
 #[cfg(test)]

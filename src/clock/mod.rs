@@ -9,6 +9,7 @@ pub mod interval;
 pub mod log_output;
 pub mod log_thread;
 pub mod logging;
+pub mod mistake;
 pub mod options;
 pub mod publish;
 pub mod redirect;

@@ -5,13 +5,14 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::error::ContextKind;
 use clap::{ArgAction, ArgGroup, Parser, ValueEnum};
 use log::LevelFilter;
 use threadcast::Origin;
 
-use crate::clock::{fleet, interval};
-use values::{channel, clients, interval_or_off, origin, size, size_or_off, stack_size, threads, topic};
+use crate::clock::{fleet, interval, mistake};
+use values::{
+    address, channel, clients, interval_or_off, origin, port, size, size_or_off, stack_size, threads, topic,
+};
 
 mod values;
 
@@ -39,11 +40,11 @@ Example:
 )]
 pub struct Options {
     /// Port to listen on; 0 lets the system choose one
-    #[arg(long, default_value_t = 8888)]
+    #[arg(long, default_value_t = 8888, value_parser = port)]
     pub port: u16,
 
     /// Address to listen on [default: all, IPv4 and IPv6]
-    #[arg(long, value_name = "IP")]
+    #[arg(long, value_name = "IP", value_parser = address)]
     pub address: Option<IpAddr>,
 
     /// Serve the pages from this directory, not the ones in the binary
@@ -78,7 +79,7 @@ pub struct Options {
     pub tls_self_signed: bool,
 
     /// Send who comes by http to this port on to https; 0 lets the system choose one
-    #[arg(long, value_name = "PORT", requires = "tls", help_heading = "TLS")]
+    #[arg(long, value_name = "PORT", value_parser = port, requires = "tls", help_heading = "TLS")]
     pub http_port: Option<u16>,
 
     /// Time between two pushes: 250ms, 1s, 2m, 1h
@@ -229,20 +230,7 @@ impl Options {
     /// # Errors
     /// The text to print, and the exit code: 0 for `--help`, 2 for a mistake, which is one line.
     pub fn parse_from_args(args: impl IntoIterator<Item = OsString>) -> Result<Options, (String, i32)> {
-        let options = Options::try_parse_from(args).map_err(|error| {
-            let text = error.to_string();
-            if !error.use_stderr() {
-                return (text, 0);
-            }
-            // The first paragraph says what is wrong; a missing value's spreads over lines.
-            let first = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
-            let line = first.collect::<Vec<_>>().join(" ");
-            let line = line.strip_prefix("error: ").unwrap_or(&line);
-            let similar = [ContextKind::SuggestedArg, ContextKind::SuggestedValue];
-            let similar = similar.into_iter().find_map(|kind| error.get(kind));
-            let hint = similar.map(|name| format!("; is it {name}?")).unwrap_or_default();
-            (format!("threadcast: {line}{hint} (--help shows the options)\n"), 2)
-        })?;
+        let options: Options = mistake::parse(&args.into_iter().collect::<Vec<_>>())?;
         // Not where the value is parsed: what is said of a wrong one has the value in it.
         if options.redis.as_deref().is_some_and(fleet::has_password) {
             let advice = "put a URL with a password into THREADCAST_REDIS, since every user can see this one";

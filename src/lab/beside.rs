@@ -37,8 +37,9 @@ impl Beside {
     /// # Errors
     /// A sentence that says what is wrong with it.
     pub fn parse(text: &str) -> Result<Beside, String> {
+        let like = r#"{"name": "b", "kind": "loop", "address": "127.0.0.1:40001", "pid": 4711}"#;
         let value: Value =
-            serde_json::from_str(text).map_err(|error| format!("{text:?} is not JSON: {error}"))?;
+            serde_json::from_str(text).map_err(|_| format!("{text:?} is not JSON such as {like}"))?;
         let word = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
         let name = word("name");
         if name.is_empty() || name == HERE || name.contains(char::is_whitespace) {

@@ -1,3 +1,7 @@
+use std::os::unix::ffi::OsStringExt;
+
+use clap::CommandFactory;
+
 use super::*;
 
 fn parse(args: &[&str]) -> Result<Options, (String, i32)> {
@@ -99,5 +103,98 @@ fn what_is_nearly_an_option_or_a_value_is_suggested() {
     ] {
         let (text, _) = parse(args).unwrap_err();
         assert!(text.contains(hint), "{text}");
+    }
+}
+
+#[test]
+fn nonsense_at_every_option_is_one_line_in_our_words() {
+    // What clap and Rust's library say of a mistake.
+    const THEIRS: [&str; 7] =
+        ["invalid", "unexpected", "parse", "too large", "supplied", "cannot be used", "required"];
+    let long = "9".repeat(5000);
+    let mut tried = 0;
+    for arg in Options::command().get_arguments().filter(|arg| arg.get_action().takes_values()) {
+        let name = format!("--{}", arg.get_long().expect("has a name"));
+        let not_utf8 = OsString::from_vec(b"\xff".to_vec());
+        let values = ["x", "", "-1", "-1s", &long, "\u{1b}[31m\n"].map(OsString::from);
+        for value in values.into_iter().chain([not_utf8]) {
+            let Err((text, code)) =
+                Options::parse_from_args(["threadcast".into(), name.clone().into(), value])
+            else {
+                continue;
+            };
+            assert_eq!((text.matches('\n').count(), code), (1, 2), "{text}");
+            assert!(!THEIRS.iter().any(|word| text.contains(word)), "{text}");
+            assert!(text.len() < 250 && !text.contains('\x1b'), "{text}");
+            tried += 1;
+        }
+        for args in [&[&name[..]][..], &[&name, "1s", &name, "1s"]] {
+            let found = parse(args).map_err(|(text, _)| text);
+            let repeats = matches!(arg.get_action(), clap::ArgAction::Append) && args.len() > 1;
+            assert!(repeats || found.is_err_and(|text| text.contains(&name)), "{args:?}");
+        }
+    }
+    assert!(tried > 100, "{tried}");
+}
+
+#[test]
+fn what_is_wrong_is_said_with_what_to_write() {
+    for (args, expected) in [
+        (&["--port", "x"][..], "--port x: a port is a number from 0 to 65535; 0 lets the system choose"),
+        (&["--port", "-1"], "--port -1: a port is a number from 0 to 65535; 0 lets the system choose"),
+        (&["--port"], "--port has no value: write --port PORT"),
+        (&["--port="], "--port \"\": a port is a number from 0 to 65535; 0 lets the system choose"),
+        (&["--port", "1", "--port", "2"], "--port is there twice"),
+        (&["--lab", "--lab"], "--lab is there twice"),
+        (&["--lab=on"], "--lab takes no value"),
+        (
+            &["--address", "localhost"],
+            "--address localhost: an address is that of an interface here, such as 127.0.0.1 or ::1",
+        ),
+        (&["--push-threads", "65"], "--push-threads 65: threads are a number from 1 to 64"),
+        (&["--max-clients", "0"], "--max-clients 0: clients are a number from 1 to 4194304"),
+        (
+            &["--interval", "-1s"],
+            "--interval -1s: a time is a whole number with ms, s, m or h, such as 250ms or 1s",
+        ),
+        (
+            &["--ping-interval", "999999999999999999999h"],
+            "--ping-interval 999999999999999999999h: a time is from 1ms to a year (8760h); or write off",
+        ),
+        (
+            &["--pad", "1 MB"],
+            "--pad \"1 MB\": a size is a whole number of bytes, or with KiB, MiB or GiB, such as 64KiB",
+        ),
+        (&["--stack-size", "0"], "--stack-size 0: this size is from 64KiB to 1GiB"),
+        (&["--logging", "loud"], "--logging loud: write debug, info, warning, error or none"),
+        (&["--stats="], "--stats has no value: write local or public"),
+        (&["--log-file", "--lab"], "--log-file has no value: write --log-file PATH"),
+        (&["--channel", "a*"], "--channel a*: a name has 1 to 64 letters, digits, '.', '_' and '-'"),
+        (
+            &["--topics", "a,,b"],
+            "--topics \"\": this is no topic: use 1 to 256 bytes of text without control characters",
+        ),
+        (&["--tls-cert", "c.pem"], "--tls-key PEM has to be there too"),
+        (&["--http-port", "80"], "--tls-cert PEM or --tls-self-signed has to be there too"),
+        (&["--tls-self-signed", "--tls-key", "k.pem"], "--tls-self-signed and --tls-key exclude each other"),
+        (&["--prot", "1"], "there is no option --prot; is it --port?"),
+        (&["-p", "1"], "there is no option -p"),
+        (&["extra"], "extra is not an option"),
+    ] {
+        let expected = format!("threadcast: {expected} (--help shows the options)\n");
+        assert_eq!(parse(args).err(), Some((expected, 2)), "{args:?}");
+    }
+}
+
+#[test]
+fn what_is_not_utf8_is_found() {
+    let odd = |text: &[u8]| OsString::from_vec(text.to_vec());
+    for (args, expected) in [
+        (vec![odd(b"--www"), odd(b"\xff"), odd(b"--redis"), odd(b"a\xff")], "--redis \"a\u{fffd}\""),
+        (vec![odd(b"--lab"), odd(b"--channel=\xff"), odd(b"--pad")], "\"--channel=\u{fffd}\""),
+    ] {
+        let found = Options::parse_from_args([OsString::from("threadcast")].into_iter().chain(args));
+        let expected = format!("threadcast: {expected}: this is not UTF-8 (--help shows the options)\n");
+        assert_eq!(found.err(), Some((expected, 2)));
     }
 }

@@ -1,70 +1,91 @@
 //! What the values of options mean. Pure.
 //!
 //! # Errors
-//! Of all of them: what is wrong with the text, and what to write.
+//! Of all of them: what the text should have been. It stands behind the option and the text.
+
+use std::net::IpAddr;
 
 use threadcast::{Application, Origin};
 
 use super::{OrOff, SizeOrOff};
 use crate::clock::{interval, topics};
 
+/// Linux has no more threads.
+const MOST_CLIENTS: usize = 4 << 20;
+
+pub(super) fn port(text: &str) -> Result<u16, String> {
+    let how = |_| "a port is a number from 0 to 65535; 0 lets the system choose".to_owned();
+    text.parse().map_err(how)
+}
+
+pub(super) fn address(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_| "an address is that of an interface here, such as 127.0.0.1 or ::1".to_owned())
+}
+
 pub(super) fn interval_or_off(text: &str) -> Result<OrOff, String> {
-    if text == "off" { Ok(OrOff(None)) } else { interval::parse(text).map(|time| OrOff(Some(time))) }
+    let time = (text != "off").then(|| interval::parse(text)).transpose();
+    time.map(OrOff).map_err(or_off)
 }
 
 pub(super) fn size_or_off(text: &str) -> Result<SizeOrOff, String> {
-    if text == "off" { Ok(SizeOrOff(None)) } else { size(text).map(|size| SizeOrOff(Some(size))) }
+    let size = (text != "off").then(|| size(text)).transpose();
+    size.map(SizeOrOff).map_err(or_off)
+}
+
+fn or_off(how: String) -> String {
+    how + "; or write off"
 }
 
 pub(super) fn size(text: &str) -> Result<usize, String> {
-    let how = || {
-        format!("{text:?} is not a size: use a whole number of bytes, or with KiB, MiB or GiB, such as 64KiB")
-    };
+    size_from(1, "1B", text)
+}
+
+pub(super) fn stack_size(text: &str) -> Result<usize, String> {
+    size_from(Application::MIN_STACK, &format!("{}KiB", Application::MIN_STACK >> 10), text)
+}
+
+/// Returns a size that is at least so large; `shown` is how to write that.
+fn size_from(least: usize, shown: &str, text: &str) -> Result<usize, String> {
+    let how = || "a size is a whole number of bytes, or with KiB, MiB or GiB, such as 64KiB".to_owned();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let number: usize = text[..digits].parse().map_err(|_| how())?;
     let shift = match &text[digits..] {
+        _ if digits == 0 => return Err(how()),
         "" | "B" => 0,
         "KiB" => 10,
         "MiB" => 20,
         "GiB" => 30,
         _ => return Err(how()),
     };
-    let bytes = number.checked_mul(1 << shift).filter(|bytes| (1..=1 << 30).contains(bytes));
-    bytes.ok_or_else(|| "it must be from 1B to 1GiB".to_owned())
+    // What has too many digits is too large, whatever its unit.
+    let number: usize = text[..digits].parse().unwrap_or(usize::MAX);
+    let bytes = number.checked_mul(1 << shift).filter(|bytes| (least..=1 << 30).contains(bytes));
+    bytes.ok_or_else(|| format!("this size is from {shown} to 1GiB"))
 }
 
 pub(super) fn threads(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| (1..=64).contains(number));
-    number.ok_or_else(|| format!("{text:?} is not a number of threads from 1 to 64"))
+    number.ok_or_else(|| "threads are a number from 1 to 64".to_owned())
 }
 
 pub(super) fn clients(text: &str) -> Result<usize, String> {
-    let number = text.parse().ok().filter(|number| *number > 0);
-    number.ok_or_else(|| format!("{text:?} is not a number of clients from 1"))
-}
-
-pub(super) fn stack_size(text: &str) -> Result<usize, String> {
-    let bytes = size(text)?;
-    if bytes < Application::MIN_STACK {
-        return Err(format!("it must be from {}KiB to 1GiB", Application::MIN_STACK >> 10));
-    }
-    Ok(bytes)
+    let number = text.parse().ok().filter(|number| (1..=MOST_CLIENTS).contains(number));
+    number.ok_or_else(|| format!("clients are a number from 1 to {MOST_CLIENTS}"))
 }
 
 pub(super) fn channel(text: &str) -> Result<String, String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if !(1..=64).contains(&text.len()) || !text.chars().all(is_plain) {
-        return Err("use 1 to 64 letters, digits, '.', '_' and '-'".to_owned());
+        return Err("a name has 1 to 64 letters, digits, '.', '_' and '-'".to_owned());
     }
     Ok(text.to_owned())
 }
 
 pub(super) fn topic(text: &str) -> Result<String, String> {
-    topics::check(text).map(|()| text.to_owned())
+    topics::check(text).map(|()| text.to_owned()).map_err(|error| without(text, &error))
 }
 
 pub(super) fn origin(text: &str) -> Result<Origin, String> {
-    let origin = Origin::parse(text).map_err(|error| error.to_string())?;
+    let origin = Origin::parse(text).map_err(|error| without(text, &error.to_string()))?;
     if !matches!(origin.scheme(), "http" | "https") {
         return Err(format!("no page has the scheme {}: write http:// or https://", origin.scheme()));
     }
@@ -74,4 +95,9 @@ pub(super) fn origin(text: &str) -> Result<Origin, String> {
         );
     }
     Ok(origin)
+}
+
+/// Returns what the library says of a text, without the text in front.
+fn without(text: &str, error: &str) -> String {
+    error.strip_prefix(&format!("{text:?}")).map_or(error.to_owned(), |rest| format!("this{rest}"))
 }

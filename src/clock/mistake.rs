@@ -1,0 +1,144 @@
+//! What is wrong with a command line, as one line for who has typed it. Pure.
+//!
+//! clap finds a mistake, and names the option and the value. The words are those of here.
+
+use std::any::TypeId;
+use std::error::Error as _;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Command, Error, Parser};
+
+/// Most characters of a value that are shown.
+const SHOWN: usize = 60;
+
+/// Returns the options that the arguments are.
+///
+/// # Errors
+/// The text to print, and the exit code: 0 for `--help`, 2 for a mistake, which is one line.
+pub fn parse<O: Parser>(args: &[OsString]) -> Result<O, (String, i32)> {
+    let mut command = with_any_value(O::command());
+    let matches = command.try_get_matches_from_mut(args);
+    let options = matches.and_then(|matches| O::from_arg_matches(&matches));
+    options.map_err(|error| {
+        if !error.use_stderr() {
+            return (error.to_string(), 0);
+        }
+        let wrong = match error.kind() {
+            ErrorKind::InvalidUtf8 => not_utf8(&mut command, args),
+            _ => what_is_wrong(&error),
+        };
+        let similar =
+            [ContextKind::SuggestedArg, ContextKind::SuggestedValue, ContextKind::SuggestedSubcommand];
+        let similar = similar.into_iter().find_map(|kind| texts(&error, kind).into_iter().next());
+        let hint = similar.map(|name| format!("; is it {name}?")).unwrap_or_default();
+        (format!("{}: {wrong}{hint} (--help shows the options)\n", command.get_name()), 2)
+    })
+}
+
+/// Lets what follows an option be its value, with a minus too: what is wrong with `--port -1` is said of that. Not
+/// where any text is a value: `--log-file --lab` has none.
+fn with_any_value(command: Command) -> Command {
+    let command = command.mut_args(|arg| {
+        let of = arg.get_value_parser().type_id();
+        let is_any_text = [TypeId::of::<String>(), TypeId::of::<PathBuf>()].iter().any(|text| of == *text);
+        let has_value = arg.get_action().takes_values();
+        if has_value && !is_any_text { arg.allow_hyphen_values(true) } else { arg }
+    });
+    // Without a command it is told which there are, and not all of the help.
+    command.arg_required_else_help(false).mut_subcommands(with_any_value)
+}
+
+/// Returns the words of a mistake.
+fn what_is_wrong(error: &Error) -> String {
+    let first = |kind| texts(error, kind).into_iter().next().unwrap_or_default();
+    let (arg, value) = (first(ContextKind::InvalidArg), first(ContextKind::InvalidValue));
+    let name = name(&arg);
+    match error.kind() {
+        ErrorKind::InvalidValue => {
+            let valid = listed(&texts(error, ContextKind::ValidValue), "or");
+            match (value.as_str(), valid.as_str()) {
+                ("", "") => format!("{name} has no value: write {}", plain(&arg)),
+                ("", valid) => format!("{name} has no value: write {valid}"),
+                (value, valid) => format!("{name} {}: write {valid}", shown(value)),
+            }
+        }
+        ErrorKind::ValueValidation => {
+            let reason = error.source().map(ToString::to_string).unwrap_or_default();
+            format!("{name} {}: {reason}", shown(&value))
+        }
+        ErrorKind::UnknownArgument if arg.starts_with('-') => format!("there is no option {}", shown(&arg)),
+        ErrorKind::UnknownArgument => format!("{} is not an option", shown(&arg)),
+        ErrorKind::TooManyValues => format!("{name} takes no value"),
+        ErrorKind::ArgumentConflict => match first(ContextKind::PriorArg) {
+            other if other == arg => format!("{name} is there twice"),
+            other => format!("{name} and {} exclude each other", self::name(&other)),
+        },
+        // What another option needs, or the command.
+        ErrorKind::MissingRequiredArgument => {
+            let missing = texts(error, ContextKind::InvalidArg);
+            let has = if missing.len() == 1 { "has" } else { "have" };
+            let missing: Vec<_> = missing.iter().map(|arg| plain(arg)).collect();
+            format!("{} {has} to be there too", listed(&missing, "and"))
+        }
+        ErrorKind::MissingSubcommand => {
+            format!("say what to do: {}", listed(&texts(error, ContextKind::ValidSubcommand), "or"))
+        }
+        ErrorKind::InvalidSubcommand => {
+            format!("there is no command {}", shown(&first(ContextKind::InvalidSubcommand)))
+        }
+        // None that is left is of an option that there is.
+        _ => error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned(),
+    }
+}
+
+/// Returns the words for an argument that is no text. clap does not tell which: it is the last one of the fewest that
+/// have the mistake.
+fn not_utf8(command: &mut Command, args: &[OsString]) -> String {
+    let mut has_it = |count: &usize| {
+        let found = command.try_get_matches_from_mut(&args[..*count]);
+        found.is_err_and(|error| error.kind() == ErrorKind::InvalidUtf8)
+    };
+    let count = (1..=args.len()).find(|count| has_it(count)).unwrap_or(args.len());
+    let last = args[..count].last().map(|arg| arg.to_string_lossy()).unwrap_or_default();
+    let option = args[..count].iter().rev().nth(1).map(|arg| arg.to_string_lossy()).unwrap_or_default();
+    let option = if last.starts_with('-') { "" } else { &option };
+    format!("{option} {}: this is not UTF-8", shown(&last)).trim_start().to_owned()
+}
+
+/// Returns what clap tells of a mistake, of one kind.
+fn texts(error: &Error, kind: ContextKind) -> Vec<String> {
+    match error.get(kind) {
+        Some(ContextValue::String(text)) => vec![text.clone()],
+        Some(ContextValue::Strings(texts)) => texts.clone(),
+        _ => Vec::new(),
+    }
+}
+
+/// Returns the name in `--port <PORT>`.
+fn name(arg: &str) -> &str {
+    arg.split([' ', '=']).next().unwrap_or_default()
+}
+
+/// Returns `--port <PORT>` as `--port PORT`, and `<--a|--b <B>>` as `--a or --b B`.
+fn plain(arg: &str) -> String {
+    arg.replace(['<', '>'], "").replace('|', " or ")
+}
+
+/// Returns a value as it was typed, if that is plain; the end of a long one is left out.
+fn shown(value: &str) -> String {
+    let short: String = value.chars().take(SHOWN).collect();
+    let more = if short.len() < value.len() { "..." } else { "" };
+    let is_plain = !short.is_empty() && short.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_plain { format!("{short}{more}") } else { format!("{short:?}{more}") }
+}
+
+/// Returns `a, b or c`.
+fn listed(words: &[String], or: &str) -> String {
+    match words {
+        [] => String::new(),
+        [one] => one.clone(),
+        [many @ .., last] => format!("{} {or} {last}", many.join(", ")),
+    }
+}
