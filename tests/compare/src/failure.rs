@@ -29,6 +29,11 @@ pub trait While<T> {
 
 impl<T, E: fmt::Display> While<T> for Result<T, E> {
     fn doing(self, what: impl fmt::Display) -> Result<T, Failure> {
-        self.map_err(|error| Failure(format!("{what}: {error}")))
+        self.map_err(|error| {
+            let error = error.to_string();
+            // The number of an error of the system says nothing to a reader.
+            let said = error.split(" (os error ").next().unwrap_or_default();
+            Failure(format!("{what}: {said}"))
+        })
     }
 }

@@ -14,7 +14,7 @@ use threadcast_compare::program::interval;
 use threadcast_compare::report::{charts, page};
 use threadcast_compare::results::Results;
 use threadcast_compare::runner::{self, Trial};
-use threadcast_compare::{agree, bench, lab};
+use threadcast_compare::{agree, bench, command_line, lab, values};
 
 /// The manifest beside this crate's sources.
 const MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/variants.toml");
@@ -49,7 +49,7 @@ enum Command {
         #[command(flatten)]
         which: Which,
         /// Rounds in which the variants take turns
-        #[arg(long, default_value_t = ROUNDS)]
+        #[arg(long, default_value_t = ROUNDS, value_parser = values::count)]
         rounds: usize,
         /// Goals to measure: those of variants whose name has this in it [default: all]
         #[arg(long, default_value = "", hide_default_value = true)]
@@ -102,10 +102,10 @@ struct RunOptions {
     #[arg(long, conflicts_with = "readme")]
     quick: bool,
     /// Numbers of clients to push to
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', value_parser = values::count)]
     sizes: Vec<usize>,
     /// Rounds in which the variants take turns
-    #[arg(long)]
+    #[arg(long, value_parser = values::count)]
     rounds: Option<usize>,
     /// Variants to measure, instead of all
     #[arg(long, value_delimiter = ',')]
@@ -117,7 +117,7 @@ struct RunOptions {
     #[arg(long, value_parser = interval::parse)]
     interval: Option<std::time::Duration>,
     /// Pushes to measure each time
-    #[arg(long)]
+    #[arg(long, value_parser = values::count)]
     pushes: Option<usize>,
 }
 
@@ -137,7 +137,7 @@ struct LabOptions {
 }
 
 fn main() -> ExitCode {
-    let outcome = match Options::parse().command {
+    let outcome = match command_line::options::<Options>().command {
         Command::Run(options) => run(&options),
         Command::Bench { which, rounds, of } => run_bench(&which, rounds, &of),
         Command::Report(output) => {

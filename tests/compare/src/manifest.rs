@@ -65,7 +65,10 @@ impl Manifest {
     pub fn read(path: &Path, bin: &Path) -> Result<Self, Failure> {
         let what = format!("read {}", path.display());
         let text = fs::read_to_string(path).doing(&what)?;
-        let file: File = toml::from_str(&text).doing(&what)?;
+        let file: File = toml::from_str(&text).map_err(|error| {
+            let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+            Failure::new(format!("{what}: line {line}: {}", error.message().replace('\n', " ")))
+        })?;
         let path = path.canonicalize().doing(&what)?;
         let manifest = Self {
             variants: file.variant,

@@ -1,4 +1,4 @@
-//! Files of the program itself, for what stands in the tree once: how a time is read from a command line,
+//! Files of the program itself, for what stands in the tree once: how a command line and a time in it are read,
 //! what a push carries, what a handler does that is told to block, what `/proc` says. None of them imports
 //! anything of the program.
 
@@ -6,6 +6,8 @@
 pub mod commands;
 #[path = "../../../src/clock/interval.rs"]
 pub mod interval;
+#[path = "../../../src/clock/mistake.rs"]
+pub mod mistake;
 #[path = "../../../src/lab/proc.rs"]
 pub mod proc;
 #[path = "../../../src/clock/time.rs"]

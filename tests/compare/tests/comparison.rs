@@ -192,7 +192,10 @@ fn a_quick_run_stays_below_target() {
     let readme = format!("{ROOT}/README.md");
     let (_, output) = compare("quick", &["--quick", "--readme", &readme]);
     let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && complaint.contains("cannot be used with '--readme"), "{complaint}");
+    assert!(
+        !output.status.success() && complaint.contains("--quick and --readme exclude each other"),
+        "{complaint}"
+    );
 }
 
 #[test]
@@ -201,4 +204,65 @@ fn wrong_names_are_one_clear_line() {
     assert!(!output.status.success());
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert_eq!(complaint, "there is no variant `nobody` in the manifest\n");
+}
+
+#[test]
+fn what_is_wrong_with_a_command_line_is_one_line_that_says_what_to_write() {
+    const COMPARE: &str = env!("CARGO_BIN_EXE_threadcast-compare");
+    let load = ["load", "--address", "127.0.0.1:1", "--pid", "1"];
+    let of_load = |more: &[&'static str]| [&load[..], more].concat();
+    let hint = " (--help shows the options)";
+    for (program, args, code, expected) in [
+        (COMPARE, vec!["run", "--rounds", "x"], 2, "--rounds x: it is a number from 1 to 1000000"),
+        (COMPARE, vec!["run", "--sizes", "1,-2"], 2, "--sizes -2: it is a number from 1 to 1000000"),
+        (COMPARE, vec!["rum"], 2, "there is no command rum; is it run?"),
+        (COMPARE, vec![], 2, "say what to do: run, bench, report, agree, lab, load or help"),
+        (COMPARE, vec!["agree"], 2, "FIRST and SECOND have to be there too"),
+        (
+            COMPARE,
+            vec!["run", "--experiments", "9"],
+            2,
+            "--experiments 9: write push, json, echo, blocked, stalled, hold, idle or storm",
+        ),
+        (
+            COMPARE,
+            of_load(&["echo", "--clients", "1", "--time", "5"]),
+            2,
+            "--time 5: a time is a whole number with ms, s, m or h, such as 250ms or 1s",
+        ),
+        (COMPARE, of_load(&["--rate", "0", "hold"]), 2, "--rate 0: a rate is a number from 0.001 to 1000000"),
+        (
+            COMPARE,
+            vec!["load", "--pid", "1", "--address", "localhost", "hold"],
+            2,
+            "--address localhost: an address has a port, such as 127.0.0.1:8888 or [::1]:8888",
+        ),
+        (
+            env!("CARGO_BIN_EXE_compare-floor"),
+            vec!["--port", "65536"],
+            2,
+            "--port 65536: a port is a number from 0 to 65535",
+        ),
+        (
+            env!("CARGO_BIN_EXE_compare-tokio"),
+            vec!["--port", "0", "--pad", "-1"],
+            2,
+            "--pad -1: a size in bytes is a number from 0 to 1073741824",
+        ),
+        (COMPARE, vec!["agree", "nowhere", "nowhere"], 1, "read nowhere: No such file or directory"),
+        (
+            COMPARE,
+            vec!["run", "--manifest", "README.md"],
+            1,
+            "read README.md: line 3: key with no value, expected `=`",
+        ),
+    ] {
+        let mut command = Command::new(program);
+        let output = command.args(&args).current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("it starts");
+        let complaint = String::from_utf8(output.stderr).unwrap();
+        let name = Path::new(program).file_name().unwrap().to_str().unwrap();
+        let expected =
+            if code == 2 { format!("{name}: {expected}{hint}\n") } else { format!("{expected}\n") };
+        assert_eq!((complaint, output.status.code()), (expected, Some(code)), "{args:?}");
+    }
 }

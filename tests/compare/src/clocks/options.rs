@@ -7,18 +7,19 @@ use chrono::Local;
 use clap::Args;
 
 use crate::program::{interval, time};
+use crate::values;
 
 /// What every clock can be told on its command line.
 #[derive(Args, Debug, Clone)]
 pub struct ClockOptions {
     /// Port to listen on, at 127.0.0.1
-    #[arg(long)]
+    #[arg(long, value_parser = values::port)]
     pub port: u16,
     /// Time between two pushes, such as 1s or 250ms
     #[arg(long, default_value = "1s", value_parser = interval::parse)]
     pub interval: Duration,
     /// Pad each push with JSON to this many bytes
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = values::bytes)]
     pub pad: usize,
 }
 

@@ -16,6 +16,7 @@ use crate::figures::Figures;
 use crate::load::crowd::{Crowd, Pace};
 use crate::process::Process;
 use crate::program::interval;
+use crate::values;
 
 mod blocked;
 mod client;
@@ -44,10 +45,10 @@ const ECHO: &str = "/echo";
 #[derive(Args, Debug, Clone)]
 pub struct Target {
     /// Where the server listens
-    #[arg(long)]
+    #[arg(long, value_parser = values::address)]
     pub address: SocketAddr,
     /// Process of the server, for its CPU time and memory
-    #[arg(long)]
+    #[arg(long, value_parser = values::pid)]
     pub pid: u32,
     /// Connect with TLS
     #[arg(long)]
@@ -56,10 +57,10 @@ pub struct Target {
     #[arg(long, default_value = "1s", value_parser = interval::parse)]
     pub interval: Duration,
     /// Handshakes under way at once
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = values::count)]
     pub in_flight: usize,
     /// Clients opened a second, at most
-    #[arg(long)]
+    #[arg(long, value_parser = values::rate)]
     pub rate: Option<f64>,
 }
 
@@ -69,25 +70,25 @@ pub enum Scenario {
     /// Connect clients, and time every push at every client
     Ticks {
         /// Clients to connect
-        #[arg(long)]
+        #[arg(long, value_parser = values::count)]
         clients: usize,
         /// Rounds of pushes to measure
-        #[arg(long, default_value_t = 5)]
+        #[arg(long, default_value_t = 5, value_parser = values::count)]
         rounds: usize,
     },
     /// The same with clients that offer compression
     Json {
         /// Clients to connect
-        #[arg(long)]
+        #[arg(long, value_parser = values::count)]
         clients: usize,
         /// Rounds of pushes to measure
-        #[arg(long, default_value_t = 5)]
+        #[arg(long, default_value_t = 5, value_parser = values::count)]
         rounds: usize,
     },
     /// Send a message on each connection, again and again, as soon as the last one is back
     Echo {
         /// Clients to connect
-        #[arg(long)]
+        #[arg(long, value_parser = values::count)]
         clients: usize,
         /// Time to measure
         #[arg(long, default_value = "2s", value_parser = interval::parse)]
@@ -96,7 +97,7 @@ pub enum Scenario {
     /// Let one client's handler block, and see what the others notice
     Blocked {
         /// Clients to connect
-        #[arg(long, default_value_t = 50)]
+        #[arg(long, default_value_t = 50, value_parser = values::count)]
         clients: usize,
         /// Time that the handler sleeps, and then spins
         #[arg(long, default_value = "2s", value_parser = interval::parse)]
@@ -105,7 +106,7 @@ pub enum Scenario {
     /// Connect stalled clients, which never read, and one that reads
     Stalled {
         /// Clients to connect
-        #[arg(long, default_value_t = 10)]
+        #[arg(long, default_value_t = 10, value_parser = values::count)]
         clients: usize,
         /// Time to watch
         #[arg(long, default_value = "30s", value_parser = interval::parse)]
@@ -114,13 +115,13 @@ pub enum Scenario {
     /// Connect clients until no more are let in, and see that those inside get their ticks
     Hold {
         /// Connections to try
-        #[arg(long, default_value_t = 100_000)]
+        #[arg(long, default_value_t = 100_000, value_parser = values::count)]
         clients: usize,
     },
     /// Connect clients that say nothing, and see what they cost
     Idle {
         /// Clients to connect
-        #[arg(long)]
+        #[arg(long, value_parser = values::count)]
         clients: usize,
         /// Time to watch
         #[arg(long, default_value = "30s", value_parser = interval::parse)]
@@ -129,7 +130,7 @@ pub enum Scenario {
     /// Connect and leave as fast as possible, beside clients that stay
     Storm {
         /// Clients that stay
-        #[arg(long, default_value_t = 50)]
+        #[arg(long, default_value_t = 50, value_parser = values::count)]
         clients: usize,
         /// Time to watch
         #[arg(long, default_value = "5s", value_parser = interval::parse)]
