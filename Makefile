@@ -62,7 +62,10 @@ features: ## Check the library with no feature, with each alone, and with all
 
 .PHONY: package
 package: ## Make a package of the source, and build it
-	$(CARGO) package --package threadcast --allow-dirty
+	{ $(CARGO) package --package threadcast --allow-dirty 2>&1 >&3 | sed -u '$(LEFT_OUT)' >&2; } 3>&1
+
+# A package is without tests and examples, on purpose. So cargo's warning of each of them is left out.
+LEFT_OUT := /^warning: ignoring \(test\|example\) `[^`]*` as `tests\/[^`]*` is not included in the published package$$/d
 
 .PHONY: doc
 doc: ## Build the manual into target/doc, without a warning
@@ -81,7 +84,7 @@ loom: ## Try every interleaving of the outbox, with up to three preemptions
 	RUSTFLAGS="--cfg loom" $(CARGO) test --package threadcast --no-default-features --lib --target-dir target/loom outbox::model
 
 .PHONY: autobahn
-autobahn: ## The WebSocket conformance suite, of the server, over TLS, and of the client, where Python 2.7 is found; ARGS=--update writes its table
+autobahn: ## The conformance suite of WebSockets, where Python 2.7 is found; ARGS=--update writes its table
 	tests/autobahn/run.sh $(ARGS)
 	$(if $(ARGS),,tests/autobahn/run.sh --tls)
 	$(if $(ARGS),,tests/autobahn/run.sh --client)
@@ -92,7 +95,7 @@ autobahn-all: ## The same with all its cases of compression
 	tests/autobahn/run.sh --client --all
 
 .PHONY: stress
-stress: ## CASES cases a property (20000), thousands of idle or compressed clients, both directions for DUPLEX s (120)
+stress: ## CASES cases a property (20000), thousands of clients, and both directions for DUPLEX s (120)
 	@$(call needs,cc)
 	PROPTEST_CASES=$(CASES) $(CARGO) test --release --package threadcast --lib
 	THREADCAST_DUPLEX_SECONDS=$(DUPLEX) $(CARGO) test --release --test tls_duplex --test client_duplex -- --nocapture

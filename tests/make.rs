@@ -230,8 +230,32 @@ fn the_tests_begin_with_what_they_do_and_end_with_what_was_not_run() {
 }
 
 #[test]
+fn a_package_is_made_without_a_word_of_the_tests_that_are_not_in_it() {
+    let kind = |kind: &str, end: &str| {
+        format!("warning: ignoring {kind} `one` as `tests/one.rs` is not included in the {end}")
+    };
+    let noise = [kind("test", "published package"), kind("example", "published package")];
+    let others = [
+        "warning: manifest has no documentation".to_owned(),
+        kind("binary", "published package"),
+        kind("test", "published package, and more"),
+        "error: failed to verify".to_owned(),
+    ];
+    let said = noise.iter().chain(&others).map(|line| format!("echo '{line}' >&2\n")).collect::<String>();
+    for (name, code) in [("package", 0), ("package-fails", 101)] {
+        let machine = Machine::new(name, 1000, NOW);
+        machine.shim("cargo", &format!("{said}echo a line for the standard output\nexit {code}"));
+        let run = machine.make("package");
+        assert_eq!((run.succeeded, &run.errors[..]), (code == 0, &others[..]), "{name}");
+        assert!(run.printed.ends_with("\na line for the standard output\n"), "{name}: {}", run.printed);
+    }
+}
+
+#[test]
 fn make_alone_lists_every_target() {
     let printed = Machine::new("list", 1000, NOW).make("help").printed;
+    let wide: Vec<_> = printed.lines().filter(|line| line.chars().count() > 120).collect();
+    assert_eq!(wide, [""; 0]);
     let listed: HashSet<_> = printed.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
     let makefile = fs::read_to_string("Makefile").unwrap();
     let phony = makefile.lines().filter_map(|line| line.strip_prefix(".PHONY: "));
