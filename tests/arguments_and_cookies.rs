@@ -86,7 +86,7 @@ asyncio.run(main())
 "#;
 
 /// Tornado's two functions, for rows on its input: `["sign", secret, key version, name, value in hex,
-/// time]` gives a string, `["decode", secret, name, signed, days, time]` gives hex or null.
+/// time]` returns a string, `["decode", secret, name, signed, days, time]` returns hex or null.
 const TORNADO_FUNCTIONS: &str = r#"
 import json, sys
 from tornado.web import create_signed_value, decode_signed_value
@@ -468,7 +468,7 @@ fn tornado_signs_the_same_bytes_and_reads_ours_as_we_read_its() {
             assert_eq!(decoded, Some(data_encoding::HEXLOWER.encode(value)), "{name}");
         }
     }
-    // The value that the table of behaviour gives.
+    // The value in the table of behaviour.
     let signed = create_signed_value(&Keys::One(SECRET).secret(), "key", b"value", 1_300_000_000);
     assert_eq!(
         signed,

@@ -29,7 +29,7 @@ fn client(addr: SocketAddr, id: &str) -> Raw {
     Raw::websocket(addr, &format!("/websocket?Id={id}"))
 }
 
-/// A port of the loopback that is free, and none of those that the system gives to whoever asks for any: so
+/// A port of the loopback that is free, and none of those that the system chooses for who asks for any: so
 /// no other test gets it meanwhile.
 fn free_port() -> SocketAddr {
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();

@@ -180,7 +180,7 @@ impl Fuzzed {
             for (index, piece) in pieces.iter().enumerate() {
                 stream.write_all(piece).expect("the server reads until the client ends");
                 if index < 20 {
-                    // Gives the server a chance to see the pieces one by one.
+                    // So that the server may see the pieces one by one.
                     thread::yield_now();
                 }
             }
@@ -231,7 +231,7 @@ impl Fuzzed {
         raw
     }
 
-    /// Waits until only the client that stays is left. Gives what was seen of the other one, between its
+    /// Waits until only the client that stays is left. Returns what was seen of the other one, between its
     /// one `open` and its one `on_close`.
     fn settle(&mut self) -> Option<Vec<Event>> {
         let settled = || {

@@ -81,7 +81,7 @@ impl Watcher {
         self.raw.send_frame(0x81, text);
     }
 
-    /// Blocks until the lab has so many clients of its own here; their names.
+    /// Blocks until the lab has this number of clients of its own here. Returns their names.
     fn crowd(&mut self, clients: u64) -> Vec<String> {
         while self.crowd["places"]["here"] != clients {
             self.message();

@@ -25,8 +25,8 @@ use visitors::{BRISK, SLOW, Visit};
 
 /// How long to soak if nobody says, as part of all tests.
 const SECONDS: u64 = 6;
-/// The length of a spell: so many of them, but not so short that there is more leaving than coming, and not
-/// so long that one waits for a line.
+/// How many spells a soak has, unless that makes them so short that there is more leaving than coming, or so long that
+/// one waits for a line.
 const SPELLS: u32 = 60;
 const SHORTEST_SPELL: Duration = Duration::from_secs(2);
 const LONGEST_SPELL: Duration = Duration::from_secs(30);
@@ -318,7 +318,7 @@ fn judge(samples: &[Sample]) {
         |samples: &[Sample]| samples.iter().map(|sample| sample.resident_kib).max().expect("has some");
     let (early, late) = (&samples[1..=third], &samples[samples.len() - third..]);
     let (before, after) = (largest(early), largest(late));
-    // At least so many came between the two maxima.
+    // At least this number came between the two maxima.
     let between = late[0].served - early[early.len() - 1].served;
     let noticed = GROWTH_KIB * 1024 / between.max(1);
     println!(

@@ -40,7 +40,7 @@ use threadcast::{
 };
 use tls::{Identity, Secure};
 
-/// One part in so many of a stack is never touched.
+/// One part in four of a stack is never touched.
 const SPARE: u64 = 4;
 /// Idle clients whose memory is looked at, if nobody says how many.
 const FEW: usize = 200;
@@ -161,7 +161,7 @@ fn mappings(pid: u32) -> Vec<Mapping> {
 
 // ---- the deepest paths ----
 
-/// A way to get deep. Gives what has to stay open while the stack is looked at; by then the server has
+/// A way to get deep. Returns what has to stay open while the stack is looked at; by then the server has
 /// answered, so only the last few instructions before it is blocked may be missing.
 type Drive = fn(SocketAddr) -> Vec<Raw>;
 
@@ -549,7 +549,7 @@ impl RequestHandler for Panics {
     }
 }
 
-/// The program's logger. The last that a pump does is to log that it gives up; here it stops there, so that it
+/// The program's logger. The last that a pump does is to log why it ends; here it stops there, so that it
 /// can be looked at.
 struct Halts(Box<dyn log::Log>);
 

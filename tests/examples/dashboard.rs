@@ -87,7 +87,7 @@ impl RequestHandler for Page {
     fn get(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
         let mut rows = String::new();
         for (name, value) in self.0.latest.lock().unwrap().iter() {
-            // Whoever has the token chooses the names: they are text, not HTML.
+            // Who has the token chooses the names: they are text, not HTML.
             write!(rows, "<tr><th>{}</th><td>{value}</td></tr>", xhtml_escape(name)).map_err(Error::other)?;
         }
         exchange.write(include_str!("dashboard.html").replace("{rows}", &rows));

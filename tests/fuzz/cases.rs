@@ -426,7 +426,7 @@ fn stored(payload: &[u8], size: usize) -> Vec<u8> {
     blocks.chain([0]).collect()
 }
 
-/// A message in one or more frames, with Pings between them, whose payloads it gives.
+/// A message in one or more frames, with Pings between them. Returns their payloads.
 fn message(dice: &mut Dice, opcode: u8, payload: &[u8], input: &mut Vec<u8>) -> Vec<Vec<u8>> {
     let mut pings = Vec::new();
     let mut cuts: Vec<_> = (0..dice.below(4)).map(|_| dice.below(payload.len() + 1)).collect();
@@ -543,7 +543,7 @@ fn length(dice: &mut Dice) -> usize {
     }
 }
 
-/// Text of exactly so many bytes.
+/// Text of exactly this number of bytes.
 fn text_of(dice: &mut Dice, length: usize) -> String {
     let mut text = String::with_capacity(length);
     while text.len() < length {

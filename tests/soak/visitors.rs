@@ -55,7 +55,7 @@ pub const BRISK: &[(&str, Way)] = &[
     ("connects and is gone", gone),
 ];
 
-/// Those who take their time: each of them has a thread of its own, and so many of them come at once.
+/// Those who take their time: each of them has a thread of its own. And how many come at once.
 pub const SLOW: &[(&str, Way, usize)] = &[
     ("never reads", never_reads, 3),
     ("sips", sips, 3),
@@ -177,7 +177,7 @@ fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
-/// One of so many Ids that now and then one is taken over.
+/// One of 500 Ids, few enough that now and then one is taken over.
 fn clock(visit: &mut Visit) -> String {
     format!("/websocket?Id={}", visit.dice.below(500))
 }

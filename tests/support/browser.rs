@@ -205,7 +205,7 @@ impl Page {
             .expect("sets the preference");
     }
 
-    /// Takes the network away, as far as the browser tells its pages, or gives it back.
+    /// Takes the network away, as far as the browser tells its pages, or brings it back.
     pub fn offline(&self, offline: bool) {
         self.tab
             .call_method(Network::EmulateNetworkConditions {

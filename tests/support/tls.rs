@@ -62,7 +62,7 @@ impl Identity {
         TlsConfig::from_pem(&self.chain, &self.key).expect("a pair")
     }
 
-    /// A server's whose keys are used up after so many records.
+    /// A server's whose keys are used up after this number of records.
     pub fn config_with_limit(&self, records: u64) -> TlsConfig {
         let mut provider = ring::default_provider();
         for suite in &mut provider.cipher_suites {
