@@ -471,6 +471,8 @@ fn a_lab_that_falls_silent_is_noticed() {
     let page = Page::open(relay.addr, "/lab");
     page.wait_for("the lab's clients", "lab.names.length === 6");
     relay.freeze();
+    page.wait_for("the lanes to stand still", "$('window').textContent.startsWith('Nothing has come')");
+    assert!(page.is("lab.model.stoppedAt !== null && state === 'open'"));
     page.wait_for("the silence", "state !== 'open' && $('status').textContent.includes('Nothing has come')");
     relay.thaw();
     page.wait_for("a new connection", "state === 'open' && $('status').textContent.startsWith('Watching')");
@@ -549,14 +551,75 @@ fn the_browser_has_nothing_to_complain_about() {
 }
 
 #[test]
-fn the_page_comes_back_by_itself_when_the_server_does() {
+fn without_its_server_the_page_stands_still_and_says_so_until_the_server_is_back() {
     let program = Program::start(LAB);
     let addr = program.addr();
     let page = open(&program);
+    page.wait_for("some pushes", "lab.model.pushes.length > 2");
     drop(program);
     page.wait_for("the loss", "state === 'closed' && $('status').textContent.includes('lost')");
+    assert!(page.text("window").starts_with("Not connected"), "{}", page.text("window"));
+    // Two drawings later, nothing has moved on, though the story may be read.
+    let moved = page.eval(
+        "new Promise((resolve) => {
+           const before = lab.view.geometry.to;
+           setTimeout(() => resolve(lab.view.geometry.to - before), 300);
+         })",
+    );
+    assert_eq!(moved.as_f64(), Some(0.0));
+    assert!(page.is("getComputedStyle($('lanes')).filter === 'grayscale(1)'"));
+    page.click("pause");
+    assert!(page.is("!$('story-box').hidden && $('window').textContent.startsWith('Not connected')"));
     let (port, address) = (addr.port().to_string(), addr.ip().to_string());
     let _program =
         Program::spawn(Program::command().args(["--port", &port, "--address", &address]).args(LAB));
     page.wait_for("a new connection", "state === 'open' && lab.names.length === 6");
+    page.wait_for("the lanes to go on", "lab.view.geometry.to > lab.model.serverNow() - 1000");
+    assert!(page.text("window").starts_with("The last 8 seconds"), "{}", page.text("window"));
+    assert!(page.is("getComputedStyle($('lanes')).filter === 'none'"));
+}
+
+#[test]
+fn each_view_has_its_own_hint_and_without_servers_beside_there_is_nothing_to_press() {
+    let program = Program::start(LAB);
+    let page = open(&program);
+    let buttons = |view: &str, disabled: bool| {
+        page.is(&format!(
+            "[...document.querySelectorAll('[data-view={view}] button')].every((b) => b.disabled === {disabled})"
+        ))
+    };
+    page.click("more");
+    let more = page.text("look");
+    page.click("show-beside");
+    assert!(page.text("look").contains("none is running"), "{}", page.text("look"));
+    assert!(page.is("$('no-beside').checkVisibility() && $('no-beside').textContent.includes('make lab')"));
+    assert!(buttons("beside", true) && buttons("threads", false));
+    page.click("show-threads");
+    assert_eq!(page.text("look"), more);
+}
+
+#[test]
+fn after_dropped_events_a_busy_lane_is_not_known_until_its_next_event() {
+    let program = Program::start(LAB);
+    let page = open(&program);
+    // A thread of which the server tells nothing by itself: so this plays the server.
+    let hear = |is: &str, dropped: u32| {
+        page.eval(&format!(
+            "((t) => lab.hear({{ events: {{ t, dropped: {dropped}, \
+               list: [{{ t, thread: 'client-900', is: '{is}', client: 900 }}] }} }}))(lab.model.serverNow())"
+        ));
+    };
+    let kind = || page.eval("lab.model.lanes.get('client-900').segments.at(-1).kind");
+    hear("wakes", 0);
+    assert_eq!(kind(), "running");
+    assert!(page.is("$('unknown').hidden"));
+    hear("other", 5);
+    assert_eq!(kind(), "unknown");
+    assert!(
+        page.is(
+            "lab.model.lanes.get('client-900').segments.every(({ from, to }) => to === null || from <= to)"
+        )
+    );
+    hear("reads", 5);
+    assert_eq!(kind(), "blocked");
 }

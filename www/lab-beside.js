@@ -31,6 +31,16 @@ export function startBeside(servers) {
   }
 }
 
+export const isRunning = () => columns.some(({ url }) => url);
+
+// What the lab’s server tells of them. What this page sees of them itself goes on.
+export function forgetBesideNumbers() {
+  for (const column of columns) {
+    column.numbers.length = 0;
+    column.crowd = undefined;
+  }
+}
+
 // A column for each server, a row for each figure.
 function makeTable() {
   const add = (parent, tag, text = "") => {

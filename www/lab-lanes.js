@@ -19,7 +19,7 @@ export let geometry = null; // of the last drawing: left, width, from, to
 let pointed = null; // where the mouse is on the canvas
 let chosen = null; // what the keyboard has chosen: { thread, item }
 
-const viewEnd = () => model.pausedAt ?? model.serverNow() - LATE_MS;
+const viewEnd = () => model.pausedAt ?? model.stoppedAt ?? model.serverNow() - LATE_MS;
 const viewSpan = () => (model.pausedAt === null ? model.WINDOW_MS : model.FROZEN_MS);
 
 // ---------------------------------------------------------------------------- where lanes are
@@ -141,11 +141,12 @@ function drawAxis(context, bottom) {
   }
 }
 
-const STROKES = { running: "run", handler: "handler", waiting: "waits", pumping: "write" };
+const STROKES = { running: "run", handler: "handler", waiting: "waits", pumping: "write", unknown: "quiet" };
+const DASHES = [3, 5]; // of what is not known
 
 function drawSegments(context) {
   const { from, to } = geometry;
-  const byKind = { running: [], handler: [], waiting: [], pumping: [] };
+  const byKind = { running: [], handler: [], waiting: [], pumping: [], unknown: [] };
   context.fillStyle = colors.lane;
   for (const { lane, size, middle } of shown) {
     const begins = clamped(lane.born);
@@ -158,12 +159,27 @@ function drawSegments(context) {
   }
   for (const [kind, segments] of Object.entries(byKind)) {
     context.fillStyle = colors[STROKES[kind]];
-    const part = kind === "pumping" || kind === "waiting" ? 0.15 : 0.5;
+    const part = ["pumping", "waiting", "unknown"].includes(kind) ? 0.15 : 0.5;
     for (const [begins, ends, size, middle] of segments) {
       const thick = Math.max(2, Math.round(size * part));
+      if (kind === "unknown") {
+        drawDashes(context, begins, ends, middle, thick);
+        continue;
+      }
       context.fillRect(begins, middle - thick / 2, Math.max(1.5, ends - begins), thick);
     }
   }
+}
+
+function drawDashes(context, begins, ends, middle, thick) {
+  context.strokeStyle = colors.quiet;
+  context.lineWidth = thick;
+  context.setLineDash(DASHES);
+  context.beginPath();
+  context.moveTo(begins, middle);
+  context.lineTo(ends, middle);
+  context.stroke();
+  context.setLineDash([]);
 }
 
 function drawLabels(context) {
@@ -251,7 +267,7 @@ function itemAt(place) {
   const items = model.itemsOf(which, geometry.from, geometry.to);
   const distance = (item) => Math.max(x(item.from) - place.x, place.x - x(item.to ?? geometry.to), 0);
   const near = items.filter((item) => distance(item) <= NEAR_PX);
-  const weight = { blocked: 2, pumping: 2, waiting: 2, running: 1 };
+  const weight = { blocked: 2, pumping: 2, waiting: 2, unknown: 2, running: 1 };
   near.sort((a, b) => (weight[a.kind] ?? 0) - (weight[b.kind] ?? 0) || distance(a) - distance(b));
   return near[0] ?? null;
 }
@@ -278,15 +294,37 @@ function choose(lanesDown, itemsRight) {
   drawLanes();
 }
 
-// ---------------------------------------------------------------------------- pausing
+// ---------------------------------------------------------------------------- stopping and pausing
+
+// What stands beside the sentence about a lane: which time the lanes show.
+function showWindow() {
+  $("window").textContent = standsStill || (model.pausedAt === null
+    ? "The last 8 seconds; now is on the right."
+    : "Paused, and the server goes on. These 5 seconds are told in words below.");
+}
+
+let standsStill = ""; // why, while the server is not heard
+
+// The lanes stand still where the server was last heard: what its threads did since is not known.
+export function stop(why) {
+  model.stop();
+  standsStill = why;
+  $("lanes-box").dataset.stopped = true;
+  showWindow();
+}
+
+export function goOn() {
+  model.goOn();
+  standsStill = "";
+  delete $("lanes-box").dataset.stopped;
+  showWindow();
+}
 
 export function setPause(on) {
-  model.pauseAt(on ? model.serverNow() - LATE_MS : null);
+  model.pauseAt(on ? viewEnd() : null);
   $("pause").dataset.on = on;
   $("pause").textContent = on ? "Go on" : "Pause";
-  $("window").textContent = on
-    ? "Paused, and the server goes on. These 5 seconds are told in words below."
-    : "The last 8 seconds; now is on the right.";
+  showWindow();
   $("story-box").hidden = !on;
   if (on) tellStory();
   if (model.isKnown()) drawLanes();

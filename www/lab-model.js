@@ -13,11 +13,14 @@ export const clients = new Map(); // a client's number: its name
 export const others = new Map(); // the number of a connection that is no client of the clock: what it is
 export let pushes = []; // every push, the newest last: what the fans are drawn from
 let offset = null; // performance.now() minus the server’s time: the smallest seen, so the least delayed
+let heardAt = 0; // the server’s time of its last message
+export let stoppedAt = null; // the same, while the server is not heard: nothing is known of what came after
 export let pausedAt = null; // the server’s time at the right edge of the lanes, while they are paused
 
 // A server that has started again counts from 0 again.
 export function restart(t) {
   offset = null;
+  stoppedAt = null;
   synchronise(t);
   lanes.clear();
   clients.clear();
@@ -34,9 +37,18 @@ export function pauseAt(t) {
 export function synchronise(t) {
   const now = performance.now() - t;
   offset = offset === null ? now : Math.min(offset, now);
+  heardAt = t;
 }
 
 export const serverNow = () => performance.now() - (offset ?? performance.now());
+
+export function stop() {
+  stoppedAt = heardAt;
+}
+
+export function goOn() {
+  stoppedAt = null;
+}
 
 const role = (thread) => thread.replace(/-\d+$/, "");
 
@@ -160,6 +172,16 @@ function end(which, at) {
 export function apply(events) {
   for (const event of events) HANDLERS[event.is]?.(event);
 }
+
+// Events were dropped since `t`: who was busy may long have done. What it does now is told by its next event.
+export function doubt(t) {
+  for (const which of lanes.values()) {
+    const current = which.segments.at(-1);
+    if (current?.to === null && PASSING.has(current.kind)) turn(which, Math.max(t, current.from), "unknown");
+  }
+}
+
+const PASSING = new Set(["running", "handler", "waiting"]);
 
 // Forgets what is over for longer than KEEP_MS before `t`, and lanes that have left the window.
 export function forget(t) {

@@ -70,6 +70,8 @@ function describeSegment(item, now) {
     case "pumping":
       return `${who} ${was} blocked in write for ${took}, with what its client does not take. `
         + "It exists so that no other thread has to wait there.";
+    case "unknown":
+      return `${who} may have done anything in these ${took}: events were dropped, and it told nothing since.`;
     default:
       return `${who} ${was} running for ${took}, outside of a handler: reading a request or frames, or ending.`;
   }
@@ -109,13 +111,13 @@ function describeMark(item) {
   }
 }
 
-const SEGMENTS = new Set(["blocked", "running", "handler", "waiting", "pumping"]);
+const SEGMENTS = new Set(["blocked", "running", "handler", "waiting", "pumping", "unknown"]);
 
 export function describe(item, now) {
   return SEGMENTS.has(item.kind) ? describeSegment(item, now) : describeMark(item);
 }
 
-const BETWEEN = new Set(["running", "blocked", "wrote", "queued"]);
+const BETWEEN = new Set(["running", "blocked", "unknown", "wrote", "queued"]);
 
 // For the list of a pause: a line each, without what only fills the time in between.
 export function storyOf(from, to) {

@@ -19,7 +19,8 @@ import * as beside from "./lab-beside.js";
 
 const RETRY_MS = 1_000; // until a connection that was lost is tried again
 const LOOK_MS = 1_000; // from one look at the connection to the next; numbers come as often
-const SILENT_LOOKS = 5; // so many in a row without a message, and it is lost
+const QUIET_LOOKS = 2; // so many in a row without a message, and the lanes stand still
+const SILENT_LOOKS = 5; // so many, and the connection is lost
 const MORE = 100;
 const MANY = 1_000; // for each server beside
 const TROUBLE_MS = 3_000;
@@ -32,15 +33,26 @@ const DELIVERIES = {
 
 let socket = null;
 let silentLooks = 0; // since the last message
+let droppedBefore = 0; // events, before this page came
+let told = { t: 0, dropped: 0 }; // of the last events: when, and how many had been dropped by then
 let names = []; // of the lab's own clients
 
 function say(text) {
-  $("status").textContent = text;
+  if ($("status").textContent !== text) $("status").textContent = text; // or it would be read aloud again
 }
 
 function showState(state) {
   document.documentElement.dataset.state = state;
-  for (const button of document.querySelectorAll(".experiments button")) button.disabled = state !== "open";
+  allowButtons();
+}
+
+// Those of the second view need servers beside this one.
+function allowButtons() {
+  const isOpen = document.documentElement.dataset.state === "open";
+  for (const button of document.querySelectorAll(".experiments button")) {
+    const { view: which } = button.closest("[data-view]").dataset;
+    button.disabled = !isOpen || (which === "beside" && !beside.isRunning());
+  }
 }
 
 // ---------------------------------------------------------------------------- what comes
@@ -49,9 +61,13 @@ const MESSAGES = {
   hello(hello) {
     model.restart(hello.t);
     view.setPause(false);
+    told = { t: hello.t, dropped: hello.dropped };
+    droppedBefore = hello.dropped;
     numbers.forgetNumbers();
     model.greet(hello);
     beside.startBeside(hello.beside);
+    allowButtons();
+    showLook();
     MESSAGES.crowd(hello.crowd);
     $("delivery").textContent = `Every ${everyTime(hello.interval)} the thread send ${DELIVERIES[hello.delivery]}.`;
     say(`Watching. This page is client-${hello.you}.`);
@@ -60,10 +76,15 @@ const MESSAGES = {
   events({ t, list, dropped }) {
     model.synchronise(t);
     model.apply(list);
-    $("dropped").textContent = dropped === 0 ? "" : `${count(dropped, "event")} came faster than the lab could tell, and `
-      + `${dropped === 1 ? "is" : "are"} missing in the lanes.`;
+    if (dropped > told.dropped) model.doubt(told.t);
+    told = { t, dropped };
+    const missing = dropped - droppedBefore;
+    $("unknown").hidden = missing === 0;
+    $("dropped").textContent = missing === 0 ? "" : `${count(missing, "event")} came faster than the lab could tell, and `
+      + `${missing === 1 ? "is" : "are"} missing in the lanes.`;
   },
   numbers(sample) {
+    model.synchronise(sample.t);
     const { pausedAt, serverNow } = model;
     if (pausedAt !== null && serverNow() - pausedAt > LONGEST_PAUSE_MS) view.setPause(false);
     model.forget(model.pausedAt ?? serverNow());
@@ -86,11 +107,14 @@ function connect() {
   silentLooks = 0;
   showState("connecting");
   socket.onopen = () => showState("open");
-  socket.onmessage = ({ data }) => {
-    silentLooks = 0;
-    for (const [key, value] of Object.entries(JSON.parse(data))) MESSAGES[key]?.(value);
-  };
+  socket.onmessage = ({ data }) => hear(JSON.parse(data));
   socket.onclose = () => lost("The connection to the server is lost.");
+}
+
+function hear(message) {
+  silentLooks = 0;
+  if (model.stoppedAt !== null) view.goOn();
+  for (const [key, value] of Object.entries(message)) MESSAGES[key]?.(value);
 }
 
 function lost(what) {
@@ -98,6 +122,8 @@ function lost(what) {
   socket.close(); // its end is not waited for: without a network it takes a minute
   socket = null;
   showState("closed");
+  view.stop("Not connected. The lanes stand still where the server was last heard.");
+  beside.forgetBesideNumbers();
   say(`${what} Trying again.`);
   setTimeout(connect, RETRY_MS);
 }
@@ -106,7 +132,11 @@ function lost(what) {
 // not time, and a tab that was asleep does not take its own silence for the server's.
 setInterval(() => {
   silentLooks += 1;
-  if (socket && silentLooks > SILENT_LOOKS) lost(`Nothing has come for ${count(SILENT_LOOKS, "second")}.`);
+  if (!socket) return;
+  if (silentLooks > SILENT_LOOKS) lost(`Nothing has come for ${count(SILENT_LOOKS, "second")}.`);
+  else if (silentLooks > QUIET_LOOKS && model.stoppedAt === null) {
+    view.stop(`Nothing has come for ${count(QUIET_LOOKS, "second")}. The lanes stand still until something does.`);
+  }
 }, LOOK_MS);
 
 // ---------------------------------------------------------------------------- what goes
@@ -149,6 +179,12 @@ function orderClient(text, told) {
   view.follow(name);
   order(`say ${name} ${text}`);
   say(`${name} said “${text}”. ${told(name)}`);
+}
+
+// Orders something of one client of each server beside.
+function orderAll(text) {
+  const servers = beside.troubleAll(text);
+  say(servers === 0 ? "No server beside this one is connected." : `${count(servers, "server")} got “${text}” from one client each.`);
 }
 
 // What each button does, what to look at then, and which numbers change.
@@ -203,13 +239,13 @@ const BUTTONS = {
   },
   "all-sleep": {
     press() {
-      say(`${count(beside.troubleAll(`sleep ${TROUBLE_MS}`), "server")} got “sleep ${TROUBLE_MS}” from one client each.`);
+      orderAll(`sleep ${TROUBLE_MS}`);
     },
     look: "A loop that sleeps serves nobody: its gap grows to three seconds, for all its clients. With several workers the others may go on, until each of them has met such a handler. Threads go on.",
   },
   "all-spin": {
     press() {
-      say(`${count(beside.troubleAll(`spin ${TROUBLE_MS}`), "server")} got “spin ${TROUBLE_MS}” from one client each.`);
+      orderAll(`spin ${TROUBLE_MS}`);
     },
     look: "Now everybody pays for the cores, for three seconds. See who still delivers: threads are preempted by the kernel, tasks of a loop are not.",
   },
@@ -229,31 +265,41 @@ const BUTTONS = {
   },
 };
 
-let pressed = null; // the name of the button that was pressed last
+// What is said in each view before one of its buttons is pressed.
+const HINTS = {
+  threads: () => "Each button does the real thing to a real client. What to look at is said here.",
+  beside: () => (beside.isRunning()
+    ? "Each button does the same to all servers at once. What to look at is said here."
+    : "These buttons are for servers beside this one, and none is running."),
+};
+
+let shownView = "threads";
+const pressed = { threads: null, beside: null }; // in each view, the name of the button that was pressed last
 
 // What to look at is said of the button that is pointed at, or else of the one that was pressed last.
-function lookAt(name) {
-  if (!name) return;
-  $("look").textContent = BUTTONS[name].look;
-  numbers.watchNumbers(BUTTONS[name].numbers ?? []);
+function showLook(name = pressed[shownView]) {
+  $("look").textContent = name ? BUTTONS[name].look : HINTS[shownView]();
+  numbers.watchNumbers((name && BUTTONS[name].numbers) ?? []);
 }
 
 for (const [name, { press }] of Object.entries(BUTTONS)) {
   const button = $(name);
   button.onclick = () => {
-    pressed = name;
-    lookAt(name);
+    pressed[shownView] = name;
+    showLook(name);
     press();
   };
-  button.onpointerenter = button.onfocus = () => lookAt(name);
-  button.onpointerleave = button.onblur = () => lookAt(pressed);
+  button.onpointerenter = button.onfocus = () => showLook(name);
+  button.onpointerleave = button.onblur = () => showLook();
 }
 
 // ---------------------------------------------------------------------------- two views
 
 function show(which) {
+  shownView = which;
   for (const part of document.querySelectorAll("[data-view]")) part.hidden = part.dataset.view !== which;
   for (const name of ["threads", "beside"]) $(`show-${name}`).ariaPressed = name === which;
+  showLook();
 }
 
 $("show-threads").onclick = () => show("threads");
@@ -282,7 +328,7 @@ function step(now) {
   }
 }
 
-window.lab = { model, view, numbers, beside, order, get names() { return names; } };
+window.lab = { model, view, numbers, beside, order, hear, get names() { return names; } };
 
 numbers.startNumbers();
 view.startLanes(chooseClient);

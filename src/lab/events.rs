@@ -120,6 +120,7 @@ impl Events {
         hello["watchers"] = json!(self.watchers.iter().map(Connection::id).collect::<Vec<_>>());
         hello["clients"] = json!((self.clients)());
         hello["crowd"] = self.crowd.clone();
+        hello["dropped"] = json!(self.recorder.dropped());
         hello
     }
 

@@ -24,7 +24,7 @@
 //!
 //! | key | when | value |
 //! |---|---|---|
-//! | `hello` | first | `t`, `you` (this watcher's client number), `watchers` (those of the others), `interval` (ms between pushes), `delivery`, `clients` (`[[number, name], ...]` of those who are there), `beside` (see [`beside`]), `crowd` (as below) |
+//! | `hello` | first | `t`, `you` (this watcher's client number), `watchers` (those of the others), `interval` (ms between pushes), `delivery`, `clients` (`[[number, name], ...]` of those who are there), `beside` (see [`beside`]), `crowd` and `dropped` (as below) |
 //! | `events` | at most 20 times a second | `t`; `list`, in order for each thread; `dropped`, how many events were lost in all |
 //! | `numbers` | once a second | `t`, `clients`, `pushes`, and of this process and of each one beside, as `here` and `beside.NAME`: `threads`, `resident` and `stacks` (KiB), and what only grows: `cpu` (ms), `voluntary`, `involuntary` |
 //! | `crowd` | when it has changed | how many clients the lab itself has at each place, and the `names` of those here |
