@@ -243,6 +243,9 @@ fn a_loop_freezes_and_threads_do_not() {
     );
     page.eval("lab.order('leave threads')");
     page.wait_for("them to leave", "lab.beside.columns[0].crowd === 0");
+    // Three columns are no wider than they need to be.
+    page.look("light", 390, 844);
+    assert!(page.is("$('columns').offsetWidth < 600"), "{}", page.eval("$('columns').offsetWidth"));
 }
 
 /// A clock on one thread, which serves all its clients in turn, and obeys `sleep N` there.
@@ -528,6 +531,20 @@ fn nothing_is_wider_than_the_window_in_light_and_dark() {
             page.take_picture(&directory.join(name));
         }
     }
+    // A name for which there is too little room loses its end before nobody can read it.
+    let long = "W".repeat(30);
+    page.eval(&format!(
+        "window.least = 1, ((proto, draw) => {{
+           proto.fillText = function (text, x, y, room = Infinity) {{
+             least = Math.min(least, room / this.measureText(text).width);
+             draw.apply(this, arguments);
+           }};
+         }})(CanvasRenderingContext2D.prototype, CanvasRenderingContext2D.prototype.fillText),
+         lab.model.clients.set({}.number, '{long}'), lab.view.follow('{long}')",
+        lane_of("bob")
+    ));
+    page.wait_for("a drawing", "least < 1");
+    assert!(page.is("least > 0.6"), "squeezed to {}", page.eval("least"));
 }
 
 #[test]
@@ -592,6 +609,7 @@ fn each_view_has_its_own_hint_and_without_servers_beside_there_is_nothing_to_pre
     let more = page.text("look");
     page.click("show-beside");
     assert!(page.text("look").contains("none is running"), "{}", page.text("look"));
+    assert!(page.text("status").starts_with("Watching"), "{}", page.text("status"));
     assert!(page.is("$('no-beside').checkVisibility() && $('no-beside').textContent.includes('make lab')"));
     assert!(buttons("beside", true) && buttons("threads", false));
     page.click("show-threads");

@@ -394,6 +394,19 @@ fn of_two_tabs_with_one_id_the_newer_goes_on() {
 }
 
 #[test]
+fn an_endless_id_is_cut_where_it_is_told() {
+    let program = Program::start(FAST);
+    let target = format!("/?Id={}", "W".repeat(5000));
+    let older = Page::open(program.addr(), &target);
+    let newer = Page::open(program.addr(), &target);
+    older.wait_for("the end", "state === 'closed' && $('detail').textContent.startsWith('Replaced:')");
+    assert!(older.text("detail").chars().count() < 400, "{}", older.text("detail"));
+    older.look("dark", 390, 844);
+    older.assert_fits(390, "dark");
+    assert!(newer.is("state === 'open' && $('id').value.length === 5000"), "the server knows all of it");
+}
+
+#[test]
 fn the_id_is_kept_in_the_url() {
     let program = Program::start(FAST);
     let page = Page::open(program.addr(), "/?Id=anna");

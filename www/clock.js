@@ -26,6 +26,8 @@ const WATCH_MS = 1_000; // from one look at the silence to the next
 const ASLEEP_MS = 4_000; // a look that comes so late has been held up: the tab, or the machine, was asleep
 const AWAKE_MS = 2_000; // then what has arrived meanwhile is delivered first
 
+const ID_SHOWN = 100; // characters of an Id in a sentence; one in a URL may have thousands
+
 const CLOSE_REASON_BYTES = 123; // a control frame carries 125 bytes, and the code takes two
 const CLOSE_REPLACED = 4001; // sent by this server when a newer client takes the same Id
 const CLOSE_MEANING = {
@@ -78,6 +80,10 @@ function state() {
   return socket ? STATES[socket.readyState] : "closed";
 }
 
+function shownId() {
+  return id.length > ID_SHOWN ? `${id.slice(0, ID_SHOWN)}…` : id;
+}
+
 function randomId() {
   return `tab-${Math.random().toString(36).slice(2, 7)}`;
 }
@@ -89,7 +95,7 @@ function showState(detail) {
   const now = state();
   const word = now[0].toUpperCase() + now.slice(1);
   document.documentElement.dataset.state = now;
-  document.title = `${word} · ${id} · threadcast`;
+  document.title = `${word} · ${shownId()} · threadcast`;
   $("state").textContent = word;
   $("detail").textContent = detail;
   $("countdown").hidden = !(now === "closed" && afterwards === "retry");
@@ -190,7 +196,7 @@ function goOn(cause) {
   if (afterwards === "connect") connect();
   else if (afterwards === "retry") retryLater(cause);
   else if (afterwards === "stay") showState("You closed it, so it stays closed until you connect.");
-  else showState(`Replaced: another tab or client took the Id “${id}”. This page does not take it back by `
+  else showState(`Replaced: another tab or client took the Id “${shownId()}”. This page does not take it back by `
     + "itself, or the two would do so in turn, for ever. Take it back, or go on under a new Id.");
 }
 

@@ -50,6 +50,7 @@ function makeTable() {
     return element;
   };
   $("columns").replaceChildren();
+  $("columns").style.minWidth = `${7 + 8.5 * columns.length}rem`;
   const top = add($("columns"), "tr");
   add(top, "td");
   for (const column of columns) {

@@ -10,6 +10,7 @@ const AXIS_PX = 24;
 const WIDE_PX = [20, 32]; // least and most of a lane with a name; the least must have room for FONT
 const THIN_PX = [3, 18]; // least and most of a lane without one
 const NAMED_PART = 0.6; // of the frame, at most, for lanes that must have a name while others have none
+const SQUEEZED = 0.7; // of its width is the least that a label may be drawn with
 const TROUBLE_MS = 150; // a handler that takes longer than this has something to show
 
 // What is drawn, from the top: { lane, top, size, middle, isNamed }, and the same by the thread's name.
@@ -171,6 +172,12 @@ function drawSegments(context) {
   }
 }
 
+// A text that would be squeezed until nobody can read it loses its end.
+function shortened(context, text, room) {
+  const part = room / (SQUEEZED * context.measureText(text).width);
+  return part < 1 ? `${text.slice(0, Math.floor(text.length * part) - 1)}…` : text;
+}
+
 function drawDashes(context, begins, ends, middle, thick) {
   context.strokeStyle = colors.quiet;
   context.lineWidth = thick;
@@ -185,7 +192,8 @@ function drawDashes(context, begins, ends, middle, thick) {
 function drawLabels(context) {
   context.textAlign = "left";
   context.textBaseline = "middle";
-  const write = (text, middle) => context.fillText(text, 8, middle, geometry.left - 14);
+  const room = geometry.left - 14;
+  const write = (text, middle) => context.fillText(shortened(context, text, room), 8, middle, room);
   for (const { lane, middle, isNamed } of shown) {
     if (!isNamed) continue;
     context.fillStyle = isOver(lane) ? colors.quiet : colors.ink;

@@ -35,6 +35,7 @@ let socket = null;
 let silentLooks = 0; // since the last message
 let droppedBefore = 0; // events, before this page came
 let told = { t: 0, dropped: 0 }; // of the last events: when, and how many had been dropped by then
+let greeting = ""; // once the server has said hello
 let names = []; // of the lab's own clients
 
 function say(text) {
@@ -70,7 +71,8 @@ const MESSAGES = {
     showLook();
     MESSAGES.crowd(hello.crowd);
     $("delivery").textContent = `Every ${everyTime(hello.interval)} the thread send ${DELIVERIES[hello.delivery]}.`;
-    say(`Watching. This page is client-${hello.you}.`);
+    greeting = `Watching. This page is client-${hello.you}.`;
+    say(greeting);
     order("start");
   },
   events({ t, list, dropped }) {
@@ -296,6 +298,8 @@ for (const [name, { press }] of Object.entries(BUTTONS)) {
 // ---------------------------------------------------------------------------- two views
 
 function show(which) {
+  // What a button of the other view did is not told in this one. That there is no connection is.
+  if (which !== shownView && document.documentElement.dataset.state === "open") say(greeting);
   shownView = which;
   for (const part of document.querySelectorAll("[data-view]")) part.hidden = part.dataset.view !== which;
   for (const name of ["threads", "beside"]) $(`show-${name}`).ariaPressed = name === which;
