@@ -326,6 +326,9 @@ fn what_comes_too_fast_is_dropped_and_counted_and_the_rest_goes_on() {
     let _flood = sender.join().expect("sends");
     watcher.events.clear();
     watcher.event("a push", |event| event["is"] == "push" && event["thread"] == "send");
+    // A page that comes later does not take them for its own.
+    let later = Watcher::new(&program);
+    assert!(later.hello["dropped"].as_u64() >= Some(dropped), "{}", later.hello["dropped"]);
 }
 
 #[test]
