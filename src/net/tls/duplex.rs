@@ -44,8 +44,10 @@ pub(crate) struct TlsStream {
 }
 
 struct TlsSession {
-    /// On the heap, since it is large, and moved on `client-N`.
-    tls: Box<rustls::Connection>,
+    /// In place, so that a push has one place less to fetch from memory.
+    tls: rustls::Connection,
+    /// What a record has besides its plaintext.
+    overhead: usize,
     /// Received, but `rustls` cannot take it while it has so much plaintext.
     unfed: Vec<u8>,
     /// The peer has said that nothing follows.
@@ -62,7 +64,9 @@ impl TlsStream {
 
     /// Called once the handshake is done, and all that it had to say is sent.
     pub(crate) fn begin(&self, tls: Box<rustls::Connection>) {
-        let session = TlsSession { tls, unfed: Vec::new(), is_ended: false, failure: None };
+        let is_1_2 = tls.protocol_version() == Some(ProtocolVersion::TLSv1_2);
+        let overhead = if is_1_2 { OVERHEAD_1_2 } else { OVERHEAD };
+        let session = TlsSession { tls: *tls, overhead, unfed: Vec::new(), is_ended: false, failure: None };
         *self.session() = Some(session);
     }
 
@@ -149,8 +153,7 @@ impl TlsSession {
         let has_part = self.failure.is_none() && !plain.is_empty();
         if has_part {
             let part = plain.split_to(plain.len().min(PART));
-            let is_1_2 = self.tls.protocol_version() == Some(ProtocolVersion::TLSv1_2);
-            sealed.reserve_exact(part.len() + if is_1_2 { OVERHEAD_1_2 } else { OVERHEAD });
+            sealed.reserve_exact(part.len() + self.overhead);
             self.tls.writer().write_all(&part)?;
         }
         self.take_queued(&mut sealed)?;

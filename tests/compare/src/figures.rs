@@ -49,6 +49,8 @@ pub const P99_US: &str = "p99_us";
 pub const P999_US: &str = "p999_us";
 /// Server CPU for one echo, in microseconds.
 pub const CPU_US: &str = "cpu_us";
+/// Server CPU for one client that comes and goes, in microseconds: its pushes to those that stay included.
+pub const COMING_US: &str = "coming_us";
 /// Longest time without a tick that another client saw while a handler slept, in milliseconds.
 pub const SLEEP_GAP_MS: &str = "sleep_gap_ms";
 /// The same while a handler burned CPU.
@@ -80,7 +82,7 @@ pub const LOAD_WANTED: &str = "load_wanted";
 pub const LOAD_BOUND: &str = "load_bound";
 
 /// Figures as tables call them.
-const HEADINGS: [(&str, &str); 30] = [
+const HEADINGS: [(&str, &str); 31] = [
     (CONNECT_S, "time to connect all, s"),
     (CPU_MS, "CPU of a push, ms"),
     (SPREAD_MS, "first to last client of a push, ms"),
@@ -101,6 +103,7 @@ const HEADINGS: [(&str, &str); 30] = [
     (P99_US, "99th percentile"),
     (P999_US, "99.9th percentile"),
     (CPU_US, "CPU of an echo, µs"),
+    (COMING_US, "CPU of a client that comes and goes, µs"),
     (SLEEP_GAP_MS, "longest gap of others while a handler sleeps, ms"),
     (SPIN_GAP_MS, "while it computes"),
     (GROWTH_MIB, "memory grew by MiB"),

@@ -191,6 +191,7 @@ fn show_figures(figures: &Figures) -> String {
         figures::MEMORY_KIB,
         figures::RATE,
         figures::P50_US,
+        figures::COMING_US,
         figures::SLEEP_GAP_MS,
         figures::SPIN_GAP_MS,
         figures::GAP_MS,

@@ -24,7 +24,8 @@ pub fn run(target: &Target, clients: usize, time: Duration) -> Result<Figures, F
     gaps.settle(clients, &mut crowd, |place| places.contains(&place))?;
 
     let (mut came, mut failed) = (0_u32, 0_u32);
-    let start = Instant::now();
+    let server = target.process();
+    let (start, cpu) = (Instant::now(), server.cpu()?);
     while start.elapsed() < time {
         let allowed = target.rate.map_or(f64::MAX, |rate| rate * start.elapsed().as_secs_f64());
         while crowd.opening() < target.in_flight && f64::from(came + failed) < allowed {
@@ -45,11 +46,12 @@ pub fn run(target: &Target, clients: usize, time: Duration) -> Result<Figures, F
             Event::Message(_) => Action::None,
         })?;
     }
-    let seconds = start.elapsed().as_secs_f64();
+    let (seconds, cpu) = (start.elapsed().as_secs_f64(), server.cpu()? - cpu);
     let gap = gaps.take_longest(Instant::now());
     Ok(Figures::from([
         (figures::RATE.into(), f64::from(came) / seconds),
         (figures::UNCLEAN.into(), f64::from(failed)),
+        (figures::COMING_US.into(), cpu.as_secs_f64() * 1e6 / f64::from(came)),
         (figures::GAP_MS.into(), gap.as_secs_f64() * 1000.0),
     ]))
 }
