@@ -48,11 +48,13 @@ impl Registry {
         let mut clients = self.clients();
         let share = (self.max_clients / PENDING_SHARE).max(1);
         let Entries { alive, pending } = &mut *clients;
+        // Who has left, or become a WebSocket, is only looked for then: most accepts cost no look-up.
         if pending.len() >= share {
             pending.retain(|id| alive.get(id).is_some_and(|connection| !connection.is_websocket()));
         }
+        let is_crowded = pending.len() >= share;
         let evictable = |id: &u64| alive.get(id).is_some_and(Connection::is_evictable);
-        let oldest = pending.iter().position(evictable).filter(|_| pending.len() >= share);
+        let oldest = if is_crowded { pending.iter().position(evictable) } else { None };
         if let Some(connection) = oldest.and_then(|at| alive.get(&pending.remove(at)?)) {
             connection.outbox().kill(DisconnectReason::Evicted);
         }

@@ -64,7 +64,7 @@ const LOAD_LIMIT: f64 = 0.9;
 /// Connections that are tried where it is measured how many are held.
 pub const ATTEMPTS: usize = 20_000;
 
-static GOALS: [Goal; 19] = {
+static GOALS: [Goal; 21] = {
     use Against::{Nothing, Variant};
     use Target::{AtLeast, AtMost, Below};
     [
@@ -129,6 +129,22 @@ static GOALS: [Goal; 19] = {
             figures::GAP_MS,
             Nothing("ms"),
             AtMost(300.0),
+        )
+        .wss(),
+        goal(
+            "CPU of a client that comes and goes",
+            (Kind::Storm, 1000),
+            figures::COMING_US,
+            Nothing("µs"),
+            AtMost(400.0),
+        )
+        .wss(),
+        goal(
+            "CPU of a client that comes and goes",
+            (Kind::Storm, 1000),
+            figures::COMING_US,
+            Variant(TOKIO_WSS),
+            AtMost(1.6),
         )
         .wss(),
     ]
@@ -300,7 +316,7 @@ mod tests {
             (Experiment::new(Kind::Push, 1000), vec![SUBJECT, FLOOR, WSS, TOKIO_WSS]),
             (Experiment::new(Kind::Push, 5000), vec![SUBJECT, FLOOR, TOKIO, WSS]),
             (Experiment::new(Kind::Idle, 10_000), vec![SUBJECT]),
-            (Experiment::new(Kind::Storm, 1000), vec![WSS]),
+            (Experiment::new(Kind::Storm, 1000), vec![WSS, TOKIO_WSS]),
         ] {
             let trial = trials.iter().find(|trial| trial.experiment == experiment);
             assert_eq!(trial.unwrap().only, only, "{experiment}");
