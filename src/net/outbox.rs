@@ -161,10 +161,10 @@ impl<L: Link> Outbox<L> {
         !self.state().is_dead()
     }
 
-    /// Blocks until at most half of the limit waits, the connection is dead or closing, or the deadline passes.
+    /// Blocks until at most a quarter of the limit waits, the connection is dead or closing, or the deadline passes.
     /// Any number of threads may wait. False if the deadline passed.
     pub(crate) fn wait_for_room(&self, deadline: Instant) -> bool {
-        self.wait(Some(deadline), |state| state.is_closing() || self.backlog.is_half_empty(state))
+        self.wait(Some(deadline), |state| state.is_closing() || self.backlog.is_mostly_empty(state))
     }
 
     /// Blocks until all that was accepted is written, or the connection is dead: a pump that gets rid of

@@ -20,6 +20,16 @@ fn the_reader_waits_for_half_of_the_backlog_to_be_free() {
 }
 
 #[test]
+fn producers_wait_longer_than_the_reader() {
+    let (outbox, open) = behind_a_gate();
+    outbox.push(frame("a")).unwrap();
+    outbox.push(frame(&"x".repeat(LIMIT as usize / 3))).unwrap();
+    assert!(outbox.has_room() && outbox.wait_to_read());
+    assert!(!outbox.wait_for_room(Instant::now()));
+    drop(open);
+}
+
+#[test]
 fn waiting_ends_at_its_deadline() {
     let (outbox, open) = behind_a_gate();
     outbox.push(frame("a")).unwrap();
