@@ -64,13 +64,6 @@ impl Backlog {
         State(self.word.load(Ordering::Acquire))
     }
 
-    /// Returns whether at most a quarter of the limit is used, so that who produces for the client may go on. It is less
-    /// than the client's own thread waits for: producers that went on at half would keep it there, and the client would
-    /// never be read from.
-    pub(crate) fn is_mostly_empty(&self, state: State) -> bool {
-        state.bytes() <= self.limit / 4
-    }
-
     /// Returns whether at most half of the limit is used. The client's own thread fills that half; the other one is
     /// left to those who push.
     pub(crate) fn is_half_empty(&self, state: State) -> bool {

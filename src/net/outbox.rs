@@ -19,14 +19,16 @@
 //! frame through it. This way the drainer writes its own frame straight from its own stack.
 
 mod drain;
+mod waiting;
 
 use std::io;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tungstenite::Bytes;
 
 use drain::Drain;
+use waiting::Sleepers;
 
 use crate::metrics::DisconnectReason;
 use crate::net::backlog::{Backlog, OVERHEAD, State};
@@ -87,8 +89,8 @@ pub(crate) struct Outbox<L: Link> {
     backlog: Backlog,
     /// Sent to by pushing threads that found a drainer at work, received from by that drainer.
     channel: Channel<Frame>,
-    /// How many threads sleep in [`wait`](Outbox::wait). Written by them, under the lock that wakes them.
-    sleepers: Mutex<usize>,
+    /// Who waits. Written by them, under the lock that wakes them.
+    sleepers: Mutex<Sleepers>,
     changed: Condvar,
 }
 
@@ -100,7 +102,7 @@ impl<L: Link> Outbox<L> {
             link,
             backlog: Backlog::new(limit),
             channel: Channel::new(),
-            sleepers: Mutex::new(0),
+            sleepers: Mutex::new(Sleepers::default()),
             changed: Condvar::new(),
         }
     }
@@ -148,62 +150,6 @@ impl<L: Link> Outbox<L> {
                 Err(PushError::Full(before.bytes()))
             }
         }
-    }
-
-    /// Returns whether at most half of the limit waits.
-    pub(crate) fn has_room(&self) -> bool {
-        self.backlog.is_half_empty(self.state())
-    }
-
-    /// Blocks the reading thread until at most half of the limit waits. False if the connection died.
-    pub(crate) fn wait_to_read(&self) -> bool {
-        self.wait(None, |state| self.backlog.is_half_empty(state));
-        !self.state().is_dead()
-    }
-
-    /// Blocks until at most a quarter of the limit waits, the connection is dead or closing, or the deadline passes.
-    /// Any number of threads may wait. False if the deadline passed.
-    pub(crate) fn wait_for_room(&self, deadline: Instant) -> bool {
-        self.wait(Some(deadline), |state| state.is_closing() || self.backlog.is_mostly_empty(state))
-    }
-
-    /// Blocks until all that was accepted is written, or the connection is dead: a pump that gets rid of
-    /// nothing for the write deadline kills it.
-    pub(crate) fn wait_until_written(&self) {
-        self.wait(None, |state| state.frames() == 0);
-    }
-
-    /// Blocks until the connection is dead or `ready`, which is true, or until the deadline, which is false.
-    fn wait(&self, deadline: Option<Instant>, ready: impl Fn(State) -> bool) -> bool {
-        let ready = |state: State| state.is_dead() || ready(state);
-        if ready(self.state()) {
-            return true;
-        }
-        self.link.report(Event::Waits);
-        let mut sleepers = self.sleepers.lock().expect("nothing panics under this lock");
-        *sleepers += 1;
-        // The flag is set and the state read under the lock that `wake` takes: no wake-up is lost.
-        let is_ready = loop {
-            if ready(self.backlog.set_waiting()) {
-                break true;
-            }
-            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            sleepers = match left {
-                Some(Duration::ZERO) => break false,
-                Some(left) => self.changed.wait_timeout(sleepers, left).expect("as above").0,
-                None => self.changed.wait(sleepers).expect("as above"),
-            };
-        };
-        *sleepers -= 1;
-        if *sleepers == 0 {
-            self.backlog.clear_waiting();
-        }
-        is_ready
-    }
-
-    fn wake(&self) {
-        let _sleepers = self.sleepers.lock().expect("nothing panics under this lock");
-        self.changed.notify_all();
     }
 
     /// Drops what is in the channel.

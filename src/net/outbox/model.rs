@@ -6,6 +6,7 @@ mod sealing;
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
 use loom::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use loom::thread::{self, JoinHandle};
@@ -258,6 +259,18 @@ fn producers_that_wait_for_room_are_all_woken() {
         let other = outbox.clone();
         let other = thread::spawn(move || wait(&other));
         assert!(wait(&outbox) && other.join().unwrap());
+        assert_eq!(written(&outbox), "|a");
+    });
+}
+
+#[test]
+fn the_reader_and_a_producer_both_get_their_turn() {
+    model(|| {
+        let outbox = begun(ModelSocket::with_room(1));
+        assert!(outbox.push(Frame { bytes: Bytes::from_static(&[b'a'; 600]), is_close: false }).is_ok());
+        let other = outbox.clone();
+        let other = thread::spawn(move || other.wait_to_read());
+        assert!(outbox.wait_for_room(Instant::now() + Duration::from_secs(3600)) && other.join().unwrap());
         assert_eq!(written(&outbox), "|a");
     });
 }

@@ -1,5 +1,7 @@
 //! Who waits for the backlog to shrink.
 
+use std::time::{Duration, Instant};
+
 use super::*;
 
 #[test]
@@ -20,13 +22,55 @@ fn the_reader_waits_for_half_of_the_backlog_to_be_free() {
 }
 
 #[test]
-fn producers_wait_longer_than_the_reader() {
-    let (outbox, open) = behind_a_gate();
-    outbox.push(frame("a")).unwrap();
-    outbox.push(frame(&"x".repeat(LIMIT as usize / 3))).unwrap();
-    assert!(outbox.has_room() && outbox.wait_to_read());
-    assert!(!outbox.wait_for_room(Instant::now()));
-    drop(open);
+fn the_reader_and_a_producer_take_turns() {
+    const ROUNDS: usize = 40;
+    let text = "x".repeat(600);
+    // The pump writes one frame for each permit, and all of them once there are none to come.
+    let (permits, gate) = crossbeam_channel::unbounded::<()>();
+    let wait = || {
+        let gate = gate.clone();
+        Step::Call(Box::new(move || {
+            let _ = gate.recv();
+        }))
+    };
+    let now = Mutex::new(std::iter::repeat_with(|| Step::Full).take(4 * ROUNDS).collect());
+    let blocking = Mutex::new(std::iter::repeat_with(wait).take(4 * ROUNDS).collect());
+    let outbox = outbox(Fake { now, blocking, ..Fake::default() }, LIMIT);
+    outbox.push(frame(&text)).unwrap();
+    let went = Mutex::new(String::new());
+    thread::scope(|scope| {
+        let turn = |who, waits: fn(&Outbox<Fake>) -> bool| {
+            let (outbox, went, text) = (&outbox, &went, &text);
+            scope.spawn(move || {
+                while waits(outbox) && went.lock().unwrap().len() < ROUNDS {
+                    went.lock().unwrap().push(who);
+                    outbox.push(frame(text)).unwrap();
+                }
+            });
+        };
+        turn('r', Outbox::wait_to_read);
+        turn('p', |outbox| outbox.wait_for_room(Instant::now() + Duration::from_secs(60)));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let until = |ready: &dyn Fn() -> bool| {
+            while !ready() {
+                assert!(Instant::now() < deadline, "{}", went.lock().unwrap());
+                thread::yield_now();
+            }
+        };
+        let turns = || went.lock().unwrap().len();
+        let both_wait = || outbox.sleepers.lock().unwrap().count == 2 && !outbox.has_room();
+        while turns() < ROUNDS {
+            until(&|| both_wait() || turns() >= ROUNDS);
+            let before = (outbox.state().frames(), turns());
+            permits.send(()).unwrap();
+            until(&|| outbox.state().frames() < before.0 || turns() > before.1 || turns() >= ROUNDS);
+        }
+        drop(permits);
+    });
+    let went = went.into_inner().unwrap();
+    // Where one goes right behind the other, they may be noted the other way round.
+    let read = went.chars().filter(|who| *who == 'r').count();
+    assert!(read.abs_diff(went.len() - read) <= 3, "{went}");
 }
 
 #[test]
