@@ -1,6 +1,7 @@
 //! How the programs here read their command lines: as threadcast does, with a mistake in one line.
 
 use std::ffi::OsString;
+use std::io::{self, Write as _};
 use std::process;
 
 use clap::Parser;
@@ -11,11 +12,8 @@ use crate::program::mistake;
 pub fn options<O: Parser>() -> O {
     let args: Vec<OsString> = std::env::args_os().collect();
     mistake::parse(&args).unwrap_or_else(|(text, code)| {
-        if code == 0 {
-            print!("{text}");
-        } else {
-            eprint!("{text}");
-        }
+        // A reader that has gone away is no reason to panic.
+        let _ = if code == 0 { write!(io::stdout(), "{text}") } else { write!(io::stderr(), "{text}") };
         process::exit(code)
     })
 }
