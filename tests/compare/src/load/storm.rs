@@ -51,7 +51,7 @@ pub fn run(target: &Target, clients: usize, time: Duration) -> Result<Figures, F
     Ok(Figures::from([
         (figures::RATE.into(), f64::from(came) / seconds),
         (figures::UNCLEAN.into(), f64::from(failed)),
-        (figures::COMING_US.into(), cpu.as_secs_f64() * 1e6 / f64::from(came)),
+        (figures::COMING_US.into(), cpu.as_secs_f64() * 1e6 / f64::from(came.max(1))),
         (figures::GAP_MS.into(), gap.as_secs_f64() * 1000.0),
     ]))
 }
