@@ -98,7 +98,7 @@ impl Results {
     pub fn read(path: &Path) -> Result<Self, Failure> {
         let what = format!("read {}", path.display());
         let text = fs::read_to_string(path).doing(&what)?;
-        serde_json::from_str(&text).doing(format!("{what}, which no run has written"))
+        serde_json::from_str(&text).doing(format!("{what}, which is not what a run writes now"))
     }
 
     /// Writes `results.json`, the summary brought up to date.
