@@ -44,7 +44,10 @@ trap 'end 0' INT QUIT TERM HUP
 start() {
     local name=$1 at=$2 deadline=$((SECONDS + STARTS))
     shift 2
-    ! listens "$at" || { echo "fleet: port $at is in use; try make fleet PORT=$((port + 1000))" >&2; exit 1; }
+    if listens "$at"; then
+        echo "fleet: port $at is in use; try make fleet PORT=$((port <= 64522 ? port + 1000 : port - 1000))" >&2
+        exit 1
+    fi
     "$@" >"$work/$name.log" 2>&1 &
     pids+=($!)
     until listens "$at"; do
