@@ -576,7 +576,8 @@ fn without_its_server_the_page_stands_still_and_says_so_until_the_server_is_back
     drop(program);
     page.wait_for("the loss", "state === 'closed' && $('status').textContent.includes('lost')");
     assert!(page.text("window").starts_with("Not connected"), "{}", page.text("window"));
-    // Two drawings later, nothing has moved on, though the story may be read.
+    page.wait_for("the lanes to stand still", "lab.view.geometry.to === lab.model.stoppedAt");
+    // Some drawings later, nothing has moved on, though the story may be read.
     let moved = page.eval(
         "new Promise((resolve) => {
            const before = lab.view.geometry.to;
@@ -591,7 +592,7 @@ fn without_its_server_the_page_stands_still_and_says_so_until_the_server_is_back
     let _program =
         Program::spawn(Program::command().args(["--port", &port, "--address", &address]).args(LAB));
     page.wait_for("a new connection", "state === 'open' && lab.names.length === 6");
-    page.wait_for("the lanes to go on", "lab.view.geometry.to > lab.model.serverNow() - 1000");
+    page.wait_for("the lanes to go on", "Math.abs(lab.model.serverNow() - lab.view.geometry.to) < 1000");
     assert!(page.text("window").starts_with("The last 8 seconds"), "{}", page.text("window"));
     assert!(page.is("getComputedStyle($('lanes')).filter === 'none'"));
 }
