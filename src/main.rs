@@ -14,6 +14,7 @@ use std::sync::Arc;
 use crate::clock::clients::Clients;
 use crate::clock::greeting::Greeting;
 use crate::clock::handlers::Site;
+use crate::clock::logging::printable;
 use crate::clock::options::{Audience, Options};
 use crate::clock::publish::{PublishHandler, Token};
 use crate::clock::send_thread::{Rounds, SendThread};
@@ -36,7 +37,7 @@ fn main() -> ExitCode {
             match ended {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
-                    let _ = writeln!(stderr(), "threadcast: {error}");
+                    let _ = writeln!(stderr(), "threadcast: {}", printable(&error.to_string()));
                     ExitCode::FAILURE
                 }
             }
@@ -167,7 +168,12 @@ fn application(options: &Options, clients: &Arc<Clients>) -> Result<(Application
     let greeting = Arc::new(Greeting::new(options.interval, options.lab));
     let fleet = meeting.as_ref().zip(topics.as_ref());
     let fleet = fleet.map(|(meeting, topics)| fleet::join(meeting, topics, &greeting, meter.clone()));
-    let fleet = fleet.transpose()?.map(Arc::new);
+    let source = if options.redis.is_some() { "--redis" } else { fleet::URL };
+    let named = |error| match error {
+        Error::Invalid(what) => Error::invalid(format!("{source}: {what}")),
+        other => other,
+    };
+    let fleet = fleet.transpose().map_err(named)?.map(Arc::new);
     let site = Site {
         clients: clients.clone(),
         pages,

@@ -248,6 +248,16 @@ fn bad_input_is_one_line_and_the_exit_code() {
             1,
             "threadcast: cannot serve the directory no/such/place: No such file or directory",
         ),
+        (
+            &["--www", "no\n\x1bplace"],
+            1,
+            "threadcast: cannot serve the directory no\\n\\u{1b}place: No such file or directory",
+        ),
+        (
+            &["--redis", "x"],
+            1,
+            "threadcast: --redis: this is no URL of a Redis: use redis://HOST:PORT, or rediss://HOST:PORT with TLS",
+        ),
         (&["--www", "src"], 1, "threadcast: cannot serve the directory src: it has no index.html"),
         (
             &["--log-file", "no/such/place"],

@@ -128,10 +128,10 @@ fn plain(arg: &str) -> String {
 
 /// Returns a value as it was typed, if that is plain; the end of a long one is left out.
 fn shown(value: &str) -> String {
-    let short: String = value.chars().take(SHOWN).collect();
-    let more = if short.len() < value.len() { "..." } else { "" };
-    let is_plain = !short.is_empty() && short.bytes().all(|byte| byte.is_ascii_graphic());
-    if is_plain { format!("{short}{more}") } else { format!("{short:?}{more}") }
+    let is_plain = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic());
+    let text = if is_plain { value.to_owned() } else { format!("{value:?}") };
+    let short: String = text.chars().take(SHOWN).collect();
+    if short.len() < text.len() { short + "..." } else { text }
 }
 
 /// Returns `a, b or c`.

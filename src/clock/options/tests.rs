@@ -111,12 +111,12 @@ fn nonsense_at_every_option_is_one_line_in_our_words() {
     // What clap and Rust's library say of a mistake.
     const THEIRS: [&str; 7] =
         ["invalid", "unexpected", "parse", "too large", "supplied", "cannot be used", "required"];
-    let long = "9".repeat(5000);
+    let (long, escapes) = ("9".repeat(5000), "\x1b".repeat(5000));
     let mut tried = 0;
     for arg in Options::command().get_arguments().filter(|arg| arg.get_action().takes_values()) {
         let name = format!("--{}", arg.get_long().expect("has a name"));
         let not_utf8 = OsString::from_vec(b"\xff".to_vec());
-        let values = ["x", "", "-1", "-1s", &long, "\u{1b}[31m\n"].map(OsString::from);
+        let values = ["x", "", "-1", "-1s", &long, &escapes, "\u{1b}[31m\n"].map(OsString::from);
         for value in values.into_iter().chain([not_utf8]) {
             let Err((text, code)) =
                 Options::parse_from_args(["threadcast".into(), name.clone().into(), value])

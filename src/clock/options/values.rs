@@ -81,11 +81,11 @@ pub(super) fn channel(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn topic(text: &str) -> Result<String, String> {
-    topics::check(text).map(|()| text.to_owned()).map_err(|error| without(text, &error))
+    topics::check(text).map(|()| text.to_owned()).map_err(|error| without(&error))
 }
 
 pub(super) fn origin(text: &str) -> Result<Origin, String> {
-    let origin = Origin::parse(text).map_err(|error| without(text, &error.to_string()))?;
+    let origin = Origin::parse(text).map_err(|error| without(&error.to_string()))?;
     if !matches!(origin.scheme(), "http" | "https") {
         return Err(format!("no page has the scheme {}: write http:// or https://", origin.scheme()));
     }
@@ -97,7 +97,14 @@ pub(super) fn origin(text: &str) -> Result<Origin, String> {
     Ok(origin)
 }
 
-/// Returns what the library says of a text, without the text in front.
-fn without(text: &str, error: &str) -> String {
-    error.strip_prefix(&format!("{text:?}")).map_or(error.to_owned(), |rest| format!("this{rest}"))
+/// Returns what the library says of a text, without the quoted text in front.
+fn without(error: &str) -> String {
+    let mut is_escaped = false;
+    let mut ends = |c: char| {
+        let ends = c == '"' && !is_escaped;
+        is_escaped = c == '\\' && !is_escaped;
+        ends
+    };
+    let quoted = error.strip_prefix('"').and_then(|rest| rest.find(&mut ends).map(|at| &rest[at + 1..]));
+    quoted.map_or(error.to_owned(), |rest| format!("this{rest}"))
 }

@@ -44,9 +44,8 @@ pub(crate) struct TlsStream {
 }
 
 struct TlsSession {
-    /// In place, so that a push has one place less to fetch from memory.
+    /// In place, and beside the overhead of a record: a push has one place less to fetch from memory.
     tls: rustls::Connection,
-    /// What a record has besides its plaintext.
     overhead: usize,
     /// Received, but `rustls` cannot take it while it has so much plaintext.
     unfed: Vec<u8>,
@@ -62,7 +61,9 @@ impl TlsStream {
         TlsStream { tcp, session: Mutex::new(None) }
     }
 
-    /// Called once the handshake is done, and all that it had to say is sent.
+    /// Called once the handshake is done, and all that it had to say is sent. Not inlined: what is moved here passes over
+    /// the stack.
+    #[inline(never)]
     pub(crate) fn begin(&self, tls: Box<rustls::Connection>) {
         let is_1_2 = tls.protocol_version() == Some(ProtocolVersion::TLSv1_2);
         let overhead = if is_1_2 { OVERHEAD_1_2 } else { OVERHEAD };
