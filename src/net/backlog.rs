@@ -64,6 +64,11 @@ impl Backlog {
         State(self.word.load(Ordering::Acquire))
     }
 
+    /// Returns whether at most a quarter of the limit is used, so that producers may go on.
+    pub(crate) fn is_mostly_empty(&self, state: State) -> bool {
+        state.bytes() <= self.limit / 4
+    }
+
     /// Returns whether at most half of the limit is used. The client's own thread fills that half; the other one is
     /// left to those who push.
     pub(crate) fn is_half_empty(&self, state: State) -> bool {

@@ -124,7 +124,7 @@ impl Connection {
         self.outbox.state().bytes()
     }
 
-    /// Blocks until at most half of its backlog waits, for at most `within`: a producer that is faster than its
+    /// Blocks until at most a quarter of its backlog waits, for at most `within`: a producer that is faster than its
     /// client waits here, and is never disconnected as a slow consumer. Where several produce for one client,
     /// all may wait, and room is a hint: each should send little (together no more than half of
     /// [`max_backlog`](crate::Application::max_backlog)) before it waits again.

@@ -1,7 +1,8 @@
 //! Who waits for the backlog to shrink: the reading thread, producers, and who ends the connection.
 //!
-//! The reader and the producers wait for the same half of the limit, and each of them may fill it again at once. So they
-//! take turns: a client that floods does not keep producers out, and they do not keep it from being read.
+//! Producers wait until a quarter of the limit is left, and the reader until half of it: so producers that flood a client
+//! do not keep it from being read. Where its answers alone fill that half, the reader and the producers take turns, so a
+//! client that floods does not keep producers out.
 //!
 //! Never here: the lock held while somebody sleeps, or while something is reported.
 
@@ -17,8 +18,8 @@ pub(super) struct Sleepers {
     pub(super) count: u32,
     producers: u32,
     reader: bool,
-    /// The reader had its turn later than a producer.
-    reader_went: bool,
+    /// The reader had to wait for room and got it, and since then no producer has.
+    reader_owes: bool,
 }
 
 /// What somebody waits as.
@@ -37,27 +38,21 @@ impl Sleepers {
         self.reader |= role == Role::Reader;
     }
 
-    /// Returns whether it is its turn, where there is room.
-    fn may_go(&self, role: Role) -> bool {
-        match role {
-            Role::Reader => self.producers == 0 || !self.reader_went,
-            Role::Producer => !self.reader || self.reader_went,
-            Role::Last => true,
-        }
-    }
-
-    /// Returns whether it may be somebody else's turn now.
-    fn leave(&mut self, role: Role) -> bool {
+    fn leave(&mut self, role: Role, had_to_wait: bool) {
         self.count -= 1;
         match role {
-            Role::Reader => (self.reader, self.reader_went) = (false, true),
+            Role::Reader => (self.reader, self.reader_owes) = (false, had_to_wait),
             Role::Producer => {
                 self.producers -= 1;
-                self.reader_went = false;
+                self.reader_owes = false;
             }
             Role::Last => {}
         }
-        self.reader || (self.producers > 0 && role == Role::Reader)
+    }
+
+    /// Whether the reader lets a producer go first.
+    fn is_producers_turn(&self) -> bool {
+        self.reader && self.reader_owes && self.producers > 0
     }
 }
 
@@ -67,43 +62,61 @@ impl<L: Link> Outbox<L> {
         self.backlog.is_half_empty(self.state())
     }
 
-    /// Blocks the reading thread until at most half of the limit waits, and it is its turn. False if the connection
-    /// died.
+    /// Blocks the reading thread until at most half of the limit waits. False if the connection died.
     pub(crate) fn wait_to_read(&self) -> bool {
-        self.wait(Role::Reader, None, |state| self.backlog.is_half_empty(state));
+        self.wait(Role::Reader, None);
         !self.state().is_dead()
     }
 
-    /// Blocks until at most half of the limit waits, and it is a producer's turn; or the connection is dead or closing,
-    /// or the deadline passes. Any number of threads may wait. False if the deadline passed.
+    /// Blocks until at most a quarter of the limit waits, or half and the reader lets it go first; or the connection is
+    /// dead or closing, or the deadline passes. Any number of threads may wait. False if the deadline passed.
     pub(crate) fn wait_for_room(&self, deadline: Instant) -> bool {
-        let ready = |state: State| state.is_closing() || self.backlog.is_half_empty(state);
-        self.wait(Role::Producer, Some(deadline), ready)
+        self.wait(Role::Producer, Some(deadline))
     }
 
     /// Blocks until all that was accepted is written, or the connection is dead: a pump that gets rid of
     /// nothing for the write deadline kills it.
     pub(crate) fn wait_until_written(&self) {
-        self.wait(Role::Last, None, |state| state.frames() == 0);
+        self.wait(Role::Last, None);
     }
 
-    /// Blocks until the connection is dead, or it is `ready` and this one's turn, which is true, or until the deadline,
-    /// which is false.
-    fn wait(&self, role: Role, deadline: Option<Instant>, ready: impl Fn(State) -> bool) -> bool {
+    /// Returns whether it may go, if it is its turn.
+    fn is_room(&self, role: Role, state: State, is_producers_turn: bool) -> bool {
+        match role {
+            Role::Reader => self.backlog.is_half_empty(state),
+            Role::Producer if is_producers_turn => state.is_closing() || self.backlog.is_half_empty(state),
+            Role::Producer => state.is_closing() || self.backlog.is_mostly_empty(state),
+            Role::Last => state.frames() == 0,
+        }
+    }
+
+    /// Blocks until the connection is dead, or it may go, which is true, or until the deadline, which is false.
+    fn wait(&self, role: Role, deadline: Option<Instant>) -> bool {
         let state = self.state();
-        // Nobody is asleep whose turn it could be.
-        if state.is_dead() || (ready(state) && !state.is_waited_for()) {
+        // Nobody waits whose turn it could be.
+        if state.is_dead() || (!state.is_waited_for() && self.is_room(role, state, false)) {
             return true;
         }
-        self.link.report(Event::Waits);
+        let (mut had_to_wait, mut is_reported) = (false, false);
         let mut sleepers = self.sleepers.lock().expect("nothing panics under this lock");
         sleepers.enter(role);
+        if sleepers.is_producers_turn() {
+            self.changed.notify_all();
+        }
         // The flag is set and the state read under the lock that `wake` takes: no wake-up is lost.
         let is_ready = loop {
-            let state = self.backlog.set_waiting();
-            let has_turn = || state.is_closing() || sleepers.may_go(role);
-            if state.is_dead() || (ready(state) && has_turn()) {
+            let (state, is_producers_turn) = (self.backlog.set_waiting(), sleepers.is_producers_turn());
+            let is_room = self.is_room(role, state, is_producers_turn);
+            if state.is_dead() || (is_room && !(role == Role::Reader && is_producers_turn)) {
                 break true;
+            }
+            had_to_wait |= !is_room;
+            if !is_reported {
+                drop(sleepers);
+                self.link.report(Event::Waits);
+                is_reported = true;
+                sleepers = self.sleepers.lock().expect("as above");
+                continue;
             }
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             sleepers = match left {
@@ -112,7 +125,9 @@ impl<L: Link> Outbox<L> {
                 None => self.changed.wait(sleepers).expect("as above"),
             };
         };
-        if sleepers.leave(role) {
+        sleepers.leave(role, had_to_wait);
+        if sleepers.reader {
+            // It was a producer's turn, perhaps, and is not any more.
             self.changed.notify_all();
         }
         if sleepers.count == 0 {

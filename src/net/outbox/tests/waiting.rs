@@ -24,7 +24,8 @@ fn the_reader_waits_for_half_of_the_backlog_to_be_free() {
 #[test]
 fn the_reader_and_a_producer_take_turns() {
     const ROUNDS: usize = 40;
-    let text = "x".repeat(600);
+    // Two of them are over half of the limit, and one is over a quarter.
+    let text = "x".repeat(300 - OVERHEAD as usize);
     // The pump writes one frame for each permit, and all of them once there are none to come.
     let (permits, gate) = crossbeam_channel::unbounded::<()>();
     let wait = || {
@@ -36,6 +37,7 @@ fn the_reader_and_a_producer_take_turns() {
     let now = Mutex::new(std::iter::repeat_with(|| Step::Full).take(4 * ROUNDS).collect());
     let blocking = Mutex::new(std::iter::repeat_with(wait).take(4 * ROUNDS).collect());
     let outbox = outbox(Fake { now, blocking, ..Fake::default() }, LIMIT);
+    outbox.push(frame(&text)).unwrap();
     outbox.push(frame(&text)).unwrap();
     let went = Mutex::new(String::new());
     thread::scope(|scope| {
@@ -71,6 +73,25 @@ fn the_reader_and_a_producer_take_turns() {
     // Where one goes right behind the other, they may be noted the other way round.
     let read = went.chars().filter(|who| *who == 'r').count();
     assert!(read.abs_diff(went.len() - read) <= 3, "{went}");
+}
+
+#[test]
+fn producers_that_wait_do_not_keep_the_reader_from_reading() {
+    let (outbox, open) = behind_a_gate();
+    outbox.push(frame(&"x".repeat(300))).unwrap();
+    assert!(!outbox.wait_for_room(Instant::now()));
+    let producer = thread::spawn({
+        let outbox = outbox.clone();
+        move || outbox.wait_for_room(Instant::now() + Duration::from_secs(60))
+    });
+    while outbox.sleepers.lock().unwrap().count == 0 {
+        thread::yield_now();
+    }
+    for _ in 0..3 {
+        assert!(outbox.wait_to_read());
+    }
+    drop(open);
+    assert!(producer.join().unwrap());
 }
 
 #[test]
