@@ -2,8 +2,7 @@
 //! installed from PyPI into a virtual environment under `target/`. What one side signs the other reads.
 
 mod support;
-#[path = "support/python.rs"]
-mod python;
+use support::python;
 
 use std::io::Write;
 use std::net::SocketAddr;

@@ -1,7 +1,6 @@
 //! The client against this crate's server, and against ones that speak bytes: what it sends, what it takes, how it ends.
 
-#[path = "support/far.rs"]
-mod far;
+use support::far;
 mod support;
 
 use std::net::{Shutdown, TcpStream};

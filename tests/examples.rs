@@ -3,8 +3,7 @@
 //! Each client ends with an error at the first answer that is not what it expects.
 
 mod support;
-#[path = "support/python.rs"]
-mod python;
+use support::python;
 
 use std::io::Write;
 use std::net::SocketAddr;

@@ -1,7 +1,6 @@
 //! Hubs on several machines, with a real Redis between them that the test starts, stops, and mistreats.
 
-#[path = "support/fleet.rs"]
-mod machines;
+use support::fleet as machines;
 mod support;
 
 use std::env;

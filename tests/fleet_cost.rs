@@ -3,10 +3,8 @@
 //!
 //! `make bench` shows the lines, for 1,000 clients. With fewer, and in a debug build, the test holds both to deliver all.
 
-#[path = "support/fleet.rs"]
-mod machines;
-#[path = "support/python.rs"]
-mod python;
+use support::fleet as machines;
+use support::python;
 mod support;
 
 use std::net::SocketAddr;

@@ -1,7 +1,6 @@
 //! The way from a machine to its Redis: an address that moves to another one, and a cable that is pulled.
 
-#[path = "support/fleet.rs"]
-mod machines;
+use support::fleet as machines;
 mod support;
 
 use std::io;

@@ -1,7 +1,6 @@
 //! `guide::behaviour`, *Many machines, the program*: several of it, with a real Redis between them.
 
-#[path = "support/fleet.rs"]
-mod machines;
+use support::fleet as machines;
 mod support;
 
 use std::io::BufRead;

@@ -3,8 +3,7 @@
 //!
 //! The first two come from PyPI and npm, into `target`, in the versions that `tests/compare` is measured with.
 
-#[path = "support/browser.rs"]
-mod browser;
+use support::browser;
 mod support;
 
 use std::fs;

@@ -2,8 +2,7 @@
 //! bytes to 1 MiB, compressed where it can, pings, and closes with a code and a reason.
 
 mod support;
-#[path = "support/python.rs"]
-mod python;
+use support::python;
 
 use std::fs;
 use std::path::Path;

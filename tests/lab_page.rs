@@ -2,10 +2,8 @@
 //!
 //! With `THREADCAST_SCREENSHOTS=DIR`, pictures of the page are written to `DIR` besides.
 
-#[path = "support/browser.rs"]
-mod browser;
-#[path = "support/relay.rs"]
-mod relay;
+use support::browser;
+use support::relay;
 mod support;
 
 use std::io::ErrorKind;

@@ -3,12 +3,9 @@
 //!
 //! With `THREADCAST_SCREENSHOTS=DIR`, pictures of the page are written to `DIR` besides.
 
-#[path = "support/browser.rs"]
-mod browser;
-#[path = "support/fleet.rs"]
-mod machines;
-#[path = "support/relay.rs"]
-mod relay;
+use support::browser;
+use support::fleet as machines;
+use support::relay;
 mod support;
 
 use std::collections::BTreeMap;

@@ -2,8 +2,7 @@
 //! through, and the numbers do not.
 
 mod support;
-#[path = "support/tls.rs"]
-mod tls;
+use support::tls;
 
 use std::fs;
 use std::io::{Read, Write};

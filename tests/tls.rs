@@ -1,8 +1,7 @@
 //! TLS, as a client sees it that is not ours: `rustls`, on a socket of its own, and bare bytes.
 
 mod support;
-#[path = "support/tls.rs"]
-mod tls;
+use support::tls;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};

@@ -2,8 +2,7 @@
 //! and what, and somebody beside them every push.
 
 mod support;
-#[path = "support/tls.rs"]
-mod tls;
+use support::tls;
 
 use std::io::{Read, Write};
 use std::net::Shutdown;

@@ -1,7 +1,6 @@
 //! What `TlsConfig` takes, and what it says about what it does not take. `openssl` makes the certificates.
 
-#[path = "support/openssl.rs"]
-mod openssl;
+use support::openssl;
 mod support;
 
 use std::fs;

@@ -1,7 +1,6 @@
 //! The pages over https, in a real browser. It is told to accept any certificate.
 
-#[path = "support/browser.rs"]
-mod browser;
+use support::browser;
 mod support;
 
 use browser::Page;

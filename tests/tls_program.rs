@@ -1,7 +1,6 @@
 //! The program with TLS: its options, its certificates, and the port for http beside it.
 
-#[path = "support/openssl.rs"]
-mod openssl;
+use support::openssl;
 mod support;
 
 use std::fs;
