@@ -1,13 +1,15 @@
 # threadcast. `make` alone lists what there is.
 #
 # A target installs what it needs and does not find, with apt-get on Debian and Ubuntu, and nothing else.
-# Without root and without a working sudo it says which packages to install, and stops. `test` is all that
-# counts as checked, and what CI runs.
+# Without root and without a working sudo it says which packages to install, and stops. `check` is for each change,
+# and `test` is all that counts as checked. CI runs both.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 CARGO := cargo
+# The program, with all features of the library.
+PROGRAM := --locked --features program
 ARGS :=
 DURATION := 600
 CLIENTS := 5000
@@ -20,17 +22,21 @@ SBIN := /usr/sbin
 BROWSERS := chromium chromium-browser google-chrome
 RUST := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 
-# Minutes that `test` takes on 2 cores, and what `full` adds: all of Autobahn, and what of stress is not told how long.
-# Fuzz, soak and the fleet's soak take DURATION seconds each. Of the six tests of both directions, which take DUPLEX
-# seconds each, two run at once.
-TEST_MINUTES := 24
-MORE_MINUTES := 17
+# Minutes that `test` takes on 2 cores from an empty target/, and what `full` adds: a release build, all of Autobahn,
+# and what of stress is not told how long. Fuzz, soak and the fleet's soak take DURATION seconds each. Of the six tests
+# of both directions, which take DUPLEX seconds each, two run at once.
+TEST_MINUTES := 12
+MORE_MINUTES := 24
 FULL_MINUTES = $$(($(TEST_MINUTES) + $(MORE_MINUTES) + (3 * $(DURATION) + 3 * $(DUPLEX) + 59) / 60))
 
 # What `test` checks, in this order.
-CHECKS := lint features package doc suite stack loom autobahn
-# What `full` checks. What is too long for `test` is one word more.
-FULL := $(CHECKS:autobahn=autobahn-all) stress fuzz soak
+CHECKS := lint features pack doc suite loom autobahn
+# What `full` checks. .github/CONTRIBUTING.md says which promise each of them guards.
+FULL := lint features package doc suite loom stack autobahn-all stress fuzz soak
+# The files of tests/it that need more than Rust and a C compiler: a browser, Python, Redis, a proxy, OpenSSL, npm. A
+# test compares them with this list.
+NEED_MORE := arguments_and_cookies examples fleet fleet_links fleet_program interop interop_client lab_page page proxies \
+	tls_attacks tls_config tls_page tls_program workflows
 BEGUN := $(shell date +%s)
 # Where a check says why it was not run.
 export NOT_RUN := $(CURDIR)/target/not-run
@@ -42,14 +48,21 @@ help: ## List the targets
 .PHONY: run
 run: ## Serve the clock on port 8888; ARGS="--port 9000" for options
 	@$(call needs,cc)
-	$(CARGO) run --release --bin threadcast -- $(ARGS)
+	$(CARGO) run $(PROGRAM) --release --bin threadcast -- $(ARGS)
+
+.PHONY: check
+check: ## For each change, in 3 minutes: format, clippy, and the tests that need only Rust and a C compiler
+	@$(call needs,cc)
+	@$(MAKE) --no-print-directory lint
+	$(CARGO) test $(PROGRAM) --workspace --lib --bins
+	$(CARGO) test $(PROGRAM) --workspace --test it -- $(NEED_MORE:%=--skip %::)
 
 .PHONY: test
 test: ## Everything that is checked: format, lints, features, package, manual, tests, loom, the pages, Autobahn
 	$(call checked,test,$(TEST_MINUTES),$(CHECKS))
 
 .PHONY: full
-full: ## The same and what takes longer: all of Autobahn, stress, fuzz and soak for DURATION seconds (600) each
+full: ## And what takes longer: a release, all of Autobahn, stress, fuzz and soak for DURATION (600) s each
 	$(call checked,full,$(FULL_MINUTES),$(FULL))
 
 .PHONY: fmt
@@ -59,71 +72,76 @@ fmt: ## Format the source
 .PHONY: lint
 lint: ## Check the format, and clippy without a warning
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy $(PROGRAM) --workspace --all-targets -- -D warnings
 
 .PHONY: features
-features: ## Check the library with no feature, with each alone, and with all
-	for features in "--features=" --all-features \
-		$$(sed -n '/^\[features\]/,/^\[\[/s/^\([a-z0-9_-]*\) = .*/--features=\1/p' Cargo.toml); do \
-		$(CARGO) clippy --package threadcast --lib --bins --no-default-features $$features -- -D warnings; done
+features: ## Check the library without features and with each alone, without a warning; `lint` has all of them
+	for feature in default $$(sed -n '/^\[features\]/,/^\[\[/s/^\([a-z0-9_-]*\) = .*/\1/p' Cargo.toml | \
+		grep -v -e default -e program); do \
+		$(CARGO) rustc --locked --package threadcast --lib --features $$feature --profile check -- -D warnings; done
 
 .PHONY: package
 package: ## Make a package of the source, and build it
-	{ $(CARGO) package --package threadcast --allow-dirty 2>&1 >&3 | sed -u '$(LEFT_OUT)' >&2; } 3>&1
+	{ $(CARGO) package --locked --package threadcast --allow-dirty $(VERIFY) 2>&1 >&3 | sed -u '$(LEFT_OUT)' >&2; } 3>&1
 
-# A package is without tests and examples, on purpose. So cargo's warning of each of them is left out.
-LEFT_OUT := /^warning: ignoring \(test\|example\) `[^`]*` as `tests\/[^`]*` is not included in the published package$$/d
+.PHONY: pack
+pack: VERIFY := --no-verify
+pack: package ## Make a package of the source, without building it
+
+# A package is without tests, on purpose. So cargo's warning of each of them is left out.
+LEFT_OUT := /^warning: ignoring \(test\|benchmark\|example\) `[^`]*` as `tests\/[^`]*` is not included in the published package$$/d
 
 .PHONY: doc
 doc: ## Build the manual into target/doc, without a warning
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --lib
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --lib --all-features
 
 .PHONY: suite
 suite: ## All tests, those of the pages in a browser
-	$(CARGO) test --workspace
+	$(CARGO) test $(PROGRAM) --workspace
 
 .PHONY: stack
 stack: ## Check in a release build that an idle client keeps to two pages of stack
-	$(CARGO) test --release --test stack
+	$(CARGO) test $(PROGRAM) --release --test stack
 
 .PHONY: loom
 loom: ## Try every interleaving of the outbox, with up to three preemptions
-	RUSTFLAGS="--cfg loom" $(CARGO) test --package threadcast --no-default-features --lib --target-dir target/loom outbox::model
+	RUSTFLAGS="--cfg loom" $(CARGO) test --locked --package threadcast --lib --target-dir target/loom outbox::model
 
 .PHONY: autobahn
-autobahn: ## The conformance suite of WebSockets, where Python 2.7 is found; ARGS=--update writes its table
+autobahn: ## The conformance suite of WebSockets, where it can be run; ARGS=--update writes its table
 	tests/autobahn/run.sh $(ARGS)
 	$(if $(ARGS),,tests/autobahn/run.sh --tls)
 	$(if $(ARGS),,tests/autobahn/run.sh --client)
 
 .PHONY: autobahn-all
-autobahn-all: ## The same with all its cases of compression
+autobahn-all: ## The same with its cases of limits and of compression
 	tests/autobahn/run.sh --all
+	tests/autobahn/run.sh --tls --all
 	tests/autobahn/run.sh --client --all
 
 .PHONY: stress
 stress: ## CASES cases a property (20000), thousands of clients, and both directions for DUPLEX s (120)
 	@$(call needs,cc)
-	PROPTEST_CASES=$(CASES) $(CARGO) test --release --package threadcast --lib
-	THREADCAST_DUPLEX_SECONDS=$(DUPLEX) $(CARGO) test --release --test tls_duplex --test client_duplex -- --nocapture
-	THREADCAST_COMPRESSION=1000 $(CARGO) test --release --test compression_cost
-	THREADCAST_FOOTPRINT=$(CLIENTS) $(CARGO) test --release --test stack -- --test-threads 1
+	PROPTEST_CASES=$(CASES) $(CARGO) test $(PROGRAM) --release --lib
+	THREADCAST_DUPLEX_SECONDS=$(DUPLEX) $(CARGO) test $(PROGRAM) --release --test tls_duplex --test client_duplex -- --nocapture
+	$(COSTS) $(CARGO) test $(PROGRAM) --release --bench compression_cost --bench fleet_cost --bench hub_memory
+	THREADCAST_FOOTPRINT=$(CLIENTS) $(CARGO) test $(PROGRAM) --release --test stack -- --test-threads 1
 
 .PHONY: fuzz
 fuzz: ## Fuzz the head reader and the read loop for DURATION seconds (600)
-	THREADCAST_FUZZ_SECONDS=$(DURATION) $(CARGO) test --test fuzz -- --nocapture
+	THREADCAST_FUZZ_SECONDS=$(DURATION) $(CARGO) test $(PROGRAM) --test fuzz -- --nocapture
 
 .PHONY: soak
 soak: DURATION := 1800
 soak: ## Let clients of all kinds come and go for DURATION seconds (1800), and see that nothing grows
 	@$(call needs,cc redis)
-	THREADCAST_SOAK_SECONDS=$(DURATION) $(CARGO) test --release --test soak -- --nocapture
-	THREADCAST_SOAK_SECONDS=$(DURATION) $(CARGO) test --release --test fleet_soak -- --nocapture
+	THREADCAST_SOAK_SECONDS=$(DURATION) $(CARGO) test $(PROGRAM) --release --test soak -- --nocapture
+	THREADCAST_SOAK_SECONDS=$(DURATION) $(CARGO) test $(PROGRAM) --release --test fleet_soak -- --nocapture
 
 .PHONY: footprint
 footprint: ## Where the memory of CLIENTS idle clients (5000) is, and how deep the stacks get
 	@$(call needs,cc)
-	THREADCAST_FOOTPRINT=$(CLIENTS) $(CARGO) test --release --test stack -- --nocapture --test-threads 1
+	THREADCAST_FOOTPRINT=$(CLIENTS) $(CARGO) test $(PROGRAM) --release --test stack -- --nocapture --test-threads 1
 
 COMPARE := target/release/threadcast-compare
 
@@ -131,37 +149,39 @@ COMPARE := target/release/threadcast-compare
 compare: ## Measure it beside other servers, an hour, into tests/compare/results; QUICK=1 prints, in three minutes
 	@$(call needs,cc python)
 	-$(MAKE) --no-print-directory -C tests/compare deps
-	$(CARGO) build --release --workspace
+	$(CARGO) build $(PROGRAM) --release --workspace
 	$(COMPARE) run $(if $(QUICK),--quick --out target/compare,--out tests/compare/results --readme README.md) $(ARGS)
 
 .PHONY: bench
 bench: ## The ratios that it is held to, one line each
 	@$(call needs,cc python redis)
-	$(CARGO) build --release --workspace
+	$(CARGO) build $(PROGRAM) --release --workspace
 	$(COMPARE) bench $(ARGS)
-	$(CARGO) test --release --lib -- --nocapture unwatched a_publish_costs | grep -E "watches|of a broadcast"
-	THREADCAST_COMPRESSION=1000 $(CARGO) test --release --test compression_cost -- --nocapture | grep compression:
-	$(CARGO) test --release --test hub_memory -- --nocapture | grep "a subscription takes"
-	THREADCAST_FLEET=1000 $(CARGO) test --release --test fleet_cost -- --nocapture | grep fleet:
+	$(CARGO) test $(PROGRAM) --release --lib -- --nocapture unwatched a_publish_costs | grep -E "watches|of a broadcast"
+	$(COSTS) $(CARGO) test $(PROGRAM) --release --bench compression_cost -- --nocapture | grep compression:
+	$(COSTS) $(CARGO) test $(PROGRAM) --release --bench hub_memory -- --nocapture | grep "a subscription takes"
+	$(COSTS) $(CARGO) test $(PROGRAM) --release --bench fleet_cost -- --nocapture | grep fleet:
+
+# With as many clients as count; a few, unless somebody says so.
+COSTS := THREADCAST_COMPRESSION=1000 THREADCAST_FLEET=1000
 
 .PHONY: lab
 lab: ## Open the lab at http://localhost:8888/lab, with event loops beside it; ARGS="--port 9000" for options
 	@$(call needs,cc python)
 	$(MAKE) --no-print-directory -C tests/compare python || echo "Tornado cannot be installed; its column says so" >&2
-	$(CARGO) build --release --workspace
+	$(CARGO) build $(PROGRAM) --release --workspace
 	$(COMPARE) lab -- $(ARGS)
 
 .PHONY: fleet
 fleet: ## Three machines behind HAProxy, Redis in the middle, at http://localhost:8888/; PORT=9000 for another
 	@$(call needs,cc redis haproxy)
-	$(CARGO) build --release --bin threadcast
+	$(CARGO) build $(PROGRAM) --release --bin threadcast
 	PORT=$(PORT) tests/fleet.sh
 
 .PHONY: screenshots
 screenshots: ## Take the README's pictures of the pages
 	@$(call packages,browser)
-	THREADCAST_SCREENSHOTS=tests/screenshots $(CARGO) test --test page nothing_is_wider
-	THREADCAST_SCREENSHOTS=tests/screenshots $(CARGO) test --test lab_page nothing_is_wider
+	THREADCAST_SCREENSHOTS=tests/screenshots $(CARGO) test $(PROGRAM) --test it page::nothing_is_wider
 
 .PHONY: clean
 clean: ## Remove what was built
@@ -184,7 +204,7 @@ endef
 # $(call checked,NAME,MINUTES,TARGETS): says what it will do, runs the targets one after the other, and says what
 # passed. DURATION is for those that take as long as they are told.
 define checked
-@echo "make $(1) takes about $(2) minutes on 2 cores, and 12 GB below target/. It runs"; $(call list,$(3))
+@echo "make $(1) takes about $(2) minutes on 2 cores, and 5 GB below target/. It runs"; $(call list,$(3))
 @$(call needs,cc curl openssl browser python ip unshare redis haproxy nginx)
 @passed= skipped= left=" $(3)"; \
 end() { \

@@ -82,6 +82,9 @@
 //! Here two listeners may see what two others say at once in different orders. Where that matters, hold a lock
 //! while you publish, or while you [`broadcast`] to a list of your own: neither blocks, and all see one order.
 //!
+//! Eight programs more are in the package's `tests/examples`: `chat`, `dashboard`, `bridge` (to processes), `rpc` (over
+//! JSON), `tornado_port`, `client`, `reconnect` and `relay`. In a clone, `cargo run --example chat` starts the first one.
+//!
 //! # The manual
 //!
 //! [`guide`] has the rest: how a push travels, what a client costs, what happens in each case, Tornado's
@@ -121,6 +124,7 @@
 //! The program is `main.rs` with `clock`, the application, and `lab`, which only the lesson needs. It uses this
 //! library as any other program does.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(missing_docs, missing_debug_implementations, clippy::exhaustive_enums)]
 
 #[cfg(not(target_os = "linux"))]

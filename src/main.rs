@@ -26,7 +26,7 @@ use crate::lab::beside::Beside;
 use crate::lab::setup::{Lab, Running, Setup};
 use crate::lab::{commands, page};
 use chrono::Local;
-use threadcast::{Application, Capacity, Connection, Error, Fleet, Limit, Result, Server, StaticFiles};
+use threadcast::{Application, Capacity, Connection, Error, Fleet, Result, Server, StaticFiles};
 
 fn main() -> ExitCode {
     match Options::parse_from_args(env::args_os()) {
@@ -145,13 +145,13 @@ fn capacity(options: &Options, application: &Application) -> Capacity {
     }
     let Some(clients) = options.max_clients else { return machine };
     if clients > machine.clients {
-        let Capacity { clients: most, limit } = machine;
+        let Capacity { clients: most, limit, .. } = machine;
         let _ = writeln!(
             stderr(),
             "threadcast: warning: --max-clients {clients} is more than is safe here, which is {most} ({limit})"
         );
     }
-    Capacity { clients, limit: Limit::Chosen }
+    Capacity::new(clients)
 }
 
 fn application(options: &Options, clients: &Arc<Clients>) -> Result<(Application, Capacity, Readings)> {
@@ -241,7 +241,7 @@ fn announce(server: &Server, lab: bool, tls: Option<&Tls>, redirect: Option<&Ser
     };
     let scheme = if tls.is_some() { "https" } else { "http" };
     let here = format!("{scheme}://{host}:{}", address.port());
-    let Capacity { clients, limit } = server.capacity();
+    let Capacity { clients, limit, .. } = server.capacity();
     let mut lines = vec![format!("threadcast is at {here}/ for up to {clients} clients ({limit})")];
     if let Some(tls) = tls {
         lines.push(format!("its WebSocket is at wss://{host}:{}/websocket?Id=NAME", address.port()));

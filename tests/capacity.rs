@@ -4,14 +4,14 @@
 mod support;
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Write, stderr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, id};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use support::{Probed, Program, Raw, eventually, frame, threads, upgrade};
-use threadcast::{Application, Capacity, Limit, Message, Result, Server, WebSocketHandler};
+use threadcast::{Application, Capacity, Message, Result, Server, WebSocketHandler};
 
 /// How long a head may take.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
@@ -26,7 +26,7 @@ impl WebSocketHandler for Echo {
 
 #[test]
 fn beyond_the_capacity_a_client_gets_503_and_those_inside_notice_nothing() {
-    let capacity = Capacity { clients: 2, limit: Limit::Chosen };
+    let capacity = Capacity::new(2);
     let application = Application::new().websocket("/ws", || Echo);
     let server = Server::bind_with("127.0.0.1:0", application, capacity).unwrap();
     let mut inside = [Raw::websocket(server.local_addr(), "/ws"), Raw::websocket(server.local_addr(), "/ws")];
@@ -52,7 +52,7 @@ fn beyond_the_capacity_a_client_gets_503_and_those_inside_notice_nothing() {
 /// Closed at once, the socket would answer with a reset, which may overtake the 503.
 #[test]
 fn a_client_whose_request_is_still_on_its_way_can_read_its_refusal() {
-    let capacity = Capacity { clients: 1, limit: Limit::Chosen };
+    let capacity = Capacity::new(1);
     let application = Application::new().websocket("/ws", || Echo);
     let server = Server::bind_with("127.0.0.1:0", application, capacity).unwrap();
     let _inside = Raw::websocket(server.local_addr(), "/ws");
@@ -136,7 +136,7 @@ fn without_a_descriptor_to_accept_with_it_says_so_once_and_serves_again_when_the
 fn a_client_that_no_thread_can_be_started_for_gets_503_and_the_server_stays_up() {
     // More than there are addresses for.
     let settings = |application: Application| application.stack_size(1 << 48);
-    let capacity = Capacity { clients: 2, limit: Limit::Chosen };
+    let capacity = Capacity::new(2);
     let probed = Probed::start_within(capacity, settings, |_, _| Ok(()));
     // More clients than there are places: none of them has kept one.
     for refused in 1..=5 {
@@ -154,7 +154,7 @@ fn a_client_that_no_thread_can_be_started_for_gets_503_and_the_server_stays_up()
 
 #[test]
 fn a_flood_of_half_open_connections_keeps_to_its_share_of_the_capacity() {
-    let capacity = Capacity { clients: 40, limit: Limit::Chosen };
+    let capacity = Capacity::new(40);
     let application = Application::new().websocket("/ws", || Echo);
     let server = Server::bind_with("127.0.0.1:0", application, capacity).unwrap();
     let mut flood: Vec<_> = (0..200).map(|_| Raw::connect(server.local_addr())).collect();
@@ -172,15 +172,28 @@ fn a_flood_of_half_open_connections_keeps_to_its_share_of_the_capacity() {
     assert!(flood[199].head().starts_with("HTTP/1.1 101 "));
 }
 
-/// The product raises its limit of descriptors too, from the 1,024 that are usual.
-fn raise_the_limit_of_descriptors() {
+/// Descriptors of the tests below. The program needs as many.
+const DESCRIPTORS: u64 = 2500;
+
+/// Raises the limit of descriptors, as the product does, from the 1,024 that are usual. False where that is not
+/// enough for `what`, which is said.
+fn has_descriptors(what: &str) -> bool {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("up to the hard limit");
+    let is_enough = maximum.is_none_or(|maximum| maximum >= DESCRIPTORS);
+    if !is_enough {
+        // Not with println!, which is shown only where a test fails.
+        let why = "raise it with ulimit -Hn";
+        writeln!(stderr(), "NOT CHECKED: {what}: needs {DESCRIPTORS} descriptors; {why}").unwrap();
+    }
+    is_enough
 }
 
 #[test]
 fn a_thousand_half_open_connections_keep_nobody_out_and_pushes_go_on() {
-    raise_the_limit_of_descriptors();
+    if !has_descriptors("a thousand half-open connections") {
+        return;
+    }
     let half_a_head = &upgrade("/websocket?Id=half", "")[..60];
     // With room for all of them, and with room for ten of them, one of which makes way for a client.
     for (room, at_first, at_last) in [("4400", 1000, 1000), ("40", 10, 9)] {
@@ -210,7 +223,9 @@ fn a_thousand_half_open_connections_keep_nobody_out_and_pushes_go_on() {
 
 /// As many clients as the program says are served, the next ones get 503, and those inside do not notice.
 fn serves_as_many_as_it_says(program: Program, limit: &str, what: &str) {
-    raise_the_limit_of_descriptors();
+    if !has_descriptors(what) {
+        return;
+    }
     let line = program.wait_for_line("threadcast is at ");
     // In a root of its own without control groups it cannot know what they allow.
     let has_groups = fs::read_dir("/sys/fs/cgroup").is_ok_and(|mut groups| groups.next().is_some());

@@ -6,7 +6,7 @@
 //! has its one right answer. Meanwhile nothing panics, `on_close` runs once for each `open`, and a client
 //! that has been there all the time notices nothing; afterwards all threads and sockets are back.
 //!
-//! `THREADCAST_FUZZ_SECONDS=600 cargo test --release --test fuzz` fuzzes for ten minutes, with new input
+//! `THREADCAST_FUZZ_SECONDS=600 cargo test --features program --release --test fuzz` fuzzes for ten minutes, with new input
 //! each time. A failure names its seed, and `THREADCAST_FUZZ_SEED` begins with that one. Its input is kept
 //! as a file: made small, and with the right answers, that belongs into `tests/corpus/`.
 

@@ -12,7 +12,7 @@ use support::{
     DEADLINE, Event, Probed, Program, Raw, close_frame, eventually, frame, masked, server_threads, sockets,
     threads,
 };
-use threadcast::{Application, Capacity, Connection, Error, Limit, Message, broadcast};
+use threadcast::{Application, Capacity, Connection, Error, Message, broadcast};
 
 /// One test at a time: they look at the threads of this process, and load the machine.
 fn alone() -> MutexGuard<'static, ()> {
@@ -64,7 +64,7 @@ fn a_full_socket_gets_a_pump_which_ends_with_the_backlog() {
 #[test]
 fn when_all_sockets_are_full_pumps_run_out_and_the_others_go_on() {
     let _alone = alone();
-    let capacity = Capacity { clients: 8, limit: Limit::Chosen };
+    let capacity = Capacity::new(8);
     let settings = |application: Application| application.max_backlog(64 << 20).write_deadline(DEADLINE);
     let probed = Probed::start_within(capacity, settings, |_, _| Ok(()));
     let mut inside: Vec<_> = (0..8).map(|_| probed.open()).collect();

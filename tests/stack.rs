@@ -3,7 +3,7 @@
 //! may use on top of that. And where the memory of an idle client is.
 //!
 //! A page of a stack that was touched once stays, so the lowest one that is there is the high-water mark.
-//! `cargo test --release --test stack -- --nocapture` shows the tables. `make footprint` shows the second
+//! `cargo test --features program --release --test stack -- --nocapture` shows the tables. `make footprint` shows the second
 //! one for 5,000 clients.
 
 #[path = "../src/clock/mod.rs"]

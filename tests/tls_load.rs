@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustls::ClientConfig;
 use rustls::version::{TLS12, TLS13};
 use support::{DEADLINE, Event, Probed, eventually, get, masked, server_threads};
-use threadcast::{Application, Capacity, Connection, Error, Limit, Message, broadcast};
+use threadcast::{Application, Capacity, Connection, Error, Message, broadcast};
 use tls::{Identity, Secure};
 
 /// One test at a time: they look at the threads and the memory of this process, and load the machine.
@@ -34,7 +34,7 @@ impl Tls {
         let identity = Identity::new();
         let tls = identity.config();
         let settings = |application: Application| settings(application).stack_size(64 << 10).tls(tls);
-        let capacity = Capacity { clients, limit: Limit::Chosen };
+        let capacity = Capacity::new(clients);
         let probed = Probed::start_within(capacity, settings, |connection, message| {
             if message.as_text().is_some() { connection.write_message(message) } else { Ok(()) }
         });
@@ -135,9 +135,7 @@ fn slow_clients_share_what_they_have_not_got() {
     const FRAME: usize = 4 << 20;
     let _alone = alone();
     // With places for 1,000 each of these finds one for its pump.
-    let tls = Tls::start(1000, |application| {
-        application.max_backlog(64 << 20).max_buffered(1 << 30).write_deadline(DEADLINE)
-    });
+    let tls = Tls::start(1000, |application| application.max_backlog(64 << 20).write_deadline(DEADLINE));
     let (clients, connections): (Vec<_>, Vec<_>) = (0..CLIENTS).map(|_| tls.deaf()).unzip();
     let message = Message::from(vec![7; FRAME]);
     let before = anonymous();

@@ -26,7 +26,11 @@ pub fn options(
     let environment = environment.map(OsString::into_string).transpose();
     let environment = environment.map_err(|_| Error::invalid(format!("{URL} is no URL of a Redis")))?;
     let url = redis.map(str::to_owned).or(environment);
-    Ok(url.map(|url| FleetOptions { channel: channel.to_owned(), ..FleetOptions::new(&url) }))
+    Ok(url.map(|url| {
+        let mut options = FleetOptions::new(&url);
+        options.channel = channel.to_owned();
+        options
+    }))
 }
 
 /// Joins the fleet. Who speaks `threadcast.1` is told how many machines there are.

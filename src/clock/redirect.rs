@@ -2,10 +2,10 @@
 //! own `client-N`.
 
 use percent_encoding::{CONTROLS, utf8_percent_encode};
-use threadcast::{Application, Capacity, Error, Exchange, Limit, Origin, Request, RequestHandler, Result};
+use threadcast::{Application, Capacity, Error, Exchange, Origin, Request, RequestHandler, Result};
 
 /// Clients at a time. They leave at once, or make room for newer ones.
-pub const CAPACITY: Capacity = Capacity { clients: 64, limit: Limit::Chosen };
+pub const CAPACITY: Capacity = Capacity::new(64);
 
 /// Answers every request with the address that it has on `port`.
 pub fn application(port: u16, stack_size: usize) -> Application {

@@ -25,6 +25,7 @@ const FIRST_BEAT: Duration = Duration::from_secs(3);
 
 /// Where a [`Fleet`] meets.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct FleetOptions {
     /// The Redis (or Valkey) in the middle: `redis://HOST:PORT`, `redis://USER:PASSWORD@HOST`, `unix:PATH`;
     /// `rediss:` with TLS. The certificate must be good for the host's name, and signed by an authority that the system

@@ -73,6 +73,7 @@ const FALLBACK_BUFFERS: u64 = 64 << 20;
 
 /// The most clients at a time, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Capacity {
     /// The most clients at a time.
     pub clients: usize,
@@ -81,6 +82,11 @@ pub struct Capacity {
 }
 
 impl Capacity {
+    /// At most this many clients, whatever the machine allows.
+    pub const fn new(clients: usize) -> Capacity {
+        Capacity { clients, limit: Limit::Chosen }
+    }
+
     /// Raises the soft limit of descriptors to the hard one, and reads what this machine allows. With
     /// [`Delivery::Handoff`](crate::Delivery::Handoff) every client has two threads; where addresses are limited,
     /// the [stack size](Application::stack_size) counts.

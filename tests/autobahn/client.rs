@@ -1,6 +1,6 @@
 //! The client of the Autobahn testsuite's server, which drives it through the cases: it echoes each message.
 //!
-//! `cargo run --example autobahn_client ws://127.0.0.1:9001`; `run.sh --client` does that.
+//! `cargo run --features deflate --example autobahn_client ws://127.0.0.1:9001`; `run.sh --client` does that.
 
 use std::process::ExitCode;
 

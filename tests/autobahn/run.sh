@@ -1,18 +1,19 @@
 #!/usr/bin/env bash
 # The Autobahn testsuite, cases 1 to 13, against threadcast's own echo at /echo, and against its client.
 #
-#   tests/autobahn/run.sh             runs them and judges, half of those of compression (12 and 13)
-#   tests/autobahn/run.sh --all       all of those too, which takes some minutes more
-#   tests/autobahn/run.sh --update    and writes RESULTS.md beside this script
-#   tests/autobahn/run.sh --tls       runs those of the protocol over wss, without limits (9) and compression
-#   tests/autobahn/run.sh --tls --all all of them
-#   tests/autobahn/run.sh --client    runs the same against the client; --all, --update (CLIENT.md) as above
+#   tests/autobahn/run.sh             runs the cases of the protocol and judges, without limits (9) and compression
+#                                     (12 and 13)
+#   tests/autobahn/run.sh --all       runs all, which takes some minutes more
+#   tests/autobahn/run.sh --update    runs all and writes RESULTS.md beside this script
+#   tests/autobahn/run.sh --tls       runs them over wss; --all as above
+#   tests/autobahn/run.sh --client    runs them against the client; --all, --update (CLIENT.md) as above
 #
-# PY27               the CPython 2.7 to use; otherwise one of pyenv's, or the one on the PATH. Without
-#                    one this says so in one line, and exits with 0.
-# THREADCAST         the program; otherwise it is built.
+# PY27               the CPython 2.7 to use; otherwise one of pyenv's, or the one on the PATH.
+# AUTOBAHN_IMAGE     a container image with the suite, such as crossbario/autobahn-testsuite, which docker runs in
+#                    place of Python 2.7. Without either, this script says so in one line, and exits with 0.
+# THREADCAST         the program; otherwise a debug build of it, as the other tests use, or with --all a release.
 # NOT_RUN            a file to which the reason is written if the suite is not run.
-# AUTOBAHN_TIMEOUT   seconds for all cases together, 300 by default, 1200 for all of those of compression.
+# AUTOBAHN_TIMEOUT   seconds for all cases together, 300 by default, 1200 with --all.
 #
 # The first run installs the suite into target/autobahn, which takes a minute or two, the network, and a
 # C compiler. What the last run left is there too: report/index.html, suite.log, server.log.
@@ -28,7 +29,7 @@ root=$(cd "$here/../.." && pwd)
 work=${CARGO_TARGET_DIR:-$root/target}/autobahn
 venv=$work/venv
 seconds=${AUTOBAHN_TIMEOUT:-300}
-cases=cheap
+cases=few
 update=
 client=
 scheme=ws
@@ -96,10 +97,10 @@ stop_server() {
 
 for option; do
     case $option in
-        --tls) cases=few scheme=wss tls=(--tls-self-signed) ;;
+        --tls) scheme=wss tls=(--tls-self-signed) ;;
         --all) ;;
         --update) update=yes ;;
-        --client) cases=few client=yes ;;
+        --client) client=yes ;;
         *) die "unknown option $option; there are --all, --update, --client and --tls" ;;
     esac
 done
@@ -108,22 +109,35 @@ if [[ " $* " = *" --all "* || -n $update ]]; then
     seconds=${AUTOBAHN_TIMEOUT:-1200}
 fi
 [ -z "$update$client" ] || [ "$scheme" = ws ] || die 'over TLS there is neither --update nor --client'
-if ! python=$(find_python); then
-    echo 'autobahn: NOT RUN: no Python 2.7 found (set PY27=...)'
+python=
+if [ -z "${AUTOBAHN_IMAGE-}" ] && ! python=$(find_python); then
+    echo 'autobahn: NOT RUN: no Python 2.7 found (set PY27=... or AUTOBAHN_IMAGE=...)'
     [ -z "${NOT_RUN-}" ] || echo 'no Python 2.7 found; pyenv install 2.7.18 brings one' >"$NOT_RUN"
     exit 0
 fi
-# Both at once: each alone would be built with other features of what they share, and so anew.
+profile=debug
+[ "$cases" != all ] || profile=release
+built=${CARGO_TARGET_DIR:-$root/target}/$profile
+# Both at once: each alone would be built with other features of what they share, and so again.
 if [ -z "${THREADCAST-}" ] || [ -n "$client" ]; then
-    (cd "$root" && cargo build --release --bin threadcast --example autobahn_client) || die 'threadcast does not build'
-    THREADCAST=${THREADCAST:-${CARGO_TARGET_DIR:-$root/target}/release/threadcast}
+    release=()
+    [ "$profile" = debug ] || release=(--release)
+    (cd "$root" && cargo build --locked --workspace --features program --bin threadcast --example autobahn_client "${release[@]}") ||
+        die 'threadcast does not build'
+    THREADCAST=${THREADCAST:-$built/threadcast}
 fi
 
 # One run at a time in this directory. What is started below does not inherit the lock.
 mkdir -p "$work"
 exec 9>"$work/lock"
 flock 9
-if ! cmp -s "$here/pins.txt" "$venv/pins.txt" || ! is_installed; then
+if [ -n "${AUTOBAHN_IMAGE-}" ]; then
+    suite_python=(docker run --rm --init --network host --env HOME=/tmp --user "$(id -u):$(id -g)" --volume "$here:$here:ro"
+        --volume "$work:$work" "$AUTOBAHN_IMAGE" python -B)
+else
+    suite_python=("$venv/bin/python")
+fi
+if [ -n "$python" ] && { ! cmp -s "$here/pins.txt" "$venv/pins.txt" || ! is_installed; }; then
     echo "autobahn: installing the suite into $venv"
     if ! install "$python" >"$work/install.log" 2>&1 9>&-; then
         tail -n 20 "$work/install.log" >&2
@@ -138,14 +152,14 @@ trap 'exit 143' TERM HUP
 # The suite serves, and the client goes through its cases.
 if [ -n "$client" ]; then
     exec 8< <(exec setsid timeout --foreground -k "$SERVER_ENDS" "$((seconds + 60))" \
-        "$venv/bin/python" -u "$here/suite.py" serve "$work" $cases 2>"$work/suite.log" 9>&-)
+        "${suite_python[@]}" -u "$here/suite.py" serve "$work" $cases 2>"$work/suite.log" 9>&-)
     server=$!
     until [[ ${line-} =~ ^listening\ at\ (.*)$ ]]; do
         read -r -t "$SERVER_STARTS" line <&8 || die "the suite did not start, see $work/suite.log"
     done
     url=${BASH_REMATCH[1]}
     cat <&8 >/dev/null &
-    timeout -k 5 "$seconds" "${CARGO_TARGET_DIR:-$root/target}/release/examples/autobahn_client" "$url" \
+    timeout -k 5 "$seconds" "$built/examples/autobahn_client" "$url" \
         >"$work/client.log" 2>&1 8<&- 9>&- &
     suite=$!
     ran=0
@@ -166,7 +180,7 @@ else
     url="$scheme://${BASH_REMATCH[1]}/echo?Id=autobahn"
 
     # In the background, since bash looks at its traps only between two commands of the foreground.
-    timeout -k 5 "$seconds" "$venv/bin/python" -u "$here/suite.py" run "$url" "$work" $cases \
+    timeout -k 5 "$seconds" "${suite_python[@]}" -u "$here/suite.py" run "$url" "$work" $cases \
         >"$work/suite.log" 2>&1 8<&- 9>&- &
     suite=$!
     ran=0
@@ -183,7 +197,7 @@ what="the echo of $("$THREADCAST" --version)" table=RESULTS.md command=--update
 to_table=()
 [ -z "$update" ] || to_table=("$here/$table" "$command")
 if [ "$ran" -ne 0 ]; then
-    "$venv/bin/python" "$here/suite.py" judge "$work" $cases "$what" || true
+    "${suite_python[@]}" "$here/suite.py" judge "$work" $cases "$what" || true
     die "the suite did not come to its end (status $ran), see $work/suite.log"
 fi
-"$venv/bin/python" "$here/suite.py" judge "$work" $cases "$what" "${to_table[@]}"
+"${suite_python[@]}" "$here/suite.py" judge "$work" $cases "$what" "${to_table[@]}"

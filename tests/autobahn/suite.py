@@ -5,7 +5,7 @@
     suite.py serve DIRECTORY CASES                         the same for a client, and prints where it listens
     suite.py judge DIRECTORY CASES WHAT [RESULTS.md COMMAND]    counts them, and writes the table
 
-CASES is `all`, `cheap` for half of those of compression, or `few` for none of those, nor of the limits.
+CASES is `all`, or `few` for those of the protocol: neither limits nor compression.
 """
 from __future__ import print_function, unicode_literals
 
@@ -31,8 +31,6 @@ GROUPS = [
     ('12', 'Compression: content', 90),
     ('13', 'Compression: parameters', 126),
 ]
-# The last number of those cases, of 18, that take little time: a thousand messages of up to 32 KiB.
-CHEAP = [1, 2, 3, 4, 5, 6, 7, 8, 11]
 # What is known of the cases that are not plainly ok.
 KNOWN = {
     '6.4.3': 'Text that is invalid in the middle of a frame is refused at the end of the frame, not before '
@@ -46,11 +44,8 @@ KINDS = ['ok', 'non-strict', 'informational', 'failed']
 
 
 def groups(cases):
-    """GROUPS, with the numbers of cases that are run."""
-    def number(group, total):
-        return total // 18 * len(CHEAP) if group in ('12', '13') and cases == 'cheap' else total
-
-    return [(group, title, number(group, total)) for group, title, total in GROUPS if is_run(group, cases)]
+    """GROUPS, without those that are not run."""
+    return [(group, title, total) for group, title, total in GROUPS if is_run(group, cases)]
 
 
 def is_run(group, cases):
@@ -59,15 +54,7 @@ def is_run(group, cases):
 
 def patterns(cases):
     """What the suite is asked for."""
-    for group, _, total in GROUPS:
-        if not is_run(group, cases):
-            continue
-        if group in ('12', '13') and cases == 'cheap':
-            for kind in range(1, total // 18 + 1):
-                for last in CHEAP:
-                    yield '%s.%d.%d' % (group, kind, last)
-        else:
-            yield group + '.*'
+    return [group + '.*' for group, _, _ in GROUPS if is_run(group, cases)]
 
 
 def run(url, directory, cases):
@@ -96,7 +83,7 @@ def suite(mode, whom, directory, cases, ready=None):
     with open(spec, 'wb') as file:
         json.dump(dict(whom, **{
             'outdir': report,
-            'cases': list(patterns(cases)),
+            'cases': patterns(cases),
             'exclude-cases': [],
             'exclude-agent-cases': {},
         }), file)

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use support::{DEADLINE, Event, Probed, Raw, close_frame, eventually, frame, get, masked};
 use threadcast::{
-    Application, Capacity, Connection, Error, Exchange, Limit, RequestHandler, Result, Server, broadcast,
+    Application, Capacity, Connection, Error, Exchange, RequestHandler, Result, Server, broadcast,
 };
 
 /// Reads at most `rate` bytes a second, to the end of the stream.
@@ -217,7 +217,7 @@ impl RequestHandler for Large {
 
 fn large_pages(clients: usize) -> Server {
     let application = Application::new().page("/", || Large);
-    Server::bind_with("127.0.0.1:0", application, Capacity { clients, limit: Limit::Chosen }).unwrap()
+    Server::bind_with("127.0.0.1:0", application, Capacity::new(clients)).unwrap()
 }
 
 #[test]

@@ -18,16 +18,17 @@ const EXAMPLES: [&str; 8] =
 /// More lines, and nobody reads it in one go.
 const MAX_LINES: usize = 120;
 
-/// Where the examples are, which `cargo test --test examples` does not build by itself.
+/// Where the examples are, which `cargo it` does not build. With the features of the tests, since others would be built.
 fn directory() -> &'static Path {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     DIRECTORY.get_or_init(|| {
-        // target/PROFILE/deps/examples-0123456789abcdef
+        // target/PROFILE/deps/it-0123456789abcdef
         let test = std::env::current_exe().expect("this test's path");
         let profile = test.ancestors().nth(2).expect("a profile's directory");
         let target = profile.parent().expect("the target directory");
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--workspace", "--examples", "--target-dir"]).arg(target);
+        let mut cargo = support::cargo();
+        cargo.args(["build", "--quiet", "--locked", "--workspace", "--features", "program", "--examples"]);
+        cargo.arg("--target-dir").arg(target);
         if profile.ends_with("release") {
             cargo.arg("--release");
         }

@@ -181,7 +181,8 @@ fn who_cannot_join_is_told_why_and_no_password() {
     let right = FleetOptions::new(&format!("redis://right:hidden@127.0.0.1:{port}"));
     assert!(!format!("{right:?}").contains("hidden"));
     Fleet::join(&Hub::new(), &right, || 0).unwrap().leave();
-    let named = FleetOptions { channel: "a*".to_owned(), ..right };
+    let mut named = right;
+    named.channel = "a*".to_owned();
     assert!(Fleet::join(&Hub::new(), &named, || 0).unwrap_err().to_string().contains("no name of a fleet"));
 }
 

@@ -6,6 +6,7 @@
 mod support;
 
 // The files beside this one.
+mod api;
 mod arguments_and_cookies;
 mod back_pressure;
 mod behaviour;
@@ -42,6 +43,7 @@ mod tls_attacks;
 mod tls_config;
 mod tls_page;
 mod tls_program;
+mod workflows;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -76,4 +78,32 @@ fn there_are_few_test_crates_and_each_asks_for_the_program() {
         let entry = format!("[[test]]\nname = \"{name}\"\nrequired-features = [\"program\"]\n");
         assert!(manifest.contains(&entry), "Cargo.toml has to say of {name}:\n{entry}");
     }
+}
+
+/// A file that names one of these needs more than Rust and a C compiler.
+const MORE: [&str; 10] = [
+    "support::browser",
+    "support::fleet",
+    "support::network",
+    "support::openssl",
+    "support::python",
+    "python::run",
+    "\"npm\"",
+    "\"openssl\"",
+    "/usr/sbin",
+    "redis-server",
+];
+
+#[test]
+fn make_check_leaves_out_the_files_that_need_more_than_rust_and_a_c_compiler() {
+    let makefile = fs::read_to_string("Makefile").unwrap().replace("\\\n", "");
+    let list =
+        makefile.lines().find_map(|line| line.strip_prefix("NEED_MORE := ")).expect("the Makefile's list");
+    let listed: BTreeSet<_> = list.split_whitespace().map(str::to_owned).collect();
+    let mut found = names("tests/it");
+    found.retain(|name| {
+        let source = fs::read_to_string(format!("tests/it/{name}.rs")).unwrap();
+        !["main", "make"].contains(&name.as_str()) && MORE.iter().any(|word| source.contains(word))
+    });
+    assert_eq!(listed, found);
 }

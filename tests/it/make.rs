@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// What the Makefile's own lines call.
-const TOOLS: [&str; 12] =
-    ["make", "bash", "sh", "sed", "awk", "sort", "cut", "true", "date", "env", "mkdir", "rm"];
+const TOOLS: [&str; 13] =
+    ["make", "bash", "sh", "sed", "awk", "sort", "cut", "true", "date", "env", "grep", "mkdir", "rm"];
 
 /// Who runs `make`, and what there is besides [`TOOLS`].
 struct Machine {
@@ -177,13 +177,13 @@ fn what_is_missing_is_installed_and_nothing_else() {
         let expected = [
             " apt-get update",
             "noninteractive apt-get install -y build-essential",
-            "cargo run --release --bin threadcast --",
+            "cargo run --locked --features program --release --bin threadcast --",
         ];
         assert_eq!(run.calls, expected, "{name}");
         assert!(run.printed.contains("installing build-essential\n"), "{name}: {}", run.printed);
     }
     let run = Machine::new("has-all", 1000, NOW).with(&["cc"]).make("run");
-    assert_eq!(run.calls, ["cargo run --release --bin threadcast --"]);
+    assert_eq!(run.calls, ["cargo run --locked --features program --release --bin threadcast --"]);
 }
 
 #[test]
@@ -198,11 +198,11 @@ fn the_tests_begin_with_what_they_do_and_end_with_what_was_not_run() {
     let run = machine.make("test");
     assert!(run.succeeded, "{:?}", run.errors);
     assert!(run.printed.starts_with("make test takes about "), "{}", run.printed);
-    for check in ["lint", "features", "package", "doc", "suite", "stack", "loom", "autobahn"] {
+    for check in ["lint", "features", "pack", "doc", "suite", "loom", "autobahn"] {
         assert!(run.printed.contains(&format!("\nmake {check} ")), "{check}: {}", run.printed);
     }
     let last: Vec<_> = run.printed.lines().rev().take(2).collect();
-    assert!(last[1].ends_with(" min. Passed: lint features package doc suite stack loom."), "{last:?}");
+    assert!(last[1].ends_with(" min. Passed: lint features pack doc suite loom."), "{last:?}");
     assert!(last[0].starts_with("make test: NOT run: autobahn (no Python 2.7 found"), "{last:?}");
 
     let full = all("full-passes");
@@ -211,10 +211,10 @@ fn the_tests_begin_with_what_they_do_and_end_with_what_was_not_run() {
     }
     let run = full.make("full");
     assert!(run.succeeded, "{:?}", run.errors);
-    let duplex = "cargo test --release --test tls_duplex --test client_duplex -- --nocapture";
+    let duplex = "cargo test --locked --features program --release --test tls_duplex --test client_duplex -- --nocapture";
     assert!(run.calls.iter().any(|call| call == &format!("120 {duplex}")), "{:?}", run.calls);
     let last: Vec<_> = run.printed.lines().rev().take(2).collect();
-    let passed = "min. Passed: lint features package doc suite stack loom stress fuzz soak.";
+    let passed = "min. Passed: lint features package doc suite loom stack stress fuzz soak.";
     assert!(last[1].ends_with(passed), "{last:?}");
     assert!(last[0].starts_with("make full: NOT run: autobahn-all (no Python 2.7 found"), "{last:?}");
 
@@ -224,12 +224,12 @@ fn the_tests_begin_with_what_they_do_and_end_with_what_was_not_run() {
     assert!(!run.succeeded);
     let last: Vec<_> = run.printed.lines().rev().take(2).collect();
     assert!(last[1].starts_with("make test: FAILED in suite after "), "{last:?}");
-    assert!(last[1].ends_with(" min. Passed: lint features package doc."), "{last:?}");
-    assert_eq!(last[0], "make test: NOT run: stack loom autobahn.");
+    assert!(last[1].ends_with(" min. Passed: lint features pack doc."), "{last:?}");
+    assert_eq!(last[0], "make test: NOT run: loom autobahn.");
 }
 
 #[test]
-fn the_minutes_that_it_takes_are_those_of_the_readme_and_grow_with_what_it_is_told() {
+fn the_minutes_that_it_takes_are_those_of_the_page_and_grow_with_what_it_is_told() {
     let minutes = |target: &str| -> u32 {
         // Nothing is installed, so nothing is run.
         let printed = Machine::new("minutes", 1000, NOW).make(target).printed;
@@ -237,9 +237,9 @@ fn the_minutes_that_it_takes_are_those_of_the_readme_and_grow_with_what_it_is_to
         rest.split(' ').next().unwrap().parse().expect("a number")
     };
     let (test, full) = (minutes("test"), minutes("full"));
-    let readme = fs::read_to_string("README.md").unwrap().replace('\n', " ");
-    assert!(readme.contains(&format!("It takes about {test} minutes on 2 cores")), "{test}");
-    assert!(readme.contains(&format!("slower checks, {full} minutes in all")), "{full}");
+    let page = fs::read_to_string(".github/CONTRIBUTING.md").unwrap().replace('\n', " ");
+    assert!(page.contains(&format!("It takes about {test} minutes on 2 cores")), "{test}");
+    assert!(page.contains(&format!("`make full` takes {full} minutes")), "{full}");
     // Three take DURATION seconds, and six tests DUPLEX, two of them at once.
     assert_eq!(minutes("full DURATION=1200"), full + 30);
     assert_eq!(minutes("full DUPLEX=240"), full + 6);
@@ -251,7 +251,7 @@ fn a_package_is_made_without_a_word_of_the_tests_that_are_not_in_it() {
     let kind = |kind: &str, end: &str| {
         format!("warning: ignoring {kind} `one` as `tests/one.rs` is not included in the {end}")
     };
-    let noise = [kind("test", "published package"), kind("example", "published package")];
+    let noise = ["test", "benchmark", "example"].map(|of| kind(of, "published package"));
     let others = [
         "warning: manifest has no documentation".to_owned(),
         kind("binary", "published package"),
@@ -266,6 +266,40 @@ fn a_package_is_made_without_a_word_of_the_tests_that_are_not_in_it() {
         assert_eq!((run.succeeded, &run.errors[..]), (code == 0, &others[..]), "{name}");
         assert!(run.printed.ends_with("\na line for the standard output\n"), "{name}: {}", run.printed);
     }
+    let calls = |name: &str, target: &str| Machine::new(name, 1000, NOW).make(target).calls;
+    let package = "cargo package --locked --package threadcast --allow-dirty";
+    assert_eq!(calls("package-builds", "package"), [package.to_owned()]);
+    assert_eq!(calls("package-packs", "pack"), [format!("{package} --no-verify")]);
+}
+
+#[test]
+fn the_check_of_each_change_needs_rust_and_a_c_compiler() {
+    let bare = Machine::new("check-bare", 1000, NOW).with_apt_get().make("check");
+    assert_eq!(bare.errors, ["please install as root: apt-get install build-essential"]);
+    assert_eq!(bare.calls, [""; 0]);
+    let run = Machine::new("check", 1000, NOW).with(&["cc"]).make("check");
+    assert!(run.succeeded, "{:?}", run.errors);
+    let program = "--locked --features program --workspace";
+    assert_eq!(run.calls[0], "cargo fmt --all --check");
+    assert_eq!(run.calls[1], format!("cargo clippy {program} --all-targets -- -D warnings"));
+    assert_eq!(run.calls[2], format!("cargo test {program} --lib --bins"));
+    assert!(
+        run.calls[3].starts_with(&format!("cargo test {program} --test it -- --skip ")),
+        "{:?}",
+        run.calls
+    );
+    assert_eq!(run.calls.len(), 4);
+}
+
+#[test]
+fn the_library_is_checked_without_features_and_with_each_alone() {
+    let run = Machine::new("features", 1000, NOW).make("features");
+    let call = |feature| {
+        format!(
+            "cargo rustc --locked --package threadcast --lib --features {feature} --profile check -- -D warnings"
+        )
+    };
+    assert_eq!(run.calls, ["default", "deflate", "tls", "redis"].map(call));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustls::version::{TLS12, TLS13};
 use rustls::{HandshakeKind, SupportedProtocolVersion};
 use support::{DEADLINE, Event, Probed, Raw, eventually, get, masked, status, upgrade};
-use threadcast::{Application, Capacity, Error, Exchange, Limit, RequestHandler, Result};
+use threadcast::{Application, Capacity, Error, Exchange, RequestHandler, Result};
 use tls::{Identity, Secure};
 
 const VERSIONS: [&[&SupportedProtocolVersion]; 2] = [&[&TLS12], &[&TLS13]];
@@ -157,7 +157,7 @@ fn garbage_after_the_101_gets_an_alert_and_on_close_is_called() {
 fn a_full_server_sends_an_alert_at_once_and_does_no_handshake() {
     let identity = Identity::new();
     let tls = identity.config();
-    let capacity = Capacity { clients: 1, limit: Limit::Chosen };
+    let capacity = Capacity::new(1);
     let probed = Probed::start_within(capacity, |application| application.tls(tls), |_, _| Ok(()));
     let config = Arc::new(identity.client(&[&TLS13]));
     let mut inside = Secure::websocket(probed.addr, &config, "/ws");

@@ -73,7 +73,9 @@ impl Redis {
     }
 
     pub fn options(&self) -> FleetOptions {
-        FleetOptions { max_message: 1000, ..FleetOptions::new(&self.url()) }
+        let mut options = FleetOptions::new(&self.url());
+        options.max_message = 1000;
+        options
     }
 }
 

@@ -26,12 +26,13 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use rustix::net::{AddressFamily, SocketType};
-use threadcast::{
-    Application, Capacity, Connection, Exchange, Limit, Message, Result, Server, WebSocketHandler,
-};
+use threadcast::{Application, Capacity, Connection, Exchange, Message, Result, Server, WebSocketHandler};
 
 /// How long any event may take before its test fails. Long, since two cores may be busy.
 pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Bytes that a [`Probed`] server buffers for all its clients, unless a test says otherwise.
+const BUFFERED: u64 = 1 << 30;
 
 /// What happened to a handler.
 #[derive(Debug, Clone, PartialEq)]
@@ -90,7 +91,7 @@ impl Probed {
         settings: impl FnOnce(Application) -> Application,
         reply: impl Fn(&Connection, Message) -> Result<()> + Send + Sync + 'static,
     ) -> Probed {
-        Probed::start_within(Capacity { clients: 1000, limit: Limit::Chosen }, settings, reply)
+        Probed::start_within(Capacity::new(1000), settings, reply)
     }
 
     /// The same, for fewer clients.
@@ -102,7 +103,8 @@ impl Probed {
         let (sender, events) = crossbeam_channel::unbounded();
         let reply: Reply = Arc::new(reply);
         let probe = move || Probe { events: sender.clone(), reply: reply.clone() };
-        let application = settings(Application::new().websocket("/ws", probe));
+        // What this machine allows is not known everywhere, and then few bytes may be buffered.
+        let application = settings(Application::new().max_buffered(BUFFERED).websocket("/ws", probe));
         let server = Server::bind_with("127.0.0.1:0", application, capacity).expect("binds");
         Probed { addr: server.local_addr(), server, events }
     }
@@ -493,6 +495,19 @@ fn collect(stream: impl Read + Send + 'static, output: Arc<Output>) -> JoinHandl
             output.changed.notify_all();
         }
     })
+}
+
+/// Cargo, as a shell starts it. What it tells a test of the package would have it build `ring` again, whose build
+/// script looks at that, and all that needs `ring`; and once more when a shell starts it.
+pub fn cargo() -> Command {
+    const OF_A_PACKAGE: [&str; 4] = ["CARGO_BIN_", "CARGO_CRATE_", "CARGO_MANIFEST_", "CARGO_PKG_"];
+    let mut cargo = Command::new(env!("CARGO"));
+    for (name, _) in std::env::vars_os() {
+        if OF_A_PACKAGE.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
 }
 
 /// Set in a process that [`run_again`] has started.
