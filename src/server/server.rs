@@ -131,6 +131,7 @@ impl Server {
             running: Mutex::new(Some(running)),
             stopped: stopped.clone(),
         };
+        server.state.budget.start_reaper().map_err(Error::io(doing()))?;
         // In this order: `shutdown`, which an error here comes to, joins the first one first.
         let accepting = Listener { state, routes, registry, trouble: LogLimiter::default() };
         server.start("listener", move || accepting.run(&listener)).map_err(Error::io(doing()))?;
