@@ -3,8 +3,7 @@
 //! [`MESSAGES`] at least.
 
 mod support;
-#[path = "support/tls.rs"]
-mod tls;
+use support::tls;
 
 use std::collections::HashMap;
 use std::net::TcpStream;

@@ -1,8 +1,7 @@
 //! What happens to Redis, and to the way there, is not seen by a machine's own clients; the others hear nothing twice and
 //! nothing out of order, and are there again within the promised time.
 
-#[path = "support/fleet.rs"]
-mod machines;
+use support::fleet as machines;
 mod support;
 
 use std::thread;

@@ -4,8 +4,7 @@
 //! It goes in spells. Between two of them everybody leaves but those two, and a line is printed. `make soak` takes 30
 //! minutes; among the other tests it takes seconds, with the same assertions.
 
-#[path = "support/fleet.rs"]
-mod machines;
+use support::fleet as machines;
 mod support;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -9,11 +9,9 @@
 #[path = "../src/clock/mod.rs"]
 #[allow(dead_code, reason = "the program's own module, of which this test needs a part")]
 mod clock;
-#[path = "support/openssl.rs"]
-mod openssl;
+use support::openssl;
 mod support;
-#[path = "support/tls.rs"]
-mod tls;
+use support::tls;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};

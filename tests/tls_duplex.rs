@@ -2,8 +2,7 @@
 //! are changed in between. Every byte is compared. For `THREADCAST_DUPLEX_SECONDS` each (3).
 
 mod support;
-#[path = "support/tls.rs"]
-mod tls;
+use support::tls;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};

@@ -2,8 +2,7 @@
 //! Nobody else notices, and no thread is left behind.
 
 mod support;
-#[path = "support/tls.rs"]
-mod tls;
+use support::tls;
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};

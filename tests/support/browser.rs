@@ -2,7 +2,6 @@
 //! tabs of its own in one browser that they share, so that they may run side by side.
 //!
 //! A page says in `<html data-state>` when it is `open`. The tests' own `$` finds an element by its id.
-#![allow(dead_code, reason = "each test file is a crate of its own, and none uses all of this")]
 
 use std::collections::HashMap;
 use std::ffi::OsStr;

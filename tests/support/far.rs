@@ -1,5 +1,4 @@
 //! A server that speaks bytes: the far end of a client's connection. It judges nothing but what it is asked to.
-#![allow(dead_code, reason = "each test file is a crate of its own, and none uses all of this")]
 
 use std::net::{SocketAddr, TcpListener};
 
@@ -7,7 +6,7 @@ use threadcast::client::{Builder, Messages};
 use threadcast::{Connection, Result};
 use tungstenite::handshake::derive_accept_key;
 
-use super::support::{Raw, Wire, header_values};
+use super::{Raw, Wire, header_values};
 
 /// Where a client may connect to.
 pub struct Far(TcpListener);

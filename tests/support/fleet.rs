@@ -1,5 +1,4 @@
 //! A Redis that a test has for itself, and hubs in a fleet around it.
-#![allow(dead_code, reason = "each test file is a crate of its own, and none uses all of this")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};

@@ -1,5 +1,4 @@
 //! `openssl` makes certificates, and looks at those of a server.
-#![allow(dead_code, reason = "each test file is a crate of its own, and none uses all of this")]
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};

@@ -2,7 +2,6 @@
 //! prefix (`location /clock/`), and it can freeze, so that every connection stays open and nothing passes.
 //!
 //! One thread accepts, and each connection has two, one for each direction. They end with the process.
-#![allow(dead_code, reason = "each test file is a crate of its own, and none uses all of this")]
 
 use std::io::Read;
 use std::io::Write;

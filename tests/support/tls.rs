@@ -1,5 +1,4 @@
 //! TLS for the tests: certificates that are made for them, and a client that is `rustls` itself.
-#![allow(dead_code, reason = "each test file is a crate of its own, and none uses all of this")]
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -15,7 +14,7 @@ use rustls::{
 };
 use threadcast::TlsConfig;
 
-use super::support::{DEADLINE, masked, upgrade};
+use super::{DEADLINE, masked, upgrade};
 
 /// A certificate for `localhost` that is its own authority, and its key.
 pub struct Identity {

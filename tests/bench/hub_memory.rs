@@ -1,0 +1,35 @@
+//! What a subscription takes, in a process of its own, since it counts all the memory of it.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use support::Probed;
+use threadcast::Hub;
+
+const CLIENTS: usize = 256;
+const TOPICS: usize = 512;
+
+/// Bytes of anonymous memory that this process has in use.
+fn anonymous() -> usize {
+    let rollup = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap();
+    let line = rollup.lines().find(|line| line.starts_with("Anonymous:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
+}
+
+/// `make bench` shows what it prints.
+#[test]
+fn a_subscription_takes_at_most_64_bytes() {
+    let probed = Probed::start();
+    let clients: Vec<_> = (0..CLIENTS).map(|_| probed.open()).collect();
+    let (hub, topics) = (Hub::new(), (0..TOPICS).map(|n| format!("topic/{n}")).collect::<Vec<_>>());
+    let before = anonymous();
+    for topic in &topics {
+        for (_, connection) in &clients {
+            assert!(hub.subscribe(topic, connection).unwrap());
+        }
+    }
+    let bytes = (anonymous() - before) as f64 / (CLIENTS * TOPICS) as f64;
+    println!("a subscription takes {bytes:.1} bytes");
+    assert!((32.0..=64.0).contains(&bytes), "{bytes}");
+    assert_eq!(hub.topics().len(), TOPICS);
+}

@@ -1,0 +1,308 @@
+//! Producers that wait for their client, clients that take what they are sent slowly and steadily, and who of
+//! them is still alive.
+
+use crate::support;
+
+use std::io::{ErrorKind, Read};
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use support::{DEADLINE, Event, Probed, Raw, close_frame, eventually, frame, get, masked};
+use threadcast::{
+    Application, Capacity, Connection, Error, Exchange, Limit, RequestHandler, Result, Server, broadcast,
+};
+
+/// Reads at most `rate` bytes a second, to the end of the stream.
+fn read_slowly(stream: &mut TcpStream, rate: usize) -> Vec<u8> {
+    let (begun, mut bytes, mut piece) = (Instant::now(), Vec::new(), vec![0; 16 << 10]);
+    loop {
+        match stream.read(&mut piece) {
+            Ok(0) => return bytes,
+            Ok(length) => bytes.extend_from_slice(&piece[..length]),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return bytes,
+            Err(error) => panic!("waited for more than {} bytes: {error}", bytes.len()),
+        }
+        let due = Duration::from_secs_f64(bytes.len() as f64 / rate as f64);
+        // The pace is what is tested, nothing is waited for.
+        thread::park_timeout(due.saturating_sub(begun.elapsed()));
+    }
+}
+
+/// A client whose kernel holds little for it.
+fn with_small_buffer(raw: &Raw) {
+    rustix::net::sockopt::set_socket_recv_buffer_size(&raw.stream, 16 << 10).unwrap();
+}
+
+/// Pushes so much that the kernel, whose buffers grow to tens of megabytes, cannot bring it below half of 64 MiB.
+fn fill(connection: &Connection) {
+    eventually("a full socket", || {
+        connection.write_message(vec![0; 1 << 20]).expect("below the limit");
+        connection.backlog() > 48 << 20
+    });
+}
+
+#[test]
+fn producers_that_wait_for_room_push_a_hundred_times_the_backlog_and_lose_nothing() {
+    let probed = Probed::start_with(|application| application.max_backlog(256 << 10), |_, _| Ok(()));
+    let (mut client, connection) = probed.open();
+    let produce = |first: u8| {
+        let connection = connection.clone();
+        thread::spawn(move || {
+            for _ in 0..800 {
+                connection.wait_for_room(DEADLINE).unwrap();
+                connection.write_message(vec![first; 16 << 10]).unwrap();
+            }
+        })
+    };
+    let producers = [produce(1), produce(2)];
+    let mut received = [0, 0];
+    while received != [800, 800] {
+        let frame = client.frame();
+        assert_eq!((frame.first, frame.payload.len()), (0x82, 16 << 10));
+        received[usize::from(frame.payload[0]) - 1] += 1;
+    }
+    for producer in producers {
+        producer.join().unwrap();
+    }
+    assert!(!connection.is_closed());
+}
+
+#[test]
+fn who_waits_for_room_is_told_that_it_did_not_come_or_that_the_connection_has_closed() {
+    let probed = Probed::start_with(
+        |application| application.max_backlog(64 << 20).write_deadline(DEADLINE),
+        |_, _| Ok(()),
+    );
+    let (client, connection) = probed.open();
+    with_small_buffer(&client);
+    connection.wait_for_room(Duration::ZERO).expect("nothing waits");
+    fill(&connection);
+    assert!(matches!(connection.wait_for_room(Duration::from_millis(20)), Err(Error::TimedOut)));
+    let waiting: Vec<_> = (0..3)
+        .map(|_| {
+            let connection = connection.clone();
+            thread::spawn(move || connection.wait_for_room(Duration::MAX))
+        })
+        .collect();
+    client.reset();
+    for thread in waiting {
+        assert!(matches!(thread.join().unwrap(), Err(Error::Closed)));
+    }
+    assert!(matches!(connection.wait_for_room(DEADLINE), Err(Error::Closed)));
+}
+
+#[test]
+fn messages_that_come_together_wait_for_room_for_the_answers_to_those_before() {
+    const ANSWER: usize = 300 << 10;
+    let probed = Probed::start_with(
+        |application| application,
+        |connection, _| connection.write_message(vec![7; ANSWER]),
+    );
+    let (mut client, connection) = probed.open();
+    with_small_buffer(&client);
+    // All in one piece, and so in one buffer of the server's.
+    client.send(masked(0x81, b"more").repeat(100));
+    for n in 0..100 {
+        assert_eq!(client.frame().payload.len(), ANSWER, "answer {n}");
+    }
+    assert!(!connection.is_closed());
+}
+
+#[test]
+fn a_close_behind_a_backlog_waits_until_the_client_has_taken_it() {
+    const BYTES: usize = 20 << 20;
+    let probed = Probed::start_with(|application| application.max_backlog(64 << 20), |_, _| Ok(()));
+    let (mut client, connection) = probed.open();
+    with_small_buffer(&client);
+    for _ in 0..BYTES / (1 << 20) {
+        connection.write_message(vec![7; 1 << 20]).unwrap();
+    }
+    connection.close(Some(1000), Some("that was all")).unwrap();
+    // Longer than a peer has to answer a Close.
+    let bytes = read_slowly(&mut client.stream, BYTES / 8);
+    let end = [&[0x88, 14, 0x03, 0xe8][..], b"that was all"].concat();
+    assert!(bytes.ends_with(&end), "{} bytes came", bytes.len());
+    assert_eq!(bytes.iter().filter(|byte| **byte == 7).count(), BYTES);
+}
+
+#[test]
+fn a_client_that_takes_what_it_is_sent_is_alive_though_the_ping_waits_behind_that() {
+    let probed = Probed::start_with(
+        |application| application.ping_interval(Some(Duration::from_millis(300))).max_backlog(64 << 20),
+        |_, _| Ok(()),
+    );
+    let (mut client, connection) = probed.open();
+    with_small_buffer(&client);
+    // Some of it waits in the outbox, and the last part in the kernel alone.
+    connection.write_message(vec![7; 2 << 20]).unwrap();
+    connection.write_message("last").unwrap();
+    let begun = Instant::now();
+    let mut taken = 0;
+    let mut piece = vec![0; 8 << 10];
+    while taken < 2 << 20 {
+        let length = client.stream.read(&mut piece).unwrap();
+        assert!(length > 0, "closed after {taken} bytes");
+        taken += length;
+        let due = Duration::from_secs_f64(taken as f64 / f64::from(400 << 10));
+        thread::park_timeout(due.saturating_sub(begun.elapsed()));
+    }
+    assert!(begun.elapsed() > Duration::from_secs(4), "many intervals");
+    assert!(!connection.is_closed());
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_dead_though_the_kernel_took_all_for_it() {
+    let probed = Probed::start_with(
+        |application| application.ping_interval(Some(Duration::from_millis(300))),
+        |_, _| Ok(()),
+    );
+    let (client, connection) = probed.open();
+    with_small_buffer(&client);
+    connection.write_message(vec![7; 200 << 10]).unwrap();
+    probed.expect_close(None, None);
+    eventually("it is counted", || probed.server.stats().disconnects.ping_timeout == 1);
+}
+
+#[test]
+fn the_latency_is_that_of_the_last_keepalives_ping_whose_pong_is_not_the_handlers() {
+    let probed = Probed::start_with(
+        |application| application.ping_interval(Some(Duration::from_millis(100))).ping_timeout(DEADLINE),
+        |_, _| Ok(()),
+    );
+    let (mut client, connection) = probed.open();
+    assert_eq!((connection.latency(), connection.latency_age()), (None, None));
+    let ping = client.frame();
+    assert_eq!((ping.first, ping.payload.len()), (0x89, 8));
+    client.send_frame(0x8a, "not the answer");
+    assert_eq!(probed.next("the handler's Pong"), Event::Pong(b"not the answer".to_vec()));
+    assert_eq!(connection.latency(), None);
+    let answered = Instant::now();
+    client.send_frame(0x8a, &ping.payload);
+    eventually("it is measured", || connection.latency().is_some());
+    assert!(connection.latency_age().unwrap() <= answered.elapsed());
+    // The same once more answers nothing.
+    client.send_frame(0x8a, &ping.payload);
+    assert_eq!(probed.next("the handler's Pong"), Event::Pong(ping.payload));
+}
+
+#[test]
+fn a_broadcast_does_not_wait_for_a_client_that_a_producer_waits_for() {
+    let probed = Probed::start_with(|application| application.max_backlog(64 << 20), |_, _| Ok(()));
+    let (slow, connection) = probed.open();
+    with_small_buffer(&slow);
+    let (mut quick, other) = probed.open();
+    fill(&connection);
+    let waiting = thread::spawn({
+        let connection = connection.clone();
+        move || connection.wait_for_room(DEADLINE)
+    });
+    assert_eq!(broadcast([&connection, &other], "hi").unwrap(), 2);
+    assert_eq!(quick.frame(), frame(0x81, "hi"));
+    other.close(Some(1000), None).unwrap();
+    assert_eq!(quick.frame(), close_frame(1000, ""));
+    drop(slow);
+    assert!(waiting.join().unwrap().is_err());
+}
+
+/// A page of 8 MiB.
+struct Large;
+
+impl RequestHandler for Large {
+    fn get(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
+        exchange.write(vec![b'x'; 8 << 20]);
+        Ok(())
+    }
+}
+
+fn large_pages(clients: usize) -> Server {
+    let application = Application::new().page("/", || Large);
+    Server::bind_with("127.0.0.1:0", application, Capacity { clients, limit: Limit::Chosen }).unwrap()
+}
+
+#[test]
+fn a_download_that_goes_on_is_not_cut_by_newer_clients() {
+    let server = large_pages(8);
+    let mut download = Raw::connect(server.local_addr());
+    with_small_buffer(&download);
+    download.send(get("/", "Connection: close\r\n"));
+    assert!(download.head().starts_with("HTTP/1.1 200 "));
+    let mut silent: Vec<_> = (0..20).map(|_| Raw::connect(server.local_addr())).collect();
+    eventually("some had to go", || server.stats().disconnects.evicted >= 5);
+    let body = read_slowly(&mut download.stream, 4 << 20);
+    assert!(body.len() > 7 << 20, "{}", body.len());
+    silent.clear();
+}
+
+#[test]
+fn a_download_that_hardly_goes_on_keeps_nobody_out() {
+    let server = large_pages(1);
+    let mut download = Raw::connect(server.local_addr());
+    with_small_buffer(&download);
+    download.send(get("/", ""));
+    assert!(download.head().starts_with("HTTP/1.1 200 "));
+    let mut bytes = vec![0; 512];
+    eventually("its place is taken", || {
+        // A few bytes each time.
+        let _ = download.stream.read(&mut bytes);
+        let mut newer = Raw::connect(server.local_addr());
+        newer.send(get("/none", "Connection: close\r\n"));
+        newer.response_or_end().is_some_and(|head| head.starts_with("HTTP/1.1 404 "))
+    });
+    assert_eq!(server.stats().disconnects.evicted, 1);
+}
+
+#[test]
+fn what_waits_for_all_clients_together_has_a_bound_and_the_others_go_on() {
+    let settings = |application: Application| application.max_backlog(64 << 20).max_buffered(2 << 20);
+    let probed = Probed::start_with(settings, |connection, message| connection.write_message(message));
+    let (mut witness, _) = probed.open();
+    let stalled: Vec<_> = (0..4).map(|_| probed.open()).collect();
+    let mut accepted = 0;
+    for (client, connection) in &stalled {
+        with_small_buffer(client);
+        // Far below its own limit: that of all is what it meets.
+        while connection.write_message(vec![0; 256 << 10]).is_ok() {
+            accepted += 1;
+            assert!(accepted < 4000, "nothing stops it");
+        }
+        probed.expect_close(None, None);
+    }
+    eventually("all are counted", || probed.server.stats().disconnects.overflow == 4);
+    witness.send_frame(0x82, vec![7; 1 << 20]);
+    assert_eq!(witness.frame().payload.len(), 1 << 20, "and all has been given back");
+}
+
+#[test]
+fn a_message_that_there_is_no_room_for_closes_with_1013() {
+    let probed = Probed::start_with(
+        |application| application.max_buffered(1 << 20),
+        |connection, message| connection.write_message(message.as_bytes().len().to_string()),
+    );
+    let websocket = || Raw::websocket(probed.addr, "/ws");
+    // Parts of messages, whose clients do not go on. One that comes while a whole message is held may be refused itself.
+    let mut parts = Vec::new();
+    eventually("the room is taken", || {
+        let mut part = websocket();
+        // In fragments, with a ping between, which ends no message.
+        for first in [0x02, 0x89, 0x00] {
+            part.send_frame(first, vec![0; if first == 0x89 { 4 } else { 150 << 10 }]);
+        }
+        parts.push(part);
+        let mut client = websocket();
+        client.send_frame(0x82, vec![0; 300 << 10]);
+        client.frame() == close_frame(1013, "no room for this message, try again later")
+    });
+    // What is small goes on; and when they have left, so does what is large.
+    eventually("there is room for a small one", || {
+        let mut client = websocket();
+        client.send_frame(0x82, vec![0; 1000]);
+        client.frame() == frame(0x81, "1000")
+    });
+    drop(parts);
+    eventually("there is room again", || {
+        let mut client = websocket();
+        client.send_frame(0x82, vec![0; 300 << 10]);
+        client.frame() == frame(0x81, (300 << 10).to_string())
+    });
+}

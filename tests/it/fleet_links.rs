@@ -1,0 +1,146 @@
+//! The way from a machine to its Redis: an address that moves to another one, and a cable that is pulled.
+
+use crate::support;
+use support::fleet as machines;
+
+use std::io;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use machines::{Machine, Redis, linked};
+use support::eventually;
+use support::network::{in_a_network_of_its_own, ip};
+use threadcast::{Fleet, FleetOptions, Hub};
+
+/// How long it may take until the others hear again. As in the tests of Redis' faults.
+const BACK: Duration = Duration::from_secs(20);
+
+/// An address that can be moved from one Redis to another. A connection stays with the one that it has found.
+fn movable(first: u16) -> (FleetOptions, Arc<AtomicU16>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let target = Arc::new(AtomicU16::new(first));
+    let current = target.clone();
+    let pass = |mut from: TcpStream, mut to: TcpStream| {
+        thread::spawn(move || {
+            let _ = io::copy(&mut from, &mut to);
+            let _ = to.shutdown(Shutdown::Both);
+        });
+    };
+    thread::spawn(move || {
+        for near in listener.incoming().flatten() {
+            let Ok(far) = TcpStream::connect(("127.0.0.1", current.load(Relaxed))) else { continue };
+            pass(near.try_clone().unwrap(), far.try_clone().unwrap());
+            pass(far, near);
+        }
+    });
+    (FleetOptions::new(&url), target)
+}
+
+#[test]
+fn where_the_address_moves_to_another_redis_a_machine_reads_and_writes_there() {
+    let (first, second) = (Redis::start(&[]), Redis::start(&[]));
+    let (options, target) = movable(first.port);
+    let mut machines = [(); 2].map(|()| Machine::join_with(&options));
+    linked(&machines);
+    target.store(second.port, Relaxed);
+    // The first one lives on, and the links to write over as well: only the subscriptions end.
+    assert_eq!(first.say("CLIENT KILL TYPE pubsub"), ":2");
+    let begun = Instant::now();
+    eventually("both listen to the second one", || second.say("PUBLISH threadcast:probe x") == ":2");
+    linked(&machines);
+    eventually("each knows of the other", || machines.iter().all(|one| one.fleet.stats().machines == 2));
+    assert!(begun.elapsed() < BACK, "after {:?}", begun.elapsed());
+    machines[0].hub.publish("a", "new").unwrap();
+    machines.iter_mut().for_each(|machine| machine.hears("new"));
+    assert_eq!(first.say("PUBLISH threadcast:probe x"), ":0");
+}
+
+/// A process in a network of its own, at the other end of a cable.
+struct Far(Child);
+
+impl Far {
+    /// Has the address 10.1.0.2; this end is 10.1.0.1.
+    fn start(command: &str) -> Far {
+        let script = format!(
+            "until ip link show far >/dev/null 2>&1; do sleep 0.01; done; \
+             ip address add 10.1.0.2/24 dev far; ip link set far up; exec {command}"
+        );
+        let mut far = Command::new("unshare");
+        let far = far.args(["--net", "sh", "-c", &script]).stdout(Stdio::null()).spawn().unwrap();
+        let far = Far(far);
+        let pid = far.0.id().to_string();
+        eventually("it has its own network", || {
+            let network = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
+            network(&pid) != network("self")
+        });
+        ip(&["link", "add", "near", "type", "veth", "peer", "name", "far", "netns", &pid]);
+        ip(&["address", "add", "10.1.0.1/24", "dev", "near"]);
+        ip(&["link", "set", "near", "up"]);
+        far
+    }
+
+    /// Takes its end of the cable down or up. This end is not told: what it sends is lost.
+    fn link(&self, state: &str) {
+        let pid = self.0.id().to_string();
+        let words = ["--net", "--target", &pid, "ip", "link", "set", "far", state];
+        assert!(Command::new("nsenter").args(words).status().unwrap().success(), "{words:?}");
+    }
+}
+
+impl Drop for Far {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+const CABLE: &str = "a_cable_that_is_pulled_is_noticed_and_nothing_here_waits_for_it";
+
+#[test]
+fn a_cable_that_is_pulled_is_noticed_and_nothing_here_waits_for_it() {
+    in_a_network_of_its_own(CABLE, cable);
+}
+
+fn cable() {
+    let far = Far::start("redis-server --bind 10.1.0.2 --port 7000 --save '' --protected-mode no");
+    eventually("Redis listens", || TcpStream::connect(("10.1.0.2", 7000)).is_ok());
+    let options = FleetOptions::new("redis://10.1.0.2:7000");
+    let mut machines = [(); 2].map(|()| Machine::join_with(&options));
+    linked(&machines);
+    far.link("down");
+    let (begun, mut published, mut longest) = (Instant::now(), 0_u32, Duration::ZERO);
+    eventually("the links are down", || {
+        let before = Instant::now();
+        machines[0].hub.publish("a", published.to_string()).unwrap();
+        machines[0].hears(published.to_string());
+        longest = longest.max(before.elapsed());
+        published += 1;
+        machines.iter().all(|one| !one.fleet.stats().is_linked)
+    });
+    assert!(begun.elapsed() < BACK && longest < Duration::from_secs(1), "{:?}, {longest:?}", begun.elapsed());
+    let error = Fleet::join(&Hub::new(), &options, || 0).unwrap_err().to_string();
+    // Which one depends on whether the kernel has noticed that nobody tells where that address is.
+    assert!(["no answer in time", "No route to host"].iter().any(|why| error.contains(why)), "{error}");
+    far.link("up");
+    let begun = Instant::now();
+    linked(&machines);
+    assert!(begun.elapsed() < BACK, "back after {:?}", begun.elapsed());
+    machines[0].hub.publish("a", "new").unwrap();
+    machines[0].hears("new");
+    // Some of what was written when it was down may come after all: in order, and before what is new.
+    let mut last = None;
+    loop {
+        let text = String::from_utf8(machines[1].client.frame().payload).unwrap();
+        if text == "new" {
+            break;
+        }
+        let number = Some(text.parse::<u32>().unwrap());
+        assert!(number > last, "{number:?} after {last:?}");
+        last = number;
+    }
+}

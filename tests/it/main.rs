@@ -1,0 +1,79 @@
+//! The tests that need no process of their own, a file each: one crate links once, and cargo runs the tests of all
+//! files side by side. A test that counts the threads, descriptors or memory of its own process, sets a limit or
+//! collects the log is a crate beside this directory.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+// The files beside this one.
+mod arguments_and_cookies;
+mod back_pressure;
+mod behaviour;
+mod bodies;
+mod client;
+mod clock;
+mod close;
+mod compression;
+mod examples;
+mod fleet;
+mod fleet_links;
+mod fleet_program;
+mod guide;
+mod handshake;
+mod http;
+mod hub;
+mod interop;
+mod interop_client;
+mod lab;
+mod lab_page;
+mod layers;
+mod make;
+mod messages;
+mod page;
+mod proxies;
+mod proxy;
+mod publish;
+mod responses;
+mod server;
+mod signals;
+mod small_stack;
+mod tls;
+mod tls_attacks;
+mod tls_config;
+mod tls_page;
+mod tls_program;
+
+use std::collections::BTreeSet;
+use std::fs;
+
+/// More, and cargo links and runs that many one after the other.
+const MOST_CRATES: usize = 16;
+
+/// The files of Rust in a directory, without their ends.
+fn names(directory: &str) -> BTreeSet<String> {
+    let files =
+        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    files.filter_map(|file| file.strip_suffix(".rs").map(str::to_owned)).collect()
+}
+
+#[test]
+fn each_file_of_this_crate_is_one_of_its_modules() {
+    let modules =
+        include_str!("main.rs").lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'));
+    let modules: BTreeSet<_> = modules.filter(|name| *name != "support").map(str::to_owned).collect();
+    let mut files = names("tests/it");
+    assert!(files.remove("main"));
+    assert_eq!(modules, files);
+}
+
+#[test]
+fn there_are_few_test_crates_and_each_asks_for_the_program() {
+    let mut crates = names("tests");
+    crates.insert("it".to_owned());
+    assert!(crates.len() <= MOST_CRATES, "{} test crates: {crates:?}", crates.len());
+    let manifest = fs::read_to_string("Cargo.toml").unwrap();
+    for name in crates {
+        let entry = format!("[[test]]\nname = \"{name}\"\nrequired-features = [\"program\"]\n");
+        assert!(manifest.contains(&entry), "Cargo.toml has to say of {name}:\n{entry}");
+    }
+}

@@ -1,0 +1,127 @@
+//! The manual's lines for nginx and HAProxy, in front of the program: the page, its WebSocket and its pushes come
+//! through, and the numbers do not.
+
+use crate::support;
+use support::tls;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use support::{DEADLINE, Program, eventually, get};
+use threadcast::client::Builder;
+use tls::Identity;
+
+const MANUAL: &str = "src/guide/operating.md";
+
+/// The manual's blocks with this mark, of which each is configuration.
+fn blocks(mark: &str) -> Vec<String> {
+    let (manual, fence) = (fs::read_to_string(MANUAL).expect("the manual"), format!("```{mark}\n"));
+    let behind = manual.split(&fence).skip(1);
+    behind.map(|rest| rest.split("```").next().expect("a block").to_owned()).collect()
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port()
+}
+
+/// An empty directory of this test's own.
+fn directory(name: &str) -> PathBuf {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir_all(&directory).expect("a directory");
+    directory
+}
+
+/// Starts a proxy, which Debian has outside of everybody's PATH, and waits until it listens.
+fn start(program: &str, args: &[&str], port: u16) -> Program {
+    let path = format!("{}:/usr/sbin", std::env::var("PATH").expect("a PATH"));
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec \"$@\"", "sh", program]).args(args).env("PATH", path).stdin(Stdio::null());
+    let proxy = Program::spawn(&mut command);
+    eventually("it listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    proxy
+}
+
+/// The status, and the whole answer.
+fn answer(port: u16, path: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connects");
+    stream.set_read_timeout(Some(DEADLINE)).expect("a read timeout");
+    stream.write_all(get(path, "Connection: close\r\n").as_ref()).expect("sends");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("comes to its end");
+    (answer.split_whitespace().nth(1).expect("a status").to_owned(), answer)
+}
+
+/// The time comes, and goes on coming, and a Close is answered.
+fn expect_pushes(builder: &Builder) {
+    let (connection, mut messages) = builder.connect().expect("connects");
+    for _ in 0..3 {
+        let message = messages.recv().expect("comes").expect("goes on");
+        assert!(message.as_text().is_some_and(|time| time.starts_with("20")), "{message:?}");
+    }
+    connection.write_message("x".repeat(100_000)).expect("is open");
+    connection.close(Some(1000), Some("done")).expect("is open");
+    while messages.recv().expect("ends in order").is_some() {}
+    assert_eq!(messages.close_code(), Some(1000));
+}
+
+fn expect_all(port: u16, below: &str) {
+    let (status, page) = answer(port, below);
+    assert!(status == "200" && page.contains("static/clock.js"), "{below}: {status}");
+    for (file, expected) in [("static/clock.js", "200"), ("stats", "404")] {
+        assert_eq!(answer(port, &format!("{below}{file}")).0, expected, "{below}{file}");
+    }
+    expect_pushes(&Builder::new(&format!("ws://localhost:{port}{below}websocket?Id=A")));
+}
+
+#[test]
+fn nginx_passes_the_page_and_its_websocket_below_a_path_and_over_tls_too() {
+    let program = Program::start(&["--interval", "50ms"]);
+    let [whole, below] = &blocks("nginx")[..] else { panic!("two blocks for nginx in {MANUAL}") };
+    let (_, lines) = whole.split_once("8888;\n").expect("the other lines");
+    let (lines, _) = lines.split_once('}').expect("the end of `location /`");
+    let other = "    # and the other lines of `location /`\n";
+    assert!(below.contains(other), "{below}");
+    let below = below.replace(other, lines);
+    let (place, identity, [port, secure]) =
+        (directory("nginx"), Identity::new(), [(); 2].map(|()| free_port()));
+    fs::write(place.join("chain.pem"), &identity.chain).expect("writes");
+    fs::write(place.join("key.pem"), &identity.key).expect("writes");
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .iter()
+        .map(|what| format!("{what}_temp_path {}/{what};", place.display()))
+        .collect();
+    let locations = format!("{whole}{below}").replace("8888", &program.addr().port().to_string());
+    let place = place.display();
+    let configuration = format!(
+        "daemon off; master_process off; pid {place}/pid; error_log {place}/error.log; events {{}}\n\
+         http {{ access_log off; {temporary}\n\
+         server {{ listen 127.0.0.1:{port}; listen 127.0.0.1:{secure} ssl;\n\
+         ssl_certificate {place}/chain.pem; ssl_certificate_key {place}/key.pem;\n{locations}}} }}\n"
+    );
+    let file = format!("{place}/nginx.conf");
+    fs::write(&file, configuration).expect("writes");
+    let _nginx = start("nginx", &["-e", &format!("{place}/error.log"), "-c", &file], port);
+    for below in ["/", "/clock/"] {
+        expect_all(port, below);
+        let url = format!("wss://localhost:{secure}{below}websocket?Id=A");
+        expect_pushes(&Builder::new(&url).root_certificates(&identity.chain));
+    }
+}
+
+#[test]
+fn haproxy_passes_the_page_and_its_websocket() {
+    let program = Program::start(&["--interval", "50ms"]);
+    let [configuration] = &blocks("haproxy")[..] else { panic!("one block for HAProxy in {MANUAL}") };
+    let port = free_port();
+    let configuration = configuration
+        .replace("bind :80", &format!("bind 127.0.0.1:{port}"))
+        .replace("8888", &program.addr().port().to_string());
+    let file = directory("haproxy").join("haproxy.cfg");
+    fs::write(&file, configuration).expect("writes");
+    let _haproxy = start("haproxy", &["-db", "-f", file.to_str().expect("a path")], port);
+    expect_all(port, "/");
+}

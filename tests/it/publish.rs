@@ -1,0 +1,226 @@
+//! `guide::behaviour`, *Messages to topics*: who may publish, what each client gets, and what it may ask for.
+
+use crate::support;
+
+use std::fs;
+
+use support::{Directory, Program, Raw, Wire, fetch, frame, get, header_values, status, upgrade};
+
+const TOKEN: &str = "SECRET-0123456789abcdef";
+
+/// The program, with this token in its environment.
+fn serve_with(token: &str, args: &[&str]) -> Program {
+    let mut command = Program::command();
+    command.args(["--port", "0", "--address", "127.0.0.1"]).args(args);
+    Program::spawn(command.env("THREADCAST_PUBLISH_TOKEN", token))
+}
+
+/// A program whose clock does not disturb.
+fn serve(args: &[&str]) -> Program {
+    serve_with(TOKEN, &[&["--interval", "1h"], args].concat())
+}
+
+/// A client that asks for `query`; with the subprotocol it has read its hello.
+fn client(program: &Program, query: &str, is_wrapped: bool) -> Raw {
+    if !is_wrapped {
+        return Raw::websocket(program.addr(), &format!("/websocket?{query}"));
+    }
+    let mut raw = Raw::connect(program.addr());
+    raw.send(upgrade(&format!("/websocket?{query}"), "Sec-WebSocket-Protocol: threadcast.1\r\n"));
+    assert_eq!(status(&raw.head()), 101);
+    assert_eq!(raw.frame(), frame(0x81, r#"{"hello":{"interval_ms":3600000}}"#));
+    raw
+}
+
+/// The next frame that is not the time.
+fn message(client: &mut Raw) -> Wire {
+    let is_time = |wire: &Wire| wire.payload.starts_with(b"20") && wire.payload.contains(&b':');
+    loop {
+        let wire = client.frame();
+        if !is_time(&wire) {
+            return wire;
+        }
+    }
+}
+
+fn request(target: &str, lines: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
+    let body = body.as_ref();
+    let head =
+        format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n{lines}\r\n", body.len());
+    [head.as_bytes(), body].concat()
+}
+
+/// Publishes, and returns the answer to it.
+fn publish(program: &Program, topic: &str, body: impl AsRef<[u8]>) -> String {
+    let lines = format!("Authorization: Bearer {TOKEN}\r\n");
+    let (head, answer) = fetch(program.addr(), request(&format!("/publish?topic={topic}"), &lines, body));
+    assert_eq!(status(&head), 200, "{head}");
+    assert_eq!(header_values(&head, "Content-Type"), ["application/json; charset=utf-8"]);
+    String::from_utf8(answer).expect("is UTF-8")
+}
+
+#[test]
+fn a_message_reaches_each_client_in_its_form_and_the_answer_says_how_many_they_are() {
+    let program = serve(&[]);
+    let mut plain = client(&program, "Id=A", false);
+    let mut wrapped = client(&program, "Id=B", true);
+    assert_eq!(publish(&program, "all", "hello"), "{\"local\":2}\n");
+    assert_eq!(message(&mut plain), frame(0x81, "hello"));
+    assert_eq!(message(&mut wrapped), frame(0x81, r#"{"topic":"all","text":"hello"}"#));
+    // What is not UTF-8 is binary; JSON has none.
+    publish(&program, "all", [0xff, 0]);
+    assert_eq!(message(&mut plain), frame(0x82, [0xff, 0]));
+    assert_eq!(message(&mut wrapped), frame(0x81, r#"{"topic":"all","base64":"/wA="}"#));
+    // The topic of one client.
+    assert_eq!(publish(&program, "id/B", "you \"there\""), "{\"local\":1}\n");
+    assert_eq!(message(&mut wrapped), frame(0x81, r#"{"topic":"id/B","text":"you \"there\""}"#));
+    assert_eq!(publish(&program, "nobody", "hello"), "{\"local\":0}\n");
+    publish(&program, "all", "");
+    assert_eq!(message(&mut plain), frame(0x81, ""));
+}
+
+#[test]
+fn the_time_comes_as_it_is_to_every_client() {
+    let program = serve_with(TOKEN, &["--interval", "50ms"]);
+    let mut plain = Raw::websocket(program.addr(), "/websocket?Id=A");
+    let mut wrapped = Raw::connect(program.addr());
+    wrapped.send(upgrade("/websocket?Id=B", "Sec-WebSocket-Protocol: threadcast.1\r\n"));
+    wrapped.head();
+    wrapped.frame();
+    for client in [&mut plain, &mut wrapped] {
+        let push = client.frame();
+        let text = String::from_utf8(push.payload).expect("is UTF-8");
+        program.wait_for_line(&format!("write to client A:{text}"));
+    }
+}
+
+#[test]
+fn a_client_gets_the_topics_that_it_asks_for_and_no_others() {
+    let program = serve(&[]);
+    let mut both = client(&program, "Id=A&topic=news&topic=weather%20in%20Bern&topic=news&topic=all", true);
+    let mut one = client(&program, "Id=B&topic=news", false);
+    assert_eq!(publish(&program, "news", "1"), "{\"local\":2}\n");
+    assert_eq!(publish(&program, "weather%20in%20Bern", "2"), "{\"local\":1}\n");
+    assert_eq!(publish(&program, "all", "3"), "{\"local\":2}\n");
+    for (topic, text) in [("news", "1"), ("weather in Bern", "2"), ("all", "3")] {
+        let expected = format!(r#"{{"topic":"{topic}","text":"{text}"}}"#);
+        assert_eq!(message(&mut both), frame(0x81, expected));
+    }
+    assert_eq!([message(&mut one), message(&mut one)], [frame(0x81, "1"), frame(0x81, "3")]);
+    // Who has left is in no topic.
+    drop(one);
+    program.wait_for_line("Client B is closed");
+    support::eventually("it leaves", || publish(&program, "news", "4") == "{\"local\":1}\n");
+}
+
+#[test]
+fn topics_that_cannot_be_had_are_400_as_a_table() {
+    let (any, some) = (serve(&[]), serve(&["--topics", "news,weather"]));
+    let without = Program::start(&[]);
+    let many = |count: usize| (0..count).map(|n| format!("&topic=t{n}")).collect::<String>();
+    let long = |length: usize| "x".repeat(length);
+    for (program, query, expected, reason) in [
+        (&any, format!("Id=A{}", many(32)), 101, ""),
+        (&any, format!("Id=A{}", many(33)), 400, "33 topics are too many: ask for 32 at most"),
+        (&any, "Id=A&topic=id/B".to_owned(), 400, "topics that begin with id/ cannot be asked for"),
+        (&any, "Id=A&topic=id/A".to_owned(), 400, "topics that begin with id/ cannot be asked for"),
+        (&any, "Id=A&topic=".to_owned(), 400, "\"\" is no topic: use 1 to 256 bytes"),
+        (&any, format!("Id=A&topic={}", long(256)), 101, ""),
+        (&any, format!("Id=A&topic={}", long(257)), 400, "is no topic: use 1 to 256 bytes"),
+        (&any, format!("Id={}", long(253)), 101, ""),
+        (&any, format!("Id={}", long(254)), 400, "is no topic: use 1 to 256 bytes"),
+        (&some, "Id=A&topic=news&topic=weather&topic=all".to_owned(), 101, ""),
+        (&some, "Id=A&topic=news&topic=other".to_owned(), 400, "There is no topic \"other\" here"),
+        // Where nobody can publish, it is an argument like any other.
+        (&without, format!("Id={}&topic=id/B", long(254)), 101, ""),
+    ] {
+        let mut raw = Raw::connect(program.addr());
+        raw.send(upgrade(&format!("/websocket?{query}"), ""));
+        let (head, body) = if expected == 101 { (raw.head(), Vec::new()) } else { raw.response() };
+        assert_eq!(status(&head), expected, "{query}: {head}");
+        let body = String::from_utf8_lossy(&body);
+        assert!(body.contains(reason), "{query}: {body}");
+    }
+}
+
+#[test]
+fn who_may_not_publish_is_told_why_as_a_table() {
+    let program = serve(&["--logging", "debug"]);
+    let mut client = client(&program, "Id=A", false);
+    let bearer = |token: &str| format!("Authorization: Bearer {token}\r\n");
+    let (right, all) = (bearer(TOKEN), "/publish?topic=all");
+    let large = "x".repeat((1 << 20) + 1);
+    for (target, lines, body, expected) in [
+        (all, String::new(), "no", 401),
+        (all, bearer(""), "no", 401),
+        (all, bearer("guess"), "no", 401),
+        (all, bearer(&TOKEN[..TOKEN.len() - 1]), "no", 401),
+        (all, bearer(&format!("{TOKEN}x")), "no", 401),
+        (all, format!("Authorization: Basic {TOKEN}\r\n"), "no", 401),
+        (all, format!("Authorization: {TOKEN}\r\n"), "no", 401),
+        (all, format!("{right}{right}"), "no", 401),
+        (all, format!("{right}Origin: https://evil.example\r\n"), "no", 403),
+        ("/publish", right.clone(), "no", 400),
+        ("/publish?topic=", right.clone(), "no", 400),
+        ("/publish?topic=%ff", right.clone(), "no", 400),
+        (&format!("/publish?topic={}", "x".repeat(257)), right.clone(), "no", 400),
+        (all, right.clone(), &large, 413),
+        (all, right.to_lowercase().replace(&TOKEN.to_lowercase(), TOKEN), "yes", 200),
+    ] {
+        let (head, _) = fetch(program.addr(), request(target, &lines, body));
+        assert_eq!(status(&head), expected, "{target} {lines}: {head}");
+        let challenge = header_values(&head, "WWW-Authenticate");
+        assert_eq!(challenge, if expected == 401 { &["Bearer"][..] } else { &[] }, "{target} {lines}");
+    }
+    let (head, _) = fetch(program.addr(), get(all, &right));
+    assert_eq!((status(&head), header_values(&head, "Allow")), (405, vec!["POST, OPTIONS"]));
+    assert_eq!(message(&mut client), frame(0x81, "yes"), "nothing of the others came before it");
+    let told: Vec<_> = program.lines().into_iter().filter(|line| line.contains("SECRET")).collect();
+    assert!(told.is_empty(), "{told:#?}");
+}
+
+#[test]
+fn a_token_comes_from_a_file_or_from_the_environment_and_without_one_there_is_no_route() {
+    let directory = Directory::new("publish-token");
+    directory.write("token", format!("{TOKEN}\n"));
+    let path = directory.0.join("token");
+    let path = path.to_str().expect("a UTF-8 path");
+    let lines = format!("Authorization: Bearer {TOKEN}\r\n");
+    let from_file = serve_with("another token's", &["--publish-token-file", path]);
+    for (program, expected) in [(&serve(&[]), 200), (&from_file, 200), (&Program::start(&[]), 404)] {
+        let (head, _) = fetch(program.addr(), request("/publish?topic=all", &lines, "hello"));
+        assert_eq!(status(&head), expected);
+    }
+    let args = fs::read(format!("/proc/{}/cmdline", from_file.pid())).expect("reads");
+    assert!(!String::from_utf8_lossy(&args).contains("SECRET"));
+}
+
+#[test]
+fn a_token_that_is_none_is_one_line_without_it_and_exit_1() {
+    let directory = Directory::new("publish-bad-token");
+    for (name, content) in [("empty", &b" \n"[..]), ("two", b"SECRET one"), ("binary", b"SECRET\xff")] {
+        directory.write(name, content);
+    }
+    let file = |name: &str| format!("{}/{name}", directory.path());
+    let none = "is none: write ASCII characters without spaces, such as openssl rand -hex 32 prints";
+    for (token, args, expected) in [
+        ("", vec![], format!("the token in THREADCAST_PUBLISH_TOKEN {none}")),
+        ("SECRET one", vec![], format!("the token in THREADCAST_PUBLISH_TOKEN {none}")),
+        ("x", vec![file("empty")], format!("the token in the file {} {none}", file("empty"))),
+        ("x", vec![file("two")], format!("the token in the file {} {none}", file("two"))),
+        ("x", vec![file("binary")], format!("the token in the file {} {none}", file("binary"))),
+        (
+            "x",
+            vec![file("missing")],
+            format!("cannot read the token from the file {}: No such file or directory", file("missing")),
+        ),
+    ] {
+        let args: Vec<_> = args.iter().flat_map(|file| ["--publish-token-file", file]).collect();
+        let (code, lines) = serve_with(token, &args).run_to_its_end();
+        assert_eq!(
+            (code, &lines[..]),
+            (Some(1), &[format!("threadcast: {expected}")][..]),
+            "{token} {args:?}"
+        );
+    }
+}

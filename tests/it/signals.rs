@@ -1,0 +1,232 @@
+//! Which signals end the program and which do not, and a log file that is full, moved away, or none. All from
+//! outside: the binary, real signals, real limits.
+
+use crate::support;
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::SigSet;
+use rustix::process::Signal;
+use serde_json::Value;
+use support::{Program, Raw, close_frame, eventually};
+
+const ARGS: [&str; 4] = ["--port", "0", "--address", "127.0.0.1"];
+
+fn client(program: &Program) -> Raw {
+    Raw::websocket(program.addr(), "/websocket?Id=A")
+}
+
+/// The program, in a shell that has done something first. What a shell starts in the background ignores SIGINT and
+/// SIGQUIT, and so would this, if the tests ran there.
+fn after(shell: &str, args: &[&str]) -> Program {
+    let script = format!("{shell}; exec \"$0\" \"$@\"");
+    let mut command = Command::new("env");
+    command.args(["--default-signal", "sh", "-c", &script, env!("CARGO_BIN_EXE_threadcast")]);
+    Program::spawn(command.args(ARGS).args(args))
+}
+
+fn kill(program: &Program, signal: &str) {
+    let pid = program.pid().to_string();
+    assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success(), "{signal}");
+}
+
+/// A path of this test's own, where there is nothing.
+fn nothing_at(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_file(&path);
+    path
+}
+
+fn expect_pushes(client: &mut Raw) {
+    (0..5).for_each(|_| assert_eq!(client.frame().first, 0x81));
+}
+
+/// Takes pushes until the Close comes, and answers it.
+fn expect_going_away(client: &mut Raw) {
+    while client.frame() != close_frame(1001, "server shutting down") {}
+    client.send_frame(0x88, 1001u16.to_be_bytes());
+}
+
+fn lost_log_lines(client: &mut Raw) -> u64 {
+    client.send("GET /stats HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let stats: Value = serde_json::from_slice(&client.response().1).unwrap();
+    stats["lost_log_lines"].as_u64().unwrap_or_else(|| panic!("{stats}"))
+}
+
+#[test]
+fn what_is_no_wish_to_end_does_not_end_it() {
+    let program = Program::start(&["--interval", "20ms"]);
+    let mut client = client(&program);
+    for signal in [
+        "XFSZ", "XCPU", "PIPE", "USR2", "ALRM", "VTALRM", "PROF", "IO", "PWR", "STKFLT", "URG", "WINCH",
+        "CHLD", "CONT", "34", "64",
+    ] {
+        kill(&program, signal);
+        expect_pushes(&mut client);
+    }
+    assert_eq!(program.lines().iter().filter(|line| line.contains("shutting down")).count(), 0);
+}
+
+#[test]
+fn faults_and_quit_end_it_as_ever() {
+    for (name, number) in [("SEGV", 11), ("BUS", 7), ("ILL", 4), ("FPE", 8), ("ABRT", 6), ("QUIT", 3)] {
+        let mut program = after("ulimit -c 0", &[]);
+        program.addr();
+        // More than once for SIGSEGV and SIGBUS: at the first one Rust's library looks whether a stack has overflowed. A
+        // real fault comes again by itself.
+        let status = program.wait_while(|program| kill(program, name));
+        assert_eq!(status.signal(), Some(number), "{name}");
+    }
+}
+
+#[test]
+fn a_log_file_at_its_limit_loses_lines_and_nothing_else_and_they_are_counted() {
+    let path = nothing_at("limited.log");
+    let program = after("ulimit -f 4", &["--interval", "1ms", "--log-file", path.to_str().unwrap()]);
+    let mut client = client(&program);
+    let mut asking = Raw::connect(program.addr());
+    eventually("a line is lost", || {
+        expect_pushes(&mut client);
+        lost_log_lines(&mut asking) > 0
+    });
+    expect_pushes(&mut client);
+    assert!(fs::metadata(&path).unwrap().len() <= 4 * 1024);
+}
+
+#[test]
+fn an_output_at_its_limit_loses_lines_and_nothing_else_and_tells_how_many_when_there_is_room() {
+    let path = nothing_at("limited.out");
+    let name = path.to_str().unwrap();
+    let program = after(&format!("ulimit -f 4; exec >>'{name}'"), &["--interval", "1ms"]);
+    let text = || fs::read_to_string(&path).unwrap_or_default();
+    eventually("its first line", || text().contains('\n'));
+    let first = text();
+    let addr = first.strip_prefix("threadcast is at http://").and_then(|rest| rest.split_once('/'));
+    let addr = addr.unwrap_or_else(|| panic!("{first}")).0.parse().unwrap();
+    let mut client = Raw::websocket(addr, "/websocket?Id=A");
+    let mut asking = Raw::connect(addr);
+    eventually("a line is lost", || {
+        expect_pushes(&mut client);
+        lost_log_lines(&mut asking) > 0
+    });
+    // As logrotate does with `copytruncate`.
+    fs::File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
+    eventually("it says so", || {
+        expect_pushes(&mut client);
+        text().contains(" lines are lost, which could not be written\n")
+    });
+    // The line that was cut at the limit has not swallowed the next one.
+    assert!(text().starts_with('\n') || text().starts_with("[INFO] "), "{}", text());
+    assert_eq!(program.lines(), Vec::<String>::new(), "nothing went elsewhere");
+}
+
+#[test]
+fn sighup_opens_the_log_file_again() {
+    let (path, moved) = (nothing_at("rotated.log"), nothing_at("rotated.log.1"));
+    let program = Program::start(&["--interval", "20ms", "--log-file", path.to_str().unwrap()]);
+    let mut client = client(&program);
+    let has = |path: &Path, text: &str| fs::read_to_string(path).is_ok_and(|lines| lines.contains(text));
+    eventually("a line in the file", || has(&path, "write to client A:"));
+    fs::rename(&path, &moved).unwrap();
+    program.signal(Signal::HUP);
+    eventually("a line in the new file", || has(&path, "write to client A:"));
+    let old = fs::read_to_string(&moved).unwrap();
+    expect_pushes(&mut client);
+    assert_eq!(fs::read_to_string(&moved).unwrap(), old, "nothing more in the old one");
+}
+
+#[test]
+fn a_log_file_that_cannot_be_opened_again_is_written_on() {
+    let folder = nothing_at("folder-of-log");
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir(&folder).unwrap();
+    let path = folder.join("clock.log");
+    let program = Program::start(&["--interval", "20ms", "--log-file", path.to_str().unwrap()]);
+    let mut client = client(&program);
+    let moved = nothing_at("moved-folder-of-log");
+    let _ = fs::remove_dir_all(&moved);
+    fs::rename(&folder, &moved).unwrap();
+    program.signal(Signal::HUP);
+    program.wait_for_line("cannot open the log file again, so the old one is written on: No such file");
+    expect_pushes(&mut client);
+    eventually("the old one says so too", || {
+        fs::read_to_string(moved.join("clock.log")).unwrap().contains("so the old one is written on")
+    });
+}
+
+#[test]
+fn without_a_log_file_sighup_is_an_orderly_end() {
+    let mut program = Program::start(&["--interval", "20ms"]);
+    let mut client = client(&program);
+    program.signal(Signal::HUP);
+    expect_going_away(&mut client);
+    assert_eq!(program.wait().code(), Some(0));
+}
+
+#[test]
+fn what_nohup_has_ignored_stays_so_and_the_rest_does_not() {
+    for (signal, other) in [(Signal::TERM, "with nohup"), (Signal::INT, "of a shell's background")] {
+        let mut program = after("trap '' HUP TERM INT", &["--interval", "20ms"]);
+        let mut client = client(&program);
+        program.signal(Signal::HUP);
+        expect_pushes(&mut client);
+        program.signal(signal);
+        expect_going_away(&mut client);
+        assert_eq!(program.wait().code(), Some(0), "{other}");
+    }
+}
+
+#[test]
+fn signals_that_were_blocked_at_its_start_are_not() {
+    SigSet::all().thread_block().unwrap();
+    let mut program = Program::start(&["--interval", "20ms"]);
+    SigSet::all().thread_unblock().unwrap();
+    let mut client = client(&program);
+    program.signal(Signal::TERM);
+    expect_going_away(&mut client);
+    assert_eq!(program.wait().code(), Some(0));
+}
+
+#[test]
+fn a_stop_that_comes_twice_within_a_second_is_one_wish() {
+    for (first, second) in
+        [(Signal::TERM, Signal::TERM), (Signal::INT, Signal::INT), (Signal::TERM, Signal::HUP)]
+    {
+        let mut program = Program::start(&["--interval", "20ms"]);
+        let mut client = client(&program);
+        program.signal(first);
+        program.signal(second);
+        expect_going_away(&mut client);
+        program.wait_for_line("Client A is closed 1001");
+        assert_eq!(program.wait().code(), Some(0), "{first:?} {second:?}");
+    }
+}
+
+#[test]
+fn what_timeout_signals_twice_ends_in_order() {
+    let mut command = Command::new("timeout");
+    command.args(["1", env!("CARGO_BIN_EXE_threadcast")]).args(ARGS).args(["--interval", "20ms"]);
+    let mut program = Program::spawn(command.stdin(Stdio::null()));
+    let mut client = client(&program);
+    expect_going_away(&mut client);
+    program.wait_for_line("Client A is closed 1001");
+    assert_eq!(program.wait().code(), Some(124));
+}
+
+#[test]
+fn a_stop_that_comes_later_ends_it_at_once() {
+    for (second, code) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 129)] {
+        let mut program = Program::start(&["--interval", "1h"]);
+        let _silent = client(&program);
+        program.signal(Signal::TERM);
+        program.wait_for_line("shutting down; another signal, a second or more from now, ends at once");
+        let later = Instant::now() + Duration::from_millis(1100);
+        eventually("more than a second has passed", || Instant::now() > later);
+        program.signal(second);
+        assert_eq!(program.wait().code(), Some(code));
+    }
+}

@@ -1,0 +1,248 @@
+//! The program with TLS: its options, its certificates, and the port for http beside it.
+
+use crate::support;
+use support::openssl;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+
+use openssl::{P256, certificate_of, make, openssl};
+use rustix::process::Signal;
+use support::{DEADLINE, Directory, Program, Raw, eventually, fetch, get, header_values, status, upgrade};
+
+/// The line with the port for http.
+const LEADS: &str = " leads there";
+
+/// `name`, in a directory, as an argument.
+fn path(directory: &Directory, name: &str) -> String {
+    directory.0.join(name).to_str().expect("is UTF-8").to_owned()
+}
+
+fn program(directory: &Directory, more: &[&str]) -> Program {
+    let (chain, key) = (path(directory, "chain.pem"), path(directory, "key.pem"));
+    Program::start(&[&["--tls-cert", &chain, "--tls-key", &key], more].concat())
+}
+
+/// Puts what `make` made as `name` where the program looks for it.
+fn put(directory: &Directory, name: &str, files: &[&str]) {
+    for file in files {
+        let (from, to) = if *file == "chain" { ("pem", "chain.pem") } else { ("key", "key.pem") };
+        fs::copy(directory.0.join(format!("{name}.{from}")), directory.0.join(to)).expect("copies");
+    }
+}
+
+fn curl(args: &[&str]) -> String {
+    let output =
+        Command::new("curl").args(["--silent", "--show-error"]).args(args).output().expect("runs curl");
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_bad_file_is_one_line_at_the_start_and_exit_code_1() {
+    let files = Directory::new("tls-program-bad");
+    make(&files, "good", P256);
+    make(&files, "other", P256);
+    for (chain, key, line) in [
+        ("gone", "good.key", "cannot read the certificate "),
+        ("good.pem", "gone", "cannot read the private key "),
+        ("good.key", "good.key", "good.key has no certificate, but a private key: are the two exchanged?"),
+        ("good.pem", "other.key", "other.key does not belong to the first certificate of "),
+    ] {
+        let args = ["--port", "0", "--tls-cert", &path(&files, chain), "--tls-key", &path(&files, key)];
+        let (code, lines) = Program::spawn(Program::command().args(args)).run_to_its_end();
+        assert!(code == Some(1) && lines.len() == 1, "{lines:#?}");
+        assert!(lines[0].starts_with("threadcast: ") && lines[0].contains(line), "{lines:#?}");
+    }
+}
+
+#[test]
+fn the_first_line_says_https_and_the_next_wss() {
+    let files = Directory::new("tls-program-lines");
+    make(&files, "good", P256);
+    put(&files, "good", &["chain", "key"]);
+    let program = program(&files, &["--lab", "--http-port", "0"]);
+    program.wait_for_line("Ctrl-C ends it");
+    let (addr, http) = (program.addr(), program.addr_in(LEADS));
+    let lines = program.lines();
+    assert!(lines[0].starts_with(&format!("threadcast is at https://{addr}/ for up to ")), "{lines:#?}");
+    assert_eq!(lines[1], format!("its WebSocket is at wss://{addr}/websocket?Id=NAME"));
+    assert_eq!(lines[2], format!("http://{http}/ leads there"));
+    assert!(lines[3].starts_with(&format!("the lab is open: https://{addr}/lab ")), "{lines:#?}");
+}
+
+#[test]
+fn a_key_that_others_may_read_is_warned_of() {
+    let files = Directory::new("tls-program-key");
+    make(&files, "good", P256);
+    put(&files, "good", &["chain", "key"]);
+    for (mode, warned) in [(0o600, false), (0o640, false), (0o644, true)] {
+        fs::set_permissions(files.0.join("key.pem"), fs::Permissions::from_mode(mode))
+            .expect("changes the mode");
+        let program = program(&files, &[]);
+        program.wait_for_line("Ctrl-C ends it");
+        program.signal(Signal::TERM);
+        let key = path(&files, "key.pem");
+        let line = format!("every user of this machine may read the private key {key}: chmod o= {key}");
+        // To its end, since nothing says which of two streams is read first.
+        let (_, lines) = program.run_to_its_end();
+        assert_eq!(
+            lines.iter().any(|l| *l == format!("threadcast: warning: {line}")),
+            warned,
+            "{mode:o}: {lines:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_certificate_of_its_own_has_the_fingerprint_that_it_prints() {
+    let files = Directory::new("tls-program-self-signed");
+    let program = Program::start(&["--tls-self-signed"]);
+    let line = program.wait_for_line("its certificate, made now for localhost, 127.0.0.1, ::1");
+    files.write("served.pem", certificate_of(program.addr()));
+    let printed = openssl(&files, "x509 -in served.pem -noout -fingerprint -sha256");
+    let fingerprint = printed.trim().split('=').nth(1).expect("a fingerprint");
+    assert!(line.ends_with(&format!(" has the SHA-256 fingerprint {fingerprint}")), "{line} {printed}");
+    // Clients that are told to trust it find nothing wrong with it, by any of its names.
+    let port = program.addr().port();
+    for name in ["localhost", "127.0.0.1"] {
+        let url = format!("https://{name}:{port}/");
+        let page = curl(&["--noproxy", "*", "--ipv4", "--cacert", &path(&files, "served.pem"), &url]);
+        assert!(page.contains("<title>"), "{page}");
+    }
+    let again = Program::start(&["--tls-self-signed"]);
+    assert_ne!(again.wait_for_line("its certificate, made now"), line, "it is made at each start");
+}
+
+#[test]
+fn http_is_told_where_https_is() {
+    let program = Program::start(&["--tls-self-signed", "--http-port", "0"]);
+    let (port, http) = (program.addr().port(), program.addr_in(LEADS));
+    let ask = |method: &str, target: &str, host: &str| {
+        let host = if host == "-" { String::new() } else { format!("Host: {host}\r\n") };
+        let length = if method == "POST" { "Content-Length: 0\r\n" } else { "" };
+        let (head, _) = fetch(http, format!("{method} {target} HTTP/1.1\r\n{host}{length}\r\n"));
+        (status(&head), header_values(&head, "Location").join(" ").replace(&format!(":{port}/"), ":PORT/"))
+    };
+    for (method, target, host, code, location) in [
+        ("GET", "/", "localhost", 308, "https://localhost:PORT/"),
+        ("GET", "/lab?x=1&y=%20", "Example.test:8080", 308, "https://example.test:PORT/lab?x=1&y=%20"),
+        ("HEAD", "/", "127.0.0.1:80", 308, "https://127.0.0.1:PORT/"),
+        ("POST", "/form", "a", 308, "https://a:PORT/form"),
+        ("GET", "//evil.test/", "a", 308, "https://a:PORT//evil.test/"),
+        ("GET", "http://evil.test/x", "a", 308, "https://a:PORT/x"),
+        ("GET", "/", "[::1]:80", 308, "https://[::1]:PORT/"),
+        ("GET", "/", "", 400, ""),
+        ("GET", "/", "-", 400, ""),
+        ("GET", "/", "a b", 400, ""),
+        ("GET", "/", "me@evil.test", 400, ""),
+        ("GET", "/", "a/evil", 400, ""),
+        ("GET", "/", "a:99999", 400, ""),
+        ("GET", "/", "a\r\nHost: b", 400, ""),
+        ("BREW", "/", "a", 405, ""),
+    ] {
+        assert_eq!(ask(method, target, host), (code, location.to_owned()), "{method} {target} {host}");
+    }
+    let (head, body) = fetch(http, get("/", "Upgrade: h2c\r\nConnection: Upgrade\r\n"));
+    assert_eq!(status(&head), 308, "{head}{body:?}");
+    let (head, body) = fetch(http, upgrade("/websocket?Id=A", ""));
+    let body = String::from_utf8(body).expect("is text");
+    assert_eq!(
+        (status(&head), body.trim_end()),
+        (400, &*format!("400: This is wss only: wss://localhost:{port}/websocket?Id=A"))
+    );
+    let page = curl(&["--noproxy", "*", "--insecure", "--location", &format!("http://{http}/")]);
+    assert!(page.contains("<title>"), "{page}");
+}
+
+#[test]
+fn the_port_for_http_ends_with_the_program_and_one_that_is_in_use_is_one_line() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+    let port = taken.local_addr().expect("has an address").port().to_string();
+    let args = ["--port", "0", "--address", "127.0.0.1", "--tls-self-signed", "--http-port", &port];
+    let (code, lines) = Program::spawn(Program::command().args(args)).run_to_its_end();
+    let line =
+        format!("cannot listen on 127.0.0.1:{port}: Address already in use; choose another with --http-port");
+    assert!(code == Some(1) && lines.len() == 1 && lines[0].contains(&line), "{lines:#?}");
+    let program = Program::start(&["--tls-self-signed", "--http-port", "0"]);
+    let http = program.addr_in(LEADS);
+    // Neither who asks for nothing nor who might ask again holds up the end.
+    let _silent = TcpStream::connect(http).expect("connects");
+    let mut asks = Raw::connect(http);
+    asks.send(get("/", ""));
+    assert_eq!(status(&asks.head()), 308);
+    program.signal(Signal::TERM);
+    let (code, _) = program.run_to_its_end();
+    assert_eq!(code, Some(0));
+    assert!(TcpStream::connect_timeout(&http, DEADLINE).is_err());
+}
+
+#[test]
+fn openssl_changes_its_keys_between_two_requests() {
+    let program = Program::start(&["--tls-self-signed"]);
+    let mut command = Command::new("openssl");
+    command.args(["s_client", "-connect", &program.addr().to_string()]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut openssl = command.spawn().expect("runs openssl");
+    let mut to = openssl.stdin.take().expect("piped");
+    let mut out = lines(openssl.stdout.take().expect("piped"));
+    let mut errors = lines(openssl.stderr.take().expect("piped"));
+    for _ in 0..3 {
+        to.write_all(get("/nowhere", "").as_bytes()).expect("writes");
+        wait_for("404: Not Found", &mut out);
+        // A line that begins with K, and comes by itself, asks for new keys on both sides.
+        to.write_all(b"K\n").expect("writes");
+        wait_for("KEYUPDATE", &mut errors);
+    }
+    openssl.kill().expect("ends");
+    openssl.wait().expect("has ended");
+}
+
+fn lines(stream: impl Read) -> impl Iterator<Item = String> {
+    BufReader::new(stream).lines().map(|line| line.expect("is text"))
+}
+
+fn wait_for(text: &str, lines: &mut impl Iterator<Item = String>) {
+    let mut said = Vec::new();
+    while !said.last().is_some_and(|line: &String| line.contains(text)) {
+        said.push(lines.next().unwrap_or_else(|| panic!("no {text} in {said:#?}")));
+    }
+}
+
+/// Connects until the certificate is the one that was made as `name`.
+fn wait_for_certificate(directory: &Directory, addr: SocketAddr, name: &str) {
+    let expected = fs::read_to_string(directory.0.join(format!("{name}.pem"))).expect("reads");
+    eventually(&format!("the certificate {name}"), || certificate_of(addr) == expected);
+}
+
+#[test]
+fn certificates_that_change_on_disk_are_for_new_connections_and_half_a_change_is_for_none() {
+    const STILL: &str = "new connections still get the certificate from before: ";
+    let files = Directory::new("tls-program-reload");
+    for name in ["old", "new", "newer"] {
+        make(&files, name, P256);
+    }
+    put(&files, "old", &["chain", "key"]);
+    let program = program(&files, &[]);
+    let addr = program.addr();
+    wait_for_certificate(&files, addr, "old");
+    put(&files, "new", &["chain", "key"]);
+    wait_for_certificate(&files, addr, "new");
+    put(&files, "newer", &["chain"]);
+    eventually("a warning of half a change", || {
+        wait_for_certificate(&files, addr, "new");
+        program.lines().iter().any(|line| line.contains(STILL) && line.contains("does not belong to"))
+    });
+    fs::remove_file(files.0.join("key.pem")).expect("removes");
+    eventually("a warning of a file that is away", || {
+        wait_for_certificate(&files, addr, "new");
+        program.lines().iter().any(|line| line.contains(STILL) && line.contains("No such file"))
+    });
+    put(&files, "newer", &["key"]);
+    wait_for_certificate(&files, addr, "newer");
+    let lines = program.lines();
+    assert_eq!(lines.iter().filter(|line| line.contains(STILL)).count(), 2, "once for each: {lines:#?}");
+}
