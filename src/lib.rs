@@ -110,7 +110,7 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `error`, `metrics`, `observer`, `log_limit` | what everybody uses |
+//! | `error`, `panics`, `metrics`, `observer`, `log_limit` | what everybody uses |
 //! | `http` | requests, responses, cookies, files: no sockets, no threads |
 //! | `ws` | frames, messages, compression, the handshake: pure bytes |
 //! | `net` | sockets, and who writes to them: the outbox, its pumps, the closer |
@@ -127,6 +127,7 @@
 compile_error!("threadcast runs on Linux only: it counts on Linux's limits, sockets and threads");
 
 mod error;
+mod panics;
 mod observer;
 mod metrics;
 mod log_limit;

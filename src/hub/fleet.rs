@@ -192,7 +192,7 @@ impl Fleet {
         let counts = &self.state.counts;
         FleetStats {
             machines: others + 1,
-            clients: clients + (self.state.clients)(),
+            clients: clients.saturating_add((self.state.clients)()),
             is_linked,
             since,
             sent: counts.sent.load(Relaxed),
