@@ -17,7 +17,7 @@ use crate::net::tls::handshake::HandshakeThreads;
 use crate::net::transport::Transport;
 use crate::net::{closer, listen};
 use crate::server::application::Application;
-use crate::server::capacity::{Capacity, buffers_of_this_machine};
+use crate::server::capacity::{Capacity, buffers_of_this_machine, message_limit};
 use crate::server::listener::Listener;
 use crate::server::registry::Registry;
 use crate::server::state::ServerState;
@@ -104,9 +104,10 @@ impl Server {
         let (to_closer, overdue) = crossbeam_channel::unbounded();
         let (running, stopped) = crossbeam_channel::bounded(0);
         let meter = application.meter();
-        let Application { routes, settings, observer, .. } = application;
+        let Application { routes, mut settings, observer, .. } = application;
         let max_clients = capacity.clients;
         let buffered = settings.max_buffered.unwrap_or_else(buffers_of_this_machine);
+        settings.max_message = message_limit(settings.max_message);
         log::debug!(target: crate::LOG, "{max_clients} clients, for whom {} KiB may be buffered", buffered >> 10);
         #[cfg(feature = "deflate")]
         if settings.compression.is_some() {
