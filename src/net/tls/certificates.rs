@@ -96,9 +96,9 @@ fn contains(pem: &[u8], text: &str) -> bool {
 
 /// A chain and its key in two files, read again when they have changed: on the thread `tls-files`, which exists only
 /// while it reads. A read may block for ever, as on a file system that hangs; then connections go on with what is here.
-pub(crate) struct CertificateFiles(Arc<Shared>);
+pub(crate) struct CertificateFiles(Arc<WatchedFiles>);
 
-struct Shared {
+struct WatchedFiles {
     chain: PathBuf,
     key: PathBuf,
     provider: Arc<CryptoProvider>,
@@ -146,7 +146,14 @@ impl CertificateFiles {
         let pair = Arc::new(pair_of(&pems, chain, key, &provider)?);
         let current = Mutex::new(Current { pair, looked, is_reading: false, seen: Ok(digest(&pems)) });
         let (chain, key) = (chain.to_owned(), key.to_owned());
-        Ok(CertificateFiles(Arc::new(Shared { chain, key, provider, read, current, looked: Condvar::new() })))
+        Ok(CertificateFiles(Arc::new(WatchedFiles {
+            chain,
+            key,
+            provider,
+            read,
+            current,
+            looked: Condvar::new(),
+        })))
     }
 
     /// Returns what a connection gets that begins now. The one that finds that it is time to look waits for
@@ -168,7 +175,7 @@ impl CertificateFiles {
     }
 }
 
-impl Shared {
+impl WatchedFiles {
     /// Takes what is new in the files, if it is a pair. What is no pair is logged once, and changes nothing: the other
     /// half may be on its way.
     fn look(&self) {
