@@ -111,7 +111,7 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `error`, `metrics`, `observer`, `log_limit`, `rate` | what everybody uses |
+//! | `error`, `panics`, `metrics`, `observer`, `log_limit`, `rate` | what everybody uses |
 //! | `http` | requests, responses, cookies, files: no sockets, no threads |
 //! | `ws` | frames, messages, compression, the handshake: pure bytes |
 //! | `net` | sockets, and who writes to them: the outbox, its pumps, the closer |
@@ -128,6 +128,7 @@
 compile_error!("threadcast runs on Linux only: it counts on Linux's limits, sockets and threads");
 
 mod error;
+mod panics;
 mod observer;
 mod metrics;
 mod log_limit;

@@ -18,6 +18,7 @@ use crate::clock::logging::printable;
 use crate::clock::options::{Audience, Options};
 use crate::clock::publish::{PublishHandler, Token};
 use crate::clock::send_thread::{Rounds, SendThread};
+use crate::clock::signals::Starting;
 use crate::clock::stats::{Readings, StatsHandler};
 use crate::clock::tls::Tls;
 use crate::clock::topics::Topics;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
 
 /// Serves until a signal comes.
 fn run(options: &Options) -> Result<()> {
+    let starting = Starting::begin(options.log_file.is_some())?;
     let mut wishes = signals::listen()?;
     let log = logging::start(options.logging.filter(), options.log_file.as_deref())?;
     let clients = Arc::new(Clients::new());
@@ -70,6 +72,7 @@ fn run(options: &Options) -> Result<()> {
         Some(tls) => application.tls(tls.config.clone()),
         None => application,
     };
+    starting.is_over();
     let server = bind(options, "--port", options.port, application, capacity)?;
     let redirect = options.http_port.map(|port| {
         let application = redirect::application(server.local_addr().port(), options.stack_size);

@@ -65,6 +65,8 @@ const CLIENTS_PART: u64 = 2;
 const BUFFERS_PART: u64 = 4;
 /// Bytes for what is buffered, at the least: a server that may keep nothing serves nobody.
 const LEAST_BUFFERS: u64 = 1 << 20;
+/// A limit for messages up to here is taken as it is, whatever the machine has.
+const SMALL_MESSAGE: usize = 1 << 30;
 
 /// Clients where limits cannot be read, such as outside Linux.
 const FALLBACK: u64 = 1000;
@@ -92,6 +94,16 @@ impl Capacity {
 /// Bytes that may be buffered for all clients together: backlogs, bodies, and messages that are not whole.
 pub(crate) fn buffers_of_this_machine() -> u64 {
     Limits::of_this_machine().buffers()
+}
+
+/// Returns the limit for messages: the one that is asked for, or the memory that is left. tungstenite makes room for a
+/// message by its header alone, and where there is none the process ends.
+pub(crate) fn message_limit(asked: usize) -> usize {
+    if asked <= SMALL_MESSAGE {
+        return asked;
+    }
+    let memory = buffers_of_this_machine().saturating_mul(BUFFERS_PART);
+    asked.min(usize::try_from(memory).unwrap_or(usize::MAX)).max(SMALL_MESSAGE)
 }
 
 /// What a client takes.
