@@ -110,6 +110,7 @@
 //!
 //! | room | what is in it |
 //! |---|---|
+//! | `begin_again` | how a program starts with less for each thread |
 //! | `error`, `metrics`, `observer`, `log_limit` | what everybody uses |
 //! | `http` | requests, responses, cookies, files: no sockets, no threads |
 //! | `ws` | frames, messages, compression, the handshake: pure bytes |
@@ -126,6 +127,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("threadcast runs on Linux only: it counts on Linux's limits, sockets and threads");
 
+mod begin_again;
 mod error;
 mod observer;
 mod metrics;
@@ -138,6 +140,7 @@ pub mod client;
 mod hub;
 pub mod guide;
 
+pub use begin_again::begin_again;
 pub use error::{Error, HttpAnswer, Result};
 pub use http::cookies::{CookieSecret, create_signed_value, decode_signed_value};
 pub use http::escape::xhtml_escape;
