@@ -208,7 +208,7 @@ impl Builder {
         let (clients, buffered) = (1, self.settings.max_buffered.unwrap_or(u64::MAX));
         let (counters, observer) = (Arc::default(), Observer::default());
         let state = ServerState::new(self.settings.clone(), clients, buffered, counters, observer, closer);
-        let transport = Tcp(stream);
+        let transport = Tcp::new(stream, true);
         #[cfg(feature = "tls")]
         let (transport, dialing) = if url.is_secure {
             let dialing = Dialing::begin(self.trust.config()?, &url.host)?;

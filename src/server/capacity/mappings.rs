@@ -66,7 +66,8 @@ fn without_arenas(maps: &str) -> u64 {
         let (Ok(start), Ok(end)) = (u64::from_str_radix(start, 16), u64::from_str_radix(end, 16)) else {
             continue;
         };
-        let begins = start.is_multiple_of(ARENA);
+        let is_anonymous = line.split_whitespace().nth(4) == Some("0");
+        let begins = is_anonymous && start.is_multiple_of(ARENA);
         let rest = arena_ends == Some(start) && end.is_multiple_of(ARENA);
         if !begins && !rest {
             count += 1;
