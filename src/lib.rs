@@ -111,6 +111,7 @@
 //!
 //! | room | what is in it |
 //! |---|---|
+//! | `begin_again` | how a program starts with less for each thread |
 //! | `error`, `panics`, `metrics`, `observer`, `log_limit`, `rate` | what everybody uses |
 //! | `http` | requests, responses, cookies, files: no sockets, no threads |
 //! | `ws` | frames, messages, compression, the handshake: pure bytes |
@@ -127,6 +128,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("threadcast runs on Linux only: it counts on Linux's limits, sockets and threads");
 
+mod begin_again;
 mod error;
 mod panics;
 mod observer;
@@ -141,6 +143,7 @@ pub mod client;
 mod hub;
 pub mod guide;
 
+pub use begin_again::begin_again;
 pub use error::{Error, HttpAnswer, Result};
 pub use http::cookies::{CookieSecret, create_signed_value, decode_signed_value};
 pub use http::escape::xhtml_escape;

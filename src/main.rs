@@ -22,7 +22,7 @@ use crate::clock::signals::Starting;
 use crate::clock::stats::{Readings, StatsHandler};
 use crate::clock::tls::Tls;
 use crate::clock::topics::Topics;
-use crate::clock::{allocator, fleet, handlers, logging, publish, redirect, signals, tls};
+use crate::clock::{fleet, handlers, logging, publish, redirect, signals, tls};
 use crate::lab::beside::Beside;
 use crate::lab::setup::{Lab, Running, Setup};
 use crate::lab::{commands, page};
@@ -30,9 +30,9 @@ use chrono::Local;
 use threadcast::{Application, Capacity, Connection, Error, Fleet, Limit, Result, Server, StaticFiles};
 
 fn main() -> ExitCode {
+    threadcast::begin_again();
     match Options::parse_from_args(env::args_os()) {
         Ok(options) => {
-            allocator::keep_small();
             let ended = signals::prepare().and_then(|()| run(&options));
             log::logger().flush();
             match ended {

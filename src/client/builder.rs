@@ -211,7 +211,7 @@ impl Builder {
         let max_message = message_limit(self.settings.max_message);
         let settings = Settings { max_message, ..self.settings.clone() };
         let state = ServerState::new(settings, clients, buffered, counters, observer, closer);
-        let transport = Tcp(stream);
+        let transport = Tcp::new(stream, true);
         #[cfg(feature = "tls")]
         let (transport, dialing) = if url.is_secure {
             let dialing = Dialing::begin(self.trust.config()?, &url.host)?;
