@@ -100,6 +100,7 @@
 //! | `writer-N` | a channel, then `write` | its client leaves; with [`Delivery::Handoff`] only |
 //! | `fleet-in`, `fleet-push`, `fleet-out` | Redis, a queue | the `Fleet` is left; with the feature `redis` only |
 //! | `closer` | a channel | the server shuts down; it disconnects who does not answer a Close frame in time |
+//! | `reaper` | a channel | the server shuts down; it joins the threads of clients that end |
 //! | `tls-N` | a channel | the server shuts down; the arithmetic of handshakes, with `Application::tls` only |
 //!
 //! A handler runs on its client's thread and may block. A push runs on the thread that pushes: it writes
@@ -113,7 +114,8 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `error`, `metrics`, `observer`, `log_limit` | what everybody uses |
+//! | `begin_again` | how a program starts with less for each thread |
+//! | `error`, `panics`, `metrics`, `observer`, `log_limit`, `rate` | what everybody uses |
 //! | `http` | requests, responses, cookies, files: no sockets, no threads |
 //! | `ws` | frames, messages, compression, the handshake: pure bytes |
 //! | `net` | sockets, and who writes to them: the outbox, its pumps, the closer |
@@ -130,10 +132,13 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("threadcast runs on Linux only: it counts on Linux's limits, sockets and threads");
 
+mod begin_again;
 mod error;
+mod panics;
 mod observer;
 mod metrics;
 mod log_limit;
+mod rate;
 mod http;
 mod ws;
 mod net;
@@ -142,6 +147,7 @@ pub mod client;
 mod hub;
 pub mod guide;
 
+pub use begin_again::begin_again;
 pub use error::{Error, HttpAnswer, Result};
 pub use http::cookies::{CookieSecret, create_signed_value, decode_signed_value};
 pub use http::escape::xhtml_escape;
@@ -160,6 +166,7 @@ pub use metrics::{Disconnects, Meter, Stats};
 pub use net::tls::config::TlsConfig;
 pub use net::transport::Delivery;
 pub use observer::{Event, Observer};
+pub use rate::Rate;
 pub use server::application::Application;
 pub use server::broadcast::broadcast;
 pub use server::capacity::{Capacity, Limit};

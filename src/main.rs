@@ -18,10 +18,11 @@ use crate::clock::logging::printable;
 use crate::clock::options::{Audience, Options};
 use crate::clock::publish::{PublishHandler, Token};
 use crate::clock::send_thread::{Rounds, SendThread};
+use crate::clock::signals::Starting;
 use crate::clock::stats::{Readings, StatsHandler};
 use crate::clock::tls::Tls;
 use crate::clock::topics::Topics;
-use crate::clock::{allocator, fleet, handlers, logging, publish, redirect, signals, tls};
+use crate::clock::{fleet, handlers, logging, publish, redirect, signals, tls};
 use crate::lab::beside::Beside;
 use crate::lab::setup::{Lab, Running, Setup};
 use crate::lab::{commands, page};
@@ -29,9 +30,9 @@ use chrono::Local;
 use threadcast::{Application, Capacity, Connection, Error, Fleet, Result, Server, StaticFiles};
 
 fn main() -> ExitCode {
+    threadcast::begin_again();
     match Options::parse_from_args(env::args_os()) {
         Ok(options) => {
-            allocator::keep_small();
             let ended = signals::prepare().and_then(|()| run(&options));
             log::logger().flush();
             match ended {
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
 
 /// Serves until a signal comes.
 fn run(options: &Options) -> Result<()> {
+    let starting = Starting::begin(options.log_file.is_some())?;
     let mut wishes = signals::listen()?;
     let log = logging::start(options.logging.filter(), options.log_file.as_deref())?;
     let clients = Arc::new(Clients::new());
@@ -70,6 +72,7 @@ fn run(options: &Options) -> Result<()> {
         Some(tls) => application.tls(tls.config.clone()),
         None => application,
     };
+    starting.is_over();
     let server = bind(options, "--port", options.port, application, capacity)?;
     let redirect = options.http_port.map(|port| {
         let application = redirect::application(server.local_addr().port(), options.stack_size);

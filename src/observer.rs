@@ -6,6 +6,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::panics::{Contained, caught};
+
 /// What the calling thread of a server has just done, or is about to do, for one of its clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -62,16 +64,17 @@ pub struct Observer(Arc<Watch>);
 struct Watch {
     /// Set by those who watch, read by every thread. Relaxed: an event more or less does not matter.
     on: AtomicBool,
-    report: Report,
+    report: Contained<Report>,
 }
 
 impl Observer {
     /// Calls `report` on the reporting thread, with the client's number ([`Connection::id`]) and what
-    /// happened. It must not block. It watches when it is told to.
+    /// happened. It must not block. It watches when it is told to. If it panics, the log says so, and it watches no
+    /// more: a listener or a pump must not end for it.
     ///
     /// [`Connection::id`]: crate::Connection::id
     pub fn new(report: impl Fn(u64, Event) + Send + Sync + 'static) -> Observer {
-        Observer(Arc::new(Watch { on: AtomicBool::new(false), report: Box::new(report) }))
+        Observer(Arc::new(Watch { on: AtomicBool::new(false), report: Contained::new(Box::new(report)) }))
     }
 
     /// Begins to watch, or ends it.
@@ -98,7 +101,10 @@ impl Observer {
     #[cold]
     #[inline(never)]
     fn tell(&self, client: u64, event: Event) {
-        (self.0.report)(client, event);
+        if let Err(text) = caught(|| (self.0.report)(client, event)) {
+            self.watch(false);
+            log::error!(target: crate::LOG, "the observer panicked, and watches no more: {text}");
+        }
     }
 }
 
@@ -136,6 +142,14 @@ mod tests {
         observer.watch(false);
         observer.report(3, Event::Gone);
         assert_eq!(*heard.lock().unwrap(), [(2, Event::Reads)]);
+    }
+
+    #[test]
+    fn one_that_panics_watches_no_more_and_its_thread_goes_on() {
+        let observer = Observer::new(|_, _| panic!("as planned"));
+        observer.watch(true);
+        observer.report(1, Event::Accepted);
+        assert!(!observer.is_watching());
     }
 
     /// `make bench` shows what it prints.

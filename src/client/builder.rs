@@ -21,6 +21,7 @@ use crate::net::tls::dialing::{Dialing, Trust};
 use crate::net::tls::duplex::TlsStream;
 use crate::net::transport::Transport;
 use crate::observer::Observer;
+use crate::server::capacity::message_limit;
 use crate::server::connection::Connection;
 use crate::server::settings::Settings;
 use crate::server::state::ServerState;
@@ -207,8 +208,10 @@ impl Builder {
         let closer = closer().map_err(Error::io(doing()))?;
         let (clients, buffered) = (1, self.settings.max_buffered.unwrap_or(u64::MAX));
         let (counters, observer) = (Arc::default(), Observer::default());
-        let state = ServerState::new(self.settings.clone(), clients, buffered, counters, observer, closer);
-        let transport = Tcp(stream);
+        let max_message = message_limit(self.settings.max_message);
+        let settings = Settings { max_message, ..self.settings.clone() };
+        let state = ServerState::new(settings, clients, buffered, counters, observer, closer);
+        let transport = Tcp::new(stream, true);
         #[cfg(feature = "tls")]
         let (transport, dialing) = if url.is_secure {
             let dialing = Dialing::begin(self.trust.config()?, &url.host)?;

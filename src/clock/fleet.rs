@@ -61,8 +61,10 @@ pub fn to_json(stats: &FleetStats) -> Value {
         "clients": stats.clients,
         "link": if stats.is_linked { "up" } else { "down" },
         "link_seconds": stats.since.as_secs(),
+        "link_reason": stats.reason,
         "sent": stats.sent,
         "received": stats.received,
+        "ignored": stats.ignored,
         "lost": {
             "full": stats.lost.full,
             "stale": stats.lost.stale,

@@ -1,6 +1,5 @@
 //! The application: the clock of the Tornado tutorial, on top of the framework.
 
-pub mod allocator;
 pub mod clients;
 pub mod fleet;
 pub mod greeting;

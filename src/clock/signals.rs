@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -58,14 +58,42 @@ pub fn prepare() -> Result<()> {
     Ok(())
 }
 
+/// The start of the program, which may block: in a name's look-up, or a file system that hangs. Until it is over, a wish
+/// to end ends the process at once, in order: there is nothing yet to bring to an end.
+pub struct Starting(Arc<AtomicBool>);
+
+impl Starting {
+    /// Begins it. With a log file SIGHUP is no wish to end.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the system refuses.
+    pub fn begin(has_log_file: bool) -> Result<Starting> {
+        let is_starting = Arc::new(AtomicBool::new(true));
+        let hangup = (!has_log_file && !is_ignored(&own_status(), SIGHUP)).then_some(SIGHUP);
+        for signal in [SIGINT, SIGTERM].into_iter().chain(hangup) {
+            flag::register_conditional_shutdown(signal, 0, is_starting.clone())
+                .map_err(Error::io("cannot wait for signals"))?;
+        }
+        Ok(Starting(is_starting))
+    }
+
+    /// Ends it: from now on a wish to end waits for [`wait_for_end`].
+    pub fn is_over(self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
+fn own_status() -> String {
+    fs::read_to_string("/proc/self/status").unwrap_or_default()
+}
+
 /// Collects from now on what [`wait_for_end`] looks at. SIGINT and SIGTERM also where they were ignored, as a
 /// shell does for what it starts in the background. SIGHUP only where it was not: that is what `nohup` is for.
 ///
 /// # Errors
 /// [`Error::Io`] if the system refuses.
 pub fn listen() -> Result<Signals> {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let hangup = (!is_ignored(&status, SIGHUP)).then_some(SIGHUP);
+    let hangup = (!is_ignored(&own_status(), SIGHUP)).then_some(SIGHUP);
     let signals = [SIGINT, SIGTERM, SIGUSR1].into_iter().chain(hangup);
     Signals::new(signals).map_err(Error::io("cannot wait for signals"))
 }

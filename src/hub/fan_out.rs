@@ -112,6 +112,10 @@ impl FanOut {
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) for a message of over 1 GiB, which nobody gets.
     pub fn broadcast(&self, connections: Vec<Connection>, message: impl Into<Message>) -> Result<usize> {
+        let mut connections = connections;
+        if connections.len() >= PARALLEL_FROM {
+            in_order_of_memory(&mut connections);
+        }
         Ok(self.publish(connections, message.into().prepare()?))
     }
 
@@ -153,6 +157,12 @@ impl FanOut {
         let own = round.push();
         own + threads.handles.iter().filter_map(|_| threads.pushed.recv().ok()).sum::<usize>()
     }
+}
+
+/// A map's order is that of hashes: each push would fetch what it looks at from another place in memory, ours and the
+/// kernel's. Next to each other are those who came one after the other.
+fn in_order_of_memory(connections: &mut [Connection]) {
+    connections.sort_unstable_by_key(Connection::place);
 }
 
 impl Default for FanOut {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fmt, mem};
 
 use crossbeam_channel::{Receiver, Sender};
@@ -15,13 +15,20 @@ use crate::server::connection::Connection;
 
 mod channel;
 mod claims;
+mod names;
+mod others;
+mod control;
 mod queue;
+mod redis_link;
 mod state;
 mod threads;
 mod writing;
 
 /// How long the first beat may take to come back from Redis.
 const FIRST_BEAT: Duration = Duration::from_secs(3);
+
+/// The name of a fleet that is given none.
+const DEFAULT_CHANNEL: &str = "threadcast";
 
 /// Where a [`Fleet`] meets.
 #[derive(Clone)]
@@ -32,7 +39,8 @@ pub struct FleetOptions {
     /// knows, or that is in the file which the environment's `SSL_CERT_FILE` names.
     pub url: String,
     /// The name of the fleet, of letters, digits, `.`, `_` and `-`: all its channels begin with it. A user of this
-    /// Redis needs `+publish +psubscribe resetchannels &NAME[:/]*` for it: patterns are compared literally.
+    /// Redis needs `+publish +psubscribe +role resetchannels &NAME[:/]*` for it: patterns are compared literally. The
+    /// number of a database in the URL separates no fleets, since Redis publishes to all; it needs `+select` as well.
     pub channel: String,
     /// Most bytes of a message; a larger one stays on this machine.
     pub max_message: usize,
@@ -41,7 +49,7 @@ pub struct FleetOptions {
 impl FleetOptions {
     /// Meets at this Redis, under the name `threadcast`, with messages of up to 1 MiB.
     pub fn new(url: &str) -> FleetOptions {
-        FleetOptions { url: url.to_owned(), channel: "threadcast".to_owned(), max_message: 1 << 20 }
+        FleetOptions { url: url.to_owned(), channel: DEFAULT_CHANNEL.to_owned(), max_message: 1 << 20 }
     }
 }
 
@@ -67,12 +75,16 @@ pub struct FleetStats {
     pub is_linked: bool,
     /// For how long that has been so.
     pub since: Duration,
+    /// Why they do not.
+    pub reason: Option<String>,
     /// Messages that Redis has taken.
     pub sent: u64,
     /// Messages of others that were pushed to subscribers here.
     pub received: u64,
     /// Messages that were not.
     pub lost: FleetLosses,
+    /// What machines tell each other, and this one does not know: of another version, or somebody else's.
+    pub ignored: u64,
 }
 
 /// Messages that a machine knows to be lost, or cannot know to have arrived, by reason.
@@ -129,8 +141,15 @@ impl Fleet {
         clients: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Result<Fleet> {
         channel::check_name(&options.channel)?;
-        let client = state::client(&options.url)?;
-        let state = Arc::new(FleetState::new(hub.clone(), options.clone(), client, Box::new(clients)));
+        let target = redis_link::target(&options.url)?;
+        if target.redis_settings().db() != 0 && options.channel == DEFAULT_CHANNEL {
+            log::warn!(
+                target: crate::LOG,
+                "the database's number in the URL of Redis separates no fleets: what is published in one is heard in \
+                 all; for a second fleet there, choose another FleetOptions::channel (--channel)"
+            );
+        }
+        let state = Arc::new(FleetState::new(hub.clone(), options.clone(), target, Box::new(clients)));
         let reads = threads::subscribe(&state).map_err(|error| failed(describe(&error)))?;
         let writes = writing::WriteLink::announce(&state, 1).map_err(|error| failed(describe(&error)))?;
         let (stop, stopped) = crossbeam_channel::bounded(0);
@@ -188,14 +207,15 @@ impl Fleet {
 
     /// Returns who is there, and what was sent, received and lost.
     pub fn stats(&self) -> FleetStats {
-        let (others, clients) = self.state.others_now();
-        let (is_linked, since) = self.state.link_now();
+        let (others, clients) = self.state.others().now(Instant::now());
+        let (is_linked, since, reason) = self.state.link_now();
         let counts = &self.state.counts;
         FleetStats {
             machines: others + 1,
-            clients: clients + (self.state.clients)(),
+            clients: clients.saturating_add(self.state.own_clients()),
             is_linked,
             since,
+            reason,
             sent: counts.sent.load(Relaxed),
             received: counts.received.load(Relaxed),
             lost: FleetLosses {
@@ -204,6 +224,7 @@ impl Fleet {
                 refused: counts.refused.load(Relaxed),
                 unsure: counts.unsure.load(Relaxed),
             },
+            ignored: counts.ignored.load(Relaxed),
         }
     }
 
@@ -220,6 +241,7 @@ impl Drop for Fleet {
             self.state.hub.end_relay();
         }
         self.stop = None;
+        self.state.names.close();
         self.state.outgoing.close();
         self.state.incoming.close();
         for thread in mem::take(&mut self.threads) {

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::hub::fan_out::{FanOut, Share};
 use crate::hub::topics::forms::SecondForm;
 use crate::hub::topics::relay::Relay;
+use crate::panics::caught;
 use crate::server::broadcast::broadcast_prepared;
 use crate::server::connection::Connection;
 use crate::server::membership::Group;
@@ -134,7 +135,9 @@ impl Hub {
         };
         let message = message.into();
         let receivers = self.publish_here(topic, message.clone())?;
-        relay.forward(topic, &message);
+        if let Err(text) = caught(|| relay.forward(topic, &message)) {
+            log::error!(target: crate::LOG, "the relay of a hub panicked: {text}");
+        }
         Ok(receivers)
     }
 

@@ -44,7 +44,9 @@ fn on(address: SocketAddr) -> Result<TcpListener, Errno> {
     Ok(TcpListener::from(socket))
 }
 
-/// Makes room for a storm of clients on a socket that listens already.
+/// Makes room for a storm of clients on a socket that listens already, and turns Nagle's algorithm off for all that it
+/// will accept: Linux copies the option, which saves a system call a client.
 pub(crate) fn again(listener: &TcpListener) -> io::Result<()> {
+    sockopt::set_tcp_nodelay(listener, true)?;
     Ok(listen(listener, LISTEN_BACKLOG)?)
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use rustix::net::SendFlags;
@@ -10,13 +11,37 @@ use tungstenite::Bytes;
 use crate::net::transport::Transport;
 
 const SHORTEST: Duration = Duration::from_millis(1);
+/// The directions of a socket that have ended.
+const READ_ENDED: u8 = 1;
+const WRITE_ENDED: u8 = 2;
 
-/// A connection without encryption.
-pub(crate) struct Tcp(pub(crate) TcpStream);
+/// A connection without encryption. It remembers what the kernel knows already: each call that changes nothing would
+/// cost as much as one that does.
+pub(crate) struct Tcp {
+    pub(crate) stream: TcpStream,
+    /// Nanoseconds that a receive blocks, 0 for ever. Written by the reading thread.
+    recv_timeout: AtomicU64,
+    /// Written by any thread that sets it.
+    nodelay: AtomicBool,
+    /// Bits of the directions that have ended. Written by the reading thread, and by the first one that kills.
+    ended: AtomicU8,
+}
+
+impl Tcp {
+    /// Makes one of a socket that has `nodelay` set or not, and no timeout.
+    pub(crate) fn new(stream: TcpStream, nodelay: bool) -> Tcp {
+        let (recv_timeout, ended) = (AtomicU64::new(0), AtomicU8::new(0));
+        Tcp { stream, recv_timeout, nodelay: AtomicBool::new(nodelay), ended }
+    }
+}
 
 impl Transport for Tcp {
     fn recv(&self, into: &mut [u8]) -> io::Result<usize> {
-        (&self.0).read(into)
+        let received = (&self.stream).read(into)?;
+        if received == 0 {
+            self.ended.fetch_or(READ_ENDED, Relaxed);
+        }
+        Ok(received)
     }
 
     fn seal(&self, plain: &mut Bytes) -> io::Result<Bytes> {
@@ -24,32 +49,48 @@ impl Transport for Tcp {
     }
 
     fn try_send(&self, sealed: &[u8]) -> io::Result<usize> {
-        Ok(rustix::net::send(&self.0, sealed, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
+        Ok(rustix::net::send(&self.stream, sealed, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
     }
 
     fn send(&self, sealed: &[u8]) -> io::Result<usize> {
-        Ok(rustix::net::send(&self.0, sealed, SendFlags::NOSIGNAL)?)
+        Ok(rustix::net::send(&self.stream, sealed, SendFlags::NOSIGNAL)?)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.stream.local_addr()
     }
 
     fn shutdown(&self, how: Shutdown) {
-        // Not connected any more is what it is to become.
-        let _ = self.0.shutdown(how);
+        let ends = match how {
+            Shutdown::Read => READ_ENDED,
+            Shutdown::Write => WRITE_ENDED,
+            Shutdown::Both => READ_ENDED | WRITE_ENDED,
+        };
+        if self.ended.fetch_or(ends, Relaxed) & ends != ends {
+            // Not connected any more is what it is to become.
+            let _ = self.stream.shutdown(how);
+        }
     }
 
     fn set_recv_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.0.set_read_timeout(timeout)
+        let nanos = timeout.map_or(0, |timeout| u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
+        if self.recv_timeout.load(Relaxed) != nanos {
+            self.stream.set_read_timeout(timeout)?;
+            self.recv_timeout.store(nanos, Relaxed);
+        }
+        Ok(())
     }
 
     fn set_send_timeout(&self, timeout: Duration) -> io::Result<()> {
         // No timeout at all is spelled zero.
-        self.0.set_write_timeout(Some(timeout.max(SHORTEST)))
+        self.stream.set_write_timeout(Some(timeout.max(SHORTEST)))
     }
 
     fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        self.0.set_nodelay(nodelay)
+        if self.nodelay.load(Relaxed) != nodelay {
+            self.stream.set_nodelay(nodelay)?;
+            self.nodelay.store(nodelay, Relaxed);
+        }
+        Ok(())
     }
 }

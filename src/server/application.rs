@@ -14,14 +14,16 @@ use crate::metrics::Meter;
 use crate::net::tls::config::TlsConfig;
 use crate::net::transport::Delivery;
 use crate::observer::Observer;
+use crate::panics::Contained;
 use crate::server::handler::{RequestHandler, WebSocketHandler};
 use crate::server::settings::Settings;
 
-/// Makes a handler.
-pub(crate) type Make<H> = Box<dyn Fn() -> Box<H> + Send + Sync>;
+/// Makes a handler. Its last owner may be any thread of the server.
+pub(crate) type Make<H> = Contained<Box<dyn Fn() -> Box<H> + Send + Sync>>;
 
 /// Makes a WebSocket's handler of a request, or refuses it.
-pub(crate) type MakeFor = Box<dyn Fn(&mut Exchange<'_>) -> Result<Box<dyn WebSocketHandler>> + Send + Sync>;
+pub(crate) type MakeFor =
+    Contained<Box<dyn Fn(&mut Exchange<'_>) -> Result<Box<dyn WebSocketHandler>> + Send + Sync>>;
 
 /// What answers the requests for a path. One path may have a page and a WebSocket.
 #[derive(Default)]
@@ -80,7 +82,7 @@ impl Application {
     ) -> Application {
         let page = &mut self.routes.entry(path).page;
         assert!(page.is_none(), "there are two pages at {path}");
-        *page = Some(Box::new(move || Box::new(make())));
+        *page = Some(Contained::new(Box::new(move || Box::new(make()))));
         self
     }
 
@@ -95,7 +97,7 @@ impl Application {
         prefix: &str,
         make: impl Fn() -> H + Send + Sync + 'static,
     ) -> Application {
-        let page: Make<dyn RequestHandler> = Box::new(move || Box::new(make()));
+        let page: Make<dyn RequestHandler> = Contained::new(Box::new(move || Box::new(make())));
         self.routes.add_below(prefix, Route { page: Some(page), ..Route::default() });
         self
     }
@@ -132,7 +134,7 @@ impl Application {
         path: &str,
         make: impl Fn(&mut Exchange<'_>) -> Result<H> + Send + Sync + 'static,
     ) -> Application {
-        let make: MakeFor = Box::new(move |exchange| Ok(Box::new(make(exchange)?)));
+        let make: MakeFor = Contained::new(Box::new(move |exchange| Ok(Box::new(make(exchange)?))));
         let websocket = &mut self.routes.entry(path).websocket;
         assert!(websocket.is_none(), "there are two WebSockets at {path}");
         *websocket = Some(make);

@@ -1,6 +1,7 @@
 //! [`broadcast`]: one message to many clients, on the thread that calls it.
 
 use crate::error::Result;
+use crate::metrics::PushTally;
 use crate::server::connection::Connection;
 use crate::ws::frame::Prepared;
 use crate::ws::message::Message;
@@ -22,5 +23,9 @@ pub(crate) fn broadcast_prepared<'a>(
     connections: impl IntoIterator<Item = &'a Connection>,
     message: &Prepared<'_>,
 ) -> usize {
-    connections.into_iter().filter(|connection| connection.push_prepared(message).is_ok()).count()
+    let mut counts = PushTally::default();
+    connections
+        .into_iter()
+        .filter(|connection| connection.push_prepared(message, &mut counts).is_ok())
+        .count()
 }

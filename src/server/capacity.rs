@@ -1,7 +1,7 @@
 //! How many clients this machine can hold, and which limit says so.
 //!
-//! A failed `spawn` is no safe signal: a Rust thread takes 4 memory mappings, and past the limit of
-//! those one that has *started* can abort the process (rust-lang/rust#78497). Nor is a failed allocation: it
+//! A failed `spawn` is not a safe signal: past the limit of memory mappings a Rust thread that has *started* can abort
+//! the process (rust-lang/rust#78497). A thread takes 4 of those, or 2 after [`begin_again`](crate::begin_again()). Nor is a failed allocation: it
 //! aborts as well. So every limit is read beforehand, and a reserve kept.
 //!
 //! # The formula
@@ -24,14 +24,13 @@
 
 mod groups;
 mod limits;
+mod mappings;
 
 use crate::server::application::Application;
 pub use crate::server::capacity::limits::Limit;
 use crate::server::capacity::limits::Limits;
 use crate::server::settings::Settings;
 
-/// Mappings of one thread: its stack, the stack's guard page, its signal stack, that one's guard page.
-const MAPPINGS_PER_THREAD: u64 = 4;
 /// Mappings left to the rest of the process: its code, heap, the allocator's arenas, pumps.
 const MAPPING_RESERVE: u64 = 2048;
 /// Threads left to pumps, to the server's own threads, and to other processes under the same limit.
@@ -65,6 +64,8 @@ const CLIENTS_PART: u64 = 2;
 const BUFFERS_PART: u64 = 4;
 /// Bytes for what is buffered, at the least: a server that may keep nothing serves nobody.
 const LEAST_BUFFERS: u64 = 1 << 20;
+/// A limit for messages up to here is taken as it is, whatever the machine has.
+const SMALL_MESSAGE: usize = 1 << 30;
 
 /// Clients where limits cannot be read, such as outside Linux.
 const FALLBACK: u64 = 1000;
@@ -91,7 +92,9 @@ impl Capacity {
     /// [`Delivery::Handoff`](crate::Delivery::Handoff) every client has two threads; where addresses are limited,
     /// the [stack size](Application::stack_size) counts.
     pub fn of_this_machine(application: &Application) -> Capacity {
-        Limits::of_this_machine().capacity(&ClientCost::new(&application.settings))
+        let settings = &application.settings;
+        let mappings = mappings::of_a_thread(settings.stack_size);
+        Limits::of_this_machine().capacity(&ClientCost::new(settings, mappings))
     }
 }
 
@@ -100,16 +103,27 @@ pub(crate) fn buffers_of_this_machine() -> u64 {
     Limits::of_this_machine().buffers()
 }
 
+/// Returns the limit for messages: the one that is asked for, or the memory that is left. tungstenite makes room for a
+/// message by its header alone, and where there is none the process ends.
+pub(crate) fn message_limit(asked: usize) -> usize {
+    if asked <= SMALL_MESSAGE {
+        return asked;
+    }
+    let memory = buffers_of_this_machine().saturating_mul(BUFFERS_PART);
+    asked.min(usize::try_from(memory).unwrap_or(usize::MAX)).max(SMALL_MESSAGE)
+}
+
 /// What a client takes.
 struct ClientCost {
     threads: u64,
+    mappings: u64,
     /// Bytes.
     memory: u64,
     space: u64,
 }
 
 impl ClientCost {
-    fn new(settings: &Settings) -> ClientCost {
+    fn new(settings: &Settings, mappings: u64) -> ClientCost {
         let threads = settings.delivery.threads() as u64;
         let stack = settings.stack_size as u64;
         let tls = 0;
@@ -117,6 +131,7 @@ impl ClientCost {
         let tls = if settings.tls.is_some() { TLS_MEMORY } else { tls };
         ClientCost {
             threads,
+            mappings: threads * mappings,
             memory: CLIENT_MEMORY + threads * THREAD_MEMORY + tls,
             space: (CLIENT_HEAP + tls)
                 .saturating_add(threads.saturating_mul(stack.saturating_add(THREAD_SPACE))),
@@ -126,14 +141,14 @@ impl ClientCost {
 
 impl Limits {
     fn capacity(&self, client: &ClientCost) -> Capacity {
-        let &ClientCost { threads, memory, space } = client;
+        let &ClientCost { threads, mappings, memory, space } = client;
         let after = |limit: Option<u64>, reserve: u64, each: u64| {
             limit.map(|limit| (limit - reserve.min(limit / SMALL)) / each)
         };
         let within = |left: Option<u64>, each: u64| left.map(|left| left / CLIENTS_PART / each);
         let rows = [
             (after(self.descriptors, DESCRIPTOR_RESERVE, 1), Limit::Descriptors),
-            (after(self.mappings, MAPPING_RESERVE, threads * MAPPINGS_PER_THREAD), Limit::Mappings),
+            (after(self.mappings, MAPPING_RESERVE, mappings), Limit::Mappings),
             (after(self.system_threads, THREAD_RESERVE, threads), Limit::SystemThreads),
             (after(self.thread_numbers, THREAD_RESERVE, threads), Limit::ThreadNumbers),
             (after(self.user_threads, THREAD_RESERVE, threads), Limit::UserThreads),

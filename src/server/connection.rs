@@ -13,6 +13,7 @@ use tungstenite::Bytes;
 use tungstenite::protocol::Role;
 
 use crate::error::{Error, Result};
+use crate::metrics::PushTally;
 use crate::net::maybe_tls::MaybeTls;
 use crate::net::outbox::{Link, Outbox, PushError};
 use crate::net::tcp::Tcp;
@@ -43,7 +44,8 @@ pub struct Connection {
 impl Connection {
     /// Makes one of a client that was accepted.
     pub(crate) fn new(stream: TcpStream, peer: SocketAddr, state: Arc<ServerState>) -> Connection {
-        let transport = Tcp(stream);
+        // A socket has it from the one that listens.
+        let transport = Tcp::new(stream, true);
         #[cfg(feature = "tls")]
         let transport = match state.handshakes {
             Some(_) => MaybeTls::Tls(Box::new(TlsStream::new(transport))),
@@ -74,7 +76,7 @@ impl Connection {
     /// [`Error::Closed`] if the connection is closed or closing; [`Error::SlowConsumer`] if its backlog
     /// is full, which disconnects it; [`Error::Invalid`] for a message of over 1 GiB.
     pub fn write_message(&self, message: impl Into<Message>) -> Result<()> {
-        self.push_prepared(&message.into().prepare()?)
+        self.push_prepared(&message.into().prepare()?, &mut PushTally::default())
     }
 
     /// Sends a Ping with up to 125 bytes; the answer arrives at the handler's `on_pong`.
@@ -193,17 +195,21 @@ impl Connection {
         set.map_err(|error| Error::io(format!("cannot set TCP_NODELAY of {self}"))(error))
     }
 
-    pub(crate) fn push(&self, mut frame: Frame) -> Result<()> {
+    pub(crate) fn push(&self, frame: Frame) -> Result<()> {
+        self.push_saving(frame, 0, &mut PushTally::default())
+    }
+
+    /// Pushes a frame from which compression took `saved` bytes.
+    fn push_saving<'a>(&'a self, mut frame: Frame, saved: usize, tally: &mut PushTally<'a>) -> Result<()> {
         if self.is_client() {
             frame = mask::masked(&frame);
         }
-        let bytes = frame.bytes.len() as u64;
+        let bytes = frame.bytes.len();
         self.outbox.push(frame).map_err(|error| match error {
             PushError::Closed => Error::Closed,
             PushError::Full(backlog) => Error::SlowConsumer { backlog },
         })?;
-        self.state().counters.pushes.add(1);
-        self.state().counters.bytes.add(bytes);
+        tally.add(&self.state().counters, bytes, saved);
         Ok(())
     }
 
@@ -215,17 +221,24 @@ impl Connection {
         let _ = self.outbox.push(Frame { bytes: Bytes::new(), is_close: false });
     }
 
-    pub(crate) fn push_prepared(&self, message: &Prepared<'_>) -> Result<()> {
+    pub(crate) fn push_prepared<'a>(
+        &'a self,
+        message: &Prepared<'_>,
+        tally: &mut PushTally<'a>,
+    ) -> Result<()> {
         #[cfg(feature = "deflate")]
         if self.is_compressed()
             && let Some(deflated) = self.link().deflated(message)
         {
             let saved = message.frame().bytes.len() - deflated.bytes.len();
-            self.push(deflated)?;
-            self.state().counters.saved.add(saved as u64);
-            return Ok(());
+            return self.push_saving(deflated, saved, tally);
         }
-        self.push(message.frame())
+        self.push_saving(message.frame(), 0, tally)
+    }
+
+    /// Returns where in memory it is.
+    pub(crate) fn place(&self) -> usize {
+        Arc::as_ptr(&self.outbox).addr()
     }
 
     pub(crate) fn outbox(&self) -> &Arc<Outbox<ClientLink>> {

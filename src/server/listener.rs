@@ -76,7 +76,7 @@ impl Listener {
             registry.forget(&connection);
             connection.report(Event::Gone);
             trouble.warn("cannot start a client's thread", &error);
-            if let Ok(stream) = connection.link().transport.tcp().0.try_clone() {
+            if let Ok(stream) = connection.link().transport.tcp().stream.try_clone() {
                 self.reject(stream);
             }
         }

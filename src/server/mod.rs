@@ -16,6 +16,7 @@ pub(crate) mod patience;
 pub(crate) mod received;
 pub(crate) mod frame_stream;
 pub(crate) mod reader;
+pub(crate) mod guarded;
 pub(crate) mod session;
 pub(crate) mod registry;
 pub(crate) mod answer;

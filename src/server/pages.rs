@@ -8,11 +8,12 @@ use crate::http::exchange::Exchange;
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::net::buffers::Held;
+use crate::panics::Contained;
 use crate::server::application::{Make, Route};
 use crate::server::connection::Connection;
+use crate::server::guarded::{guarded, guarded_result};
 use crate::server::handler::RequestHandler;
 use crate::server::input;
-use crate::server::session::guarded;
 
 /// What `Allow` says of the server as a whole, which `OPTIONS *` asks for.
 const ALL_METHODS: [&str; 5] = ["GET", "HEAD", "POST", "PUT", "DELETE"];
@@ -69,24 +70,26 @@ fn page(
         "DELETE" => "delete",
         _ => "methods",
     };
-    let mut handler = match guarded(connection, method, make) {
+    let mut handler = match guarded(connection, method, || Contained::new(make())) {
         Ok(handler) => handler,
         Err(panicked) => return Some(refusal(connection, &panicked.into())),
     };
-    let methods = handler.methods();
     // Counted until the answer is there.
     let _body = match method {
         "get" => None,
-        "methods" if request.method() == "OPTIONS" => return Some(options(methods)),
-        "methods" => return Some(not_allowed(methods, request)),
-        _ => match welcome(connection, handler.as_ref(), request, received) {
+        "methods" => {
+            let not_allowed = || Response::refusal(405, "405: Method Not Allowed");
+            let response = if request.method() == "OPTIONS" { no_content() } else { not_allowed() };
+            return Some(with_methods(response, connection, &**handler, request.method()));
+        }
+        _ => match welcome(connection, &**handler, request, received) {
             Ok(Some(body)) => Some(body),
             Ok(None) => return None,
             Err(error) => return Some(refusal(connection, &error)),
         },
     };
     let mut exchange = exchange(connection, request);
-    let result = guarded(connection, method, || {
+    let result = guarded_result(connection, method, || {
         let result = match method {
             "post" => handler.post(&mut exchange),
             "put" => handler.put(&mut exchange),
@@ -97,7 +100,25 @@ fn page(
     });
     let response = finish(connection, exchange, result.unwrap_or_else(|panicked| Err(panicked.into())));
     // RFC 9110, section 15.5.6.
-    Some(if response.status == 405 { with_allow(response, methods, request.method()) } else { response })
+    Some(if response.status == 405 {
+        with_methods(response, connection, &**handler, request.method())
+    } else {
+        response
+    })
+}
+
+/// Names the methods that a handler says it has in `Allow`.
+#[inline(never)]
+fn with_methods(
+    response: Response,
+    connection: &Connection,
+    handler: &dyn RequestHandler,
+    refused: &str,
+) -> Response {
+    match guarded(connection, "methods", || handler.methods()) {
+        Ok(methods) => with_allow(response, methods, refused),
+        Err(panicked) => refusal(connection, &panicked.into()),
+    }
 }
 
 /// Asks the handler whether the request may come from where it does, then reads its body.
@@ -149,7 +170,11 @@ fn not_allowed(methods: &[&str], request: &Request) -> Response {
 
 /// Answers OPTIONS: 204, and what there is (RFC 9110, section 9.3.7).
 fn options(methods: &[&str]) -> Response {
-    with_allow(Response { status: 204, headers: Vec::new(), body: Default::default() }, methods, "")
+    with_allow(no_content(), methods, "")
+}
+
+fn no_content() -> Response {
+    Response { status: 204, headers: Vec::new(), body: Default::default() }
 }
 
 /// Names the methods in `Allow`, and OPTIONS, but not the one that was refused.

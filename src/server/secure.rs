@@ -38,7 +38,7 @@ pub(crate) fn handshake(connection: &Connection, deadline: Instant) -> bool {
             return false;
         }
         is_first = false;
-        let Some(step) = handshakes.step(handshake, received) else { return false };
+        let Some(step) = handshakes.step(handshake, received, deadline) else { return false };
         if send(connection, &step.to_send, deadline).is_err() {
             return false;
         }

@@ -13,11 +13,11 @@ use crate::error::{Error, Result};
 use crate::log_limit::LogLimiter;
 use crate::metrics::{DisconnectReason, Meter, Stats};
 #[cfg(feature = "tls")]
-use crate::net::tls::handshake::{self, Handshakes};
+use crate::net::tls::handshake::HandshakeThreads;
 use crate::net::transport::Transport;
 use crate::net::{closer, listen};
 use crate::server::application::Application;
-use crate::server::capacity::{Capacity, buffers_of_this_machine};
+use crate::server::capacity::{Capacity, buffers_of_this_machine, message_limit};
 use crate::server::listener::Listener;
 use crate::server::registry::Registry;
 use crate::server::state::ServerState;
@@ -26,8 +26,8 @@ use crate::ws::inflate::Inflater;
 
 /// How long a shutdown waits for the clients to answer its Close frames.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
-/// How long it waits after that for threads whose sockets it has shut; only a handler that blocks takes
-/// longer.
+/// How long it waits after that, in all, for threads whose sockets it has shut; only what an application does, and
+/// blocks, takes longer.
 const KILL_GRACE: Duration = Duration::from_secs(1);
 /// A longer grace is taken for this one: a year.
 const LONGEST: Duration = Duration::from_secs(365 * 86_400);
@@ -41,6 +41,8 @@ pub struct Server {
     registry: Arc<Registry>,
     meter: Meter,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    #[cfg(feature = "tls")]
+    handshakes: Mutex<Option<HandshakeThreads>>,
     /// Dropped at the end of a shutdown; then `stopped` has no sender any more, which the closer and
     /// [`join`](Server::join) wait for.
     running: Mutex<Option<Sender<()>>>,
@@ -102,9 +104,10 @@ impl Server {
         let (to_closer, overdue) = crossbeam_channel::unbounded();
         let (running, stopped) = crossbeam_channel::bounded(0);
         let meter = application.meter();
-        let Application { routes, settings, observer, .. } = application;
+        let Application { routes, mut settings, observer, .. } = application;
         let max_clients = capacity.clients;
         let buffered = settings.max_buffered.unwrap_or_else(buffers_of_this_machine);
+        settings.max_message = message_limit(settings.max_message);
         log::debug!(target: crate::LOG, "{max_clients} clients, for whom {} KiB may be buffered", buffered >> 10);
         #[cfg(feature = "deflate")]
         if settings.compression.is_some() {
@@ -112,10 +115,11 @@ impl Server {
         }
         let counters = meter.0.clone();
         #[cfg(feature = "tls")]
-        let tls = settings.tls.as_ref().map(Handshakes::new);
+        let tls =
+            settings.tls.as_ref().map(HandshakeThreads::start).transpose().map_err(Error::io(doing()))?;
         let state = ServerState::new(settings, max_clients, buffered, counters, observer, to_closer);
         #[cfg(feature = "tls")]
-        let (handshakes, jobs) = tls.unzip();
+        let (handshakes, handshake_threads) = tls.unzip();
         #[cfg(feature = "tls")]
         let state = state.with_handshakes(handshakes);
         let state = Arc::new(state);
@@ -128,19 +132,15 @@ impl Server {
             registry: registry.clone(),
             meter,
             threads: Mutex::default(),
+            #[cfg(feature = "tls")]
+            handshakes: Mutex::new(handshake_threads),
             running: Mutex::new(Some(running)),
             stopped: stopped.clone(),
         };
+        server.state.budget.start_reaper().map_err(Error::io(doing()))?;
         // In this order: `shutdown`, which an error here comes to, joins the first one first.
         let accepting = Listener { state, routes, registry, trouble: LogLimiter::default() };
         server.start("listener", move || accepting.run(&listener)).map_err(Error::io(doing()))?;
-        #[cfg(feature = "tls")]
-        for number in 1..=jobs.as_ref().map_or(0, |_| thread::available_parallelism().map_or(1, usize::from))
-        {
-            let (jobs, stopped) = (jobs.clone(), stopped.clone());
-            let run = move || jobs.iter().for_each(|jobs| handshake::run(jobs, &stopped));
-            server.start(&format!("tls-{number}"), run).map_err(Error::io(doing()))?;
-        }
         let closer = move || closer::run(overdue, stopped);
         server.start("closer", closer).map_err(Error::io(doing()))?;
         Ok(server)
@@ -172,15 +172,18 @@ impl Server {
     }
 
     /// Stops accepting, sends Close 1001 to every client, waits 3 seconds for the answers, ends those
-    /// that did not, and joins the threads. The port is free when this returns. A handler that still
-    /// blocks then is left to itself, and counted in the log. Any thread may call this, except a
-    /// handler's own; the second call waits for the first.
+    /// that did not, and joins the threads, for which it waits one second more. The port is free when this returns. A
+    /// handler that still blocks then is left to itself, and counted in the log, and so is the application's part of a
+    /// TLS handshake. Any thread may call this, except a handler's own; the second call waits for the first.
     pub fn shutdown(&self) {
         self.shutdown_within(SHUTDOWN_GRACE);
     }
 
-    /// Does the same, but the clients have `grace` to answer.
+    /// Shuts down as [`shutdown`](Server::shutdown) does, but the clients have `grace` to answer. Whatever blocks, it
+    /// returns within `grace` and one second more.
     pub fn shutdown_within(&self, grace: Duration) {
+        let deadline = Instant::now() + grace.min(LONGEST);
+        let last = deadline + KILL_GRACE;
         let mut threads = self.threads();
         if threads.is_empty() {
             return;
@@ -190,7 +193,10 @@ impl Server {
         let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
         // If it panicked, that has been reported.
         let _ = threads.remove(0).join();
-        let deadline = Instant::now() + grace.min(LONGEST);
+        #[cfg(feature = "tls")]
+        let mut handshakes = self.handshakes.lock().unwrap_or_else(PoisonError::into_inner).take();
+        #[cfg(feature = "tls")]
+        handshakes.iter_mut().for_each(HandshakeThreads::stop);
         for connection in self.registry.connections() {
             // Before the 101 the Close waits behind it; on a page's connection it is never written.
             let _ = connection.close(Some(1001), Some("server shutting down"));
@@ -202,12 +208,14 @@ impl Server {
             for connection in self.registry.connections() {
                 connection.outbox().kill(DisconnectReason::Shutdown);
             }
-            let left = self.registry.wait_until_empty(Instant::now() + KILL_GRACE);
+            let left = self.registry.wait_until_empty(last);
             if left > 0 {
                 log::warn!(target: crate::LOG, "shut down while {left} handlers were still running");
             }
         }
-        self.state.budget.join_all(Instant::now() + KILL_GRACE);
+        self.state.budget.join_all(last);
+        #[cfg(feature = "tls")]
+        handshakes.iter_mut().for_each(|handshakes| handshakes.join(last));
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(running);
         threads.drain(..).for_each(|thread| drop(thread.join()));

@@ -1,9 +1,7 @@
 //! A WebSocket from `open` to `on_close`, on `client-N`. Handlers of WebSockets are called here alone.
 //!
-//! Never here: a push that blocks, a handler's panic that gets out.
+//! Never here: a push that blocks, a handler's call that is not `guarded`.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
 use crate::error::{Error, Result};
@@ -11,8 +9,10 @@ use crate::http::exchange::Exchange;
 use crate::http::request::Request;
 use crate::metrics::DisconnectReason;
 use crate::observer::Event;
+use crate::panics::Contained;
 use crate::server::application::MakeFor;
 use crate::server::connection::Connection;
+use crate::server::guarded::{Panicked, guarded, guarded_result};
 use crate::server::handler::WebSocketHandler;
 use crate::server::reader::{End, Incoming, Reader};
 use crate::ws::handshake::{self, Upgrade};
@@ -20,12 +20,9 @@ use crate::ws::message::Message;
 
 /// A handler that has agreed to the request, until its `on_close` has run.
 pub(crate) struct Session<'a> {
-    handler: Box<dyn WebSocketHandler>,
+    handler: Contained<Box<dyn WebSocketHandler>>,
     connection: &'a Connection,
 }
-
-/// A handler panicked. It has been logged.
-pub(crate) struct Panicked;
 
 impl<'a> Session<'a> {
     /// Makes a handler and asks it. Returns the session and its 101, or the refusal.
@@ -63,7 +60,7 @@ impl<'a> Session<'a> {
             let opened = handler.open(connection, exchange);
             exchange.keep_headers(opened)
         };
-        guarded(connection, "open", open).unwrap_or_else(|panicked| {
+        guarded_result(connection, "open", open).unwrap_or_else(|panicked| {
             // It may have shared the connection before; a handler that refused has decided not to.
             self.on_close();
             Err(panicked.into())
@@ -121,7 +118,9 @@ impl<'a> Session<'a> {
     /// Not inlined: an idle client's stack has no room for it.
     #[inline(never)]
     fn deliver(&mut self, message: Message) -> Result<(), End> {
-        match self.guarded("on_message", |handler, connection| handler.on_message(connection, message))? {
+        let Session { handler, connection } = self;
+        let handled = guarded_result(connection, "on_message", || handler.on_message(connection, message));
+        match handled.map_err(failed)? {
             Ok(()) | Err(Error::Closed | Error::SlowConsumer { .. }) => Ok(()),
             Err(error) => {
                 log::error!(target: crate::LOG, "{}: on_message failed: {}", self.connection, error.one_line());
@@ -136,9 +135,12 @@ impl<'a> Session<'a> {
         call: impl FnOnce(&mut dyn WebSocketHandler, &Connection) -> T,
     ) -> Result<T, End> {
         let Session { handler, connection } = self;
-        guarded(connection, what, || call(handler.as_mut(), connection))
-            .map_err(|Panicked| End::Fail(1011, "internal error", DisconnectReason::Panicked))
+        guarded(connection, what, || call(&mut ***handler, connection)).map_err(failed)
     }
+}
+
+fn failed(Panicked: Panicked) -> End {
+    End::Fail(1011, "internal error", DisconnectReason::Panicked)
 }
 
 /// Makes a handler, which may not agree to the origin, and lets it choose a subprotocol.
@@ -148,9 +150,9 @@ fn agree(
     connection: &Connection,
     exchange: &mut Exchange<'_>,
     upgrade: &mut Upgrade,
-) -> Result<Box<dyn WebSocketHandler>> {
-    let mut handler = guarded(connection, "the handshake", || {
-        let made = make(exchange);
+) -> Result<Contained<Box<dyn WebSocketHandler>>> {
+    let mut handler = guarded_result(connection, "the handshake", || {
+        let made = make(exchange).map(Contained::new);
         exchange.keep_headers(made)
     })??;
     let request = exchange.request();
@@ -180,32 +182,4 @@ impl Drop for Session<'_> {
             self.on_close();
         }
     }
-}
-
-/// Calls a handler. A panic is logged, and is the error.
-pub(crate) fn guarded<T>(
-    connection: &Connection,
-    what: &'static str,
-    call: impl FnOnce() -> T,
-) -> Result<T, Panicked> {
-    connection.report(Event::HandlerBegins(what));
-    let result = catch_unwind(AssertUnwindSafe(call));
-    connection.report(Event::HandlerEnds { method: what, panicked: result.is_err() });
-    result.map_err(|panic| {
-        log::error!(target: crate::LOG, "{connection}: the handler panicked in {what}: {}", panic_text(panic.as_ref()));
-        Panicked
-    })
-}
-
-/// Before there is a WebSocket, a panic is answered like any other failure.
-impl From<Panicked> for Error {
-    fn from(Panicked: Panicked) -> Error {
-        Error::refused(500, "Internal Server Error")
-    }
-}
-
-/// Returns what was passed to `panic!`.
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("(no text)").escape_debug().to_string()
 }

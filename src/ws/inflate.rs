@@ -70,7 +70,8 @@ impl Inflater {
     /// Starts between two frames. `max_message` is the most bytes of a message, inclusive.
     pub(crate) fn new(max_message: usize, is_masked: bool) -> Inflater {
         // What cannot be compressed becomes a little larger; what is far larger is no message within the limit.
-        let limit = max_message as u64 + max_message as u64 / 16 + 1024;
+        let max = max_message as u64;
+        let limit = max.saturating_add(max / 16 + 1024);
         Inflater { limit, is_masked, header: Header::default(), left: 0, is_compressed: false, message: None }
     }
 

@@ -142,6 +142,56 @@ fn a_redis_that_stands_still_holds_up_no_publish() {
 }
 
 #[test]
+fn what_another_tenant_of_redis_says_is_measured_bounded_and_counted() {
+    let redis = Redis::start(&[]);
+    let mut machines = two(&redis);
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut tenant = client.get_connection().unwrap();
+    let mut tell = |machine: &str, what: &str| {
+        let channel = format!("threadcast/{machine}/c");
+        redis::cmd("PUBLISH").arg(channel).arg(what).exec(&mut tenant).unwrap();
+    };
+    tell("a", r#"{"v":1,"clients":18446744073709551615,"leaves":false}"#);
+    tell("b", r#"{"v":1,"clients":18446744073709551615}"#);
+    let fleet = &machines[0].fleet;
+    eventually("they are there", || fleet.stats().machines == 4);
+    assert_eq!(fleet.stats().clients, u64::MAX, "sums saturate");
+    // What a later version may say, what is none, what is too large, what is too long: and nobody is gone for it.
+    let huge = format!(r#"{{"v":1,"clients":1,"leaves":true,"x":"{}"}}"#, "x".repeat(64 << 10));
+    let ignored = [
+        ("a", r#"{"v":1,"news":[]}"#),
+        ("a", r#"{"v":2,"clients":1,"leaves":true}"#),
+        ("b", "[[["),
+        ("b", &huge),
+        (&"c".repeat(65), r#"{"v":1,"clients":1}"#),
+    ];
+    ignored.iter().for_each(|(machine, what)| tell(machine, what));
+    eventually("all are counted", || fleet.stats().ignored == ignored.len() as u64);
+    assert_eq!(fleet.stats().machines, 4);
+    // Machines that are made up, and hear nobody.
+    let mut crowd = redis::pipe();
+    for number in 0..2000 {
+        let told = r#"{"v":1,"clients":1,"hears":[]}"#;
+        crowd.cmd("PUBLISH").arg(format!("threadcast/{number}/c")).arg(told).ignore();
+    }
+    crowd.exec(&mut tenant).unwrap();
+    machines[0].hub.publish("a", "still here").unwrap();
+    machines.iter_mut().for_each(|machine| machine.hears("still here"));
+    assert!(machines.iter().all(|one| one.fleet.stats().is_linked));
+}
+
+#[test]
+fn each_new_reason_of_an_outage_is_known() {
+    let redis = Redis::start(&[]);
+    let [machine, _other] = two(&redis);
+    assert_eq!(machine.fleet.stats().reason, None);
+    redis.say("CONFIG SET requirepass secret\r\nCLIENT KILL TYPE pubsub");
+    let reason = || machine.fleet.stats().reason.unwrap_or_default();
+    eventually("it knows that a password is missing", || reason().contains("NOAUTH"));
+    assert!(!machine.fleet.stats().is_linked);
+}
+
+#[test]
 fn who_cannot_join_is_told_why_and_no_password() {
     let redis = Redis::start(&["--requirepass", "secret"]);
     let port = redis.port;
@@ -165,7 +215,7 @@ fn who_cannot_join_is_told_why_and_no_password() {
         command.arg(rights.split(' ').collect::<Vec<_>>()).exec(&mut administrator).unwrap();
     }
     for (url, expected) in [
-        (format!("redis://:wrong@127.0.0.1:{port}"), "Password authentication failed"),
+        (format!("redis://:wrong@127.0.0.1:{port}"), "WRONGPASS"),
         (format!("redis://127.0.0.1:{port}"), "NOAUTH"),
         (format!("redis://reader:hidden@127.0.0.1:{port}"), "NOPERM"),
         (format!("redis://writer:hidden@127.0.0.1:{port}"), "NOPERM"),

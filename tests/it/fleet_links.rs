@@ -4,16 +4,17 @@ use crate::support;
 use support::fleet as machines;
 
 use std::io;
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use machines::{Machine, Redis, linked};
-use support::eventually;
+use rustix::process::Signal;
 use support::network::{in_a_network_of_its_own, ip};
+use support::{Directory, Program, eventually};
 use threadcast::{Fleet, FleetOptions, Hub};
 
 /// How long it may take until the others hear again. As in the tests of Redis' faults.
@@ -21,10 +22,17 @@ const BACK: Duration = Duration::from_secs(20);
 
 /// An address that can be moved from one Redis to another. A connection stays with the one that it has found.
 fn movable(first: u16) -> (FleetOptions, Arc<AtomicU16>) {
+    let (options, target, _) = severable(first);
+    (options, target)
+}
+
+/// One whose connections can be ended as well.
+fn severable(first: u16) -> (FleetOptions, Arc<AtomicU16>, Arc<Mutex<Vec<TcpStream>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
     let target = Arc::new(AtomicU16::new(first));
-    let current = target.clone();
+    let (current, connections) = (target.clone(), Arc::new(Mutex::new(Vec::new())));
+    let open = connections.clone();
     let pass = |mut from: TcpStream, mut to: TcpStream| {
         thread::spawn(move || {
             let _ = io::copy(&mut from, &mut to);
@@ -34,11 +42,12 @@ fn movable(first: u16) -> (FleetOptions, Arc<AtomicU16>) {
     thread::spawn(move || {
         for near in listener.incoming().flatten() {
             let Ok(far) = TcpStream::connect(("127.0.0.1", current.load(Relaxed))) else { continue };
+            open.lock().unwrap().push(near.try_clone().unwrap());
             pass(near.try_clone().unwrap(), far.try_clone().unwrap());
             pass(far, near);
         }
     });
-    (FleetOptions::new(&url), target)
+    (FleetOptions::new(&url), target, connections)
 }
 
 #[test]
@@ -58,6 +67,79 @@ fn where_the_address_moves_to_another_redis_a_machine_reads_and_writes_there() {
     machines[0].hub.publish("a", "new").unwrap();
     machines.iter_mut().for_each(|machine| machine.hears("new"));
     assert_eq!(first.say("PUBLISH threadcast:probe x"), ":0");
+}
+
+#[test]
+fn a_machine_that_stays_at_a_demoted_primary_finds_the_new_one() {
+    let (first, second) = (Redis::start(&[]), Redis::start(&[]));
+    let (ways, [one, other]) = {
+        let ways = [(); 2].map(|()| severable(first.port));
+        let machines = [0, 1].map(|n: usize| Machine::join_with(&ways[n].0));
+        (ways, machines)
+    };
+    let mut machines = [one, other];
+    eventually("each knows of the other", || machines.iter().all(|one| one.fleet.stats().machines == 2));
+    // The second Redis takes over. What connects now comes to it, and only the first machine has to.
+    first.say(&format!("REPLICAOF 127.0.0.1 {}", second.port));
+    ways.iter().for_each(|(_, target, _)| target.store(second.port, Relaxed));
+    for stream in ways[0].2.lock().unwrap().drain(..) {
+        let _ = stream.shutdown(Shutdown::Both);
+    }
+    let begun = Instant::now();
+    // Both are up by what they hear of themselves.
+    eventually("both listen to the new primary", || second.say("PUBLISH threadcast:probe x") == ":2");
+    assert!(begun.elapsed() < BACK, "after {:?}", begun.elapsed());
+    linked(&machines);
+    eventually("each knows of the other", || machines.iter().all(|one| one.fleet.stats().machines == 2));
+    machines[1].hub.publish("a", "from the one that stayed").unwrap();
+    machines.iter_mut().for_each(|machine| machine.hears("from the one that stayed"));
+}
+
+#[test]
+fn a_replica_is_no_place_to_meet_and_says_so() {
+    let (primary, replica) = (Redis::start(&[]), Redis::start(&[]));
+    replica.say(&format!("REPLICAOF 127.0.0.1 {}", primary.port));
+    let error = Fleet::join(&Hub::new(), &FleetOptions::new(&replica.url()), || 0).unwrap_err().to_string();
+    assert!(error.contains("it is a replica"), "{error}");
+    // A user that may not ask for the role is no reason not to meet.
+    primary.say("ACL SETUSER plain on nopass resetchannels +publish +psubscribe &threadcast[:/]*");
+    let url = primary.url().replacen("//", "//plain:any@", 1);
+    Fleet::join(&Hub::new(), &FleetOptions::new(&url), || 0).unwrap().leave();
+}
+
+const SILENT: &str = "while_dns_is_silent_a_stop_is_obeyed_and_a_start_fails_in_time";
+
+#[test]
+fn while_dns_is_silent_a_stop_is_obeyed_and_a_start_fails_in_time() {
+    in_a_network_of_its_own(SILENT, dns_is_silent);
+}
+
+fn dns_is_silent() {
+    let directory = Directory::new("silent-dns");
+    directory.write("resolv.conf", "nameserver 127.0.0.1\n");
+    let dns = UdpSocket::bind("127.0.0.1:53").unwrap();
+    dns.set_read_timeout(Some(support::DEADLINE)).unwrap();
+    let start = || {
+        let script = format!(
+            "mount --bind {}/resolv.conf /etc/resolv.conf && exec \"$0\" --port 0 --redis redis://redis.test",
+            directory.path()
+        );
+        let program = env!("CARGO_BIN_EXE_threadcast");
+        Program::spawn(Command::new("unshare").args(["--mount", "sh", "-c", &script, program]))
+    };
+    let program = start();
+    dns.recv(&mut [0; 512]).expect("it asks for the name");
+    program.signal(Signal::TERM);
+    let begun = Instant::now();
+    let (code, lines) = program.run_to_its_end();
+    assert_eq!((code, lines), (Some(0), vec![]));
+    // The system gives up after 20 s.
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    let begun = Instant::now();
+    let (code, lines) = start().run_to_its_end();
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    assert_eq!((code, lines.len()), (Some(1), 1), "{lines:?}");
+    assert!(lines[0].ends_with("the address of redis.test is not known: DNS does not answer"), "{lines:?}");
 }
 
 /// A process in a network of its own, at the other end of a cable.

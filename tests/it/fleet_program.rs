@@ -243,6 +243,55 @@ fn fleets_of_two_names_at_one_redis_do_not_hear_each_other() {
 }
 
 #[test]
+fn stopped_and_continued_it_keeps_its_link() {
+    let redis = Redis::start(&[]);
+    let program = machine(&redis);
+    let state = format!("/proc/{}/stat", program.pid());
+    for _ in 0..5 {
+        program.signal(Signal::STOP);
+        eventually("it is stopped", || std::fs::read_to_string(&state).unwrap().contains(") T "));
+        program.signal(Signal::CONT);
+        assert_eq!(fleet(&program)["link"], "up");
+    }
+    // One longer than the silence after which a link counts as broken.
+    program.signal(Signal::STOP);
+    let stopped = std::time::Instant::now();
+    eventually("seven seconds have passed", || stopped.elapsed().as_secs() >= 7);
+    program.signal(Signal::CONT);
+    let before = fleet(&program)["link_seconds"].as_u64().unwrap();
+    eventually("it is up for longer", || fleet(&program)["link_seconds"].as_u64().unwrap() > before + 3);
+    assert!(!program.lines().iter().any(|line| line.contains("has broken")), "{:#?}", program.lines());
+}
+
+#[test]
+fn an_outage_has_each_of_its_reasons_in_the_log_once_and_the_present_one_in_stats() {
+    let redis = Redis::start(&[]);
+    let program = machine(&redis);
+    assert_eq!(fleet(&program)["link_reason"], Value::Null);
+    redis.say("CONFIG SET requirepass secret\r\nCLIENT KILL TYPE pubsub");
+    program.wait_for_line("link to Redis is still down: NOAUTH");
+    let reason = || fleet(&program)["link_reason"].to_string();
+    eventually("stats have it", || reason().contains("NOAUTH"));
+    let times = program.lines().iter().filter(|line| line.contains("NOAUTH")).count();
+    assert_eq!(times, 1, "{:#?}", program.lines());
+}
+
+#[test]
+fn a_database_in_the_url_is_warned_of_unless_the_fleet_has_a_name() {
+    let redis = Redis::start(&[]);
+    let url = format!("{}/1", redis.url());
+    let warned = |args: &[&str]| {
+        let program = Program::spawn(&mut command(args, &[("THREADCAST_REDIS", &url)]));
+        program.wait_for_line("threadcast is at http://");
+        program.signal(Signal::TERM);
+        let (code, lines) = program.run_to_its_end();
+        assert_eq!(code, Some(0));
+        lines.iter().any(|line| line.contains("separates no fleets") && line.contains("--channel"))
+    };
+    assert!(warned(&[]) && !warned(&["--channel", "second"]));
+}
+
+#[test]
 fn a_redis_that_cannot_be_had_is_one_line_without_the_url_and_exit_1() {
     let locked = Redis::start(&["--requirepass", "right"]);
     let at = |user: &str| locked.url().replacen("//", &format!("//{user}@"), 1);
@@ -252,7 +301,7 @@ fn a_redis_that_cannot_be_had_is_one_line_without_the_url_and_exit_1() {
     let failed = "threadcast: cannot join the fleet at Redis: ";
     for (url, expected) in [
         (format!("redis://:SECRET@{free}"), format!("{failed}Connection refused")),
-        (at(":SECRET"), format!("{failed}Password authentication failed")),
+        (at(":SECRET"), format!("{failed}WRONGPASS")),
         (locked.url(), format!("{failed}NOAUTH")),
         (format!("redis://{}", web.addr()), format!("{failed}what answers there is no Redis")),
         (

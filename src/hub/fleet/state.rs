@@ -1,25 +1,28 @@
 //! [`FleetState`]: what the fleet's threads share: both queues, who is there, and what was counted.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use redis::{ConnectionAddr, IntoConnectionInfo};
+use redis::ConnectionInfo;
 
-use crate::error::{Error, Result};
 use crate::hub::fleet::FleetOptions;
 use crate::hub::fleet::claims::Claims;
+use crate::hub::fleet::names::Names;
+use crate::hub::fleet::others::{BEAT, Others};
 use crate::hub::fleet::queue::Queue;
+use crate::hub::fleet::redis_link::RedisLink;
 use crate::hub::topics::Hub;
 use crate::hub::topics::relay::Relay;
+use crate::panics::{Contained, caught};
 use crate::ws::message::Message;
 
-/// How often a machine says that it is there.
-pub(super) const BEAT: Duration = Duration::from_secs(2);
-/// A machine, or a link, that is silent for so long is gone. Must be a few times `BEAT`.
-pub(super) const SILENCE: Duration = Duration::from_secs(6);
+/// From one time that the number of machines is told to the next.
+const TELL_EVERY: Duration = Duration::from_millis(500);
+/// Most reasons for an outage that are remembered, so that each is logged once.
+const MOST_REASONS: usize = 16;
 
 /// A message and its topic.
 pub(super) type Addressed = (String, Message);
@@ -28,11 +31,12 @@ pub(super) type Addressed = (String, Message);
 pub(super) struct FleetState {
     pub(super) hub: Hub,
     pub(super) options: FleetOptions,
-    pub(super) client: redis::Client,
+    pub(super) target: ConnectionInfo,
+    pub(super) names: Names,
     /// Its name in the fleet, made up at random.
     pub(super) machine: String,
     /// How many clients this machine has.
-    pub(super) clients: Box<dyn Fn() -> u64 + Send + Sync>,
+    clients: Contained<Box<dyn Fn() -> u64 + Send + Sync>>,
     /// Offered by publishers, taken by `fleet-out`.
     pub(super) outgoing: Queue<Addressed>,
     /// Offered by `fleet-in`, taken by `fleet-push`.
@@ -45,8 +49,8 @@ pub(super) struct FleetState {
     pub(super) subscriptions: AtomicU64,
     /// Called by `fleet-push`.
     watch: Mutex<MachinesWatch>,
-    /// Written by `fleet-in`.
-    others: Mutex<HashMap<String, Other>>,
+    /// Written by `fleet-in`, read by `fleet-out`, which says in its beats whom it hears.
+    others: Mutex<Others>,
     /// Written by `fleet-in` and `fleet-out`.
     link: Mutex<LinkState>,
     /// Signalled when the link is up.
@@ -61,54 +65,60 @@ pub(super) struct Counts {
     pub(super) stale: AtomicU64,
     pub(super) refused: AtomicU64,
     pub(super) unsure: AtomicU64,
-}
-
-struct Other {
-    heard: Instant,
-    clients: u64,
-    /// The newest link that something came over.
-    link: u64,
+    pub(super) ignored: AtomicU64,
 }
 
 /// Who is told when the number of machines changes, and the number that was told.
 #[derive(Default)]
 struct MachinesWatch {
     told: usize,
-    tell: Option<Box<dyn FnMut(usize) + Send>>,
+    /// When it was told. Where machines come and go all the time, not each one is news.
+    told_at: Option<Instant>,
+    tell: Option<Contained<Box<dyn FnMut(usize) + Send>>>,
 }
 
 /// Up from the moment that one of our own beats comes back.
 struct LinkState {
     is_up: bool,
     since: Instant,
+    /// Whether it has ever been up: before that [`join`](crate::Fleet::join) says what is wrong.
+    was_up: bool,
+    /// Why it is down. Each is logged once in an outage, the last one is the present one.
+    reasons: Vec<String>,
 }
 
 impl FleetState {
     pub(super) fn new(
         hub: Hub,
         options: FleetOptions,
-        client: redis::Client,
+        target: ConnectionInfo,
         clients: Box<dyn Fn() -> u64 + Send + Sync>,
     ) -> FleetState {
         FleetState {
             hub,
             options,
-            client,
+            target,
+            names: Names::new(),
             machine: format!("{:016x}", RandomState::new().hash_one(std::process::id())),
-            clients,
+            clients: Contained::new(clients),
             outgoing: Queue::new(),
             incoming: Queue::new(),
             claims: Arc::default(),
             counts: Counts::default(),
             subscriptions: AtomicU64::new(0),
             watch: Mutex::default(),
-            others: Mutex::default(),
-            link: Mutex::new(LinkState { is_up: false, since: Instant::now() }),
+            others: Mutex::new(Others::new(Instant::now())),
+            link: Mutex::new(LinkState {
+                is_up: false,
+                since: Instant::now(),
+                was_up: false,
+                reasons: Vec::new(),
+            }),
             is_up: Condvar::new(),
         }
     }
 
-    fn others(&self) -> MutexGuard<'_, HashMap<String, Other>> {
+    pub(super) fn others(&self) -> MutexGuard<'_, Others> {
         self.others.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -118,59 +128,42 @@ impl FleetState {
 
     /// Sets who is told when the number of machines changes.
     pub(super) fn watch(&self, tell: Box<dyn FnMut(usize) + Send>) {
-        let watch = MachinesWatch { told: 0, tell: Some(tell) };
+        let watch = MachinesWatch { told: 0, told_at: None, tell: Some(Contained::new(tell)) };
         *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = watch;
         self.incoming.wake();
     }
 
-    /// Tells how many machines there are, if that has changed.
-    pub(super) fn tell_machines(&self) {
-        let machines = self.others_now().0 + 1;
+    /// Tells how many machines there are, if that has changed. Returns when to look again.
+    pub(super) fn tell_machines(&self) -> Instant {
+        let now = Instant::now();
+        let machines = self.others().now(now).0 + 1;
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        if watch.told != machines {
-            watch.told = machines;
-            watch.tell.iter_mut().for_each(|tell| tell(machines));
+        if watch.told == machines {
+            return now + BEAT;
         }
+        if let Some(next) = watch.told_at.map(|told| told + TELL_EVERY).filter(|next| *next > now) {
+            return next;
+        }
+        (watch.told, watch.told_at) = (machines, Some(now));
+        if let Some(Err(text)) = watch.tell.as_mut().map(|tell| caught(|| tell(machines))) {
+            log::error!(target: crate::LOG, "what Fleet::on_machines was given panicked, and is called no more: {text}");
+            watch.tell = None;
+        }
+        now + BEAT
     }
 
-    /// Notes that another machine is there, with its number of clients, or has left.
-    pub(super) fn heard(&self, machine: &str, clients: Option<u64>) {
-        let (mut others, heard) = (self.others(), Instant::now());
-        others.retain(|_, other| heard.duration_since(other.heard) < SILENCE);
-        let is_news = match clients {
-            Some(clients) => {
-                let link = others.get(machine).map_or(0, |other| other.link);
-                others.insert(machine.to_owned(), Other { heard, clients, link }).is_none()
-            }
-            None => others.remove(machine).is_some(),
-        };
-        if is_news {
-            self.incoming.wake();
-        }
-    }
-
-    /// Notes that a message has come over a machine's link. Returns false if something has come over a newer one: Redis
-    /// may find the rest of an old link when a new one is in use, and one thread's messages are to stay in order.
-    pub(super) fn is_in_order(&self, machine: &str, link: u64) -> bool {
-        self.others().get_mut(machine).is_none_or(|other| {
-            let is_newest = link >= other.link;
-            other.link = other.link.max(link);
-            is_newest
+    /// Returns how many clients this machine has.
+    pub(super) fn own_clients(&self) -> u64 {
+        caught(|| (self.clients)()).unwrap_or_else(|text| {
+            log::error!(target: crate::LOG, "what counts a fleet's clients panicked: {text}");
+            0
         })
     }
 
-    /// Returns how many other machines there are, and their clients.
-    pub(super) fn others_now(&self) -> (usize, u64) {
-        let now = Instant::now();
-        let others = self.others();
-        let fresh = others.values().filter(|other| now.duration_since(other.heard) < SILENCE);
-        fresh.fold((0, 0), |(machines, clients), other| (machines + 1, other.clients.saturating_add(clients)))
-    }
-
-    /// Returns whether the link is up, and since when it is or is not.
-    pub(super) fn link_now(&self) -> (bool, Duration) {
+    /// Returns whether the link is up, and since when it is or is not, and why not.
+    pub(super) fn link_now(&self) -> (bool, Duration, Option<String>) {
         let link = self.link();
-        (link.is_up, link.since.elapsed())
+        (link.is_up, link.since.elapsed(), link.reasons.last().cloned())
     }
 
     /// Notes that a beat has come back. What was claimed meanwhile elsewhere is not known, so all is claimed again.
@@ -178,7 +171,7 @@ impl FleetState {
         let mut link = self.link();
         if !link.is_up {
             log::info!(target: crate::LOG, "the fleet's link to Redis is up");
-            *link = LinkState { is_up: true, since: Instant::now() };
+            *link = LinkState { is_up: true, since: Instant::now(), was_up: true, reasons: Vec::new() };
             self.is_up.notify_all();
             drop(link);
             self.claims.claim_all_again();
@@ -192,24 +185,34 @@ impl FleetState {
         waited.unwrap_or_else(PoisonError::into_inner).0.is_up
     }
 
-    /// Notes, and logs once, that the link has broken.
+    /// Notes that the link has broken, or cannot be made again. Each reason is logged once.
     pub(super) fn down(&self, why: &str) {
         let mut link = self.link();
-        if link.is_up {
+        let has_broken = mem::take(&mut link.is_up);
+        if has_broken {
+            link.since = Instant::now();
+        }
+        let known = link.reasons.iter().position(|reason| reason == why);
+        let is_new = known.is_none();
+        // The last one is the present one.
+        known.map(|at| link.reasons.remove(at));
+        if link.reasons.len() == MOST_REASONS {
+            link.reasons.remove(0);
+        }
+        link.reasons.push(why.to_owned());
+        if has_broken {
             log::warn!(
                 target: crate::LOG,
                 "the fleet's link to Redis has broken: {why}; this machine's own clients get everything"
             );
-            *link = LinkState { is_up: false, since: Instant::now() };
+        } else if is_new && link.was_up {
+            log::warn!(target: crate::LOG, "the fleet's link to Redis is still down: {why}");
         }
     }
 
-    /// Connects to Redis, with deadlines for whatever is done there.
-    pub(super) fn connect(&self, deadline: Duration) -> redis::RedisResult<redis::Connection> {
-        let connection = self.client.get_connection_with_timeout(deadline)?;
-        connection.set_read_timeout(Some(deadline))?;
-        connection.set_write_timeout(Some(deadline))?;
-        Ok(connection)
+    /// Connects to Redis.
+    pub(super) fn connect(&self) -> redis::RedisResult<RedisLink> {
+        RedisLink::connect(&self.target, &self.names)
     }
 }
 
@@ -240,21 +243,4 @@ fn certificate_hint(said: String) -> String {
         return format!("{said}; the file SSL_CERT_FILE is for the certificate of who has signed it");
     }
     said
-}
-
-/// Reads the URL.
-pub(super) fn client(url: &str) -> Result<redis::Client> {
-    // What the crate says may have the URL in it, and that a password.
-    let none = |_| {
-        Error::invalid("this is no URL of a Redis: use redis://HOST:PORT, or rediss://HOST:PORT with TLS")
-    };
-    let info = url.into_connection_info().map_err(none)?;
-    if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
-        // The crate asks the process for one, and panics if there is none. If there is one, that stays.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    }
-    // Without the library's name one answer less is waited for.
-    let settings = info.redis_settings().clone().set_skip_set_lib_name();
-    let tcp = info.tcp_settings().clone().set_nodelay(true);
-    redis::Client::open(info.set_redis_settings(settings).set_tcp_settings(tcp)).map_err(none)
 }

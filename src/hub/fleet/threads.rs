@@ -8,14 +8,13 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use redis::RedisResult;
-use serde_json::Value;
 
 use crate::hub::fleet::channel::{self, ChannelName};
-use crate::hub::fleet::claims::Claim;
-use crate::hub::fleet::state::{BEAT, FleetState, SILENCE, describe};
+use crate::hub::fleet::control::Control;
+use crate::hub::fleet::others::{News, SILENCE};
+use crate::hub::fleet::redis_link::RedisLink;
+use crate::hub::fleet::state::{FleetState, describe};
 
-/// How long Redis may take to answer.
-pub(super) const ANSWER: Duration = Duration::from_secs(2);
 /// Nothing wakes a read that is blocked, so it looks around this often.
 const SLICE: Duration = Duration::from_millis(500);
 /// The first and the longest pause before another attempt to connect.
@@ -24,18 +23,18 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 pub(super) const BATCH: usize = 512;
 
 /// Connects, and subscribes to all channels of the fleet.
-pub(super) fn subscribe(state: &FleetState) -> RedisResult<redis::Connection> {
-    let mut reads = state.connect(ANSWER)?;
+pub(super) fn subscribe(state: &FleetState) -> RedisResult<RedisLink> {
+    let mut reads = state.connect()?;
     let pattern = channel::pattern(&state.options.channel);
-    reads.send_packed_command(&redis::cmd("PSUBSCRIBE").arg(pattern).get_packed_command())?;
-    // `PubSub::psubscribe` would take a refusal for consent.
-    reads.recv_response()?.extract_error()?;
-    reads.set_read_timeout(Some(SLICE))?;
+    reads.send(&redis::cmd("PSUBSCRIBE").arg(pattern).get_packed_command())?;
+    reads.answer()?.extract_error()?;
+    reads.set_timeout(SLICE)?;
+    state.others().subscribed(Instant::now());
     Ok(reads)
 }
 
 /// The thread `fleet-in`: reads until `stop` ends, over as many links as it takes.
-pub(super) fn read(state: &FleetState, first: redis::Connection, stop: &Receiver<()>) {
+pub(super) fn read(state: &FleetState, first: RedisLink, stop: &Receiver<()>) {
     let mut reads = Ok(first);
     let mut pause = Pause::new();
     loop {
@@ -57,83 +56,123 @@ pub(super) fn read(state: &FleetState, first: redis::Connection, stop: &Receiver
 }
 
 /// Reads from one link until it breaks, or `stop` ends. Returns why.
-fn listen(
-    state: &FleetState,
-    connection: &mut redis::Connection,
-    stop: &Receiver<()>,
-    pause: &mut Pause,
-) -> String {
-    let mut heard = Instant::now();
-    let mut pubsub = connection.as_pubsub();
+fn listen(state: &FleetState, link: &mut RedisLink, stop: &Receiver<()>, pause: &mut Pause) -> String {
+    let (mut heard, mut before) = (Instant::now(), Instant::now());
     loop {
-        match pubsub.get_message() {
-            Ok(message) if take(state, &message) => {
-                heard = Instant::now();
+        let taken = match link.message() {
+            Ok(message) => message.map_or(Brought::Other, |message| take(state, &message)),
+            Err(error) if error.is_timeout() => Brought::Other,
+            Err(error) => return describe(&error),
+        };
+        let now = Instant::now();
+        let stood_still = now.saturating_duration_since(before).saturating_sub(2 * SLICE);
+        before = now;
+        if !stood_still.is_zero() {
+            // Stopped and continued: the link was not silent in that time, this process was.
+            heard += stood_still;
+            state.others().stood_still();
+        }
+        match taken {
+            Brought::OwnBeat => {
+                heard = now;
                 *pause = Pause::new();
             }
-            Ok(_) => {}
-            Err(error) if error.is_timeout() => {}
-            Err(error) => return describe(&error),
+            Brought::Unheard if stood_still.is_zero() => {
+                return "other machines do not hear this one, so what it is linked to is not where they are"
+                    .to_owned();
+            }
+            Brought::Unheard | Brought::Other => {}
         }
         if has_ended(stop) {
             return "this machine leaves".to_owned();
         }
-        if heard.elapsed() > SILENCE {
+        if now.saturating_duration_since(heard) > SILENCE {
             return format!("none of this machine's beats came back for {} s", SILENCE.as_secs());
         }
     }
 }
 
-/// Takes what Redis brings. Returns whether it is a beat of this machine.
-fn take(state: &FleetState, message: &redis::Msg) -> bool {
+/// What came.
+#[derive(PartialEq)]
+enum Brought {
+    /// A beat of this machine.
+    OwnBeat,
+    /// A beat of a machine that has not heard this one for too long.
+    Unheard,
+    Other,
+}
+
+/// Takes what Redis brings.
+fn take(state: &FleetState, message: &redis::Msg) -> Brought {
     let name = message.get_channel_name();
+    let now = Instant::now();
     let (topic, is_binary) = match ChannelName::parse(&state.options.channel, name) {
         Some(ChannelName::Open(topic)) => (topic, false),
-        Some(ChannelName::Machine { machine, .. }) if machine == state.machine => return false,
-        Some(ChannelName::Machine { machine, link, .. }) if !state.is_in_order(machine, link) => {
+        Some(ChannelName::Machine { machine, .. }) if machine == state.machine => return Brought::Other,
+        Some(ChannelName::Machine { machine, link, .. })
+            if !state.others().is_in_order(machine, link, now) =>
+        {
             state.counts.stale.fetch_add(1, Relaxed);
-            return false;
+            return Brought::Other;
         }
         Some(ChannelName::Machine { is_binary, topic, .. }) => (topic, is_binary),
-        Some(ChannelName::Control(machine)) => return control(state, machine, message.get_payload_bytes()),
-        None => return false,
+        Some(ChannelName::Control(machine)) => {
+            return control(state, machine, message.get_payload_bytes(), now);
+        }
+        None => {
+            state.counts.ignored.fetch_add(1, Relaxed);
+            return Brought::Other;
+        }
     };
     let bytes = message.get_payload_bytes();
     if bytes.len() > state.options.max_message {
         state.counts.refused.fetch_add(1, Relaxed);
-        return false;
+        return Brought::Other;
     }
     let message = channel::message(bytes.to_vec(), is_binary);
-    if !state.incoming.offer((topic.to_owned(), message), bytes.len(), Instant::now()) {
+    if !state.incoming.offer((topic.to_owned(), message), bytes.len(), now) {
         state.counts.full.fetch_add(1, Relaxed);
     }
-    false
+    Brought::Other
 }
 
-/// Takes what a machine tells the others. Returns whether it is a beat of this machine.
-fn control(state: &FleetState, machine: &str, bytes: &[u8]) -> bool {
-    let Ok(told) = serde_json::from_slice::<Value>(bytes) else { return false };
+/// Takes what a machine tells the others. What is too large, or of a kind or a version that is not known here, is
+/// counted: a later version may be in the same fleet, and so may anybody else who uses this Redis.
+fn control(state: &FleetState, machine: &str, bytes: &[u8], now: Instant) -> Brought {
     let is_own = machine == state.machine;
-    if let Some(claim) = Claim::of_json(&told) {
-        if state.claims.heard(is_own, &claim, Instant::now()) {
+    let news = match Control::parse(bytes, &state.machine) {
+        Some(Control::Claim(claim)) => {
+            state.others().claimed(machine, now);
+            if state.claims.heard(is_own, &claim, now) {
+                state.outgoing.wake();
+            }
+            return Brought::Other;
+        }
+        Some(Control::Beat(_)) if is_own => {
+            state.up();
+            return Brought::OwnBeat;
+        }
+        Some(Control::Beat(beat)) => state.others().beat(machine, beat, now),
+        None => News::Ignored,
+    };
+    match news {
+        News::Nothing => {}
+        News::Number => state.incoming.wake(),
+        News::Hurry => {
+            state.incoming.wake();
             state.outgoing.wake();
         }
-        return false;
+        News::Unheard => return Brought::Unheard,
+        News::Ignored => _ = state.counts.ignored.fetch_add(1, Relaxed),
     }
-    if is_own {
-        state.up();
-    } else {
-        let leaves = told["leaves"].as_bool().unwrap_or(false);
-        state.heard(machine, told["clients"].as_u64().filter(|_| !leaves));
-    }
-    is_own
+    Brought::Other
 }
 
 /// The thread `fleet-push`: pushes what comes in to this machine's subscribers, until the queue is closed.
 pub(super) fn push(state: &FleetState) {
     loop {
-        let taken = state.incoming.take(BATCH, Instant::now() + BEAT);
-        state.tell_machines();
+        let next = state.tell_machines();
+        let taken = state.incoming.take(BATCH, next);
         state.counts.stale.fetch_add(taken.stale, Relaxed);
         for (topic, message) in taken.items {
             match state.hub.publish_here(&topic, message) {

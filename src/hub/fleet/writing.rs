@@ -7,16 +7,18 @@ use std::time::Instant;
 
 use crossbeam_channel::Receiver;
 use redis::RedisResult;
-use serde_json::json;
 
 use crate::hub::fleet::channel;
 use crate::hub::fleet::claims::Claim;
-use crate::hub::fleet::state::{Addressed, BEAT, FleetState, describe};
-use crate::hub::fleet::threads::{ANSWER, BATCH, Pause};
+use crate::hub::fleet::control;
+use crate::hub::fleet::others::BEAT;
+use crate::hub::fleet::redis_link::RedisLink;
+use crate::hub::fleet::state::{Addressed, FleetState, describe};
+use crate::hub::fleet::threads::{BATCH, Pause};
 
 /// A link to write over.
 pub(super) struct WriteLink {
-    connection: redis::Connection,
+    connection: RedisLink,
     /// Its number among those of this machine.
     number: u64,
     /// [`FleetState::subscriptions`] before it was made.
@@ -35,7 +37,7 @@ impl WriteLink {
     /// Connects, and says that this machine is there.
     pub(super) fn announce(state: &FleetState, number: u64) -> RedisResult<WriteLink> {
         let subscriptions = state.subscriptions.load(Relaxed);
-        let mut link = WriteLink { connection: state.connect(ANSWER)?, number, subscriptions };
+        let mut link = WriteLink { connection: state.connect()?, number, subscriptions };
         link.write(state, &[], &[], Some(false))?;
         Ok(link)
     }
@@ -55,17 +57,16 @@ impl WriteLink {
             let channel = channel::of_message(name, machine, self.number, topic, message);
             pipeline.cmd("PUBLISH").arg(channel).arg(message.as_bytes()).ignore();
         }
-        let control = channel::of_control(name, machine);
+        let to_all = channel::of_control(name, machine);
         for claim in claims {
-            pipeline.cmd("PUBLISH").arg(&control).arg(claim.to_json().to_string()).ignore();
+            pipeline.cmd("PUBLISH").arg(&to_all).arg(claim.to_json().to_string()).ignore();
         }
         if let Some(leaves) = beat {
-            let beat = json!({ "v": 1, "clients": (state.clients)(), "leaves": leaves });
-            pipeline.cmd("PUBLISH").arg(control).arg(beat.to_string()).ignore();
+            let beat = control::beat(state.own_clients(), leaves, &state.others().heard(Instant::now()));
+            pipeline.cmd("PUBLISH").arg(to_all).arg(beat).ignore();
         }
-        self.connection.send_packed_command(&pipeline.get_packed_pipeline())?;
-        // `query` would wait for each answer in turn, however often there was none.
-        (0..pipeline.len()).try_for_each(|_| self.connection.recv_response()?.extract_error().map(drop))
+        self.connection.send(&pipeline.get_packed_pipeline())?;
+        (0..pipeline.len()).try_for_each(|_| self.connection.answer()?.extract_error().map(drop))
     }
 
     /// Writes what there is, until nothing more is to be written over this link, or it breaks.

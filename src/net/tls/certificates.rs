@@ -1,12 +1,13 @@
 //! Certificates and their keys: from PEM, and from files that may change while the server runs.
 //!
-//! Never here: a key in a message, or a lock held while a file is read.
+//! Never here: a key in a message, a lock held while a file is read, a handshake that waits for a file.
 
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustls::crypto::CryptoProvider;
@@ -21,6 +22,8 @@ use crate::error::{Error, Result};
 
 /// From one look at the files to the next, at least.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long a handshake waits for a look that it has begun. A disk needs far less, and one that hangs is waited for once.
+const LOOK_WAIT: Duration = Duration::from_millis(100);
 /// Most bytes of a file; a long chain has some ten thousand.
 const MOST_BYTES: u64 = 1 << 20;
 
@@ -91,19 +94,28 @@ fn contains(pem: &[u8], text: &str) -> bool {
     pem.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
-/// A chain and its key in two files, read again when they have changed.
-pub(crate) struct CertificateFiles {
+/// A chain and its key in two files, read again when they have changed: on the thread `tls-files`, which exists only
+/// while it reads. A read may block for ever, as on a file system that hangs; then connections go on with what is here.
+pub(crate) struct CertificateFiles(Arc<WatchedFiles>);
+
+struct WatchedFiles {
     chain: PathBuf,
     key: PathBuf,
     provider: Arc<CryptoProvider>,
-    /// Read and written by the threads that do handshakes, each for a moment.
+    /// [`read`], but for a test.
+    read: fn(&Path) -> io::Result<Vec<u8>>,
+    /// Read by the threads that do handshakes, written by `tls-files`, each for a moment.
     current: Mutex<Current>,
+    /// Signalled when `tls-files` has looked.
+    looked: Condvar,
 }
 
 /// What new connections get.
 struct Current {
     pair: Arc<CertifiedKey>,
     looked: Instant,
+    /// Whether `tls-files` is reading. Set by who starts it, cleared at its end.
+    is_reading: bool,
     /// What the files were at the last look, used or not.
     seen: PairSeen,
 }
@@ -113,49 +125,81 @@ type PairSeen = Result<[u8; 32], String>;
 
 impl fmt::Debug for CertificateFiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CertificateFiles").field("chain", &self.chain).field("key", &self.key).finish()
+        f.debug_struct("CertificateFiles").field("chain", &self.0.chain).field("key", &self.0.key).finish()
     }
 }
 
 impl CertificateFiles {
     /// Reads both files for the first time.
     pub(crate) fn open(chain: &Path, key: &Path, provider: Arc<CryptoProvider>) -> Result<CertificateFiles> {
-        let looked = Instant::now();
-        let pems = read_both(chain, key)?;
-        let pair = Arc::new(pair_of(&pems, chain, key, &provider)?);
-        let current = Mutex::new(Current { pair, looked, seen: Ok(digest(&pems)) });
-        Ok(CertificateFiles { chain: chain.to_owned(), key: key.to_owned(), provider, current })
+        CertificateFiles::open_with(chain, key, provider, read)
     }
 
-    /// Returns what a connection gets that begins now.
+    fn open_with(
+        chain: &Path,
+        key: &Path,
+        provider: Arc<CryptoProvider>,
+        read: fn(&Path) -> io::Result<Vec<u8>>,
+    ) -> Result<CertificateFiles> {
+        let looked = Instant::now();
+        let pems = read_both(chain, key, read)?;
+        let pair = Arc::new(pair_of(&pems, chain, key, &provider)?);
+        let current = Mutex::new(Current { pair, looked, is_reading: false, seen: Ok(digest(&pems)) });
+        let (chain, key) = (chain.to_owned(), key.to_owned());
+        Ok(CertificateFiles(Arc::new(WatchedFiles {
+            chain,
+            key,
+            provider,
+            read,
+            current,
+            looked: Condvar::new(),
+        })))
+    }
+
+    /// Returns what a connection gets that begins now. The one that finds that it is time to look waits for
+    /// [`LOOK_WAIT`] at most; nobody else looks for a second, nor while a look is not over.
     fn at(&self, now: Instant) -> Arc<CertifiedKey> {
-        let mut current = self.current();
-        if now.saturating_duration_since(current.looked) >= LOOK_EVERY {
-            // Nobody else looks for a second, nor waits for the disk here.
-            current.looked = now;
-            drop(current);
-            self.look();
-            current = self.current();
+        let mut current = self.0.current();
+        if now.saturating_duration_since(current.looked) >= LOOK_EVERY && !current.is_reading {
+            (current.looked, current.is_reading) = (now, true);
+            let shared = self.0.clone();
+            let started = thread::Builder::new().name("tls-files".to_owned()).spawn(move || shared.look());
+            if let Err(error) = started {
+                current.is_reading = false;
+                log::warn!(target: crate::LOG, "cannot start the thread tls-files: {error}");
+            }
+            let waited = self.0.looked.wait_timeout_while(current, LOOK_WAIT, |current| current.is_reading);
+            current = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         current.pair.clone()
     }
+}
 
+impl WatchedFiles {
     /// Takes what is new in the files, if it is a pair. What is no pair is logged once, and changes nothing: the other
     /// half may be on its way.
     fn look(&self) {
-        let pems = read_both(&self.chain, &self.key);
+        let pems = read_both(&self.chain, &self.key, self.read);
         let seen = pems.as_ref().map(digest).map_err(ToString::to_string);
-        if std::mem::replace(&mut self.current().seen, seen.clone()) == seen {
-            return;
+        let is_new = self.current().seen != seen;
+        let pair = is_new.then(|| {
+            pems.and_then(|pems| pair_of(&pems, &self.chain, &self.key, &self.provider)).map(Arc::new)
+        });
+        let mut current = self.current();
+        (current.seen, current.is_reading) = (seen, false);
+        if let Some(Ok(pair)) = &pair {
+            current.pair = pair.clone();
         }
-        match pems.and_then(|pems| pair_of(&pems, &self.chain, &self.key, &self.provider)) {
-            Ok(pair) => {
-                self.current().pair = Arc::new(pair);
+        drop(current);
+        self.looked.notify_all();
+        match pair {
+            Some(Ok(_)) => {
                 log::info!(target: crate::LOG, "new connections get the certificate that {} has now", self.chain.display());
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 log::warn!(target: crate::LOG, "new connections still get the certificate from before: {}", error.one_line());
             }
+            None => {}
         }
     }
 
@@ -170,7 +214,7 @@ impl ResolvesServerCert for CertificateFiles {
     }
 }
 
-fn read_both(chain: &Path, key: &Path) -> Result<[Vec<u8>; 2]> {
+fn read_both(chain: &Path, key: &Path, read: fn(&Path) -> io::Result<Vec<u8>>) -> Result<[Vec<u8>; 2]> {
     let read = |path: &Path, what: &str| {
         read(path).map_err(Error::io(format!("cannot read the {what} {}", path.display())))
     };

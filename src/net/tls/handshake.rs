@@ -3,33 +3,46 @@
 //! On its own thread a client would keep the stack pages and the allocator's caches that a handshake takes: 41 KiB
 //! instead of 28, and a debug build needs more than the smallest stack.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::io;
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use rustls::{Connection, ServerConfig, ServerConnection};
 
 use crate::net::tls::config::TlsConfig;
+use crate::panics::caught;
 
 /// A fatal alert, `internal_error` (RFC 8446, section 6.2), in plain text: what a full server says.
 pub(crate) const FULL: [u8; 7] = [21, 3, 3, 0, 2, 2, 80];
 
+/// Steps that wait for a thread. More than that come only where all threads are held up.
+const WAITING: usize = 1024;
+/// How long threads that have nothing to do take to end, on a busy machine.
+const ENDING: Duration = Duration::from_millis(100);
+
 /// Where handshakes are sent to.
 pub(crate) struct Handshakes {
     jobs: Sender<Job>,
+    stop: Receiver<()>,
 }
 
-/// What the threads take from.
-#[derive(Clone)]
-pub(crate) struct Jobs {
-    config: Arc<ServerConfig>,
-    to_do: Receiver<Job>,
+/// The threads `tls-N`. An application's own resolver or verifier runs there, and may hold one up for ever.
+pub(crate) struct HandshakeThreads {
+    /// Dropped so that they end.
+    stop: Option<Sender<()>>,
+    /// Has no sender any more when they have.
+    ended: Receiver<()>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 /// A step of a handshake, on its way to a thread.
 struct Job {
     handshake: Handshake,
     received: Vec<u8>,
+    /// When its client has given up.
+    deadline: Instant,
     done: Sender<HandshakeStep>,
 }
 
@@ -51,38 +64,86 @@ pub(crate) enum HandshakeProgress {
     Failed(String),
 }
 
-impl Handshakes {
-    /// Returns both ends.
-    pub(crate) fn new(config: &TlsConfig) -> (Handshakes, Jobs) {
-        let (jobs, to_do) = crossbeam_channel::unbounded();
-        (Handshakes { jobs }, Jobs { config: config.rustls.clone(), to_do })
+impl HandshakeThreads {
+    /// Starts one for each core, and returns what sends to them.
+    pub(crate) fn start(config: &TlsConfig) -> io::Result<(Handshakes, HandshakeThreads)> {
+        let (jobs, to_do) = crossbeam_channel::bounded(WAITING);
+        let (stop, stopped) = crossbeam_channel::bounded(0);
+        let (alive, ended) = crossbeam_channel::bounded::<()>(0);
+        let mut started = HandshakeThreads { stop: Some(stop), ended, threads: Vec::new() };
+        for number in 1..=thread::available_parallelism().map_or(1, usize::from) {
+            let (config, to_do, stop) = (config.rustls.clone(), to_do.clone(), stopped.clone());
+            let alive = alive.clone();
+            let run = move || {
+                run(&config, &to_do, &stop);
+                drop(alive);
+            };
+            started.threads.push(thread::Builder::new().name(format!("tls-{number}")).spawn(run)?);
+        }
+        Ok((Handshakes { jobs, stop: stopped }, started))
     }
 
+    /// Lets all go that wait for a step, and begins no other one.
+    pub(crate) fn stop(&mut self) {
+        self.stop = None;
+    }
+
+    /// Joins the threads. One that is held up at the deadline is left to itself, and the log says so.
+    pub(crate) fn join(&mut self, deadline: Instant) {
+        self.stop();
+        let deadline = deadline.max(Instant::now() + ENDING);
+        if self.ended.recv_deadline(deadline) == Err(RecvTimeoutError::Timeout) {
+            log::warn!(target: crate::LOG, "shut down while the application's part of a TLS handshake was still running");
+            self.threads.clear();
+        }
+        // What panicked there has been reported.
+        self.threads.drain(..).for_each(|thread| drop(thread.join()));
+    }
+}
+
+impl Handshakes {
     /// Returns a client's handshake, before its first step.
     pub(crate) fn begin(&self) -> Handshake {
         Handshake(None)
     }
 
-    /// Blocks until a thread has dealt with what was received. `None` if there are none any more: the server has shut
+    /// Blocks until a thread has dealt with what was received. `None` if none has by the deadline, or the server shuts
     /// down.
-    pub(crate) fn step(&self, handshake: Handshake, received: Vec<u8>) -> Option<HandshakeStep> {
+    pub(crate) fn step(
+        &self,
+        handshake: Handshake,
+        received: Vec<u8>,
+        deadline: Instant,
+    ) -> Option<HandshakeStep> {
         let (done, step) = crossbeam_channel::bounded(1);
-        self.jobs.send(Job { handshake, received, done }).ok()?;
-        step.recv().ok()
+        let job = Job { handshake, received, deadline, done };
+        crossbeam_channel::select! {
+            send(self.jobs, job) -> sent => sent.ok()?,
+            recv(self.stop) -> _ => return None,
+            default(deadline.saturating_duration_since(Instant::now())) => return None,
+        }
+        crossbeam_channel::select! {
+            recv(step) -> step => step.ok(),
+            recv(self.stop) -> _ => None,
+            default(deadline.saturating_duration_since(Instant::now())) => None,
+        }
     }
 }
 
-/// Runs until the server drops the other end of `stop`.
-pub(crate) fn run(jobs: &Jobs, stop: &Receiver<()>) {
+/// Runs until the other end of `stop` is dropped.
+fn run(config: &Arc<ServerConfig>, jobs: &Receiver<Job>, stop: &Receiver<()>) {
     loop {
         let job = crossbeam_channel::select! {
-            recv(jobs.to_do) -> job => job,
+            recv(jobs) -> job => job,
             recv(stop) -> _ => return,
         };
-        let Ok(Job { handshake, received, done }) = job else { return };
+        let Ok(Job { handshake, received, deadline, done }) = job else { return };
+        if Instant::now() >= deadline {
+            continue;
+        }
         // A panic has been reported, and is the end of that handshake alone.
-        if let Ok(step) = catch_unwind(AssertUnwindSafe(|| step(&jobs.config, handshake, &received))) {
-            // Who has left does not wait for it.
+        if let Ok(step) = caught(|| step(config, handshake, &received)) {
+            // A client that has left does not wait for it.
             let _ = done.send(step);
         }
     }

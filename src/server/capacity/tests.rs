@@ -2,7 +2,7 @@ use super::*;
 use crate::net::transport::Delivery;
 
 fn client(delivery: Delivery, stack_size: usize) -> ClientCost {
-    ClientCost::new(&Application::new().delivery(delivery).stack_size(stack_size).settings)
+    ClientCost::new(&Application::new().delivery(delivery).stack_size(stack_size).settings, 4)
 }
 
 #[test]

@@ -1,4 +1,5 @@
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use rcgen::{CertificateParams, KeyPair};
 use rustls::crypto::ring::default_provider;
@@ -51,7 +52,7 @@ fn changed_files_are_looked_at_once_a_second_and_taken_only_as_a_pair() {
     let (files, [old, new, newer]) = (Files::new("reload"), [(); 3].map(|()| made()));
     files.write(&old);
     let served = files.open();
-    let begun = served.current().looked;
+    let begun = served.0.current().looked;
     let at = |seconds: f64| served.at(begun + Duration::from_secs_f64(seconds)).cert[0].clone();
     assert_eq!(at(0.0), der(&old[0]));
     files.write(&new);
@@ -70,16 +71,49 @@ fn changed_files_are_looked_at_once_a_second_and_taken_only_as_a_pair() {
     assert_eq!(at(6.0), der(&old[0]), "and back");
 }
 
+/// Where a test's read waits, after the first one.
+static HANGS: Mutex<()> = Mutex::new(());
+static READS: AtomicUsize = AtomicUsize::new(0);
+
+fn read_from_a_disk_that_may_hang(path: &Path) -> io::Result<Vec<u8>> {
+    READS.fetch_add(1, Relaxed);
+    drop(HANGS.lock());
+    fs::read(path)
+}
+
+#[test]
+fn while_a_read_hangs_connections_get_the_pair_that_is_here_and_no_other_read_begins() {
+    let (files, [old, new]) = (Files::new("hangs"), [(); 2].map(|()| made()));
+    files.write(&old);
+    let provider = Arc::new(default_provider());
+    let read = read_from_a_disk_that_may_hang;
+    let served = CertificateFiles::open_with(&files.chain, &files.key, provider, read).unwrap();
+    files.write(&new);
+    let hangs = HANGS.lock().unwrap();
+    let begun = Instant::now();
+    let at = |seconds: u64| served.at(begun + Duration::from_secs(seconds)).cert[0].clone();
+    (1..=50).for_each(|second| assert_eq!(at(second), der(&old[0])));
+    assert!(READS.load(Relaxed) <= 3, "the first two, and one that hangs");
+    drop(hangs);
+    let deadline = begun + Duration::from_secs(60);
+    let mut current = served.0.current();
+    while current.is_reading && Instant::now() < deadline {
+        current = served.0.looked.wait_timeout(current, Duration::from_secs(1)).unwrap().0;
+    }
+    drop(current);
+    assert_eq!(at(50), der(&new[0]), "the read that has hung is over, and taken");
+}
+
 #[test]
 fn behind_a_poisoned_lock_certificates_are_served() {
     let (files, pems) = (Files::new("poisoned"), made());
     files.write(&pems);
     let served = files.open();
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        let _held = served.current.lock();
+        let _held = served.0.current.lock();
         panic!("as planned");
     }));
-    assert!(panicked.is_err() && served.current.is_poisoned());
+    assert!(panicked.is_err() && served.0.current.is_poisoned());
     assert_eq!(served.at(Instant::now()).cert[0], der(&pems[0]));
 }
 

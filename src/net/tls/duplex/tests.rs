@@ -46,7 +46,7 @@ fn pair(version: &'static SupportedProtocolVersion) -> (TlsStream, ClientConnect
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     socket.set_nodelay(true).unwrap();
-    let stream = TlsStream::new(Tcp(listener.accept().unwrap().0));
+    let stream = TlsStream::new(Tcp::new(listener.accept().unwrap().0, false));
     stream.begin(Box::new(ours.into()));
     (stream, peer, socket)
 }
@@ -183,7 +183,7 @@ fn what_cannot_be_read_is_answered_with_an_alert_and_nothing_is_sealed_behind_it
 fn before_its_handshake_it_receives_bytes_as_they_are_and_seals_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let stream = TlsStream::new(Tcp(listener.accept().unwrap().0));
+    let stream = TlsStream::new(Tcp::new(listener.accept().unwrap().0, false));
     socket.write_all(b"hello").unwrap();
     let mut into = [0; 16];
     assert_eq!(stream.recv(&mut into).unwrap(), 5);

@@ -1,0 +1,258 @@
+//! An application's own code that panics where nobody looks: in a drop, in the payload of a panic, in what shows an
+//! error. The answer, the backlog and the Close arrive all the same, and a shutdown ends.
+
+mod support;
+
+use std::fmt;
+use std::panic::panic_any;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use support::{Raw, close_frame, eventually, fetch, frame, get, masked, status, upgrade};
+use threadcast::{
+    Application, Connection, Error, Exchange, Hub, Message, Observer, Relay, RequestHandler, Result, Server,
+    WebSocketHandler,
+};
+
+/// Panics when it is dropped, shown, or asked; and the payload of that panic when it is dropped, and so on.
+#[derive(Debug)]
+struct Bomb(u32);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if self.0 > 0 {
+            panic_any(Bomb(self.0 - 1));
+        }
+    }
+}
+
+/// An error that panics when it is shown.
+#[derive(Debug)]
+struct Unspeakable;
+
+impl fmt::Display for Unspeakable {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        panic_any(Bomb(1));
+    }
+}
+
+impl std::error::Error for Unspeakable {}
+
+/// An error that panics when it is dropped.
+#[derive(Debug)]
+struct Undroppable(#[allow(dead_code, reason = "it is dropped")] Bomb);
+
+impl fmt::Display for Undroppable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it cannot be dropped")
+    }
+}
+
+impl std::error::Error for Undroppable {}
+
+/// Does what it is asked for, which is its name.
+fn misbehave(what: &str) -> Result<()> {
+    match what {
+        "payload" => panic_any(Bomb(3)),
+        "display" => Err(Error::other(Unspeakable)),
+        "io display" => Err(Error::io("reading")(std::io::Error::other(Unspeakable))),
+        "error drop" => Err(Error::other(Undroppable(Bomb(2)))),
+        "refused" => Err(Error::refused(403, "no")),
+        _ => Ok(()),
+    }
+}
+
+/// A page that panics when it is dropped, too.
+struct Page(#[allow(dead_code, reason = "it is dropped")] Bomb);
+
+impl RequestHandler for Page {
+    fn get(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
+        misbehave(&exchange.get_argument("do")?)?;
+        exchange.write("done");
+        Ok(())
+    }
+    fn methods(&self) -> &'static [&'static str] {
+        panic_any(Bomb(1))
+    }
+}
+
+struct Socket(#[allow(dead_code, reason = "it is dropped")] Bomb);
+
+impl WebSocketHandler for Socket {
+    fn open(&mut self, _: &Connection, exchange: &mut Exchange<'_>) -> Result<()> {
+        misbehave(&exchange.get_argument("open")?)
+    }
+    fn on_message(&mut self, connection: &Connection, message: Message) -> Result<()> {
+        connection.write_message("accepted")?;
+        misbehave(message.as_text().unwrap_or_default())
+    }
+}
+
+fn application() -> Application {
+    // Each route's closure panics when it is dropped, with the server.
+    let (page, socket) = (Bomb(1), Bomb(1));
+    Application::new()
+        .page("/page", move || {
+            let _ = &page;
+            Page(Bomb(1))
+        })
+        .page("/none", || -> Page { panic_any(Bomb(1)) })
+        .websocket("/ws", move || {
+            let _ = &socket;
+            Socket(Bomb(1))
+        })
+        .websocket_with("/made", |exchange| {
+            misbehave(&exchange.get_argument("make")?)?;
+            Ok(Socket(Bomb(1)))
+        })
+}
+
+#[test]
+fn a_page_has_its_answer_whatever_panics_beside_it() {
+    let server = Server::bind("127.0.0.1:0", application()).unwrap();
+    let request = |method: &str, target: &str| get(target, "").replacen("GET", method, 1);
+    for (method, target, expected) in [
+        ("GET", "/page?do=nothing", 200),
+        ("GET", "/page?do=payload", 500),
+        ("GET", "/page?do=display", 500),
+        ("GET", "/page?do=io+display", 500),
+        ("GET", "/page?do=error+drop", 500),
+        ("GET", "/page?do=refused", 403),
+        ("OPTIONS", "/page", 500),
+        ("PATCH", "/page", 500),
+        ("POST", "/page", 500),
+        ("GET", "/none", 500),
+    ] {
+        let (head, _) = fetch(server.local_addr(), request(method, target));
+        assert_eq!(status(&head), expected, "{method} {target}: {head}");
+    }
+    server.shutdown();
+}
+
+#[test]
+fn a_handshake_has_its_answer_whatever_panics_beside_it() {
+    let server = Server::bind("127.0.0.1:0", application()).unwrap();
+    for (target, expected) in [
+        ("/ws?open=nothing", 101),
+        ("/ws?open=payload", 500),
+        ("/ws?open=display", 500),
+        ("/ws?open=error+drop", 500),
+        ("/ws?open=refused", 403),
+        ("/made?make=nothing&open=nothing", 101),
+        ("/made?make=payload", 500),
+        ("/made?make=display", 500),
+        ("/made?make=refused", 403),
+    ] {
+        let mut client = Raw::connect(server.local_addr());
+        client.send(upgrade(target, ""));
+        assert_eq!(status(&client.head()), expected, "{target}");
+    }
+    server.shutdown();
+}
+
+#[test]
+fn what_was_accepted_and_the_close_arrive_whatever_panics_beside_them() {
+    let server = Server::bind("127.0.0.1:0", application()).unwrap();
+    let closed = |code: u16, reason: &str| close_frame(code, reason);
+    for (what, close) in [
+        ("payload", closed(1011, "internal error")),
+        ("display", closed(1011, "internal error")),
+        ("error drop", closed(1011, "internal error")),
+        ("refused", closed(1011, "internal error")),
+        ("nothing", frame(0x88, "")),
+    ] {
+        let mut client = Raw::websocket(server.local_addr(), "/ws?open=nothing");
+        client.send_frame(0x81, what);
+        assert_eq!(client.frame(), frame(0x81, "accepted"), "{what}");
+        if what == "nothing" {
+            client.send(masked(0x88, b""));
+        }
+        assert_eq!(client.frame(), close, "{what}");
+    }
+    server.shutdown();
+}
+
+#[test]
+fn an_observer_that_panics_ends_no_thread() {
+    let observer = Observer::new(|_, _| panic_any(Bomb(1)));
+    observer.watch(true);
+    let server = Server::bind("127.0.0.1:0", application().observer(observer.clone())).unwrap();
+    for _ in 0..2 {
+        let mut client = Raw::websocket(server.local_addr(), "/ws?open=nothing");
+        client.send_frame(0x81, "nothing");
+        assert_eq!(client.frame(), frame(0x81, "accepted"));
+        assert!(!observer.is_watching());
+    }
+}
+
+struct Nowhere;
+
+impl Relay for Nowhere {
+    fn forward(&self, _: &str, _: &Message) {
+        panic_any(Bomb(1));
+    }
+}
+
+#[test]
+fn a_relay_that_panics_takes_no_message_from_those_here() {
+    let hub = Hub::new();
+    assert!(hub.set_relay(Arc::new(Nowhere)));
+    assert_eq!(hub.publish("a", "hi").unwrap(), 0);
+    assert_eq!(hub.publish("a", "hi").unwrap(), 0);
+}
+
+/// Blocks until its sender is gone.
+struct Blocks(Arc<AtomicBool>, Arc<std::sync::Mutex<mpsc::Receiver<()>>>);
+
+impl WebSocketHandler for Blocks {
+    fn on_message(&mut self, _: &Connection, _: Message) -> Result<()> {
+        self.0.store(true, Ordering::SeqCst);
+        let _ = self.1.lock().unwrap().recv();
+        Ok(())
+    }
+}
+
+#[test]
+fn a_shutdown_beside_a_handler_that_blocks_takes_its_grace_and_a_second_more() {
+    let grace = Duration::from_millis(500);
+    // Two cores may be busy with other tests: it is what it can be, not what it is at worst.
+    let took = (0..4).map(|_| {
+        let (release, blocked) = mpsc::channel::<()>();
+        let (begun, blocked) = (Arc::new(AtomicBool::new(false)), Arc::new(std::sync::Mutex::new(blocked)));
+        let handler = (begun.clone(), blocked);
+        let application =
+            Application::new().websocket("/ws", move || Blocks(handler.0.clone(), handler.1.clone()));
+        let server = Server::bind("127.0.0.1:0", application).unwrap();
+        let mut client = Raw::websocket(server.local_addr(), "/ws");
+        client.send_frame(0x81, "block");
+        eventually("the handler blocks", || begun.load(Ordering::SeqCst));
+        let before = Instant::now();
+        server.shutdown_within(grace);
+        drop(release);
+        before.elapsed()
+    });
+    let limit = grace + Duration::from_secs(1) + Duration::from_millis(700);
+    let took: Vec<_> = took.collect();
+    assert!(took.iter().any(|took| *took < limit), "{took:?}");
+}
+
+#[test]
+fn limits_that_are_as_large_as_can_be_let_messages_through() {
+    let application = application().max_message(usize::MAX).max_body(usize::MAX).max_buffered(u64::MAX);
+    #[cfg(feature = "deflate")]
+    let application = application.compression(Some(1));
+    let application = application.ping_interval(Some(Duration::MAX)).ping_timeout(Duration::MAX);
+    let application = application.write_deadline(Duration::MAX);
+    let server = Server::bind("127.0.0.1:0", application).unwrap();
+    let mut client = Raw::connect(server.local_addr());
+    client.send(upgrade("/ws?open=nothing", "Sec-WebSocket-Extensions: permessage-deflate\r\n"));
+    assert_eq!(status(&client.head()), 101);
+    client.send_frame(0x81, "nothing");
+    // "accepted" or its compressed form.
+    assert_eq!(client.frame().first & 0x8f, 0x81);
+    // A message that nobody has room for, by its header alone: the server does not make room for it.
+    client.send([&[0x82, 0xff][..], &(1_u64 << 62).to_be_bytes(), &[0; 4]].concat());
+    eventually("it is closed", || client.frame_or_end().is_none_or(|frame| frame.first == 0x88));
+    server.shutdown_within(Duration::MAX);
+}
