@@ -18,23 +18,10 @@ const EXAMPLES: [&str; 8] =
 /// More lines, and nobody reads it in one go.
 const MAX_LINES: usize = 120;
 
-/// Where the examples are, which `cargo it` does not build. With the features of the tests, since others would be built.
+/// Where the examples are.
 fn directory() -> &'static Path {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
-    DIRECTORY.get_or_init(|| {
-        // target/PROFILE/deps/it-0123456789abcdef
-        let test = std::env::current_exe().expect("this test's path");
-        let profile = test.ancestors().nth(2).expect("a profile's directory");
-        let target = profile.parent().expect("the target directory");
-        let mut cargo = support::cargo();
-        cargo.args(["build", "--quiet", "--locked", "--workspace", "--features", "program", "--examples"]);
-        cargo.arg("--target-dir").arg(target);
-        if profile.ends_with("release") {
-            cargo.arg("--release");
-        }
-        python::run(&mut cargo).unwrap_or_else(|what| panic!("{what}"));
-        profile.join("examples")
-    })
+    DIRECTORY.get_or_init(|| support::examples(&["--examples"]))
 }
 
 /// An example on a free port, and where that is.

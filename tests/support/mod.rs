@@ -510,6 +510,21 @@ pub fn cargo() -> Command {
     cargo
 }
 
+/// Builds these examples, which `cargo it` does not, with the features and the profile of this test. Where they are.
+pub fn examples(which: &[&str]) -> PathBuf {
+    // target/PROFILE/deps/it-0123456789abcdef
+    let test = std::env::current_exe().expect("this test's path");
+    let profile = test.ancestors().nth(2).expect("a profile's directory");
+    let mut cargo = cargo();
+    cargo.args(["build", "--quiet", "--locked", "--workspace", "--features", "program"]).args(which);
+    cargo.arg("--target-dir").arg(profile.parent().expect("the target directory"));
+    if profile.ends_with("release") {
+        cargo.arg("--release");
+    }
+    python::run(&mut cargo).unwrap_or_else(|what| panic!("{what}"));
+    profile.join("examples")
+}
+
 /// Set in a process that [`run_again`] has started.
 pub const AGAIN: &str = "THREADCAST_TEST_AGAIN";
 

@@ -1,6 +1,6 @@
 //! A program that begins again is the same process with the same arguments, does it once, and goes on where it cannot.
 
-mod support;
+use crate::support;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -16,21 +16,10 @@ use support::{Program, Raw, eventually};
 const FAULTS: u64 = 1 << 6 | 1 << 10;
 const CACHE: &str = "glibc.malloc.tcache_count=0";
 
-/// The program in `tests/begin_again/`, which `cargo test --test begin_again` does not build.
+/// The program in `tests/begin_again/`.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let test = std::env::current_exe().expect("this test's path");
-        let profile = test.ancestors().nth(2).expect("a profile's directory");
-        let target = profile.parent().expect("the target directory");
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--example", "begin_again", "--target-dir"]).arg(target);
-        if profile.ends_with("release") {
-            cargo.arg("--release");
-        }
-        assert!(cargo.status().expect("cargo runs").success());
-        profile.join("examples/begin_again")
-    })
+    PROGRAM.get_or_init(|| support::examples(&["--example", "begin_again"]).join("begin_again"))
 }
 
 /// Runs it to its end, with nothing in the environment that it looks at.

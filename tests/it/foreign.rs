@@ -1,7 +1,7 @@
 //! An application's own code that panics where nobody looks: in a drop, in the payload of a panic, in what shows an
 //! error. The answer, the backlog and the Close arrive all the same, and a shutdown ends.
 
-mod support;
+use crate::support;
 
 use std::fmt;
 use std::panic::panic_any;
