@@ -17,6 +17,8 @@ use crate::observer::Observer;
 use crate::server::handler::{RequestHandler, WebSocketHandler};
 use crate::server::settings::Settings;
 
+mod hosts;
+
 /// Makes a handler.
 pub(crate) type Make<H> = Box<dyn Fn() -> Box<H> + Send + Sync>;
 
@@ -139,7 +141,8 @@ impl Application {
         self
     }
 
-    /// Adds files below `prefix`, which ends with a slash: `/static/`.
+    /// Adds files below `prefix`, which ends with a slash: `/static/`. They have `Cache-Control: no-cache`: whoever keeps
+    /// one asks before each use whether it has changed, and gets a 304 if not.
     ///
     /// # Panics
     /// If `prefix` does not begin and end with a slash, has parameters, or is there already.
