@@ -9,7 +9,7 @@ use crate::http::cookies::{self, CookieRules, CookieSecret, EXPIRES_DAYS};
 use crate::http::request::Request;
 use crate::http::response::{self, Response};
 use crate::http::set_cookie::CookieAttributes;
-use crate::http::static_files::{self, StaticFiles};
+use crate::http::static_files::StaticFiles;
 
 /// A request (it dereferences to [`Request`]) and what goes back with the response. In `open` that
 /// response is the 101, which carries the headers and cookies; in `get` it is the page.
@@ -65,8 +65,9 @@ impl<'a> Exchange<'a> {
     /// # Errors
     /// [`Error::Refused`] with 404 or 403 if it cannot be served.
     pub fn render(&mut self, files: &StaticFiles, path: &str) -> Result<()> {
-        self.response.body.push(files.open(path)?);
-        self.response.set("Content-Type", &static_files::content_type(path));
+        let (part, content_type) = files.open(path)?;
+        self.response.body.push(part);
+        self.response.set("Content-Type", &content_type);
         Ok(())
     }
 
