@@ -38,6 +38,51 @@ fn lane_of(name: &str) -> String {
 }
 
 #[test]
+fn the_users_own_colours_leave_the_legend_as_it_is() {
+    let program = Program::start(LAB);
+    let page = open(&program);
+    let colors = "[...document.querySelectorAll('.legend .swatch:not(.unknown)')]\
+                  .map((swatch) => getComputedStyle(swatch).backgroundColor)";
+    for scheme in ["light", "dark"] {
+        page.look(scheme, 1366, 900);
+        let chosen = page.eval(colors);
+        page.force_colors(scheme);
+        assert_eq!(page.eval(colors), chosen, "{scheme}");
+        assert!(page.is(&format!("new Set({colors}).size === 5")), "{}", page.eval(colors));
+        // The button that is pressed is another one than that beside it.
+        let button = |id: &str| page.eval(&format!("getComputedStyle($('{id}')).backgroundColor"));
+        assert_ne!(button("show-threads"), button("show-beside"), "{scheme}");
+        if let Some(directory) = env::var_os("THREADCAST_SCREENSHOTS_FORCED").map(PathBuf::from) {
+            page.take_picture(&directory.join(format!("lab-forced-{scheme}.png")));
+        }
+    }
+}
+
+#[test]
+fn the_focus_moves_on_when_the_lab_is_lost() {
+    let program = Program::start(LAB);
+    let page = open(&program);
+    page.eval("$('spin').focus(), 0");
+    drop(program);
+    page.wait_for("the end", "state === 'closed'");
+    assert_eq!(page.eval("document.activeElement.id"), "pause");
+}
+
+#[test]
+fn a_clients_name_turns_no_sentence_round() {
+    let program = Program::start(LAB);
+    let page = open(&program);
+    let name = "\u{202e}evil\u{2069}\u{202e}";
+    let _client = Raw::websocket(program.addr(), "/websocket?Id=%E2%80%AEevil%E2%81%A9%E2%80%AE");
+    page.wait_for("its lane", &format!("!!{}", lane_of(name)));
+    page.wait_for("a push to it", &format!("{}.marks.some((m) => m.kind === 'wrote')", lane_of(name)));
+    let isolated = "\u{2068}\u{202e}evil\u{202e}\u{2069}";
+    page.click("pause");
+    page.wait_for("the story", &format!("$('story').textContent.includes('{isolated}')"));
+    assert!(page.is(&format!("!$('story').textContent.replaceAll('{isolated}', '').includes('\u{202e}')")));
+}
+
+#[test]
 fn lanes_appear_for_clients_and_go_with_them() {
     let program = Program::start(LAB);
     let page = open(&program);
