@@ -301,7 +301,7 @@ fn a_key_may_have_odd_bits_where_none_are_used() {
     }
 }
 
-// Whoever stands in front may have read the other one.
+// A proxy in front may have read the other one.
 #[test]
 fn a_key_or_a_version_that_is_there_twice_is_refused() {
     let probed = Probed::start();

@@ -10,6 +10,7 @@ import { duration } from "./lab-words.js";
 
 const GAPS_MS = 30_000; // how much the plot shows, and over which the longest gap is taken
 const LATE_FACTOR = 2.5; // a gap so many times the usual one is a late one
+const CLOSE_MS = 10; // pushes within this are one in the plot: it has no room for a thousand a second
 const COLUMN_MS = 100; // how often the figures in the columns change
 const AGAIN_MS = 2_000; // until a connection that was lost is tried again
 const PUSH_LINE = /^\d{4}-\d\d-\d\d (\d\d:\d\d:\d\d(\.\d\d)?)/;
@@ -94,7 +95,11 @@ function watch(column) {
     const now = performance.now();
     column.last = push[1];
     const before = last(column.arrivals);
-    column.arrivals.push({ at: now, gap: before ? now - before.at : null });
+    if (before && now - before.since < CLOSE_MS) {
+      before.at = now;
+      return;
+    }
+    column.arrivals.push({ since: now, at: now, gap: before ? now - before.at : null });
     while (column.arrivals.length > 2 && column.arrivals[0].at < now - GAPS_MS) column.arrivals.shift();
   };
   socket.onclose = () => columns.includes(column) && column.watch === socket && setTimeout(watch, AGAIN_MS, column);

@@ -24,7 +24,7 @@
   window.addEventListener("error", function (event) {
     var from = event.target && (event.target.src || event.target.href);
     var what = event.message || (from && "it cannot load " + from);
-    if (what) tell(what + (event.filename ? " (" + event.filename.split("/").pop() + ", line " + event.lineno + ")" : ""));
+    if (what) tell(what);
   }, true);
 
   window.addEventListener("unhandledrejection", function (event) { tell(String(event.reason)); });

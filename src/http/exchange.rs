@@ -127,14 +127,16 @@ impl<'a> Exchange<'a> {
     /// [`set_cookie`](Exchange::set_cookie) with other attributes: `Secure`, `Domain`, a path, an expiry.
     ///
     /// # Errors
-    /// As [`set_cookie`](Exchange::set_cookie), and for attributes that no cookie can have.
+    /// As [`set_cookie`](Exchange::set_cookie), and for what browsers drop without a word: attributes that no cookie can
+    /// have, a name such as `__Host-a` or `__Secure-a` without what it demands, a name and value of over 4,096 bytes.
     pub fn set_cookie_with(&mut self, name: &str, value: &str, attributes: &CookieAttributes) -> Result<()> {
         let line = self.with_rules(attributes).line(name, value, None, now())?;
         self.add_cookie(name, line);
         Ok(())
     }
 
-    /// Makes the browser forget a cookie that was set with the usual path.
+    /// Makes the browser forget a cookie that was set with the usual path. What its name demands, such as `Secure` for
+    /// `__Host-sid`, it has, whether or not this server knows of a proxy that does TLS.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a name that a cookie cannot have.

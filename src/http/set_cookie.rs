@@ -149,12 +149,12 @@ impl CookieAttributes {
     /// As [`line`](CookieAttributes::line).
     pub(crate) fn clearing_line(&self, name: &str, now: u64) -> Result<String> {
         let until = Some(now.saturating_sub(CLEARED_DAYS * DAY));
-        self.clone().as_demanded_by(name).line_until(name, "", until)
+        self.clone().with_demands_of(name).line_until(name, "", until)
     }
 
     /// Returns these with what a cookie of this name always has. Otherwise the browser would drop the line that clears
     /// it, and keep the cookie.
-    fn as_demanded_by(mut self, name: &str) -> CookieAttributes {
+    fn with_demands_of(mut self, name: &str) -> CookieAttributes {
         let demands = Demands::of(name);
         self.secure |= demands.secure;
         self.http_only |= demands.http_only;
@@ -218,7 +218,7 @@ impl CookieAttributes {
                 "browsers ignore a path or a domain of over {MOST_ATTRIBUTE_BYTES} bytes, such as cookie {name} has"
             )));
         }
-        let demanded = self.clone().as_demanded_by(name);
+        let demanded = self.clone().with_demands_of(name);
         if demanded != *self {
             return Err(Error::invalid(format!(
                 "browsers drop cookie {name}: a name that begins like this has to be {}",

@@ -113,8 +113,8 @@ fn switching(request: &Request) -> Result<Vec<u8>> {
 }
 
 /// Returns the request as tungstenite is to see it: it looks at the first line of each header only, and two of these
-/// are checked, and may be lists. Of the others two lines are a refusal, since whoever stands in front may have read
-/// the other one.
+/// are checked, and may be lists. Of the others two lines are a refusal, since a proxy in front may have read the other
+/// one.
 #[inline(never)]
 fn plain(request: &Request) -> Result<Box<http::Request<()>>> {
     let mut plain = Box::new(http::Request::new(()));
