@@ -76,6 +76,7 @@ fn run(options: &Options) -> Result<()> {
     let server = bind(options, "--port", options.port, application, capacity)?;
     let redirect = options.http_port.map(|port| {
         let application = redirect::application(server.local_addr().port(), options.stack_size);
+        let application = application.hosts(hosts(options));
         bind(options, "--http-port", port, application, redirect::CAPACITY)
     });
     let redirect = redirect.transpose()?;
@@ -140,6 +141,13 @@ fn addresses(options: &Options, port: u16) -> Vec<SocketAddr> {
     addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect()
 }
 
+/// Returns the names to answer to; none for any. The lab's own clients come by the address, or by the loopback.
+fn hosts(options: &Options) -> Vec<String> {
+    let own = options.address.filter(|address| !address.is_unspecified()).map(|address| address.to_string());
+    let of_the_lab = ["localhost".to_owned()].into_iter().chain(own).filter(|_| options.lab);
+    options.host.iter().cloned().chain(of_the_lab).collect()
+}
+
 /// Returns what the machine allows, or what was asked for.
 fn capacity(options: &Options, application: &Application) -> Capacity {
     let mut machine = Capacity::of_this_machine(application);
@@ -180,7 +188,8 @@ fn application(options: &Options, clients: &Arc<Clients>) -> Result<(Application
     let site = Site {
         clients: clients.clone(),
         pages,
-        origins: Some(options.allow_origin.clone()).filter(|origins| !origins.is_empty()),
+        // The lab obeys: not to any page that somebody looks at.
+        origins: Some(options.allow_origin.clone()).filter(|origins| options.lab || !origins.is_empty()),
         also: if options.lab { commands::run } else { |_: &str| {} },
         greeting,
         topics: topics.clone(),
@@ -192,6 +201,7 @@ fn application(options: &Options, clients: &Arc<Clients>) -> Result<(Application
         application = application.page("/publish", handler);
     }
     let application = application
+        .hosts(hosts(options))
         .delivery(options.delivery.into())
         .max_message(options.max_message)
         .max_backlog(options.max_backlog)

@@ -1,14 +1,31 @@
 // What the clock's page shows of the pushes: the time, the plot of the intervals, the log. It draws what it
 // is told, and knows of no socket; clock.js, which calls it, is the lesson.
 
-export const $ = (name) => document.getElementById(name);
+import { $, attempt } from "./base.js";
 
-// What a peer sent becomes text, never HTML.
+// What a peer sent becomes text, never HTML, and has a direction of its own, which nothing beside it takes over.
 function part(name, text) {
   const span = document.createElement("span");
   span.className = name;
+  span.dir = "auto";
   span.textContent = text;
   return span;
+}
+
+// ---------------------------------------------------------------------------- frames
+
+const due = new Map(); // what the next frame draws, by its name
+
+// Draws at most once a frame, the newest only: pushes may come a thousand times a second, and a screen shows sixty.
+export function drawSoon(name, draw) {
+  if (due.size === 0) requestAnimationFrame(drawDue);
+  due.set(name, draw);
+}
+
+function drawDue() {
+  const draws = [...due.values()];
+  due.clear();
+  draws.forEach(attempt);
 }
 
 // ---------------------------------------------------------------------------- the time
@@ -29,7 +46,7 @@ const PLOT_REACH_MS = [10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 2
 // A dot for each interval, hung on the line of the expected one. Positions are percentages, so that
 // the drawing needs no size, and colours are the style sheet's.
 export function showPlot(intervals, expected = EXPECTED_DEFAULT_MS) {
-  const sorted = intervals.toSorted((a, b) => a - b);
+  const sorted = [...intervals].sort((a, b) => a - b);
   const median = (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
 
   const worst = Math.max(0, ...intervals.map((ms) => Math.abs(ms - expected)));
@@ -64,7 +81,7 @@ export function showPlot(intervals, expected = EXPECTED_DEFAULT_MS) {
   const text = (ms) => (ms === undefined ? "–" : `${ms.toFixed(1)} ms`);
   $("stat-min").textContent = text(sorted[0]);
   $("stat-median").textContent = text(sorted.length ? median : undefined);
-  $("stat-max").textContent = text(sorted.at(-1));
+  $("stat-max").textContent = text(sorted[sorted.length - 1]);
   $("stat-expected").textContent = `${expected.toLocaleString("en")} ms`;
 }
 
@@ -72,12 +89,22 @@ export function showPlot(intervals, expected = EXPECTED_DEFAULT_MS) {
 
 const MESSAGES_LIMIT = 20; // the newest are shown
 
+let published = []; // and not drawn yet: topics and texts, the newest last
+
 // One line on top of the others, and how many there were.
 export function showMessage(topic, text, count) {
-  const line = document.createElement("li");
-  line.append(part("topic", topic), " ", part("text", shortened(text)));
-  $("messages").prepend(line);
-  $("messages").children[MESSAGES_LIMIT]?.remove();
+  published = [...published, [topic, shortened(text)]].slice(-MESSAGES_LIMIT);
+  drawSoon("messages", () => drawMessages(count));
+}
+
+function drawMessages(count) {
+  for (const [topic, text] of published) {
+    const line = document.createElement("li");
+    line.append(part("topic", topic), " ", part("text", text));
+    $("messages").prepend(line);
+    $("messages").children[MESSAGES_LIMIT]?.remove();
+  }
+  published = [];
   $("message-count").textContent = count;
   document.querySelector(".messages").hidden = false;
 }
@@ -85,10 +112,12 @@ export function showMessage(topic, text, count) {
 // ---------------------------------------------------------------------------- the log
 
 const LOG_LIMIT = 100; // lines kept of pushes, and as many of everything else: 200 in all
+const LOG_WAITING = 1_000; // lines that may wait to be drawn; a tab in the background draws nothing
 const LOG_TEXT_LIMIT = 2_000; // characters (or bytes) shown of one message, which may be 10 MiB
 const LOG_END_PX = 8; // scrolled this near to its end, the log follows what comes
 
 let follows = true; // whether the log keeps its end in view: set by scrolling it, read by each line
+let waiting = []; // lines that are not drawn yet, the newest last
 const eventCounts = { onopen: 0, onmessage: 0, onerror: 0, onclose: 0 };
 
 function shortened(text) {
@@ -96,30 +125,46 @@ function shortened(text) {
     ? `${text.slice(0, LOG_TEXT_LIMIT)} … (${text.length} characters)` : text;
 }
 
-// One line of the log.
+// One line of the log. Messages may come by the thousand, so theirs wait for the next frame.
 export function log(event, text, isPush = false) {
-  const now = new Date();
-  const parts = {
-    at: `${now.toTimeString().slice(0, 8)}.${String(now.getMilliseconds()).padStart(3, "0")}`,
-    event,
-    text: shortened(text),
-  };
+  if (event in eventCounts) eventCounts[event] += 1;
+  waiting.push({ at: new Date(), event, text: shortened(text), isPush });
+  if (waiting.length > LOG_WAITING) waiting = newest(waiting);
+  if (event === "onmessage") drawSoon("log", drawLog);
+  else attempt(drawLog);
+}
+
+// Pushes and the rest are bounded apart, so that a minute of pushes does not wash away an onclose.
+function newest(lines) {
+  const kept = new Set([true, false].flatMap((kind) => lines.filter(({ isPush }) => isPush === kind).slice(-LOG_LIMIT)));
+  return lines.filter((line) => kept.has(line));
+}
+
+function drawLog() {
+  const lines = newest(waiting);
+  waiting = [];
+  $("log").append(...lines.map(logLine));
+  for (const kin of [".push", "li:not(.push)"]) {
+    const drawn = [...$("log").querySelectorAll(kin)];
+    drawn.slice(0, Math.max(0, drawn.length - LOG_LIMIT)).forEach((line) => line.remove());
+  }
+  followLog();
+  for (const [event, count] of Object.entries(eventCounts)) $(`count-${event}`).textContent = count;
+}
+
+function logLine({ at, event, text, isPush }) {
+  const time = `${at.toTimeString().slice(0, 8)}.${String(at.getMilliseconds()).padStart(3, "0")}`;
   const line = document.createElement("li");
   line.dataset.event = event;
   line.classList.toggle("push", isPush);
-  for (const [name, value] of Object.entries(parts)) line.append(part(name, value), " ");
-  $("log").append(line);
-
-  // Pushes and the rest are bounded apart, so that a minute of pushes does not wash away an onclose.
-  const kin = $("log").querySelectorAll(isPush ? ".push" : "li:not(.push)");
-  if (kin.length > LOG_LIMIT) kin[0].remove();
-  followLog();
-
-  if (event in eventCounts) $(`count-${event}`).textContent = ++eventCounts[event];
+  for (const [name, value] of Object.entries({ at: time, event, text })) line.append(part(name, value), " ");
+  return line;
 }
 
-// Whoever scrolled up to read is left in peace.
+// Whether there is a line to see, and the last one in sight. Whoever scrolled up to read is left in peace.
 function followLog() {
+  const shown = $("log").classList.contains("no-pushes") ? "li:not(.push)" : "li";
+  $("log").classList.toggle("nothing", !$("log").querySelector(shown));
   if (follows) $("log").scrollTop = $("log").scrollHeight;
 }
 
@@ -134,14 +179,17 @@ export function bytesText(buffer) {
   return `b${quote}${shown.join("")}${quote}${more}`;
 }
 
-$("show-pushes").onchange = () => {
-  $("log").classList.toggle("no-pushes", !$("show-pushes").checked);
-  followLog();
-};
-
-$("clear").onclick = () => $("log").replaceChildren();
-
-$("log").onscroll = ({ target }) => {
-  follows = target.scrollHeight - target.scrollTop - target.clientHeight <= LOG_END_PX;
-};
-new ResizeObserver(followLog).observe($("log"));
+export function startView() {
+  $("show-pushes").onchange = () => {
+    $("log").classList.toggle("no-pushes", !$("show-pushes").checked);
+    followLog();
+  };
+  $("clear").onclick = () => {
+    $("log").replaceChildren();
+    followLog();
+  };
+  $("log").onscroll = ({ target }) => {
+    follows = target.scrollHeight - target.scrollTop - target.clientHeight <= LOG_END_PX;
+  };
+  new ResizeObserver(followLog).observe($("log"));
+}

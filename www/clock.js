@@ -6,7 +6,8 @@
 // The names of a module are its own; connect() puts the socket where the browser's console finds it: try
 // socket.send("hi"). How things are drawn is in clock-view.js.
 
-import { $, PLOT_INTERVALS, bytesText, log, showMessage, showPlot, showTime } from "./clock-view.js";
+import { $, attempt, isolated, keepFocus } from "./base.js";
+import { PLOT_INTERVALS, bytesText, drawSoon, log, showMessage, showPlot, showTime, startView } from "./clock-view.js";
 
 // ---------------------------------------------------------------------------- constants
 
@@ -72,8 +73,11 @@ let messages = 0; // that others have published, as many of them as came here
 let lastPushAt = null; // ms; null after a new connection, since a gap is not an interval
 let intervals = []; // ms, the newest last, at most PLOT_INTERVALS
 
+// When all of this file has run, or has failed on its way: the page connects all the same.
+addEventListener("DOMContentLoaded", () => [startView, showId, () => showPlot(intervals), connect].forEach(attempt));
+
 function idFromUrl() {
-  return new URLSearchParams(location.search).getAll("Id").at(-1)?.trim(); // the last, as the server
+  return new URLSearchParams(location.search).getAll("Id").pop()?.trim(); // the last, as the server
 }
 
 function state() {
@@ -81,7 +85,7 @@ function state() {
 }
 
 function shownId() {
-  return id.length > ID_SHOWN ? `${id.slice(0, ID_SHOWN)}…` : id;
+  return isolated(id.length > ID_SHOWN ? `${id.slice(0, ID_SHOWN)}…` : id);
 }
 
 function randomId() {
@@ -90,8 +94,12 @@ function randomId() {
 
 // ---------------------------------------------------------------------------- view
 
-// Everything that depends on the connection's state, and on what is to happen next.
+// Everything that depends on the connection's state, and on what is to happen next, which does not depend on this.
 function showState(detail) {
+  attempt(() => drawState(detail));
+}
+
+function drawState(detail) {
   const now = state();
   const word = now[0].toUpperCase() + now.slice(1);
   document.documentElement.dataset.state = now;
@@ -104,8 +112,10 @@ function showState(detail) {
     : now === "open" ? TIME_LIVE : "The last push. Nothing moves until the next.";
 
   // A message may be written while nothing is open, but not sent: without its button, Enter is dead too.
-  $("send").disabled = now !== "open";
-  $("close").disabled = now === "closing" || now === "closed";
+  keepFocus(() => {
+    $("send").disabled = now !== "open";
+    $("close").disabled = now === "closing" || now === "closed";
+  });
 
   const connect = $("connect");
   connect.textContent = { retry: "Connect now", replaced: "Take the Id back" }[afterwards] ?? "Connect";
@@ -127,17 +137,18 @@ function showEnd(code, reason, wasClean, meaning) {
   $("closed-meaning").textContent = meaning;
 }
 
-// The Id lives in the page's URL: it survives a reload, and a bookmark is a name.
+// The Id lives in the page's URL: it survives a reload, and a bookmark is a name. A relative one, since a browser takes
+// no other address of a page at http://user:password@host/.
 function showId() {
-  const url = new URL(location);
-  url.searchParams.set("Id", id);
-  history.replaceState(null, "", url);
   $("id").value = id;
-  $("same-id").href = url;
+  const query = new URLSearchParams(location.search);
+  query.set("Id", id);
+  $("same-id").href = `?${query}`;
+  history.replaceState(null, "", `?${query}${location.hash}`);
 }
 
 function closeText(code, reason) {
-  return [code ?? "no code", reason && `“${reason}”`].filter(Boolean).join(" ");
+  return [code ?? "no code", reason && `“${isolated(reason)}”`].filter(Boolean).join(" ");
 }
 
 // ---------------------------------------------------------------------------- socket
@@ -160,7 +171,7 @@ function connect() {
   socket.onopen = () => {
     heardAt = performance.now();
     lastPushAt = null;
-    log("onopen", `as ${id}`);
+    log("onopen", `as ${isolated(id)}`);
     showState("A thread of the server is blocked in a read, waiting for this tab to speak.");
   };
 
@@ -168,7 +179,7 @@ function connect() {
   socket.onmessage = ({ data }) => {
     heardAt = performance.now();
     const push = typeof data === "string" && data.match(PUSH);
-    const other = !push && typeof data === "string" && data.startsWith("{") ? JSON.parse(data) : {};
+    const other = push ? {} : parsed(data);
     if (push) onPush(push);
     if (other.hello) onHello(other.hello);
     if (other.topic) onPublished(other);
@@ -189,6 +200,15 @@ function connect() {
     if (afterwards === "retry" && code === CLOSE_REPLACED) afterwards = "replaced";
     goOn(CLOSE_MEANING[code] ?? `The server closed it with ${code}.`);
   };
+}
+
+// What the server says of itself, and what others have published; nothing of a text that only looks like that.
+function parsed(data) {
+  try {
+    return typeof data === "string" && data.startsWith("{") ? JSON.parse(data) : {};
+  } catch (_) {
+    return {};
+  }
 }
 
 // After a connection, which ended for this cause.
@@ -235,7 +255,7 @@ function retryLater(cause) {
 // First, and again when the number of machines has changed.
 function onHello(hello) {
   intervalMs = hello.interval_ms;
-  $("lab").hidden = !hello.lab;
+  keepFocus(() => ($("lab").hidden = !hello.lab));
   if (hello.lab) $("send-help").textContent = SEND_IN_THE_LAB;
   showMachines(hello.machines);
   showPlot(intervals, intervalMs);
@@ -258,15 +278,19 @@ function onPublished({ topic, text, base64 }) {
 function onPush(push) {
   tries = 0; // a connection proves itself here: onopen alone could be followed by a close, for ever
   silence = "";
-  showNotice();
   const now = performance.now(); // steady, unlike the time of day, which can be set
   if (lastPushAt !== null) intervals = [...intervals, now - lastPushAt].slice(-PLOT_INTERVALS);
   lastPushAt = now;
   pushes += 1;
+  drawSoon("push", () => showPush(push));
+}
+
+function showPush(push) {
+  showNotice();
   showTime(push);
   $("count").textContent = pushes;
   showPlot(intervals, intervalMs ?? undefined);
-  if (pushes === 1) $("time-note").textContent = TIME_LIVE;
+  if (state() === "open" && $("time-note").textContent !== TIME_LIVE) $("time-note").textContent = TIME_LIVE;
 }
 
 // ---------------------------------------------------------------------------- watch
@@ -367,7 +391,7 @@ $("send-form").onsubmit = (event) => {
 function closeError(code, reason) {
   const bytes = new TextEncoder().encode(reason).length;
   if (code === "") return reason ? "A reason needs a code before it." : ""; // close() needs neither
-  if (!/^\d+$/.test(code)) return `“${code}” is not a number.`;
+  if (!/^\d+$/.test(code)) return `“${isolated(code)}” is not a number.`;
   if (code !== "1000" && !(code >= 3000 && code <= 4999)) {
     return `${code} is not for pages to send: use 1000, or 3000 to 4999.`;
   }
@@ -392,7 +416,3 @@ $("close-form").onsubmit = (event) => {
 $("close-reason").oninput = () => {
   $("close-bytes").textContent = new TextEncoder().encode($("close-reason").value).length;
 };
-
-showId();
-showPlot(intervals);
-connect();

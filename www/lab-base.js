@@ -1,6 +1,4 @@
-// What the lab's other files draw with: the page's elements, its colours, and sharp canvases.
-
-export const $ = (name) => document.getElementById(name);
+// What the lab's other files draw with: the page's colours, and sharp canvases.
 
 export const FONT = "16px sans-serif"; // legible from the last row
 

@@ -3,12 +3,14 @@
 // The page has two WebSockets to each: one that watches, and one whose handler is told to sleep or to spin.
 // All that is shown of the pushes was measured here, at the watching one.
 
-import { $, FONT, colors, fit } from "./lab-base.js";
+import { $ } from "./base.js";
+import { FONT, colors, fit } from "./lab-base.js";
 import { MIB, SAMPLES, earlier, rate } from "./lab-numbers.js";
 import { duration } from "./lab-words.js";
 
 const GAPS_MS = 30_000; // how much the plot shows, and over which the longest gap is taken
 const LATE_FACTOR = 2.5; // a gap so many times the usual one is a late one
+const CLOSE_MS = 10; // pushes within this are one in the plot: it has no room for a thousand a second
 const COLUMN_MS = 100; // how often the figures in the columns change
 const AGAIN_MS = 2_000; // until a connection that was lost is tried again
 const PUSH_LINE = /^\d{4}-\d\d-\d\d (\d\d:\d\d:\d\d(\.\d\d)?)/;
@@ -92,8 +94,12 @@ function watch(column) {
     if (!push) return;
     const now = performance.now();
     column.last = push[1];
-    const before = column.arrivals.at(-1);
-    column.arrivals.push({ at: now, gap: before ? now - before.at : null });
+    const before = last(column.arrivals);
+    if (before && now - before.since < CLOSE_MS) {
+      before.at = now;
+      return;
+    }
+    column.arrivals.push({ since: now, at: now, gap: before ? now - before.at : null });
     while (column.arrivals.length > 2 && column.arrivals[0].at < now - GAPS_MS) column.arrivals.shift();
   };
   socket.onclose = () => columns.includes(column) && column.watch === socket && setTimeout(watch, AGAIN_MS, column);
@@ -119,22 +125,23 @@ const ROWS = [
   ["gap", "since then", (column, now) => `${(present(column, now) / 1_000).toFixed(1)} s`],
   ["worst", "longest gap", (column) => duration(worstGap(column))],
   ["clients", "lab’s clients", (column) => column.crowd?.toLocaleString("en")],
-  ["threads", "threads", (column) => column.numbers.at(-1)?.threads.toLocaleString("en")],
+  ["threads", "threads", (column) => last(column.numbers)?.threads.toLocaleString("en")],
   ["memory", "memory", (column) => (column.numbers.length ? `${(memory(column) / MIB).toFixed(1)} MiB` : undefined)],
   ["each", "per client", (column) => perClient(column)],
   ["cpu", "CPU", (column) => percent(columnRate(column, (n) => n.cpu))],
   ["switches", "switches", (column) => perSecond(columnRate(column, (n) => n.voluntary + n.involuntary))],
 ];
 
+const last = (list) => list[list.length - 1];
 const perSecond = (number) => (Number.isFinite(number) ? `${Math.round(number).toLocaleString("en")} /s` : undefined);
 const percent = (millis) => (Number.isFinite(millis) ? `${(millis / 10).toFixed(1)} %` : undefined);
 const columnRate = (column, value) => {
-  const now = column.numbers.at(-1);
+  const now = last(column.numbers);
   return now && rate(now, earlier(column.numbers), value);
 };
 
 // Resident memory and kernel stacks, in KiB.
-const memory = (column) => column.numbers.at(-1).resident + column.numbers.at(-1).stacks;
+const memory = (column) => last(column.numbers).resident + last(column.numbers).stacks;
 
 // What it has more than before the lab’s clients came.
 function perClient(column) {
@@ -149,7 +156,7 @@ function worstGap(column) {
   return Math.max(0, ...gaps, present(column, now));
 }
 
-const present = (column, now) => (column.arrivals.length ? now - column.arrivals.at(-1).at : 0);
+const present = (column, now) => (column.arrivals.length ? now - last(column.arrivals).at : 0);
 
 function usualGap(column) {
   const gaps = column.arrivals.map(({ gap }) => gap ?? 0).filter(Boolean).sort((a, b) => a - b);

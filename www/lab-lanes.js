@@ -1,6 +1,7 @@
 // Draws the lanes, and tells what is under the mouse, or chosen with the keyboard.
 
-import { $, FONT, colors, fit } from "./lab-base.js";
+import { $ } from "./base.js";
+import { FONT, colors, fit } from "./lab-base.js";
 import * as model from "./lab-model.js";
 import { called, count, describe, label, storyOf } from "./lab-words.js";
 

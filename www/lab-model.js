@@ -69,7 +69,7 @@ function lane(thread, at) {
 
 // The lane goes on with something else from here.
 function turn(which, at, kind, more = {}) {
-  const current = which.segments.at(-1);
+  const current = which.segments[which.segments.length - 1];
   if (current && current.to === null) current.to = at;
   which.segments.push({ from: at, to: null, kind, lane: which, ...more });
 }
@@ -102,7 +102,7 @@ const HANDLERS = {
   },
   opened(event) {
     const [path, query] = event.target.split("?");
-    const name = new URLSearchParams(query ?? "").getAll("Id").at(-1);
+    const name = new URLSearchParams(query ?? "").getAll("Id").pop();
     isAWebSocket(event.client);
     if (path !== "/lab/events") clients.set(event.client, name);
     else if (!others.has(event.client)) others.set(event.client, ANOTHER_PAGE);
@@ -114,7 +114,7 @@ const HANDLERS = {
   },
   ends(event) {
     const own = lane(event.thread, event.t);
-    own.segments.at(-1).panicked = event.panicked;
+    own.segments[own.segments.length - 1].panicked = event.panicked;
     if (event.panicked) mark(own, event.t, "panicked", { method: event.method });
     turn(own, event.t, "running");
   },
@@ -164,7 +164,7 @@ function markClient(client, event, kind) {
 }
 
 function end(which, at) {
-  const current = which.segments.at(-1);
+  const current = which.segments[which.segments.length - 1];
   if (current && current.to === null) current.to = at;
   which.gone = at;
 }
@@ -176,7 +176,7 @@ export function apply(events) {
 // Events were dropped since `t`: who was busy may long have done. What it does now is told by its next event.
 export function doubt(t) {
   for (const which of lanes.values()) {
-    const current = which.segments.at(-1);
+    const current = which.segments[which.segments.length - 1];
     if (current?.to === null && PASSING.has(current.kind)) turn(which, Math.max(t, current.from), "unknown");
   }
 }

@@ -1,6 +1,6 @@
 // The numbers, and a small plot of each over the last minute.
 
-import { $ } from "./lab-base.js";
+import { $ } from "./base.js";
 
 export const SAMPLES = 60; // one a second
 // Clock ticks are 10 ms long, and the switches of many threads are counted once in five seconds (see
@@ -30,7 +30,7 @@ export function rate(now, then, value) {
   return ((value(now) - value(then)) * 1_000) / (now.t - then.t);
 }
 
-export const earlier = (list) => list.at(-1 - OVER) ?? (list.length > 1 ? list[0] : undefined);
+export const earlier = (list) => list[list.length - 1 - OVER] ?? (list.length > 1 ? list[0] : undefined);
 
 export function startNumbers() {
   const boxes = NUMBERS.map(([name, title, unit]) => {

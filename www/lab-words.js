@@ -1,5 +1,6 @@
 // What a segment or a mark means, in a sentence or two. Pure, but for what it looks up in the model.
 
+import { isolated } from "./base.js";
 import { clients, itemsOf, lanes, others } from "./lab-model.js";
 
 // 0.04 ms, 3.1 ms, 250 ms, 3.0 s
@@ -15,7 +16,7 @@ export const everyTime = (ms) => (ms === 1_000 ? "second" : duration(ms));
 
 function whose(number) {
   const name = clients.get(number);
-  return name ? `“${name}”` : others.get(number) ?? `client ${number}`;
+  return name ? `“${isolated(name)}”` : others.get(number) ?? `client ${number}`;
 }
 
 const OF_A_CLIENT = ["client", "pump", "writer"];
@@ -23,7 +24,7 @@ const OF_A_CLIENT = ["client", "pump", "writer"];
 // client-7 ann
 export function label(which) {
   const name = OF_A_CLIENT.includes(which.role) && (clients.get(which.number) ?? others.get(which.number));
-  return name ? `${which.thread} ${name}` : which.thread;
+  return name ? `${which.thread} ${isolated(name)}` : which.thread;
 }
 
 // client-7 (“ann”)
@@ -31,7 +32,7 @@ export function called(which) {
   if (!OF_A_CLIENT.includes(which.role)) return which.thread;
   const name = clients.get(which.number);
   const other = others.get(which.number);
-  return name ? `${which.thread} (“${name}”)` : other ? `${which.thread} (${other})` : which.thread;
+  return name ? `${which.thread} (“${isolated(name)}”)` : other ? `${which.thread} (${other})` : which.thread;
 }
 
 export const count = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;

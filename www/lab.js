@@ -1,5 +1,6 @@
 // The lab: its connection and its buttons. Each file imports only from those above it:
 //
+//   base.js         what both pages share
 //   lab-base.js     what all draw with
 //   lab-model.js    what happened, as lanes
 //   lab-words.js    the same in sentences
@@ -10,7 +11,7 @@
 //
 // What they export is yours in the browser's console: try `lab.model.lanes`, or lab.order("come here 10").
 
-import { $ } from "./lab-base.js";
+import { $, attempt, isolated, keepFocus } from "./base.js";
 import * as model from "./lab-model.js";
 import { count, duration, everyTime } from "./lab-words.js";
 import * as view from "./lab-lanes.js";
@@ -38,22 +39,32 @@ let told = { t: 0, dropped: 0 }; // of the last events: when, and how many had b
 let greeting = ""; // once the server has said hello
 let names = []; // of the lab's own clients
 
+// When all of this file has run, or has failed on its way: the page connects all the same.
+addEventListener("DOMContentLoaded", () => [
+  numbers.startNumbers,
+  () => view.startLanes(chooseClient),
+  () => requestAnimationFrame(step),
+  connect,
+].forEach(attempt));
+
 function say(text) {
   if ($("status").textContent !== text) $("status").textContent = text; // or it would be read aloud again
 }
 
 function showState(state) {
   document.documentElement.dataset.state = state;
-  allowButtons();
+  attempt(allowButtons);
 }
 
 // Those of the second view need servers beside this one.
 function allowButtons() {
   const isOpen = document.documentElement.dataset.state === "open";
-  for (const button of document.querySelectorAll(".experiments button")) {
-    const { view: which } = button.closest("[data-view]").dataset;
-    button.disabled = !isOpen || (which === "beside" && !beside.isRunning());
-  }
+  keepFocus(() => {
+    for (const button of document.querySelectorAll(".experiments button")) {
+      const { view: which } = button.closest("[data-view]").dataset;
+      button.disabled = !isOpen || (which === "beside" && !beside.isRunning());
+    }
+  });
 }
 
 // ---------------------------------------------------------------------------- what comes
@@ -98,7 +109,7 @@ const MESSAGES = {
     beside.showCrowds(crowd.places);
     showChoice();
   },
-  note: say,
+  note: (text) => say(isolated(text)),
 };
 
 function connect() {
@@ -116,7 +127,7 @@ function connect() {
 function hear(message) {
   silentLooks = 0;
   if (model.stoppedAt !== null) view.goOn();
-  for (const [key, value] of Object.entries(message)) MESSAGES[key]?.(value);
+  for (const [key, value] of Object.entries(message)) attempt(() => MESSAGES[key]?.(value));
 }
 
 function lost(what) {
@@ -124,8 +135,8 @@ function lost(what) {
   socket.close(); // its end is not waited for: without a network it takes a minute
   socket = null;
   showState("closed");
-  view.stop("Not connected. The lanes stand still where the server was last heard.");
-  beside.forgetBesideNumbers();
+  attempt(() => view.stop("Not connected. The lanes stand still where the server was last heard."));
+  attempt(beside.forgetBesideNumbers);
   say(`${what} Trying again.`);
   setTimeout(connect, RETRY_MS);
 }
@@ -302,7 +313,7 @@ function show(which) {
   if (which !== shownView && document.documentElement.dataset.state === "open") say(greeting);
   shownView = which;
   for (const part of document.querySelectorAll("[data-view]")) part.hidden = part.dataset.view !== which;
-  for (const name of ["threads", "beside"]) $(`show-${name}`).ariaPressed = name === which;
+  for (const name of ["threads", "beside"]) $(`show-${name}`).setAttribute("aria-pressed", name === which);
   showLook();
 }
 
@@ -333,8 +344,3 @@ function step(now) {
 }
 
 window.lab = { model, view, numbers, beside, order, hear, get names() { return names; } };
-
-numbers.startNumbers();
-view.startLanes(chooseClient);
-requestAnimationFrame(step);
-connect();

@@ -19,11 +19,17 @@ const REPLACED: u16 = 4001;
 /// that it can tell a silent connection from a slow clock, and the topic of each published message. The page offers it.
 const GREETED: &str = "threadcast.1";
 
+/// What the page may do. Any WebSocket may be made: the page may be shown by a proxy under another name.
+const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'; \
+                      form-action 'self'";
+
 /// The page and what it needs, compiled in.
 pub const PAGES: StaticFiles = StaticFiles::Embedded(&[
     ("index.html", include_bytes!("../../www/index.html")),
     ("base.css", include_bytes!("../../www/base.css")),
     ("clock.css", include_bytes!("../../www/clock.css")),
+    ("base.js", include_bytes!("../../www/base.js")),
+    ("trouble.js", include_bytes!("../../www/trouble.js")),
     ("clock.js", include_bytes!("../../www/clock.js")),
     ("clock-view.js", include_bytes!("../../www/clock-view.js")),
     ("favicon.svg", include_bytes!("../../www/favicon.svg")),
@@ -69,8 +75,11 @@ pub struct IndexHandler {
 impl RequestHandler for IndexHandler {
     fn get(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
         exchange.set_header("Cache-Control", "no-cache")?;
-        // Whatever somebody sends to the page stays text, even if the page had a mistake.
-        exchange.set_header("Content-Security-Policy", "default-src 'self'; connect-src 'self' ws: wss:")?;
+        // Whatever somebody sends to the page stays text, even if the page had a mistake. What a page of somebody else's
+        // may do is for its author to say.
+        if matches!(self.pages, StaticFiles::Embedded(_)) {
+            exchange.set_header("Content-Security-Policy", POLICY)?;
+        }
         exchange.render(&self.pages, "index.html")
     }
 }

@@ -11,7 +11,8 @@ use threadcast::Origin;
 
 use crate::clock::{fleet, interval, mistake};
 use values::{
-    address, channel, clients, interval_or_off, origin, port, size, size_or_off, stack_size, threads, topic,
+    address, channel, clients, host, interval_or_off, origin, port, size, size_or_off, stack_size, threads,
+    topic,
 };
 
 mod values;
@@ -51,9 +52,14 @@ pub struct Options {
     #[arg(long, value_name = "DIR")]
     pub www: Option<PathBuf>,
 
-    /// Let only pages of this origin, and our own, connect; may be repeated [default: any]
+    /// Let only pages of this origin, and our own, connect; may be repeated [default: any; with --lab our own]
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     pub allow_origin: Vec<Origin>,
+
+    /// Answer only requests for this name or address, whatever its port; `localhost` stands for all of the loopback; may be
+    /// repeated [default: any; with --lab localhost, and --address, in any case]
+    #[arg(long, value_name = "NAME", value_parser = host)]
+    pub host: Vec<String>,
 
     /// Who may look at /stats. A proxy on this machine that adds no X-Forwarded-For, or the like, is taken
     /// for a local client: let it refuse /stats

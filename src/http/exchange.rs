@@ -9,7 +9,7 @@ use crate::http::cookies::{self, CookieRules, CookieSecret, EXPIRES_DAYS};
 use crate::http::request::Request;
 use crate::http::response::{self, Response};
 use crate::http::set_cookie::CookieAttributes;
-use crate::http::static_files::{self, StaticFiles};
+use crate::http::static_files::StaticFiles;
 
 /// A request (it dereferences to [`Request`]) and what goes back with the response. In `open` that
 /// response is the 101, which carries the headers and cookies; in `get` it is the page.
@@ -65,8 +65,9 @@ impl<'a> Exchange<'a> {
     /// # Errors
     /// [`Error::Refused`] with 404 or 403 if it cannot be served.
     pub fn render(&mut self, files: &StaticFiles, path: &str) -> Result<()> {
-        self.response.body.push(files.open(path)?);
-        self.response.set("Content-Type", &static_files::content_type(path));
+        let (part, content_type) = files.open(path)?;
+        self.response.body.push(part);
+        self.response.set("Content-Type", &content_type);
         Ok(())
     }
 
@@ -126,14 +127,16 @@ impl<'a> Exchange<'a> {
     /// [`set_cookie`](Exchange::set_cookie) with other attributes: `Secure`, `Domain`, a path, an expiry.
     ///
     /// # Errors
-    /// As [`set_cookie`](Exchange::set_cookie), and for attributes that no cookie can have.
+    /// As [`set_cookie`](Exchange::set_cookie), and for what browsers drop without a word: attributes that no cookie can
+    /// have, a name such as `__Host-a` or `__Secure-a` without what it demands, a name and value of over 4,096 bytes.
     pub fn set_cookie_with(&mut self, name: &str, value: &str, attributes: &CookieAttributes) -> Result<()> {
         let line = self.with_rules(attributes).line(name, value, None, now())?;
         self.add_cookie(name, line);
         Ok(())
     }
 
-    /// Makes the browser forget a cookie that was set with the usual path.
+    /// Makes the browser forget a cookie that was set with the usual path. What its name demands, such as `Secure` for
+    /// `__Host-sid`, it has, whether or not this server knows of a proxy that does TLS.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a name that a cookie cannot have.

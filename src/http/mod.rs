@@ -4,6 +4,7 @@
 
 pub(crate) mod escape;
 pub(crate) mod cookies;
+pub(crate) mod host;
 pub(crate) mod origin;
 pub(crate) mod set_cookie;
 pub(crate) mod request_body;

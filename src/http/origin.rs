@@ -3,9 +3,9 @@
 //! RFC 6454, and RFC 3986, section 3.2, for host and port. Two texts of one origin are one value.
 
 use std::fmt;
-use std::net::Ipv6Addr;
 
 use crate::error::{Error, Result};
+use crate::http::host::host_and_port;
 
 /// Scheme, host and port of a page, in one form: lower case, and without the port that its scheme has anyway.
 ///
@@ -102,28 +102,6 @@ fn default_port(scheme: &str) -> Option<u16> {
     }
 }
 
-/// Splits what a `Host` header may have (RFC 9110, section 7.2), and `None` for what it may not. The host is in
-/// lower case and may be empty.
-pub(crate) fn host_and_port(text: &str) -> Option<(String, Option<u16>)> {
-    let end = if text.starts_with('[') { text.find(']')? + 1 } else { text.find(':').unwrap_or(text.len()) };
-    let (host, port) = text.split_at(end);
-    let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-        Some(address) => format!("[{}]", address.parse::<Ipv6Addr>().ok()?),
-        None => host.to_ascii_lowercase(),
-    };
-    let is_name = |b: u8| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&b);
-    if !host.starts_with('[') && !host.bytes().all(is_name) {
-        return None;
-    }
-    let port = match port.strip_prefix(':') {
-        None if port.is_empty() => None,
-        Some("") => None,
-        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => Some(digits.parse().ok()?),
-        _ => return None,
-    };
-    Some((host, port))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +115,7 @@ mod tests {
             ("http://example.com:443", "http://example.com:443", Some(443)),
             ("http://a:080", "http://a", Some(80)),
             ("http://[0:0::1]:8080", "http://[::1]:8080", Some(8080)),
+            ("http://[fe80::1%25eth0]", "http://[fe80::1]", Some(80)),
             ("https://xn--bcher-kva.example", "https://xn--bcher-kva.example", Some(443)),
             ("chrome-extension://abc", "chrome-extension://abc", None),
         ] {
@@ -165,7 +144,7 @@ mod tests {
             ("https://a:65536", "has no valid host and port"),
             ("https://[::1", "has no valid host and port"),
             ("https://[::1]x", "has no valid host and port"),
-            ("https://[fe80::1%25eth0]", "has no valid host and port"),
+            ("https://[fe80::1%25]", "has no valid host and port"),
         ] {
             let error = Origin::parse(text).unwrap_err().to_string();
             assert!(error.contains(told), "{text}: {error}");
@@ -186,6 +165,8 @@ mod tests {
             ("http://me.test", "me.test:8888", false),
             ("http://me.test", "you.test", false),
             ("http://[::1]:1", "[0::1]:1", true),
+            ("http://[fe80::1]:1", "[fe80::1%lo]:1", true),
+            ("http://[fe80::1]:1", "[fe80::2%lo]:1", false),
             ("http://me.test", "", false),
             ("http://me.test", "u@me.test", false),
             ("x-app://me.test", "me.test", true),

@@ -10,7 +10,8 @@ use tungstenite::http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::error::{Error, Result};
 use crate::http::cookies;
-use crate::http::origin::{Origin, host_and_port};
+use crate::http::host::host_and_port;
+use crate::http::origin::Origin;
 use crate::http::request_body::Framing;
 
 /// Most bytes in a request head, as the whole of request line and headers.
@@ -22,6 +23,7 @@ const MAX_HEADERS: usize = 100;
 #[derive(Clone)]
 pub struct Request {
     method: String,
+    /// `/path?query`, or `*`.
     target: String,
     http_1_0: bool,
     headers: HeaderMap,
@@ -67,9 +69,11 @@ impl Request {
             headers.append(name, value);
         }
         let http_1_0 = head.version == Some(0);
-        let request = Request {
-            method: head.method.unwrap_or_default().to_owned(),
-            target: head.path.unwrap_or_default().to_owned(),
+        let method = head.method.unwrap_or_default();
+        let (target, authority) = target::read(method, head.path.unwrap_or_default())?;
+        let mut request = Request {
+            method: method.to_owned(),
+            target,
             http_1_0,
             framing: Framing::of(&headers, http_1_0)?,
             headers,
@@ -80,6 +84,10 @@ impl Request {
             body: None,
         };
         request.check()?;
+        if let Some(authority) = authority.and_then(|authority| HeaderValue::try_from(authority).ok()) {
+            // RFC 9112, section 3.2.2: it is the host, whatever `Host` says.
+            request.headers.insert("Host", authority);
+        }
         Ok(Some((request, length)))
     }
 
@@ -114,28 +122,21 @@ impl Request {
 
     /// Returns the path without the query, still percent-encoded: `/websocket`.
     pub fn path(&self) -> &str {
-        self.origin_form().split('?').next().unwrap_or_default()
+        self.target.split('?').next().unwrap_or_default()
     }
 
     /// Returns the query without the question mark, still percent-encoded; empty if there is none.
     pub fn query(&self) -> &str {
-        self.origin_form().split_once('?').map_or("", |(_, query)| query)
+        self.target.split_once('?').map_or("", |(_, query)| query)
     }
 
-    /// Returns the target as sent, for log lines.
+    /// Returns `/path?query`, or `*`, as sent, for log lines.
     pub(crate) fn target(&self) -> &str {
         &self.target
     }
 
-    /// Returns `/path?query`, also of a target in absolute form (RFC 9112, section 3.2.2).
-    fn origin_form(&self) -> &str {
-        let absolute = self.target.split_once("://").filter(|_| !self.target.starts_with('/'));
-        let Some((_, rest)) = absolute else { return &self.target };
-        rest.find(['/', '?']).map_or("/", |start| &rest[start..])
-    }
-
     /// Returns the value of a header, by name in any case; several lines of it are joined with `, `. Bytes
-    /// that are not UTF-8 are replaced.
+    /// that are not UTF-8 are replaced. `Host` is that of the target, where the target is a URL.
     pub fn header(&self, name: &str) -> Option<String> {
         let lines = self.headers.get_all(name).iter();
         let lines: Vec<_> = lines.map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
@@ -280,6 +281,7 @@ fn decode(text: &[u8]) -> Vec<u8> {
 
 mod body;
 mod forwarded;
+mod target;
 
 #[cfg(test)]
 mod tests;

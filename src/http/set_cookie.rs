@@ -8,6 +8,12 @@ use crate::error::{Error, Result};
 const DAY: u64 = 86_400;
 /// The last second that a header can name, at the end of the year 9999.
 const LAST_DATE: u64 = 253_402_300_799;
+/// Most bytes of name and value together, and of a path or a domain. Browsers drop what is longer
+/// (draft-ietf-httpbis-rfc6265bis, section 5.6).
+const MOST_BYTES: usize = 4096;
+const MOST_ATTRIBUTE_BYTES: usize = 1024;
+/// Most bytes of a name in an error.
+const SHOWN: usize = 60;
 /// How long ago a cookie has expired that is cleared, in days (Tornado: 365).
 const CLEARED_DAYS: u64 = 365;
 
@@ -142,7 +148,21 @@ impl CookieAttributes {
     /// # Errors
     /// As [`line`](CookieAttributes::line).
     pub(crate) fn clearing_line(&self, name: &str, now: u64) -> Result<String> {
-        self.line_until(name, "", Some(now.saturating_sub(CLEARED_DAYS * DAY)))
+        let until = Some(now.saturating_sub(CLEARED_DAYS * DAY));
+        self.clone().with_demands_of(name).line_until(name, "", until)
+    }
+
+    /// Returns these with what a cookie of this name always has. Otherwise the browser would drop the line that clears
+    /// it, and keep the cookie.
+    fn with_demands_of(mut self, name: &str) -> CookieAttributes {
+        let demands = Demands::of(name);
+        self.secure |= demands.secure;
+        self.http_only |= demands.http_only;
+        if demands.whole_host {
+            self.domain = None;
+            "/".clone_into(&mut self.path);
+        }
+        self
     }
 
     fn line_until(&self, name: &str, value: &str, until: Option<u64>) -> Result<String> {
@@ -168,6 +188,14 @@ impl CookieAttributes {
     /// Says so if it is no cookie.
     fn check(&self, name: &str, value: &str) -> Result<()> {
         check_pair(name, value)?;
+        if name.len() + value.len() > MOST_BYTES {
+            return Err(Error::invalid(format!(
+                "browsers drop cookie {}: its name and value have {} bytes, and {MOST_BYTES} is the most; keep what is \
+                 long on the server",
+                name.get(..SHOWN).unwrap_or(name),
+                name.len() + value.len()
+            )));
+        }
         if !self.path.starts_with('/') || !self.path.bytes().all(|b| b.is_ascii_graphic() && b != b';') {
             return Err(Error::invalid(format!(
                 "{:?} cannot be the path of cookie {name}: it begins with a slash, and has no spaces, semicolons, \
@@ -184,12 +212,57 @@ impl CookieAttributes {
                  scheme or port"
             )));
         }
+        let too_long = |text: &str| text.len() > MOST_ATTRIBUTE_BYTES;
+        if too_long(&self.path) || self.domain.as_deref().is_some_and(too_long) {
+            return Err(Error::invalid(format!(
+                "browsers ignore a path or a domain of over {MOST_ATTRIBUTE_BYTES} bytes, such as cookie {name} has"
+            )));
+        }
+        let demanded = self.clone().with_demands_of(name);
+        if demanded != *self {
+            return Err(Error::invalid(format!(
+                "browsers drop cookie {name}: a name that begins like this has to be {}",
+                Demands::of(name).in_words()
+            )));
+        }
         if self.same_site == SameSite::None && !self.secure {
             return Err(Error::invalid(format!(
                 "browsers drop cookie {name}: with SameSite=None it has to be Secure"
             )));
         }
         Ok(())
+    }
+}
+
+/// What a cookie has to have because of how its name begins.
+struct Demands {
+    secure: bool,
+    http_only: bool,
+    /// Of the whole host, and no other: the path `/`, without a domain.
+    whole_host: bool,
+}
+
+impl Demands {
+    /// As in draft-ietf-httpbis-rfc6265bis, section 4.1.3, and what browsers have added since. Case does not count.
+    fn of(name: &str) -> Demands {
+        let name = name.to_ascii_lowercase();
+        let begins = |prefix: &str| name.starts_with(prefix);
+        let (whole_host, http_only) = (begins("__host-"), begins("__http-") || begins("__host-http-"));
+        Demands { secure: whole_host || http_only || begins("__secure-"), http_only, whole_host }
+    }
+
+    fn in_words(&self) -> String {
+        let words = [
+            (self.secure, "Secure"),
+            (self.http_only, "HttpOnly"),
+            (self.whole_host, "with Path=/, without a domain"),
+        ];
+        words
+            .iter()
+            .filter(|(is_demanded, _)| *is_demanded)
+            .map(|(_, word)| *word)
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }
 
@@ -212,59 +285,4 @@ pub(crate) fn check_pair(name: &str, value: &str) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: u64 = 1_300_000_000;
-
-    #[test]
-    fn lines_as_a_table() {
-        let new = CookieAttributes::new;
-        let table = [
-            (new(), None, "HttpOnly; SameSite=Lax; Path=/"),
-            (new(), Some(30), "HttpOnly; SameSite=Lax; Path=/; Expires=Tue, 12 Apr 2011 07:06:40 GMT"),
-            (
-                new().expires_days(0),
-                Some(30),
-                "HttpOnly; SameSite=Lax; Path=/; Expires=Sun, 13 Mar 2011 07:06:40 GMT",
-            ),
-            (new().until_the_browser_closes(), Some(30), "HttpOnly; SameSite=Lax; Path=/"),
-            (
-                new().path("/a").domain("b.test").secure().readable_by_scripts().same_site(SameSite::None),
-                None,
-                "SameSite=None; Path=/a; Domain=b.test; Secure",
-            ),
-            (new().same_site(SameSite::Strict), None, "HttpOnly; SameSite=Strict; Path=/"),
-        ];
-        for (attributes, usual, expected) in table {
-            assert_eq!(attributes.line("k", "v", usual, NOW).unwrap(), format!("k=v; {expected}"));
-        }
-        let cleared = new().clearing_line("k", NOW).unwrap();
-        assert_eq!(cleared, "k=; HttpOnly; SameSite=Lax; Path=/; Expires=Sat, 13 Mar 2010 07:06:40 GMT");
-        assert!(new().expires_days(u32::MAX).line("k", "v", None, NOW).is_err(), "past the last date");
-    }
-
-    #[test]
-    fn what_a_cookie_cannot_carry_is_an_error_that_names_it() {
-        let new = CookieAttributes::new;
-        for (name, value, attributes, part) in [
-            ("", "v", new(), "name"),
-            ("a b", "v", new(), "name"),
-            ("a;b", "v", new(), "name"),
-            ("k", "a b", new(), "the value of cookie k"),
-            ("k", "a;b", new(), "the value of cookie k"),
-            ("k", "é", new(), "the value of cookie k"),
-            ("k", "\n", new(), "the value of cookie k"),
-            ("k", "v", new().path(""), "path of cookie k"),
-            ("k", "v", new().path("a"), "path of cookie k"),
-            ("k", "v", new().path("/; Domain=evil.test"), "path of cookie k"),
-            ("k", "v", new().domain(""), "domain of cookie k"),
-            ("k", "v", new().domain("b.test:80"), "domain of cookie k"),
-            ("k", "v", new().domain("b.test; Secure"), "domain of cookie k"),
-            ("k", "v", new().same_site(SameSite::None), "Secure"),
-        ] {
-            let error = attributes.line(name, value, None, NOW).unwrap_err().to_string();
-            assert!(error.contains(part), "{error}");
-        }
-    }
-}
+mod tests;

@@ -4,37 +4,43 @@
 //! thread; a read of a slow disk delays that client only.
 
 use std::borrow::Cow;
-use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Read};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Component, Path, PathBuf};
+use std::fs;
+use std::io::Read;
+use std::path::{self, Path, PathBuf};
 
 use percent_encoding::percent_decode_str;
-use rustix::fs::OFlags;
 
 use crate::error::{Error, Result};
 use crate::http::body::Part;
 
+mod beneath;
+
+/// The one name with a dot in front whose files are for everybody (RFC 8615).
+const WELL_KNOWN: &str = ".well-known";
+
 /// Where files come from. They are sent in pieces as the client takes them; a slow client costs 64 KiB, not the file.
-/// `If-None-Match` is answered; a `Range` is not, so the whole file comes, as RFC 9110, section 14.2, allows.
+/// `If-None-Match` is answered; a `Range` is not, so the whole file comes, as RFC 9110, section 14.2, allows. A name
+/// that begins with a dot is a 404, but for `.well-known` at the top: `.env` and `.git` are not for everybody.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum StaticFiles {
     /// Files compiled into the binary: name (`a.css`, `sub/a.css`) and content.
     Embedded(&'static [(&'static str, &'static [u8])]),
-    /// A directory, read at each request; nothing outside of it is served, not even through a link.
+    /// A directory, opened at each request, so that it may be a link that moves to a new release. Nothing outside of it
+    /// is served, not even through a link. Links within it are followed where the system has `openat2` (Linux 5.6, and
+    /// a sandbox that allows it); elsewhere they are a 404.
     Directory(PathBuf),
 }
 
 impl StaticFiles {
-    /// Returns the files of a directory.
+    /// Returns the files of a directory. A relative path is relative to where the program is now.
     ///
     /// # Errors
     /// [`Error::Io`] if it is not there or cannot be listed.
     pub fn directory(path: impl AsRef<Path>) -> Result<StaticFiles> {
         let path = path.as_ref();
         let doing = format!("cannot serve the directory {}", path.display());
-        let root = fs::read_dir(path).and_then(|_| path.canonicalize()).map_err(Error::io(doing))?;
+        let root = fs::read_dir(path).and_then(|_| path::absolute(path)).map_err(Error::io(doing))?;
         Ok(StaticFiles::Directory(root))
     }
 
@@ -44,7 +50,7 @@ impl StaticFiles {
     /// # Errors
     /// [`Error::Refused`]: 404 if there is no such file, 403 for what is not a file inside the root.
     pub fn read(&self, path: &str) -> Result<Cow<'static, [u8]>> {
-        match self.open(path)? {
+        match self.open(path)?.0 {
             Part::Embedded(content) => Ok(Cow::Borrowed(content)),
             Part::Bytes(bytes) => Ok(Cow::Owned(bytes)),
             Part::File(mut file, _) => {
@@ -55,49 +61,46 @@ impl StaticFiles {
         }
     }
 
-    /// Returns that file without reading it.
+    /// Returns that file without reading it, and its content type.
     ///
     /// # Errors
     /// As [`read`](StaticFiles::read).
-    pub(crate) fn open(&self, path: &str) -> Result<Part> {
-        let missing = || Error::refused(404, "Not Found");
-        let forbidden = || Error::refused(403, "Forbidden");
-        let decoded = percent_decode_str(path).decode_utf8().map_err(|_| missing())?;
-        let relative = Path::new(decoded.as_ref());
-        let plain = relative.components().all(|part| matches!(part, Component::Normal(_)));
-        if !plain || decoded.contains(['\0', '\\']) {
-            return Err(forbidden());
-        }
-        match self {
+    pub(crate) fn open(&self, path: &str) -> Result<(Part, String)> {
+        let name = percent_decode_str(path).decode_utf8().map_err(|_| missing())?;
+        check(&name)?;
+        let part = match self {
             StaticFiles::Embedded(files) => {
-                let found = files.iter().find(|(name, _)| *name == decoded);
-                found.map(|(_, content)| Part::Embedded(content)).ok_or_else(missing)
+                let found = files.iter().find(|(other, _)| *other == name);
+                found.map(|(_, content)| Part::Embedded(content)).ok_or_else(missing)?
             }
-            StaticFiles::Directory(root) => {
-                let full = root.join(relative).canonicalize().map_err(|_| missing())?;
-                // A directory, a device or a pipe is not a file. To open one may have effects, so it is asked before;
-                // and what is asked before may be another one when it is opened, so it is asked again.
-                if !full.starts_with(root) || !full.is_file() {
-                    return Err(forbidden());
-                }
-                // A pipe would block whom it finds without `NONBLOCK`; a link has been resolved already.
-                let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
-                let opened = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(&full);
-                let found = opened.and_then(|file| Ok((file.metadata()?, file)));
-                let (metadata, file) = found.map_err(|error| match error.kind() {
-                    ErrorKind::NotFound | ErrorKind::NotADirectory => missing(),
-                    ErrorKind::PermissionDenied => forbidden(),
-                    // No descriptor is left, perhaps: not the client's fault.
-                    _ => Error::io(format!("cannot open {}", full.display()))(error),
-                })?;
-                if metadata.is_file() { Ok(Part::File(file, metadata)) } else { Err(forbidden()) }
-            }
-        }
+            StaticFiles::Directory(root) => beneath::open(root, &name)?,
+        };
+        Ok((part, content_type(&name)))
     }
 }
 
+fn missing() -> Error {
+    Error::refused(404, "Not Found")
+}
+
+fn forbidden() -> Error {
+    Error::refused(403, "Forbidden")
+}
+
+/// Refuses a name that would lead out of the root, or to what is hidden in it.
+fn check(name: &str) -> Result<()> {
+    if name.is_empty() || name.starts_with('/') || name.contains(['\0', '\\']) {
+        return Err(forbidden());
+    }
+    if name.split('/').any(|part| part == "..") {
+        return Err(forbidden());
+    }
+    let below = name.strip_prefix(WELL_KNOWN).and_then(|rest| rest.strip_prefix('/')).unwrap_or(name);
+    if below.split('/').any(|part| part.starts_with('.')) { Err(missing()) } else { Ok(()) }
+}
+
 /// Returns the content type for a file name, with a charset where it is text.
-pub(crate) fn content_type(path: &str) -> String {
+fn content_type(path: &str) -> String {
     let mime = mime_guess::from_path(path).first_or_octet_stream();
     let text = mime.type_() == "text" || ["javascript", "json"].contains(&mime.subtype().as_str());
     if text { format!("{mime}; charset=utf-8") } else { mime.to_string() }
@@ -105,6 +108,8 @@ pub(crate) fn content_type(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     #[test]
@@ -115,14 +120,40 @@ mod tests {
         fs::write(top.join("secret"), "secret").unwrap();
         fs::write(root.join("a b.css"), "css").unwrap();
         fs::write(root.join("sub/x"), "x").unwrap();
-        std::os::unix::fs::symlink(top.join("secret"), root.join("out")).unwrap();
-        std::os::unix::fs::symlink(root.join("sub/x"), root.join("in")).unwrap();
+        fs::create_dir_all(root.join(".well-known")).unwrap();
+        fs::write(root.join(".well-known/x"), "known").unwrap();
+        fs::write(root.join(".well-known/.env"), "secret").unwrap();
+        fs::write(root.join(".env"), "secret").unwrap();
+        symlink(top.join("secret"), root.join("out")).unwrap();
+        symlink("../../secret", root.join("sub/up")).unwrap();
+        symlink(root.join("sub/x"), root.join("in")).unwrap();
+        symlink("../sub/x", root.join("sub/relative")).unwrap();
+        symlink("nowhere", root.join("dangling")).unwrap();
+        symlink("loop", root.join("loop")).unwrap();
         let files = StaticFiles::directory(&root).unwrap();
         for (path, expected) in [
             ("a%20b.css", Ok("css")),
             ("sub/x", Ok("x")),
             ("in", Ok("x")),
+            ("sub/relative", Ok("x")),
+            ("sub//x", Ok("x")),
             ("out", Err(403)),
+            ("sub/up", Err(403)),
+            ("dangling", Err(404)),
+            ("loop", Err(404)),
+            (".env", Err(404)),
+            ("%2eenv", Err(404)),
+            ("%2Eenv", Err(404)),
+            ("sub/.env", Err(404)),
+            ("sub/%2egit/config", Err(404)),
+            ("./a%20b.css", Err(404)),
+            (".well-known/x", Ok("known")),
+            ("%2ewell-known%2fx", Ok("known")),
+            (".well-known/.env", Err(404)),
+            (".well-known/../.env", Err(403)),
+            (".well-known", Err(404)),
+            ("sub/.well-known/x", Err(404)),
+            ("sub/x/", Err(404)),
             ("sub", Err(403)),
             ("", Err(403)),
             ("../secret", Err(403)),
@@ -149,6 +180,14 @@ mod tests {
             gone.starts_with("cannot serve the directory ") && gone.ends_with("No such file or directory"),
             "{gone}"
         );
+    }
+
+    #[test]
+    fn a_name_is_decoded_before_its_type_is_told() {
+        let files = StaticFiles::Embedded(&[("clock.js", b"x")]);
+        for name in ["clock.js", "clock%2Ejs", "%63lock.j%73"] {
+            assert_eq!(files.open(name).unwrap().1, "text/javascript; charset=utf-8", "{name}");
+        }
     }
 
     #[test]

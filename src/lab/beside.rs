@@ -7,7 +7,8 @@
 //! {"name": "tornado", "kind": "loop", "install": "make -C tests/compare python"}
 //! ```
 //!
-//! The second one is not installed: it is shown as missing, with the command that installs it.
+//! A threadcast beside has a lab too, which takes the pages of its own origin only: it needs `--allow-origin` with that
+//! of this lab's page. The second one is not installed: it is shown as missing, with the command that installs it.
 
 use std::net::SocketAddr;
 

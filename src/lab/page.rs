@@ -2,10 +2,15 @@
 
 use threadcast::{Exchange, RequestHandler, Result, StaticFiles};
 
+/// As on the clock's page. The servers beside have ports of their own, so any WebSocket may be made.
+const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'; \
+                      form-action 'self'";
+
 /// The page and what it needs, compiled in; below `/lab/`.
 pub const PAGES: StaticFiles = StaticFiles::Embedded(&[
     ("lab.html", include_bytes!("../../www/lab.html")),
     ("lab.css", include_bytes!("../../www/lab.css")),
+    ("base.js", include_bytes!("../../www/base.js")),
     ("lab-base.js", include_bytes!("../../www/lab-base.js")),
     ("lab-model.js", include_bytes!("../../www/lab-model.js")),
     ("lab-words.js", include_bytes!("../../www/lab-words.js")),
@@ -24,8 +29,9 @@ pub struct LabHandler {
 impl RequestHandler for LabHandler {
     fn get(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
         exchange.set_header("Cache-Control", "no-cache")?;
-        // As on the clock's page. The servers beside have ports of their own, so any WebSocket may be made.
-        exchange.set_header("Content-Security-Policy", "default-src 'self'; connect-src 'self' ws: wss:")?;
+        if matches!(self.pages, StaticFiles::Embedded(_)) {
+            exchange.set_header("Content-Security-Policy", POLICY)?;
+        }
         exchange.render(&self.pages, "lab.html")
     }
 }

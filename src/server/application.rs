@@ -18,6 +18,8 @@ use crate::panics::Contained;
 use crate::server::handler::{RequestHandler, WebSocketHandler};
 use crate::server::settings::Settings;
 
+mod hosts;
+
 /// Makes a handler. Its last owner may be any thread of the server.
 pub(crate) type Make<H> = Contained<Box<dyn Fn() -> Box<H> + Send + Sync>>;
 
@@ -141,7 +143,8 @@ impl Application {
         self
     }
 
-    /// Adds files below `prefix`, which ends with a slash: `/static/`.
+    /// Adds files below `prefix`, which ends with a slash: `/static/`. They have `Cache-Control: no-cache`: a browser that
+    /// keeps one asks before each use whether it has changed, and gets a 304 if not.
     ///
     /// # Panics
     /// If `prefix` does not begin and end with a slash, has parameters, or is there already.

@@ -113,10 +113,20 @@ fn read_request<'r>(
     let Some(mut request) = input::read_head(connection, received, deadline)? else { return Ok(None) };
     // Whose request is here gets its answer, or a 503; but see `answer`.
     connection.set_evictable(false);
+    check_host(connection, &request)?;
     let Some(found) = routes.find(request.path()) else { return Ok(Some((request, None))) };
     let route = found.route;
     request.set_route(found.path, &found.arguments)?;
     Ok(Some((request, Some(route))))
+}
+
+/// Refuses a request for another server.
+#[inline(never)]
+fn check_host(connection: &Connection, request: &Request) -> Result<()> {
+    if connection.state().settings.hosts.include(request.header("Host").as_deref()) {
+        return Ok(());
+    }
+    Err(Error::refused(421, "421: Misdirected Request: this server has no such name"))
 }
 
 /// Returns the WebSocket of a route, if the request is for it: a GET, which says so where there is a page too.

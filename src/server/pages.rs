@@ -44,6 +44,7 @@ pub(crate) fn answer(
         (None, Some(files)) if FILE_METHODS.contains(&request.method()) => {
             let rest = request.path().strip_prefix(request.route()).unwrap_or_default();
             let mut exchange = exchange(connection, request);
+            exchange.response.set("Cache-Control", "no-cache");
             let result = exchange.render(files, rest);
             Some(finish(connection, exchange, result))
         }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::http::cookies::CookieRules;
+use crate::http::host::Hosts;
 #[cfg(feature = "tls")]
 use crate::net::tls::config::TlsConfig;
 use crate::net::transport::Delivery;
@@ -16,6 +17,8 @@ const MAX_BACKLOG: usize = 1 << 30;
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) cookies: CookieRules,
+    /// Who a request may be for.
+    pub(crate) hosts: Hosts,
     /// Proxies whose word about the client counts.
     pub(crate) proxies: Vec<IpAddr>,
     pub(crate) max_message: usize,
@@ -67,6 +70,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             cookies: CookieRules::default(),
+            hosts: Hosts::default(),
             proxies: Vec::new(),
             max_message: 10 << 20,
             max_body: 1 << 20,

@@ -7,6 +7,7 @@
 use std::io::Write;
 
 use tungstenite::error::{Error as WsError, ProtocolError};
+use tungstenite::handshake::derive_accept_key;
 use tungstenite::handshake::server::{create_response, write_response};
 use tungstenite::http::{self, HeaderValue};
 
@@ -20,6 +21,10 @@ use crate::ws::deflate;
 const END: &[u8] = b"\r\n";
 /// Bytes of a 101 with compression agreed on.
 const HEAD: usize = 256;
+const KEY: &str = "Sec-WebSocket-Key";
+/// Letters of base64 for 16 bytes, before the padding.
+const KEY_LETTERS: usize = 22;
+const VERSION: &str = "Sec-WebSocket-Version";
 #[cfg(feature = "deflate")]
 const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
 
@@ -96,7 +101,10 @@ impl Upgrade {
 /// touched anyway.
 #[inline(never)]
 fn switching(request: &Request) -> Result<Vec<u8>> {
-    let switching = create_response(&plain(request)).map_err(refusal)?;
+    let mut switching = create_response(&*plain(request)?).map_err(refusal)?;
+    let sent = request.headers().get(KEY).map_or(&[][..], HeaderValue::as_bytes);
+    let accept = HeaderValue::try_from(derive_accept_key(sent));
+    switching.headers_mut().insert("Sec-WebSocket-Accept", accept.expect("base64 is a header's value"));
     // A size for most: what it outgrows would stay with the thread.
     let mut head = Vec::with_capacity(HEAD);
     write_response(&mut head, &switching).map_err(|error| Error::invalid(error.to_string()))?;
@@ -104,19 +112,39 @@ fn switching(request: &Request) -> Result<Vec<u8>> {
     Ok(head)
 }
 
-/// Returns the request as tungstenite is to see it: it looks at the first line of each header only, and these
-/// two are checked, and may be lists.
+/// Returns the request as tungstenite is to see it: it looks at the first line of each header only, and two of these
+/// are checked, and may be lists. Of the others two lines are a refusal, since a proxy in front may have read the other
+/// one.
 #[inline(never)]
-fn plain(request: &Request) -> Box<http::Request<()>> {
+fn plain(request: &Request) -> Result<Box<http::Request<()>>> {
     let mut plain = Box::new(http::Request::new(()));
     plain.headers_mut().insert("Connection", HeaderValue::from_static("Upgrade"));
     plain.headers_mut().insert("Upgrade", HeaderValue::from_static("websocket"));
-    for name in ["Sec-WebSocket-Version", "Sec-WebSocket-Key"] {
-        if let Some(value) = request.headers().get(name) {
-            plain.headers_mut().insert(name, value.clone());
+    for name in [VERSION, KEY] {
+        let mut lines = request.headers().get_all(name).iter();
+        let Some(value) = lines.next() else { continue };
+        if lines.next().is_some() {
+            return Err(Error::refused(400, format!("There are two lines of {name}.")));
         }
+        let value = if name == KEY { without_unused_bits(value) } else { value.clone() };
+        plain.headers_mut().insert(name, value);
     }
-    plain
+    Ok(plain)
+}
+
+/// Returns a key as tungstenite takes it. The last of its 22 letters has four bits that stand for nothing, and the
+/// example in RFC 6455, section 1.3, has some of them set, as the keys of small devices have.
+fn without_unused_bits(key: &HeaderValue) -> HeaderValue {
+    match key.as_bytes().strip_suffix(b"==") {
+        Some(letters @ [used @ .., last]) if letters.len() == KEY_LETTERS && is_base64(*last) => {
+            HeaderValue::from_bytes(&[used, b"A=="].concat()).unwrap_or_else(|_| key.clone())
+        }
+        _ => key.clone(),
+    }
+}
+
+fn is_base64(letter: u8) -> bool {
+    letter.is_ascii_alphanumeric() || matches!(letter, b'+' | b'/')
 }
 
 /// Adds a header line to a head.

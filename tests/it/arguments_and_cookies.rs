@@ -851,6 +851,75 @@ fn text_is_escaped_for_a_page_as_by_tornado() {
     }
 }
 
+/// A function of a handler, the status and the cookie that come of it by http, and the same behind a proxy that does TLS.
+type Cookie = (fn(&mut Exchange<'_>) -> Result<()>, (u16, &'static str), (u16, &'static str));
+
+const LAX: &str = "HttpOnly; SameSite=Lax; Path=/";
+/// Bytes of a value whose signed form is over 4,096.
+const TOO_LONG_TO_SIGN: usize = 3100;
+
+// What the browser would drop without a word: the server says so. A cookie is cleared as its name demands.
+#[test]
+fn a_cookie_that_browsers_drop_is_a_500_and_clearing_one_does_as_its_name_demands() {
+    const DROPPED: (u16, &str) = (500, "");
+    let table: [Cookie; 13] = [
+        (|e| e.set_cookie("__Host-a", "v"), DROPPED, (200, "__Host-a=v; LAX; Secure")),
+        (|e| e.set_cookie("__host-a", "v"), DROPPED, (200, "__host-a=v; LAX; Secure")),
+        (|e| e.set_cookie("__Secure-a", "v"), DROPPED, (200, "__Secure-a=v; LAX; Secure")),
+        (
+            |e| e.set_cookie_with("__Host-a", "v", &CookieAttributes::new().secure()),
+            (200, "__Host-a=v; LAX; Secure"),
+            (200, "__Host-a=v; LAX; Secure"),
+        ),
+        (
+            |e| e.set_cookie_with("__Host-a", "v", &CookieAttributes::new().secure().domain("b.test")),
+            DROPPED,
+            DROPPED,
+        ),
+        (
+            |e| e.set_cookie_with("__Host-a", "v", &CookieAttributes::new().secure().path("/a")),
+            DROPPED,
+            DROPPED,
+        ),
+        (|e| e.set_secure_cookie("__Host-a", "v"), DROPPED, (200, "__Host-a=2")),
+        (|e| e.set_cookie("a", &"v".repeat(4096)), DROPPED, DROPPED),
+        (|e| e.set_secure_cookie("a", vec![b'v'; TOO_LONG_TO_SIGN]), DROPPED, DROPPED),
+        (
+            |e| e.clear_cookie("__Host-sid"),
+            (200, "__Host-sid=; LAX; Secure; Expires"),
+            (200, "__Host-sid=; LAX; Secure; Expires"),
+        ),
+        (
+            |e| e.clear_cookie_with("__Host-sid", &CookieAttributes::new().path("/a").domain("b.test")),
+            (200, "__Host-sid=; LAX; Secure; Expires"),
+            (200, "__Host-sid=; LAX; Secure; Expires"),
+        ),
+        (
+            |e| e.clear_cookie("__Secure-sid"),
+            (200, "__Secure-sid=; LAX; Secure; Expires"),
+            (200, "__Secure-sid=; LAX; Secure; Expires"),
+        ),
+        (|e| e.clear_cookie("sid"), (200, "sid=; LAX; Expires"), (200, "sid=; LAX; Secure; Expires")),
+    ];
+    for (row, (function, plain, behind_tls)) in table.into_iter().enumerate() {
+        let application = Application::new().page("/page", move || Page(function));
+        let application = application.cookie_secret(Keys::One(SECRET).secret());
+        let server =
+            Server::bind("127.0.0.1:0", application.xheaders([[127, 0, 0, 1].into()])).expect("binds");
+        for (lines, (expected, cookie)) in [("", plain), ("X-Forwarded-Proto: https\r\n", behind_tls)] {
+            let (status, head, _) = fetch(server.local_addr(), "/page", lines);
+            assert_eq!(status, expected, "row {row} {lines}: {head}");
+            let set = header_values(&head, "Set-Cookie").join("|");
+            assert_eq!(set.is_empty(), cookie.is_empty(), "row {row} {lines}: {set}");
+            assert!(set.starts_with(&cookie.replace("LAX", LAX)), "row {row} {lines}: {set}");
+        }
+    }
+    // As long as it may be.
+    let longest: fn(&mut Exchange<'_>) -> Result<()> = |e| e.set_cookie("a", &"v".repeat(4095));
+    let server = Server::bind("127.0.0.1:0", Application::new().page("/page", move || Page(longest)));
+    assert_eq!(fetch(server.expect("binds").local_addr(), "/page", "").0, 200);
+}
+
 #[test]
 fn over_https_only_every_cookie_is_secure() {
     let application =

@@ -10,6 +10,7 @@ use threadcast::{
     Application, Connection, CookieSecret, Error, Exchange, Message, Request, Result, Server,
     WebSocketHandler,
 };
+use tungstenite::handshake::derive_accept_key;
 
 use support::{
     DEADLINE, Event, Probed, Program, Raw, close_frame, eventually, frame, header_values, masked, upgrade,
@@ -277,6 +278,101 @@ fn a_key_is_the_base64_of_16_bytes() {
     }
 }
 
+// The last letter of a key has four bits that stand for nothing; RFC 6455's own example has some of them set.
+#[test]
+fn a_key_may_have_odd_bits_where_none_are_used() {
+    let probed = Probed::start();
+    for key in [
+        "dGhlIHNhbXBsZSBub25jZQ==",
+        "AQIDBAUGBwgJCgsMDQ4PEC==",
+        "AAAAAAAAAAAAAAAAAAAAA/==",
+        "++++++++++++++++++++++==",
+        "AAAAAAAAAAAAAAAAAAAAAz==",
+    ] {
+        let mut raw = Raw::connect(probed.addr);
+        raw.send(handshake("/ws", &[("Sec-WebSocket-Key", &[key])]));
+        let head = raw.head();
+        assert!(head.starts_with("HTTP/1.1 101 "), "{key}: {head}");
+        assert_eq!(
+            header_values(&head, "Sec-WebSocket-Accept"),
+            [derive_accept_key(key.as_bytes())],
+            "{key}"
+        );
+    }
+}
+
+// A proxy in front may have read the other one.
+#[test]
+fn a_key_or_a_version_that_is_there_twice_is_refused() {
+    let probed = Probed::start();
+    let (key, other) = ("dGhlIHNhbXBsZSBub25jZQ==", "AQIDBAUGBwgJCgsMDQ4PEA==");
+    for (name, values) in [
+        ("Sec-WebSocket-Key", [key, key]),
+        ("Sec-WebSocket-Key", [key, other]),
+        ("Sec-WebSocket-Key", [key, ""]),
+        ("Sec-WebSocket-Version", ["13", "13"]),
+        ("Sec-WebSocket-Version", ["13", "8"]),
+        ("Sec-WebSocket-Version", ["8", "13"]),
+    ] {
+        let mut raw = Raw::connect(probed.addr);
+        raw.send(handshake("/ws", &[(name, &values)]));
+        assert_refused(&mut raw, 400, &format!("There are two lines of {name}."), &format!("{values:?}"));
+    }
+}
+
+// The lab obeys, so it does not let the pages of others in; nor does another name of this machine count.
+#[test]
+fn with_the_lab_websockets_take_their_own_origin_only() {
+    let lab = Program::start(&["--lab", "--logging", "none"]);
+    let friends = Program::start(&["--lab", "--logging", "none", "--allow-origin", "app://friend"]);
+    for (host, origin, accepted) in [
+        ("localhost:8888", None, true),
+        ("localhost:8888", Some("http://localhost:8888"), true),
+        ("127.0.0.1:8888", Some("http://127.0.0.1:8888"), true),
+        ("[::1]:8888", Some("http://[::1]:8888"), true),
+        ("localhost:8888", Some("http://127.0.0.1:8888"), false),
+        ("localhost:8888", Some("http://localhost:3000"), false),
+        ("localhost:8888", Some("http://localhost"), false),
+        ("localhost:8888", Some("http://evil.test"), false),
+        ("localhost:8888", Some("http://evil.test:8888"), false),
+        ("localhost:8888", Some("null"), false),
+    ] {
+        for path in ["/websocket?Id=A", "/echo?Id=A", "/lab/events?Id=A"] {
+            let origin = origin.as_slice();
+            let mut raw = Raw::connect(lab.addr());
+            raw.send(handshake(path, &[("Host", &[host]), ("Origin", origin)]));
+            assert_eq!(raw.head().starts_with("HTTP/1.1 101 "), accepted, "{path} of {host} from {origin:?}");
+        }
+    }
+    for (origin, accepted) in
+        [("app://friend", true), ("http://localhost:8888", true), ("app://other", false)]
+    {
+        let mut raw = Raw::connect(friends.addr());
+        raw.send(handshake("/websocket?Id=A", &[("Origin", &[origin])]));
+        assert_eq!(raw.head().starts_with("HTTP/1.1 101 "), accepted, "{origin}");
+    }
+}
+
+// An application's pages have schemes of their own.
+#[test]
+fn any_scheme_of_an_origin_can_be_allowed() {
+    let origins = [
+        "capacitor://localhost",
+        "tauri://localhost",
+        "chrome-extension://abcdefghijklmnop",
+        "moz-extension://2c127fa4-62c7-7e4f-90e5-472b45eecfdc",
+        "app://-",
+        "ionic://localhost:8100",
+    ];
+    let options: Vec<_> = origins.iter().flat_map(|origin| ["--allow-origin", origin]).collect();
+    let program = Program::start(&options);
+    for origin in origins.into_iter().chain(["capacitor://other", "tauri://localhost:1", "http://-"]) {
+        let mut raw = Raw::connect(program.addr());
+        raw.send(handshake("/websocket?Id=A", &[("Origin", &[origin])]));
+        assert_eq!(raw.head().starts_with("HTTP/1.1 101 "), origins.contains(&origin), "{origin}");
+    }
+}
+
 // The default handler, and one with a rule of its own.
 #[test]
 fn origins_as_a_table() {
@@ -333,6 +429,9 @@ fn hosts_and_origins_as_a_table() {
         ("me.test:443", "http://me.test", false),
         ("me.test", "https://me.test:8443", false),
         ("[::1]:8888", "http://[::1]:8888", true),
+        ("[fe80::1%lo]:8888", "http://[fe80::1]:8888", true),
+        ("[fe80::1%25lo]:8888", "http://[fe80::1%25lo]:8888", true),
+        ("[fe80::2%lo]:8888", "http://[fe80::1]:8888", false),
         ("", "http://", false),
         ("", "null", false),
         ("", "http://me.test", false),

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket};
 
 use browser::Page;
@@ -33,6 +33,75 @@ fn lane_of(name: &str) -> String {
     format!(
         "[...lab.model.lanes.values()].find((l) => l.role === 'client' && lab.model.clients.get(l.number) === '{name}')"
     )
+}
+
+#[test]
+fn the_users_own_colours_leave_the_legend_as_it_is() {
+    let program = Program::start(LAB);
+    let page = open(&program);
+    let colors = "[...document.querySelectorAll('.legend .swatch:not(.unknown)')]\
+                  .map((swatch) => getComputedStyle(swatch).backgroundColor)";
+    for scheme in ["light", "dark"] {
+        page.look(scheme, 1366, 900);
+        let chosen = page.eval(colors);
+        page.force_colors(scheme);
+        assert_eq!(page.eval(colors), chosen, "{scheme}");
+        assert!(page.is(&format!("new Set({colors}).size === 5")), "{}", page.eval(colors));
+        // The button that is pressed is another one than that beside it.
+        let button = |id: &str| page.eval(&format!("getComputedStyle($('{id}')).backgroundColor"));
+        assert_ne!(button("show-threads"), button("show-beside"), "{scheme}");
+        if let Some(directory) = env::var_os("THREADCAST_SCREENSHOTS_FORCED").map(PathBuf::from) {
+            page.take_picture(&directory.join(format!("lab-forced-{scheme}.png")));
+        }
+    }
+}
+
+#[test]
+fn a_thousand_pushes_a_second_are_drawn_once_a_frame_at_most() {
+    let program = Program::start(&["--lab", "--interval", "1ms", "--logging", "none"]);
+    let page = open(&program);
+    page.wait_for("the numbers", "parseInt($('number-pushes').textContent.replace(',', '')) > 1000");
+    let drawn = page.eval(
+        "new Promise((resolve) => {
+           const clear = CanvasRenderingContext2D.prototype.clearRect;
+           let [drawings, frames] = [0, 0];
+           CanvasRenderingContext2D.prototype.clearRect = function (...box) {
+             drawings += this.canvas.id === 'lanes';
+             clear.apply(this, box);
+           };
+           (function frame() {
+             frames += 1;
+             if (frames === 60) resolve({ drawings, frames });
+             else requestAnimationFrame(frame);
+           })();
+         })",
+    );
+    assert!((1..=60).contains(&drawn["drawings"].as_u64().expect("a number")), "{drawn}");
+    assert_eq!(page.complaints(), [""; 0]);
+}
+
+#[test]
+fn the_focus_moves_on_when_the_lab_is_lost() {
+    let program = Program::start(LAB);
+    let page = open(&program);
+    page.eval("$('spin').focus(), 0");
+    drop(program);
+    page.wait_for("the end", "state === 'closed'");
+    assert_eq!(page.eval("document.activeElement.id"), "pause");
+}
+
+#[test]
+fn a_clients_name_turns_no_sentence_round() {
+    let program = Program::start(LAB);
+    let page = open(&program);
+    let name = "\u{202e}evil\u{2069}\u{202e}";
+    let _client = Raw::websocket(program.addr(), "/websocket?Id=%E2%80%AEevil%E2%81%A9%E2%80%AE");
+    page.wait_for("its lane", &format!("!!{}", lane_of(name)));
+    page.wait_for("a push to it", &format!("{}.marks.some((m) => m.kind === 'wrote')", lane_of(name)));
+    let isolated = "\u{2068}\u{202e}evil\u{202e}\u{2069}";
+    page.click("pause");
+    page.wait_for("the story", &format!("$('story').textContent.includes('{isolated}')"));
+    assert!(page.is(&format!("!$('story').textContent.replaceAll('{isolated}', '').includes('\u{202e}')")));
 }
 
 #[test]
@@ -203,17 +272,16 @@ fn lanes_are_explained_to_the_mouse_and_to_the_keyboard() {
 
 #[test]
 fn a_loop_freezes_and_threads_do_not() {
-    let threads = Program::start(&["--lab", "--interval", "100ms", "--logging", "none"]);
+    let (port, origin) = place_for_a_page();
+    let threads =
+        Program::start(&["--lab", "--interval", "100ms", "--logging", "none", "--allow-origin", &origin]);
     let event_loop = start_loop(Duration::from_millis(100));
     let beside = [
         json!({ "name": "threads", "kind": "threads", "address": threads.addr(), "pid": threads.pid() }),
         json!({ "name": "loop", "kind": "loop", "address": event_loop, "pid": std::process::id() }),
         json!({ "name": "absent", "kind": "loop", "install": "make absent" }),
     ];
-    let mut arguments = LAB.to_vec();
-    let beside = beside.map(|server| server.to_string());
-    beside.iter().for_each(|server| arguments.extend(["--beside", server]));
-    let program = Program::start(&arguments);
+    let program = start_beside(&port, &beside);
     let page = open(&program);
 
     let worst = |name: &str| format!("+document.querySelector('[data-name={name}]').dataset.worst");
@@ -244,6 +312,22 @@ fn a_loop_freezes_and_threads_do_not() {
     // Three columns are no wider than they need to be.
     page.look("light", 390, 844);
     assert!(page.is("$('columns').offsetWidth < 600"), "{}", page.eval("$('columns').offsetWidth"));
+}
+
+/// A port for a lab, and the origin of its page, which the servers beside it have to know before it starts.
+fn place_for_a_page() -> (String, String) {
+    let addr = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port");
+    (addr.port().to_string(), format!("http://{addr}"))
+}
+
+/// A lab at this port, with servers beside it.
+fn start_beside(port: &str, beside: &[Value]) -> Program {
+    let mut command = Program::command();
+    command.args(["--port", port]).args(LAB);
+    for server in beside {
+        command.args(["--beside", &server.to_string()]);
+    }
+    Program::spawn(&mut command)
 }
 
 /// A clock on one thread, which serves all its clients in turn, and obeys `sleep N` there.
@@ -356,7 +440,8 @@ fn each_button_is_in_the_window_with_the_lanes_and_the_numbers_that_it_changes()
 
 #[test]
 fn each_button_for_the_servers_beside_is_in_the_window_with_their_plot_and_figures() {
-    let servers = [(); 2].map(|()| Program::start(&["--lab", "--interval", "250ms", "--logging", "none"]));
+    let (port, origin) = place_for_a_page();
+    let servers = [(); 2].map(|()| Program::start(&[LAB, &["--allow-origin", &origin]].concat()));
     let running = |name: &str, server: &Program| json!({ "name": name, "kind": "threads", "address": server.addr(), "pid": server.pid() });
     let absent =
         |name: &str| json!({ "name": name, "kind": "loop", "install": "make -C tests/compare python" });
@@ -367,10 +452,7 @@ fn each_button_for_the_servers_beside_is_in_the_window_with_their_plot_and_figur
         absent("tokio-2"),
         absent("tornado"),
     ];
-    let beside = beside.map(|server| server.to_string());
-    let mut arguments = LAB.to_vec();
-    beside.iter().for_each(|server| arguments.extend(["--beside", server]));
-    let program = Program::start(&arguments);
+    let program = start_beside(&port, &beside);
     let page = open(&program);
     page.click("show-beside");
     page.wait_for("pushes from both", "lab.beside.columns.filter((c) => c.arrivals.length > 4).length === 2");

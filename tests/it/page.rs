@@ -89,6 +89,208 @@ fn the_modules_import_in_one_direction() {
     }
 }
 
+/// What came into browsers less than five years ago. Scripts and style sheets do without it, or have another rule for a
+/// browser that lacks it.
+const YOUNG: [&str; 30] = [
+    ".at(",
+    "toSorted",
+    "toReversed",
+    "toSpliced",
+    ".with(",
+    "structuredClone",
+    "findLast",
+    "groupBy",
+    "hasOwn(",
+    "randomUUID",
+    "reportError",
+    "fromAsync",
+    "withResolvers",
+    "Array.fromAsync",
+    "static {",
+    "ariaPressed",
+    "ariaLabel",
+    "checkVisibility",
+    "roundRect",
+    "popover",
+    "inert",
+    "AbortSignal.timeout",
+    "AbortSignal.any",
+    "await import",
+    ":has(",
+    "@layer",
+    "@scope",
+    "color-mix",
+    "light-dark(",
+    "text-wrap",
+];
+
+#[test]
+fn the_pages_need_nothing_that_a_browser_of_five_years_ago_lacks() {
+    let www = Path::new(env!("CARGO_MANIFEST_DIR")).join("www");
+    for file in fs::read_dir(www).expect("lists www") {
+        let path = file.expect("a file").path();
+        let text = fs::read_to_string(&path).expect("reads");
+        for young in YOUNG {
+            assert!(!text.contains(young), "{young} is in {}", path.display());
+        }
+    }
+    // The same by trying.
+    let script = "for (const name of ['at', 'toSorted', 'toReversed', 'toSpliced', 'with', 'findLast', 'findLastIndex'])
+                    delete Array.prototype[name];
+                  delete String.prototype.at;
+                  for (const name of ['structuredClone', 'reportError']) delete window[name];
+                  for (const name of ['hasOwn', 'groupBy']) delete Object[name];
+                  delete crypto.randomUUID;
+                  delete Element.prototype.ariaPressed;";
+    let program = Program::start(&["--lab", "--interval", "250ms", "--logging", "none"]);
+    let page = Page::open_after(script, program.addr(), "/?Id=A");
+    page.wait_for("three pushes", "+$('count').textContent >= 3");
+    assert!(page.is("!('toSorted' in [])"), "the script ran");
+    assert_eq!(page.complaints(), [""; 0]);
+    let lab = Page::open_after(script, program.addr(), "/lab");
+    lab.wait_for("the lab's clients", "lab.names.length === 6 && lab.model.sortedLanes().length >= 8");
+    lab.click("show-beside");
+    lab.wait_for("the other view", "$('show-beside').getAttribute('aria-pressed') === 'true'");
+    assert_eq!(lab.complaints(), [""; 0]);
+}
+
+#[test]
+fn a_page_with_a_password_in_its_address_connects() {
+    let program = Program::start(FAST);
+    let page = Page::open_as("user:secret", program.addr(), "/?topic=news#log");
+    page.wait_for("three pushes", "+$('count').textContent >= 3");
+    assert!(page.is("/^\\?topic=news&Id=tab-\\w+$/.test(location.search) && location.hash === '#log'"));
+    page.fill("id", "anna");
+    page.press("Enter");
+    page.wait_for("the new Id", "state === 'open' && location.search === '?topic=news&Id=anna'");
+    assert!(page.is("$('trouble').hidden && new URL($('same-id').href).search === '?topic=news&Id=anna'"));
+    assert_eq!(page.complaints(), [""; 0]);
+}
+
+// Whatever line of a script fails: it is said, the page connects, and it comes back when the connection is lost.
+#[test]
+fn an_error_in_a_script_is_shown_and_the_page_connects_all_the_same() {
+    let program = Program::start(&["--lab", "--interval", "250ms", "--logging", "none"]);
+    for (script, told) in [
+        ("history.replaceState = () => { throw new Error('no address') }", "no address"),
+        ("delete window.ResizeObserver", "ResizeObserver"),
+        ("Number.prototype.toLocaleString = () => { throw new Error('no numbers') }", "no numbers"),
+        ("document.createElementNS = () => { throw new Error('no plot') }", "no plot"),
+        ("Object.defineProperty(document, 'title', { set() { throw new Error('no title') } })", "no title"),
+        ("Element.prototype.append = () => { throw new Error('no log') }", "no log"),
+    ] {
+        let page = Page::open_after(script, program.addr(), "/?Id=A");
+        page.wait_for(told, &format!("!$('trouble').hidden && $('trouble').textContent.includes('{told}')"));
+        page.eval("window.first = socket, socket.close(4000), 0");
+        page.wait_for("another connection", "socket !== first && state === 'open'");
+    }
+    for (script, told) in [
+        ("HTMLCanvasElement.prototype.getContext = () => { throw new Error('no canvas') }", "no canvas"),
+        ("Element.prototype.replaceChildren = () => { throw new Error('no children') }", "no children"),
+    ] {
+        let page = Page::open_after(script, program.addr(), "/lab");
+        page.wait_for(told, &format!("!$('trouble').hidden && $('trouble').textContent.includes('{told}')"));
+        page.wait_for("events", "lab.model.lanes.size > 2");
+    }
+    let page = Page::open(program.addr(), "/?Id=B");
+    page.wait_for("pushes", "+$('count').textContent >= 2");
+    assert!(page.is("$('trouble').hidden"));
+    page.eval(
+        "document.head.append(Object.assign(document.createElement('script'), { src: 'static/none.js' }))",
+    );
+    page.wait_for("a file that does not come", "$('trouble').textContent.endsWith('static/none.js')");
+}
+
+#[test]
+fn a_thousand_pushes_a_second_are_drawn_once_a_frame() {
+    let program = Program::start(&["--interval", "1ms", "--logging", "none"]);
+    let page = Page::open(program.addr(), "/?Id=A");
+    page.wait_for("many pushes", "+$('count').textContent >= 300");
+    let drawn = page.eval(
+        "new Promise((resolve) => {
+           const [before, began] = [+$('count').textContent, performance.now()];
+           let [drawings, frames] = [0, 0];
+           new MutationObserver(() => (drawings += 1)).observe($('count'), { childList: true, characterData: true, subtree: true });
+           (function frame() {
+             frames += 1;
+             const pushes = +$('count').textContent - before;
+             if (pushes >= 1000) resolve({ pushes, drawings, frames });
+             else requestAnimationFrame(frame);
+           })();
+         })",
+    );
+    let [drawings, frames] = ["drawings", "frames"].map(|name| drawn[name].as_u64().expect("a number"));
+    assert!((1..=frames + 1).contains(&drawings), "{drawn}");
+    assert!(page.is("document.querySelectorAll('#log li').length <= 200"));
+    // Order is kept: the end stands behind all that came before it.
+    page.click("close");
+    page.wait_for("the end", "state === 'closed'");
+    assert!(page.is("$('log').lastChild.dataset.event === 'onclose'"));
+    assert!(page.is("+$('count-onmessage').textContent >= +$('count').textContent"));
+}
+
+// An Id, a topic, a text, a reason: whatever it runs, the page's own words stay as they are.
+#[test]
+fn what_strangers_type_turns_no_sentence_round() {
+    let (program, page) = published_to("/?Id=%E2%80%AEevil%E2%81%A9%E2%80%AE&topic=news");
+    assert!(
+        page.is("document.title === 'Open \u{b7} \u{2068}\u{202e}evil\u{202e}\u{2069} \u{b7} threadcast'")
+    );
+    assert_eq!(page.log_lines("onopen"), ["as \u{2068}\u{202e}evil\u{202e}\u{2069}"]);
+    publish(&program, "news", "\u{202e}evil".as_bytes());
+    page.wait_for("the message", "$('message-count').textContent === '1'");
+    let isolated = "['#messages .topic', '#messages .text', '#log .text', '#log .event', '#closed-reason']\
+                    .every((part) => [...document.querySelectorAll(part)].every((one) => \
+                       getComputedStyle(one).display === 'block' || getComputedStyle(one).unicodeBidi === 'isolate'))";
+    assert!(page.is(isolated));
+    let newer = Page::open(program.addr(), "/?Id=%E2%80%AEevil%E2%81%A9%E2%80%AE");
+    page.wait_for("the end", "state === 'closed' && $('closed-code').textContent === '4001'");
+    assert!(
+        page.text("detail").contains("the Id “\u{2068}\u{202e}evil\u{202e}\u{2069}”"),
+        "{}",
+        page.text("detail")
+    );
+    drop(newer);
+}
+
+#[test]
+fn the_focus_moves_on_when_its_control_goes() {
+    let program = Program::start(FAST);
+    let page = Page::open(program.addr(), "/?Id=A");
+    let focused = |id: &str| page.wait_for(id, &format!("document.activeElement.id === '{id}'"));
+    page.eval("$('close').focus(), 0");
+    page.press("Enter");
+    focused("show-pushes");
+    page.wait_for("the end", "state === 'closed'");
+    focused("show-pushes");
+    page.eval("$('connect').focus(), 0");
+    page.press("Enter");
+    focused("status");
+    page.wait_for("the connection", "state === 'open'");
+    // The next one that can be pressed: what comes behind is off, too.
+    page.eval("$('send').focus(), socket.close(4000), 0");
+    focused("close-code");
+}
+
+#[test]
+fn the_users_own_colours_hide_nothing() {
+    let program = Program::start(FAST);
+    let page = Page::open(program.addr(), "/?Id=A");
+    page.wait_for("some pushes", "+$('count').textContent >= 5");
+    page.look("dark", 1366, 900);
+    page.force_colors("dark");
+    // Filled while it is open, and not otherwise.
+    let background = "getComputedStyle(document.querySelector('.lamp')).backgroundColor";
+    let paper = "getComputedStyle(document.body).backgroundColor";
+    assert!(page.is(&format!("{background} !== {paper} && {background} !== 'rgba(0, 0, 0, 0)'")));
+    if let Some(directory) = env::var_os("THREADCAST_SCREENSHOTS_FORCED").map(PathBuf::from) {
+        page.take_picture(&directory.join("clock-forced.png"));
+    }
+    page.click("close");
+    page.wait_for("the end", "state === 'closed'");
+    assert!(page.is(&format!("{background} === 'rgba(0, 0, 0, 0)'")), "{}", page.eval(background));
+}
+
 #[test]
 fn the_log_shows_onopen_and_each_onmessage() {
     let program = Program::start(FAST);

@@ -68,6 +68,44 @@ fn expect_pushes(builder: &Builder) {
     assert_eq!(messages.close_code(), Some(1000));
 }
 
+/// Whatever form the target has, the proxy and the program agree that it is not `/stats`, or that it is.
+fn expect_no_numbers(port: u16) {
+    for target in [
+        "/stats",
+        "/stats?x",
+        "http://a/stats",
+        "HTTP://a/stats",
+        "https://a:1/stats?x",
+        "*://a/stats",
+        "://a/stats",
+        "x://a/stats",
+        "ws://a/stats",
+        "http://u@a/stats",
+        "http:///stats",
+        "//a/stats",
+        "//stats",
+        "/stats#x",
+        "/stats#",
+        "/./stats",
+        "/x/../stats",
+        "/%73tats",
+        "/stats%3f",
+        "/stats/",
+        "/stats;x",
+        "/\\stats",
+        "stats",
+        "a:80/stats",
+    ] {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connects");
+        stream.set_read_timeout(Some(DEADLINE)).expect("a read timeout");
+        stream.write_all(get(target, "Connection: close\r\n").as_ref()).expect("sends");
+        let mut answer = String::new();
+        // A proxy that takes it for no HTTP at all may end it with a reset.
+        let _ = stream.read_to_string(&mut answer);
+        assert!(!answer.contains("\"capacity\""), "{target}: {answer}");
+    }
+}
+
 fn expect_all(port: u16, below: &str) {
     let (status, page) = answer(port, below);
     assert!(status == "200" && page.contains("static/clock.js"), "{below}: {status}");
@@ -79,7 +117,7 @@ fn expect_all(port: u16, below: &str) {
 
 #[test]
 fn nginx_passes_the_page_and_its_websocket_below_a_path_and_over_tls_too() {
-    let program = Program::start(&["--interval", "50ms"]);
+    let program = Program::start(&["--interval", "50ms", "--stats", "public"]);
     let [whole, below] = &blocks("nginx")[..] else { panic!("two blocks for nginx in {MANUAL}") };
     let (_, lines) = whole.split_once("8888;\n").expect("the other lines");
     let (lines, _) = lines.split_once('}').expect("the end of `location /`");
@@ -110,11 +148,12 @@ fn nginx_passes_the_page_and_its_websocket_below_a_path_and_over_tls_too() {
         let url = format!("wss://localhost:{secure}{below}websocket?Id=A");
         expect_pushes(&Builder::new(&url).root_certificates(&identity.chain));
     }
+    expect_no_numbers(port);
 }
 
 #[test]
 fn haproxy_passes_the_page_and_its_websocket() {
-    let program = Program::start(&["--interval", "50ms"]);
+    let program = Program::start(&["--interval", "50ms", "--stats", "public"]);
     let [configuration] = &blocks("haproxy")[..] else { panic!("one block for HAProxy in {MANUAL}") };
     let port = free_port();
     let configuration = configuration
@@ -124,4 +163,5 @@ fn haproxy_passes_the_page_and_its_websocket() {
     fs::write(&file, configuration).expect("writes");
     let _haproxy = start("haproxy", &["-db", "-f", file.to_str().expect("a path")], port);
     expect_all(port, "/");
+    expect_no_numbers(port);
 }

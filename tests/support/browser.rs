@@ -36,15 +36,25 @@ pub struct Page {
 impl Page {
     /// Opens it, and waits until its connection is open.
     pub fn open(addr: SocketAddr, target: &str) -> Page {
-        Page::open_at(&format!("http://{addr}{target}"))
+        Page::open_at(&format!("http://{addr}{target}"), "")
+    }
+
+    /// The same in a browser in which this script has run before those of the page.
+    pub fn open_after(script: &str, addr: SocketAddr, target: &str) -> Page {
+        Page::open_at(&format!("http://{addr}{target}"), script)
+    }
+
+    /// The same with a name and a password in the address.
+    pub fn open_as(user: &str, addr: SocketAddr, target: &str) -> Page {
+        Page::open_at(&format!("http://{user}@{addr}{target}"), "")
     }
 
     /// The same by https, whatever the certificate.
     pub fn open_secure(addr: SocketAddr, target: &str) -> Page {
-        Page::open_at(&format!("https://{addr}{target}"))
+        Page::open_at(&format!("https://{addr}{target}"), "")
     }
 
-    fn open_at(url: &str) -> Page {
+    fn open_at(url: &str, before: &str) -> Page {
         let chromium = Chromium::shared();
         let tab = chromium.new_tab();
         let complaints = Arc::new(Mutex::new(Vec::new()));
@@ -56,7 +66,7 @@ impl Page {
         // Every page is in front, though there are several.
         tab.call_method(Emulation::SetFocusEmulationEnabled { enabled: true }).expect("has the focus");
         tab.call_method(AddScriptToEvaluateOnNewDocument {
-            source: "window.$ = (id) => document.getElementById(id)".to_owned(),
+            source: format!("window.$ = (id) => document.getElementById(id); {before}"),
             world_name: None,
             include_command_line_api: None,
             run_immediately: None,
@@ -202,6 +212,19 @@ impl Page {
         self.tab
             .call_method(Emulation::SetEmulatedMedia { media: None, features: Some(vec![feature]) })
             .expect("sets the preference");
+    }
+
+    /// A user who has chosen the colours of all pages.
+    pub fn force_colors(&self, scheme: &str) {
+        let feature = |name: &str, value: &str| Emulation::MediaFeature {
+            name: name.to_owned(),
+            value: value.to_owned(),
+        };
+        let features = vec![feature("forced-colors", "active"), feature("prefers-color-scheme", scheme)];
+        self.tab
+            .call_method(Emulation::SetEmulatedMedia { media: None, features: Some(features) })
+            .expect("sets the preferences");
+        self.wait_for("the user's colours", "matchMedia('(forced-colors: active)').matches");
     }
 
     /// Takes the network away, as far as the browser tells its pages, or brings it back.

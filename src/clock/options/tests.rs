@@ -64,7 +64,14 @@ fn a_mistake_is_one_line_and_exit_code_2() {
         &["--tls-self-signed", "--http-port", "http"],
         &["--allow-origin", "https://example.com/"],
         &["--allow-origin", "https://user@example.com"],
-        &["--allow-origin", "ftp://example.com"],
+        &["--allow-origin", "ws://example.com"],
+        &["--allow-origin", "1app://example.com"],
+        &["--allow-origin", "a_b://example.com"],
+        &["--host", "example.com:8888"],
+        &["--host", "http://example.com"],
+        &["--host", "*.example.com"],
+        &["--host", "a b"],
+        &["--host", ""],
         &["--allow-origin", "file://"],
         &["--allow-origin", "null"],
         &["--allow-origin", "https://*.example.com"],
@@ -88,10 +95,35 @@ fn a_mistake_is_one_line_and_exit_code_2() {
 
 #[test]
 fn origins_are_those_that_browsers_send() {
-    let options =
-        parse(&["--allow-origin", "https://Example.com:443", "--allow-origin", "http://a:80"]).unwrap();
-    let shown: Vec<_> = options.allow_origin.iter().map(ToString::to_string).collect();
-    assert_eq!(shown, ["https://example.com", "http://a"]);
+    for (text, shown) in [
+        ("https://Example.com:443", "https://example.com"),
+        ("http://a:80", "http://a"),
+        ("capacitor://localhost", "capacitor://localhost"),
+        ("tauri://localhost", "tauri://localhost"),
+        ("chrome-extension://ABCdef", "chrome-extension://abcdef"),
+        (
+            "moz-extension://2c127fa4-62c7-7e4f-90e5-472b45eecfdc",
+            "moz-extension://2c127fa4-62c7-7e4f-90e5-472b45eecfdc",
+        ),
+        ("app://.", "app://."),
+        ("x-my.app+1://host:8100", "x-my.app+1://host:8100"),
+    ] {
+        let options = parse(&["--allow-origin", text]).unwrap();
+        assert_eq!(options.allow_origin[0].to_string(), shown, "{text}");
+    }
+}
+
+#[test]
+fn hosts_have_no_port() {
+    for (text, host) in [
+        ("Example.com", "example.com"),
+        ("10.0.0.1", "10.0.0.1"),
+        ("::1", "[::1]"),
+        ("[FE80::1]", "[fe80::1]"),
+        ("localhost", "localhost"),
+    ] {
+        assert_eq!(parse(&["--host", text]).unwrap().host, [host], "{text}");
+    }
 }
 
 #[test]

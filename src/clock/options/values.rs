@@ -3,7 +3,7 @@
 //! # Errors
 //! Of all of them: what the text should have been. It stands behind the option and the text.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use threadcast::{Application, Origin};
 
@@ -86,7 +86,7 @@ pub(super) fn topic(text: &str) -> Result<String, String> {
 
 pub(super) fn origin(text: &str) -> Result<Origin, String> {
     let origin = Origin::parse(text).map_err(|error| without(&error.to_string()))?;
-    if !matches!(origin.scheme(), "http" | "https") {
+    if matches!(origin.scheme(), "ws" | "wss") {
         return Err(format!("no page has the scheme {}: write http:// or https://", origin.scheme()));
     }
     if origin.host().contains('*') {
@@ -95,6 +95,15 @@ pub(super) fn origin(text: &str) -> Result<Origin, String> {
         );
     }
     Ok(origin)
+}
+
+pub(super) fn host(text: &str) -> Result<String, String> {
+    let host = text.parse::<Ipv6Addr>().map_or_else(|_| text.to_owned(), |address| format!("[{address}]"));
+    let has_port = !host.ends_with(']') && host.contains(':');
+    match Origin::parse(&format!("http://{host}")) {
+        Ok(origin) if !has_port && !host.contains('*') => Ok(origin.host().to_owned()),
+        _ => Err("a host is a name or an address without a port, such as example.com".to_owned()),
+    }
 }
 
 /// Returns what the library says of a text, without the quoted text in front.

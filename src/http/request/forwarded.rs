@@ -1,13 +1,30 @@
 //! Behind a proxy: who the client is, and whether it came by HTTPS, as `X-Forwarded-For` and `X-Forwarded-Proto` say.
 //!
 //! Anybody can send these headers, so they are read only if the peer is a proxy that the application trusts, and in
-//! them nothing further than what the last trusted proxy has written itself.
+//! them nothing further than what the last trusted proxy has written itself. That one of them is there at all shows
+//! that a request has come from somewhere else.
 
 use std::net::{IpAddr, SocketAddr};
 
 use super::Request;
+use crate::http::host;
+
+/// Headers that proxies add, in lower case, beside all that begin with [`FORWARDED`].
+const OF_A_PROXY: [&str; 3] = ["x-real-ip", "forwarded", "via"];
+const FORWARDED: &str = "x-forwarded";
 
 impl Request {
+    /// Returns whether the request was made on this machine: from a loopback address, to a loopback name (a page
+    /// elsewhere may have a name that leads here), and without a header that proxies add: `X-Forwarded-*`,
+    /// `X-Real-IP`, `Forwarded`, `Via`. A proxy on this machine that adds none of them, and sends such a `Host`,
+    /// cannot be told from a local client.
+    pub fn is_local(&self) -> bool {
+        let of_a_proxy = |name: &str| OF_A_PROXY.contains(&name) || name.starts_with(FORWARDED);
+        let is_proxied = self.headers.keys().any(|name| of_a_proxy(name.as_str()));
+        let has_local_name = self.header("Host").is_some_and(|host| host::is_loopback(&host));
+        !is_proxied && has_local_name && self.peer.ip().to_canonical().is_loopback()
+    }
+
     /// Takes client and scheme from the headers of a trusted proxy. A value that is none is ignored. Not inlined, so
     /// that an idle client's stack has not been that deep.
     #[inline(never)]
@@ -99,6 +116,32 @@ mod tests {
         let two_lines = "X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-For: 1.2.3.4\r\n";
         assert_eq!(forwarded("10.0.0.1", two_lines).0, "1.2.3.4:0");
         assert_eq!(forwarded("10.0.0.1", "Forwarded: for=1.2.3.4\r\nX-Real-IP: 1.2.3.4\r\n").0, "10.0.0.1:7");
+    }
+
+    #[test]
+    fn local_requests_as_a_table() {
+        for (peer, lines, is_local) in [
+            ("127.0.0.1", "Host: localhost:8888", true),
+            ("127.8.8.8", "Host: [::1]", true),
+            ("::1", "Host: 127.0.0.1", true),
+            ("::ffff:127.0.0.1", "Host: a.localhost", true),
+            ("10.0.0.9", "Host: localhost", false),
+            ("127.0.0.1", "Host: evil.test", false),
+            ("127.0.0.1", "Host:", false),
+            ("127.0.0.1", "Host: localhost\r\nX-Forwarded-For: 127.0.0.1", false),
+            ("127.0.0.1", "Host: localhost\r\nX-Forwarded-Port: 80", false),
+            ("127.0.0.1", "Host: localhost\r\nX-FORWARDED-Anything: x", false),
+            ("127.0.0.1", "Host: localhost\r\nX-Forwarded: for=a", false),
+            ("127.0.0.1", "Host: localhost\r\nX-Real-IP: 127.0.0.1", false),
+            ("127.0.0.1", "Host: localhost\r\nForwarded:", false),
+            ("127.0.0.1", "Host: localhost\r\nVia: 1.1 a", false),
+            ("127.0.0.1", "Host: localhost\r\nX-Other: x", true),
+        ] {
+            let head = format!("GET / HTTP/1.1\r\n{lines}\r\n\r\n");
+            let peer = SocketAddr::new(peer.parse().unwrap(), 7);
+            let (request, _) = Request::parse(head.as_bytes(), peer).unwrap().unwrap();
+            assert_eq!(request.is_local(), is_local, "{peer} {lines}");
+        }
     }
 
     #[test]

@@ -45,9 +45,8 @@ fn paths_as_a_table() {
         ("/a/b?c=d?e", "/a/b", "c=d?e"),
         ("http://h:1/a?b", "/a", "b"),
         ("http://h", "/", ""),
-        ("http://h?x", "", "x"),
+        ("http://h?x", "/", "x"),
         ("/a?u=http://x/", "/a", "u=http://x/"),
-        ("*", "*", ""),
     ] {
         let request = get(target);
         assert_eq!((request.path(), request.query()), (path, query), "{target}");
@@ -68,6 +67,9 @@ fn refused_heads_as_a_table() {
         ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n", 400),
         ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", 400),
+        ("GET *://a/stats HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET http://a/ HTTP/1.1\r\n\r\n", 400),
+        ("GET http://a/ HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
         ("hello\r\n\r\n", 400),
         ("\x16\x03\x01", 400),
         (&long, 431),
@@ -92,6 +94,9 @@ fn hosts_as_a_table() {
         ("a:", true),
         ("A.test:65535", true),
         ("[::1]:80", true),
+        ("[fe80::1%lo]", true),
+        ("[fe80::1%25lo]:80", true),
+        ("[fe80::1%]", false),
         ("127.0.0.1", true),
         ("a_b-c.test", true),
         ("a b", false),
@@ -157,6 +162,24 @@ fn same_origin_as_a_table() {
         assert_eq!(request.is_same_origin(origin), same, "{origin} at {host}");
     }
     assert!(!parse("GET / HTTP/1.0\r\n\r\n").unwrap().unwrap().0.is_same_origin("http://a"), "no Host");
+}
+
+// RFC 9112, section 3.2.2.
+#[test]
+fn the_authority_of_a_url_is_the_host() {
+    for (target, host, expected) in [
+        ("/x", "Host: other.test", "other.test"),
+        ("http://me.test/x", "Host: other.test", "me.test"),
+        ("HTTPS://Me.test:8443", "Host: other.test", "Me.test:8443"),
+        ("http://me.test/x", "Host:", "me.test"),
+    ] {
+        let request = parse(&format!("GET {target} HTTP/1.1\r\n{host}\r\n\r\n")).unwrap().unwrap().0;
+        assert_eq!(request.header("Host").as_deref(), Some(expected), "{target}");
+        assert!(request.is_same_origin(&format!("http://{expected}")), "{target}");
+        assert_eq!(request.is_same_origin("http://other.test"), expected == "other.test", "{target}");
+    }
+    let old = parse("GET http://me.test/x HTTP/1.0\r\n\r\n").unwrap().unwrap().0;
+    assert_eq!(old.header("Host").as_deref(), Some("me.test"), "HTTP/1.0 without Host");
 }
 
 #[test]

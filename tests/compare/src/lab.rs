@@ -22,6 +22,9 @@ use crate::server::Server;
 /// What stands beside the lab unless told otherwise.
 pub const COLUMNS: [&str; 5] = ["threadcast", "threadcast-handoff", "tokio-1", "tokio-2", "tornado"];
 
+/// Where the lab's page is, unless its arguments say otherwise.
+const DEFAULT_PORT: &str = "8888";
+
 /// Starts the manifest's variants at this interval and `lab`, which is threadcast's program, with these
 /// arguments; ends them all when a signal comes, or when the program has ended.
 pub fn run(manifest: &Manifest, lab: &Path, interval: Duration, arguments: &[String]) -> Result<(), Failure> {
@@ -33,7 +36,7 @@ pub fn run(manifest: &Manifest, lab: &Path, interval: Duration, arguments: &[Str
     for variant in &manifest.variants {
         let column = match manifest.installed(variant) {
             Ok(version) => {
-                let server = Server::start(manifest, variant, &setup)?;
+                let server = Server::start(manifest, &welcoming(variant, arguments), &setup)?;
                 let column = running(variant, &version, &server);
                 servers.push(server);
                 column
@@ -53,6 +56,25 @@ pub fn run(manifest: &Manifest, lab: &Path, interval: Duration, arguments: &[Str
         Some(status) if !status.success() => Err(Failure::new(format!("threadcast ended: {status}"))),
         _ => Ok(()),
     }
+}
+
+/// Returns a variant that lets the lab's page connect, if it is a threadcast, whose lab lets its own pages only.
+fn welcoming(variant: &Variant, arguments: &[String]) -> Variant {
+    let mut variant = variant.clone();
+    if variant.command.iter().any(|argument| argument == "--lab") {
+        let behind = |at: usize| arguments.get(at + 1).cloned();
+        let port = arguments.iter().position(|argument| argument == "--port").and_then(behind);
+        let port = port.or_else(|| {
+            arguments.iter().find_map(|argument| argument.strip_prefix("--port=").map(str::to_owned))
+        });
+        let port = port.unwrap_or_else(|| DEFAULT_PORT.to_owned());
+        for page in
+            ["http://localhost", "http://127.0.0.1", "http://[::1]", "https://localhost", "https://127.0.0.1"]
+        {
+            variant.command.extend(["--allow-origin".to_owned(), format!("{page}:{port}")]);
+        }
+    }
+    variant
 }
 
 fn running(variant: &Variant, version: &str, server: &Server) -> Value {
