@@ -14,7 +14,9 @@
 //! use std::sync::{Arc, Mutex};
 //! use std::time::Duration;
 //!
-//! use threadcast::{Application, Connection, Exchange, Message, Result, Server, WebSocketHandler, broadcast};
+//! use threadcast::{
+//!     Application, Connection, Exchange, Message, Result, Server, WebSocketHandler, broadcast, printable,
+//! };
 //!
 //! type Clients = Arc<Mutex<HashMap<String, Connection>>>;
 //!
@@ -27,7 +29,7 @@
 //!         Ok(())
 //!     }
 //!     fn on_message(&mut self, _: &Connection, message: Message) -> Result<()> {
-//!         println!("Client {} received a message:{message}", self.1);
+//!         println!("Client {} received a message:{}", printable(&self.1), printable(&message));
 //!         Ok(())
 //!     }
 //!     fn on_close(&mut self, connection: &Connection) {
@@ -110,7 +112,7 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `error`, `metrics`, `observer`, `log_limit` | what everybody uses |
+//! | `printable`, `error`, `metrics`, `observer`, `log_limit` | what everybody uses |
 //! | `http` | requests, responses, cookies, files: no sockets, no threads |
 //! | `ws` | frames, messages, compression, the handshake: pure bytes |
 //! | `net` | sockets, and who writes to them: the outbox, its pumps, the closer |
@@ -126,6 +128,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("threadcast runs on Linux only: it counts on Linux's limits, sockets and threads");
 
+mod printable;
 mod error;
 mod observer;
 mod metrics;
@@ -156,6 +159,7 @@ pub use metrics::{Disconnects, Meter, Stats};
 pub use net::tls::config::TlsConfig;
 pub use net::transport::Delivery;
 pub use observer::{Event, Observer};
+pub use printable::{Printable, printable};
 pub use server::application::Application;
 pub use server::broadcast::broadcast;
 pub use server::capacity::{Capacity, Limit};

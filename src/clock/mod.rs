@@ -2,6 +2,7 @@
 
 pub mod allocator;
 pub mod clients;
+pub mod console;
 pub mod fleet;
 pub mod greeting;
 pub mod handlers;
@@ -12,6 +13,7 @@ pub mod logging;
 pub mod mistake;
 pub mod options;
 pub mod publish;
+pub mod received_lines;
 pub mod redirect;
 pub mod send_thread;
 pub mod signals;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::clock::publish::Token;
 use crate::clock::{fleet, log_thread};
 use threadcast::{Error, Exchange, Fleet, Meter, Request, RequestHandler, Result};
 
@@ -47,6 +48,8 @@ pub struct Readings {
     pub rounds: Arc<RoundStats>,
     /// The fleet, if the program is in one.
     pub fleet: Option<Arc<Fleet>>,
+    /// What publishers have to know, if somebody can publish.
+    pub token: Option<Arc<Token>>,
 }
 
 impl Readings {
@@ -79,6 +82,7 @@ impl Readings {
             "late_rounds": rounds.late.load(Ordering::Relaxed),
             "last_round_us": rounds.last_micros.load(Ordering::Acquire),
             "longest_round_us": rounds.longest_micros.load(Ordering::Relaxed),
+            "unauthorized": self.token.as_ref().map_or(0, |token| token.refused()),
             "lost_log_lines": log_thread::lost(),
             "threads": of_this_process("Threads:"),
             "resident_kib": of_this_process("VmRSS:"),

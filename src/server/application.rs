@@ -17,6 +17,8 @@ use crate::observer::Observer;
 use crate::server::handler::{RequestHandler, WebSocketHandler};
 use crate::server::settings::Settings;
 
+mod memory;
+
 /// Makes a handler.
 pub(crate) type Make<H> = Box<dyn Fn() -> Box<H> + Send + Sync>;
 

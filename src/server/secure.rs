@@ -10,6 +10,7 @@ use crate::http::response::{Response, Then};
 use crate::net::maybe_tls::MaybeTls;
 use crate::net::tls::handshake::HandshakeProgress;
 use crate::net::transport::Transport;
+use crate::printable::printable;
 use crate::server::connection::Connection;
 use crate::server::input;
 
@@ -49,7 +50,7 @@ pub(crate) fn handshake(connection: &Connection, deadline: Instant) -> bool {
                 return true;
             }
             HandshakeProgress::Failed(why) => {
-                log::debug!(target: crate::LOG, "{connection}: no TLS: {why}");
+                log::debug!(target: crate::LOG, "{connection}: no TLS: {}", printable(why));
                 return false;
             }
         }

@@ -104,7 +104,7 @@ impl Server {
         let meter = application.meter();
         let Application { routes, settings, observer, .. } = application;
         let max_clients = capacity.clients;
-        let buffered = settings.max_buffered.unwrap_or_else(buffers_of_this_machine);
+        let buffered = settings.max_buffered.unwrap_or_else(|| buffers_of_this_machine(&settings));
         log::debug!(target: crate::LOG, "{max_clients} clients, for whom {} KiB may be buffered", buffered >> 10);
         #[cfg(feature = "deflate")]
         if settings.compression.is_some() {

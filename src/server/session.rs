@@ -11,6 +11,7 @@ use crate::http::exchange::Exchange;
 use crate::http::request::Request;
 use crate::metrics::DisconnectReason;
 use crate::observer::Event;
+use crate::printable::printable;
 use crate::server::application::MakeFor;
 use crate::server::connection::Connection;
 use crate::server::handler::WebSocketHandler;
@@ -192,7 +193,7 @@ pub(crate) fn guarded<T>(
     let result = catch_unwind(AssertUnwindSafe(call));
     connection.report(Event::HandlerEnds { method: what, panicked: result.is_err() });
     result.map_err(|panic| {
-        log::error!(target: crate::LOG, "{connection}: the handler panicked in {what}: {}", panic_text(panic.as_ref()));
+        log::error!(target: crate::LOG, "{connection}: the handler panicked in {what}: {}", printable(panic_text(panic.as_ref())));
         Panicked
     })
 }
@@ -205,7 +206,7 @@ impl From<Panicked> for Error {
 }
 
 /// Returns what was passed to `panic!`.
-fn panic_text(panic: &(dyn Any + Send)) -> String {
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("(no text)").escape_debug().to_string()
+    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("(no text)")
 }

@@ -14,6 +14,7 @@ use crate::hub::fleet::claims::Claims;
 use crate::hub::fleet::queue::Queue;
 use crate::hub::topics::Hub;
 use crate::hub::topics::relay::Relay;
+use crate::printable::printable;
 use crate::ws::message::Message;
 
 /// How often a machine says that it is there.
@@ -80,6 +81,8 @@ struct MachinesWatch {
 /// Up from the moment that one of our own beats comes back.
 struct LinkState {
     is_up: bool,
+    /// Whether the log has said so.
+    has_broken: bool,
     since: Instant,
 }
 
@@ -103,7 +106,7 @@ impl FleetState {
             subscriptions: AtomicU64::new(0),
             watch: Mutex::default(),
             others: Mutex::default(),
-            link: Mutex::new(LinkState { is_up: false, since: Instant::now() }),
+            link: Mutex::new(LinkState { is_up: false, has_broken: false, since: Instant::now() }),
             is_up: Condvar::new(),
         }
     }
@@ -177,8 +180,10 @@ impl FleetState {
     pub(super) fn up(&self) {
         let mut link = self.link();
         if !link.is_up {
-            log::info!(target: crate::LOG, "the fleet's link to Redis is up");
-            *link = LinkState { is_up: true, since: Instant::now() };
+            // The end of an outage is as important as its beginning.
+            let level = if link.has_broken { log::Level::Warn } else { log::Level::Info };
+            log::log!(target: crate::LOG, level, "the fleet's link to Redis is up");
+            *link = LinkState { is_up: true, has_broken: false, since: Instant::now() };
             self.is_up.notify_all();
             drop(link);
             self.claims.claim_all_again();
@@ -198,9 +203,10 @@ impl FleetState {
         if link.is_up {
             log::warn!(
                 target: crate::LOG,
-                "the fleet's link to Redis has broken: {why}; this machine's own clients get everything"
+                "the fleet's link to Redis has broken: {}; this machine's own clients get everything",
+                printable(why)
             );
-            *link = LinkState { is_up: false, since: Instant::now() };
+            *link = LinkState { is_up: false, has_broken: true, since: Instant::now() };
         }
     }
 

@@ -6,8 +6,12 @@ use std::{env, fmt, fs};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::sched_getaffinity;
 
-use crate::server::capacity::groups::Allowed;
+use crate::server::capacity::groups::{self, Allowed};
 
+/// Where Linux has the limit of mappings.
+const MAPPINGS: &str = "/proc/sys/vm/max_map_count";
+/// Where it has the memory that is free.
+const MEMORY: &str = "/proc/meminfo";
 /// Bytes that this process is taken to have, where that cannot be read.
 const CAUTIOUS_SIZE: u64 = 256 << 20;
 /// The allocator's arenas for each core, of glibc on a system of 64 bits.
@@ -55,8 +59,11 @@ pub enum Limit {
         /// Bytes for a client.
         each: u64,
     },
-    /// Some limits could not be read.
-    Unknown,
+    /// Limits that could not be read: the capacity is a cautious number.
+    Unknown {
+        /// The file, or the directory, that has the first of them.
+        file: &'static str,
+    },
     /// A number that somebody chose.
     Chosen,
 }
@@ -81,7 +88,10 @@ impl fmt::Display for Limit {
                 ("memory of the control group", "raise it with MemoryMax= or --memory")
             }
             Limit::Memory { .. } => ("free memory", "stop other programs, or add some"),
-            Limit::Unknown => ("some limits could not be read", "choose a number with --max-clients"),
+            Limit::Unknown { file } => {
+                let what_to_do = "let the program read it, or choose a number with --max-clients";
+                return write!(f, "the limits in {file} could not be read; {what_to_do}");
+            }
             Limit::Chosen => return f.write_str("as chosen"),
         };
         match self {
@@ -112,8 +122,10 @@ pub(super) struct Limits {
     pub(super) commit: Option<u64>,
     pub(super) group_memory: Option<u64>,
     pub(super) memory: Option<u64>,
-    /// A limit that every system has could not be read, so there may be others.
-    pub(super) are_hidden: bool,
+    /// Where the first limit is, of those that every system has, that could not be read.
+    pub(super) unread: Option<&'static str>,
+    /// How much memory there is could not be read.
+    pub(super) is_memory_hidden: bool,
     /// Arenas that the allocator may make beside the first.
     pub(super) arenas: u64,
     pub(super) cores: u64,
@@ -150,7 +162,7 @@ impl Limits {
     ) -> Limits {
         let number = |path: &str| file(Path::new(path))?.trim().parse().ok();
         let status = file(Path::new("/proc/self/status")).unwrap_or_default();
-        let system = file(Path::new("/proc/meminfo")).unwrap_or_default();
+        let system = file(Path::new(MEMORY)).unwrap_or_default();
         let groups = Allowed::read(&file);
         let left = |limit: Option<u64>, used: &str| {
             limit.map(|limit| limit.saturating_sub(bytes(&status, used).unwrap_or(CAUTIOUS_SIZE)))
@@ -158,7 +170,13 @@ impl Limits {
         // Otherwise the kernel promises more than it has.
         let promises_are_kept = number("/proc/sys/vm/overcommit_memory") == Some(2);
         let promised = bytes(&system, "CommitLimit:").zip(bytes(&system, "Committed_AS:"));
-        let (mappings, memory) = (number("/proc/sys/vm/max_map_count"), bytes(&system, "MemAvailable:"));
+        let (mappings, memory) = (number(MAPPINGS), bytes(&system, "MemAvailable:"));
+        let are_groups_hidden = groups.threads_are_hidden || groups.memory_is_hidden;
+        let unread = [
+            (mappings.is_none(), MAPPINGS),
+            (memory.is_none(), MEMORY),
+            (are_groups_hidden, groups::STANDARD),
+        ];
         Limits {
             mappings,
             system_threads: number("/proc/sys/kernel/threads-max"),
@@ -171,7 +189,8 @@ impl Limits {
                 .map(|(limit, promised)| limit.saturating_sub(promised)),
             group_memory: groups.memory,
             memory,
-            are_hidden: groups.hidden || mappings.is_none() || memory.is_none(),
+            unread: unread.into_iter().find_map(|(is_hidden, file)| is_hidden.then_some(file)),
+            is_memory_hidden: memory.is_none() || groups.memory_is_hidden,
             ..Limits::default()
         }
     }
@@ -225,8 +244,8 @@ mod tests {
         );
         let Limits { mappings, system_threads, thread_numbers, group_threads, .. } = read;
         assert_eq!((mappings, system_threads, thread_numbers), (Some(120), Some(5512), Some(16)));
-        let Limits { commit, memory, group_memory, are_hidden, .. } = read;
-        assert_eq!((commit, memory, are_hidden), (Some(200 << 10), Some(1 << 20), false));
+        let Limits { commit, memory, group_memory, unread, .. } = read;
+        assert_eq!((commit, memory, unread), (Some(200 << 10), Some(1 << 20), None));
         assert_eq!((group_threads, group_memory), (Some(8), Some(4096)));
     }
 
@@ -255,17 +274,22 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_cannot_be_read_is_known_to_be_hidden() {
+    fn a_limit_that_cannot_be_read_is_named_by_its_file_and_only_memory_that_is_hidden_is_unknown() {
         let mappings = ("/proc/sys/vm/max_map_count", "65530\n");
         let memory = ("/proc/meminfo", "MemAvailable: 8000000 kB\n");
-        for (table, hidden) in [
-            (&[mappings, memory][..], false),
-            (&[mappings], true),
-            (&[memory], true),
-            (&[mappings, memory, ("/proc/self/cgroup", "0::/a\n"), ("/proc/self/mountinfo", "")], true),
-            (&[], true),
+        let nothing_is_mounted = ("/proc/self/mountinfo", "");
+        let group = |text| [mappings, memory, ("/proc/self/cgroup", text), nothing_is_mounted];
+        for (table, unread, is_memory_hidden) in [
+            (&[mappings, memory][..], None, false),
+            (&[mappings], Some("/proc/meminfo"), true),
+            (&[memory], Some("/proc/sys/vm/max_map_count"), false),
+            (&group("0::/a\n"), Some("/sys/fs/cgroup"), true),
+            (&group("4:memory:/a\n"), Some("/sys/fs/cgroup"), true),
+            (&group("4:pids:/a\n"), Some("/sys/fs/cgroup"), false),
+            (&[], Some("/proc/sys/vm/max_map_count"), true),
         ] {
-            assert_eq!(Limits::read(None, None, files(table)).are_hidden, hidden, "{table:?}");
+            let read = Limits::read(None, None, files(table));
+            assert_eq!((read.unread, read.is_memory_hidden), (unread, is_memory_hidden), "{table:?}");
         }
     }
 
