@@ -72,7 +72,7 @@ struct Line<'a, 'f> {
 }
 
 impl Line<'_, '_> {
-    /// Makes room for so many characters. Fails if there is none.
+    /// Counts characters that are about to be written. Fails if there is no room for them.
     fn take(&mut self, characters: usize) -> fmt::Result {
         self.is_cut |= characters > self.left;
         if self.is_cut {

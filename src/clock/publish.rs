@@ -78,7 +78,7 @@ impl Token {
         let count = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
         if self.is_line_due(Instant::now()) {
             let ip = request.peer_addr().ip().to_canonical();
-            log::warn!("{count} requests to /publish so far without the right token, the last one from {ip}");
+            log::warn!("a request to /publish without the right token, from {ip} ({count} so far)");
         }
         Error::refused(401, "Send the token: Authorization: Bearer TOKEN")
             .with_header("WWW-Authenticate", "Bearer")

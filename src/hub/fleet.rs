@@ -16,6 +16,7 @@ use crate::server::connection::Connection;
 mod channel;
 mod claims;
 mod queue;
+mod redis_url;
 mod state;
 mod threads;
 mod writing;

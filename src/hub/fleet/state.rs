@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use redis::{ConnectionAddr, IntoConnectionInfo};
+use redis::ConnectionAddr;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::hub::fleet::FleetOptions;
 use crate::hub::fleet::claims::Claims;
 use crate::hub::fleet::queue::Queue;
+use crate::hub::fleet::redis_url;
 use crate::hub::topics::Hub;
 use crate::hub::topics::relay::Relay;
 use crate::printable::printable;
@@ -250,11 +251,7 @@ fn certificate_hint(said: String) -> String {
 
 /// Reads the URL.
 pub(super) fn client(url: &str) -> Result<redis::Client> {
-    // What the crate says may have the URL in it, and that a password.
-    let none = |_| {
-        Error::invalid("this is no URL of a Redis: use redis://HOST:PORT, or rediss://HOST:PORT with TLS")
-    };
-    let info = url.into_connection_info().map_err(none)?;
+    let info = redis_url::parse(url)?;
     if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
         // The crate asks the process for one, and panics if there is none. If there is one, that stays.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -262,5 +259,6 @@ pub(super) fn client(url: &str) -> Result<redis::Client> {
     // Without the library's name one answer less is waited for.
     let settings = info.redis_settings().clone().set_skip_set_lib_name();
     let tcp = info.tcp_settings().clone().set_nodelay(true);
-    redis::Client::open(info.set_redis_settings(settings).set_tcp_settings(tcp)).map_err(none)
+    redis::Client::open(info.set_redis_settings(settings).set_tcp_settings(tcp))
+        .map_err(|_| redis_url::wrong(url))
 }

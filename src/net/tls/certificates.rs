@@ -106,6 +106,8 @@ struct Current {
     looked: Instant,
     /// What the files were at the last look, used or not.
     seen: PairSeen,
+    /// Whether that was no pair, and the log has said so.
+    has_failed: bool,
 }
 
 /// A digest of both files, or why they could not be read.
@@ -123,7 +125,7 @@ impl CertificateFiles {
         let looked = Instant::now();
         let pems = read_both(chain, key)?;
         let pair = Arc::new(pair_of(&pems, chain, key, &provider)?);
-        let current = Mutex::new(Current { pair, looked, seen: Ok(digest(&pems)) });
+        let current = Mutex::new(Current { pair, looked, seen: Ok(digest(&pems)), has_failed: false });
         Ok(CertificateFiles { chain: chain.to_owned(), key: key.to_owned(), provider, current })
     }
 
@@ -150,10 +152,16 @@ impl CertificateFiles {
         }
         match pems.and_then(|pems| pair_of(&pems, &self.chain, &self.key, &self.provider)) {
             Ok(pair) => {
-                self.current().pair = Arc::new(pair);
-                log::info!(target: crate::LOG, "new connections get the certificate that {} has now", self.chain.display());
+                let mut current = self.current();
+                current.pair = Arc::new(pair);
+                // The end of what the log has warned of is as important.
+                let had_failed = std::mem::take(&mut current.has_failed);
+                drop(current);
+                let level = if had_failed { log::Level::Warn } else { log::Level::Info };
+                log::log!(target: crate::LOG, level, "new connections get the certificate that {} has now", self.chain.display());
             }
             Err(error) => {
+                self.current().has_failed = true;
                 log::warn!(target: crate::LOG, "new connections still get the certificate from before: {}", error.one_line());
             }
         }
