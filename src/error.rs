@@ -5,6 +5,8 @@
 
 use std::{fmt, io};
 
+use crate::printable::{Printable, printable};
+
 /// What can go wrong, grouped by who has to act.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -136,18 +138,9 @@ impl Error {
 }
 
 impl Error {
-    /// Returns the text as one line of a log. Control characters are escaped: a handler may have taken them from a
-    /// client, and they would begin a line of their own.
-    pub(crate) fn one_line(&self) -> String {
-        let mut line = String::new();
-        for c in self.to_string().chars() {
-            if c.is_control() {
-                line.extend(c.escape_default());
-            } else {
-                line.push(c);
-            }
-        }
-        line
+    /// Returns the text as one line of a log, cut and escaped: a handler may have taken it from a client.
+    pub(crate) fn one_line(&self) -> Printable<&Error> {
+        printable(self)
     }
 }
 

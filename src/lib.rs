@@ -14,7 +14,9 @@
 //! use std::sync::{Arc, Mutex};
 //! use std::time::Duration;
 //!
-//! use threadcast::{Application, Connection, Exchange, Message, Result, Server, WebSocketHandler, broadcast};
+//! use threadcast::{
+//!     Application, Connection, Exchange, Message, Result, Server, WebSocketHandler, broadcast, printable,
+//! };
 //!
 //! type Clients = Arc<Mutex<HashMap<String, Connection>>>;
 //!
@@ -27,7 +29,7 @@
 //!         Ok(())
 //!     }
 //!     fn on_message(&mut self, _: &Connection, message: Message) -> Result<()> {
-//!         println!("Client {} received a message:{message}", self.1);
+//!         println!("Client {} received a message:{}", printable(&self.1), printable(&message));
 //!         Ok(())
 //!     }
 //!     fn on_close(&mut self, connection: &Connection) {
@@ -115,7 +117,7 @@
 //! | room | what is in it |
 //! |---|---|
 //! | `begin_again` | how a program starts with less for each thread |
-//! | `error`, `panics`, `metrics`, `observer`, `log_limit`, `rate` | what everybody uses |
+//! | `printable`, `error`, `panics`, `metrics`, `observer`, `log_limit`, `rate` | what everybody uses |
 //! | `http` | requests, responses, cookies, files: no sockets, no threads |
 //! | `ws` | frames, messages, compression, the handshake: pure bytes |
 //! | `net` | sockets, and who writes to them: the outbox, its pumps, the closer |
@@ -133,6 +135,7 @@
 compile_error!("threadcast runs on Linux only: it counts on Linux's limits, sockets and threads");
 
 mod begin_again;
+mod printable;
 mod error;
 mod panics;
 mod observer;
@@ -166,6 +169,7 @@ pub use metrics::{Disconnects, Meter, Stats};
 pub use net::tls::config::TlsConfig;
 pub use net::transport::Delivery;
 pub use observer::{Event, Observer};
+pub use printable::{Printable, printable};
 pub use rate::Rate;
 pub use server::application::Application;
 pub use server::broadcast::broadcast;

@@ -5,7 +5,7 @@ mod clock;
 mod lab;
 
 use std::env;
-use std::io::{ErrorKind, Write, stderr, stdout};
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
@@ -14,7 +14,6 @@ use std::sync::Arc;
 use crate::clock::clients::Clients;
 use crate::clock::greeting::Greeting;
 use crate::clock::handlers::Site;
-use crate::clock::logging::printable;
 use crate::clock::options::{Audience, Options};
 use crate::clock::publish::{PublishHandler, Token};
 use crate::clock::send_thread::{Rounds, SendThread};
@@ -22,7 +21,7 @@ use crate::clock::signals::Starting;
 use crate::clock::stats::{Readings, StatsHandler};
 use crate::clock::tls::Tls;
 use crate::clock::topics::Topics;
-use crate::clock::{fleet, handlers, logging, publish, redirect, signals, tls};
+use crate::clock::{console, fleet, handlers, logging, publish, redirect, signals, tls};
 use crate::lab::beside::Beside;
 use crate::lab::setup::{Lab, Running, Setup};
 use crate::lab::{commands, page};
@@ -38,18 +37,17 @@ fn main() -> ExitCode {
             match ended {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
-                    let _ = writeln!(stderr(), "threadcast: {}", printable(&error.to_string()));
+                    console::complain(format_args!("threadcast: {error}"));
                     ExitCode::FAILURE
                 }
             }
         }
-        // A reader that has gone away is no reason to panic, here and wherever something is printed.
         Err((text, 0)) => {
-            let _ = write!(stdout(), "{text}");
+            console::print(&text);
             ExitCode::SUCCESS
         }
         Err((text, code)) => {
-            let _ = write!(stderr(), "{text}");
+            console::complain(text.trim_end());
             ExitCode::from(u8::try_from(code).unwrap_or(1))
         }
     }
@@ -91,10 +89,9 @@ fn run(options: &Options) -> Result<()> {
         .map_err(Error::io("cannot start the thread send"))?;
     announce(&server, options.lab, tls.as_ref(), redirect.as_ref());
     drop(log.held);
-    let numbers = || log::info!("{}", readings.read());
-    signals::wait_for_end(&mut wishes, log.file.as_ref(), numbers);
+    signals::wait_for_end(&mut wishes, log.file.as_ref(), || logging::print(readings.read()));
     signals::end_at_the_next(wishes, log.file);
-    numbers();
+    log::info!("{}", readings.read());
     log::info!("shutting down; another signal, a second or more from now, ends at once");
     // First, since its clients would be waited for.
     lab.into_iter().for_each(Running::stop);
@@ -157,10 +154,9 @@ fn capacity(options: &Options, application: &Application) -> Capacity {
     let Some(clients) = options.max_clients else { return machine };
     if clients > machine.clients {
         let Capacity { clients: most, limit, .. } = machine;
-        let _ = writeln!(
-            stderr(),
-            "threadcast: warning: --max-clients {clients} is more than is safe here, which is {most} ({limit})"
-        );
+        console::warn(format_args!(
+            "--max-clients {clients} is more than is safe here, which is {most} ({limit})"
+        ));
     }
     Capacity::new(clients)
 }
@@ -173,7 +169,17 @@ fn application(options: &Options, clients: &Arc<Clients>) -> Result<(Application
     let application = Application::new();
     let meter = application.meter();
     let token = Token::find(options.publish_token_file.as_deref(), env::var_os(publish::TOKEN))?;
-    let meeting = fleet::options(options.redis.as_deref(), &options.channel, env::var_os(fleet::URL))?;
+    let token = token.map(Arc::new);
+    let channel = options.channel.as_deref();
+    let meeting = fleet::options(options.redis.as_deref(), channel, env::var_os(fleet::URL))?;
+    if channel.is_some() && meeting.is_none() {
+        console::warn("--channel does nothing without --redis or THREADCAST_REDIS");
+    }
+    if !options.topics.is_empty() && token.is_none() && meeting.is_none() {
+        console::warn(
+            "--topics does nothing without --publish-token-file or --redis, or the variables for them",
+        );
+    }
     let topics =
         (token.is_some() || meeting.is_some()).then(|| Arc::new(Topics::new(options.topics.clone())));
     let greeting = Arc::new(Greeting::new(options.interval, options.lab));
@@ -196,7 +202,8 @@ fn application(options: &Options, clients: &Arc<Clients>) -> Result<(Application
         fleet: fleet.clone(),
     };
     let mut application = handlers::routes(application, site);
-    if let (Some(token), Some(topics)) = (token.map(Arc::new), topics) {
+    let kept = topics.as_ref().map_or(0, |topics| topics.memory());
+    if let (Some(token), Some(topics)) = (token.clone(), topics) {
         let handler = move || PublishHandler { token: token.clone(), topics: topics.clone() };
         application = application.page("/publish", handler);
     }
@@ -207,9 +214,11 @@ fn application(options: &Options, clients: &Arc<Clients>) -> Result<(Application
         .max_backlog(options.max_backlog)
         .compression(options.compression.0)
         .ping_interval(options.ping_interval.0)
-        .stack_size(options.stack_size);
+        .stack_size(options.stack_size)
+        .client_memory(kept)
+        .other_memory(logging::memory(options.logging.filter(), options.log_file.as_deref()));
     let capacity = capacity(options, &application);
-    let readings = Readings { meter, capacity: capacity.clients, rounds: Arc::default(), fleet };
+    let readings = Readings { meter, capacity: capacity.clients, rounds: Arc::default(), fleet, token };
     let (shown, public) = (readings.clone(), options.stats == Audience::Public);
     let application = application.page("/stats", move || StatsHandler { readings: shown.clone(), public });
     Ok((application, capacity, readings))
@@ -267,5 +276,5 @@ fn announce(server: &Server, lab: bool, tls: Option<&Tls>, redirect: Option<&Ser
         lines.push(format!("the lab is open: {here}/lab shows the threads, and lets you break them"));
     }
     lines.push("Ctrl-C ends it".to_owned());
-    let _ = writeln!(stdout(), "{}", lines.join("\n"));
+    console::print(&(lines.join("\n") + "\n"));
 }

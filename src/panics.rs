@@ -8,6 +8,8 @@ use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::printable::printable;
+
 /// Calls it. The error is the text of its panic, in one line.
 ///
 /// A drop that panics while another panic unwinds ends the process: that is Rust's, and nothing here can catch it.
@@ -22,7 +24,7 @@ pub(crate) fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
 fn text_of(payload: Box<dyn Any + Send>) -> String {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     let text = text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("(no text)");
-    let text = text.escape_debug().to_string();
+    let text = printable(text).to_string();
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         // Its drop may panic as well, and so on: this one is leaked.
         mem::forget(second);

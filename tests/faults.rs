@@ -92,6 +92,25 @@ fn an_output_that_takes_no_more_holds_up_nobody() {
 }
 
 #[test]
+fn an_output_that_does_not_wait_is_waited_for() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    // Any process that has the pipe may set this, for all that have it.
+    rustix::io::ioctl_fionbio(&writer, true).unwrap();
+    let args = ["--port", "0", "--address", "127.0.0.1", "--interval", "1ms"];
+    let mut child = Program::command().args(args).stdout(writer).spawn().unwrap();
+    let mut lines = BufReader::new(reader).lines().map_while(Result::ok);
+    let first = lines.next().expect("where it is");
+    let addr = first.strip_prefix("threadcast is at http://").and_then(|rest| rest.split_once('/'));
+    let mut client = client(addr.unwrap_or_else(|| panic!("{first}")).0.parse().unwrap(), "A");
+    // Their lines are twice as many as the pipe takes.
+    (0..3000).for_each(|_| assert_eq!(client.frame().first, 0x81));
+    let pushes = lines.by_ref().filter(|line| line.contains("(send) write to client A:"));
+    assert_eq!(pushes.take(3000).count(), 3000);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
 fn a_log_file_on_a_full_disk_loses_lines_and_nothing_else() {
     let program = Program::start(&["--log-file", "/dev/full", "--interval", "20ms"]);
     let mut client = client(program.addr(), "A");

@@ -1,13 +1,17 @@
 //! `guide::behaviour`, *Messages*: what a handler takes from a client and returns in an error is one line of the log.
 
 mod support;
+#[path = "support/python.rs"]
+mod python;
 
+use std::process::Command;
 use std::sync::Mutex;
 
 use log::{LevelFilter, Log, Metadata, Record};
 use support::{Raw, close_frame, get, upgrade};
 use threadcast::{
     Application, Connection, Error, Exchange, Message, RequestHandler, Result, Server, WebSocketHandler,
+    printable,
 };
 
 /// What was logged, a string for each call.
@@ -25,6 +29,11 @@ impl Log for Collector {
     fn flush(&self) {}
 }
 
+/// Characters that nobody sees, or that turn a line round.
+const UNSEEN: &str = "\u{61c}\u{200b}\u{ad}\u{feff}\u{180e}\u{e0041}\u{202e}\u{2028}\u{378}";
+/// As they are shown.
+const SEEN: &str = r"\u{61c}\u{200b}\u{ad}\u{feff}\u{180e}\u{e0041}\u{202e}\u{2028}\u{378}";
+
 /// Fails with what the client says.
 struct Fails;
 
@@ -36,6 +45,7 @@ impl WebSocketHandler for Fails {
         }
     }
     fn on_message(&mut self, _: &Connection, message: Message) -> Result<()> {
+        assert!(message.as_text() != Some("panic"), "{UNSEEN} \"quoted\"");
         Err(Error::other(format!("in on_message: {message}")))
     }
 }
@@ -50,7 +60,10 @@ impl RequestHandler for Fails {
 fn an_error_with_a_clients_line_end_is_one_line_of_the_log() {
     log::set_logger(&Collector).expect("is the first");
     log::set_max_level(LevelFilter::Debug);
-    let application = Application::new().websocket("/ws", || Fails).page("/page/{what}", || Fails);
+    let application = Application::new()
+        .websocket("/ws/{path}", || Fails)
+        .page("/page/{what}", || Fails)
+        .websocket("/ws", || Fails);
     let server = Server::bind("127.0.0.1:0", application).unwrap();
     let answer = |request: String| {
         let mut client = Raw::connect(server.local_addr());
@@ -63,10 +76,53 @@ fn an_error_with_a_clients_line_end_is_one_line_of_the_log() {
     let mut client = Raw::websocket(server.local_addr(), "/ws");
     client.send_frame(0x81, "c\r\n\u{1b}[31mforged");
     assert_eq!(client.frame(), close_frame(1011, "internal error"));
+    let unseen: String = UNSEEN.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    assert!(answer(get(&format!("/page/{unseen}"), "")).starts_with("HTTP/1.1 404 "));
+    for said in ["panic", &format!("{UNSEEN}{}", "x".repeat(5000))] {
+        let mut client = Raw::websocket(server.local_addr(), &format!("/ws/{unseen}"));
+        client.send_frame(0x81, said);
+        assert_eq!(client.frame(), close_frame(1011, "internal error"));
+    }
     server.shutdown();
     let lines = LINES.lock().unwrap();
-    for text in ["in get: a\\nforged", "in open: b \\nforged", r"in on_message: c\r\n\u{1b}[31mforged"] {
+    let (page, panicked) =
+        (format!("in get: {SEEN}"), format!("): the handler panicked in on_message: {SEEN} \"quoted\""));
+    let long = format!("in on_message: {SEEN}xxx");
+    assert!(
+        lines.iter().any(|line| line.contains(&long) && line.ends_with("xxx...") && line.len() < 2200),
+        "{lines:#?}"
+    );
+    for text in [
+        "in get: a\\nforged",
+        "in open: b \\nforged",
+        r"in on_message: c\r\n\u{1b}[31mforged",
+        &page,
+        &panicked,
+    ] {
         assert!(lines.iter().any(|line| line.ends_with(text)), "{text} in {lines:#?}");
     }
-    assert!(!lines.iter().any(|line| line.contains(char::is_control)), "{lines:#?}");
+    let is_unseen = |c: char| c.is_control() || UNSEEN.contains(c);
+    assert!(!lines.iter().any(|line| line.contains(is_unseen)), "{lines:#?}");
+}
+
+#[test]
+fn what_is_escaped_are_unicodes_categories_cc_cf_zl_zp_and_cn_in_every_character() {
+    const SCRIPT: &str = "import sys, unicodedata\n\
+        print(' '.join(unicodedata.category(chr(c)) for c in range(0x110000)))";
+    let output = Command::new(python::python()).args(["-c", SCRIPT]).output().expect("python3 runs");
+    let categories = String::from_utf8(output.stdout).expect("is ASCII");
+    let (mut seen, mut newer) = (0, 0);
+    for (code, category) in (0..).zip(categories.split_whitespace()) {
+        // Surrogates are no characters.
+        let Some(c) = char::from_u32(code) else { continue };
+        let is_escaped = printable(c).to_string() != c.to_string();
+        match category {
+            // Python's table may be older than this compiler's.
+            "Cn" => newer += usize::from(!is_escaped),
+            "Cc" | "Cf" | "Zl" | "Zp" => assert!(is_escaped, "{code:x} {category}"),
+            _ => assert!(!is_escaped, "{code:x} {category}"),
+        }
+        seen += 1;
+    }
+    assert!(seen == 0x11_0000 - 0x800 && newer < 50_000, "{seen} {newer}");
 }

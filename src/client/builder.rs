@@ -208,7 +208,7 @@ impl Builder {
         let closer = closer().map_err(Error::io(doing()))?;
         let (clients, buffered) = (1, self.settings.max_buffered.unwrap_or(u64::MAX));
         let (counters, observer) = (Arc::default(), Observer::default());
-        let max_message = message_limit(self.settings.max_message);
+        let max_message = message_limit(&self.settings);
         let settings = Settings { max_message, ..self.settings.clone() };
         let state = ServerState::new(settings, clients, buffered, counters, observer, closer);
         let transport = Tcp::new(stream, true);

@@ -14,6 +14,7 @@ use crate::http::request_body::{BodyDecoder, Framing};
 use crate::net::maybe_tls::MaybeTls;
 #[cfg(feature = "tls")]
 use crate::net::tls::dialing::Dialing;
+use crate::printable::printable;
 use crate::server::connection::Connection;
 use crate::server::input::recv_before;
 #[cfg(feature = "tls")]
@@ -166,13 +167,13 @@ fn read_body(
 
 /// `401 Unauthorized, Who are you?`
 fn describe(head: &AnswerHead, body: &[u8]) -> String {
-    let mut what = format!("{} {}", head.status, head.reason.escape_debug()).trim_end().to_owned();
+    let mut what = format!("{} {}", head.status, printable(&head.reason)).trim_end().to_owned();
     if let [location] = &head.values("Location")[..] {
-        what += &format!(", to {}; redirects are not followed", location.escape_debug());
+        what += &format!(", to {}; redirects are not followed", printable(location));
     } else if let Some(line) =
         String::from_utf8_lossy(body).lines().map(str::trim).find(|line| !line.is_empty())
     {
-        what += &format!(", {}", line.chars().take(MAX_SHOWN).collect::<String>().escape_debug());
+        what += &format!(", {}", printable(line).at_most(MAX_SHOWN));
     }
     what
 }

@@ -20,15 +20,19 @@ pub const URL: &str = "THREADCAST_REDIS";
 /// [`Error::Invalid`] if the environment has no text.
 pub fn options(
     redis: Option<&str>,
-    channel: &str,
+    channel: Option<&str>,
     environment: Option<OsString>,
 ) -> Result<Option<FleetOptions>> {
+    // Compose files write an empty one for one that is not there.
+    let environment = environment.filter(|url| !url.is_empty());
     let environment = environment.map(OsString::into_string).transpose();
     let environment = environment.map_err(|_| Error::invalid(format!("{URL} is no URL of a Redis")))?;
     let url = redis.map(str::to_owned).or(environment);
     Ok(url.map(|url| {
         let mut options = FleetOptions::new(&url);
-        options.channel = channel.to_owned();
+        if let Some(channel) = channel {
+            channel.clone_into(&mut options.channel);
+        }
         options
     }))
 }

@@ -1,15 +1,19 @@
 //! The tutorial's two handlers: [`IndexHandler`] and [`TimeHandler`]. They run on `client-N`.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::clock::clients::Clients;
 use crate::clock::greeting::Greeting;
-use crate::clock::logging::printable;
+use crate::clock::received_lines::ReceivedLines;
 use crate::clock::topics::Topics;
 use threadcast::{
-    Application, Connection, Exchange, Fleet, Message, Origin, Request, RequestHandler, Result, StaticFiles,
-    WebSocketHandler,
+    Application, Connection, Error, Exchange, Fleet, Message, Origin, Request, RequestHandler, Result,
+    StaticFiles, WebSocketHandler, printable,
 };
+
+/// Most bytes of an Id. It is kept as long as its client is there.
+pub const MAX_ID: usize = 256;
 
 /// Close code of a session whose Id a newer one has taken. In the range for private use (RFC 6455,
 /// section 7.4.2); the page knows it, and does not reconnect.
@@ -63,6 +67,7 @@ pub fn routes(application: Application, site: Site) -> Application {
             site: site.clone(),
             is_greeted: false,
             id: String::new(),
+            lines: ReceivedLines::default(),
         })
         .static_files("/static/", files)
 }
@@ -91,9 +96,16 @@ pub struct TimeHandler {
     is_greeted: bool,
     /// Set once, by `open`.
     id: String,
+    lines: ReceivedLines,
 }
 
 impl TimeHandler {
+    fn log_more(&self, more: Option<u64>) {
+        if let Some(more) = more {
+            log::info!("Client {} received {more} more messages without a line here", printable(&self.id));
+        }
+    }
+
     /// Subscribes the client, and greets it again if meanwhile there is another `hello` than the one that it has.
     #[inline(never)]
     fn subscribe(
@@ -112,6 +124,9 @@ impl TimeHandler {
 impl WebSocketHandler for TimeHandler {
     fn open(&mut self, connection: &Connection, exchange: &mut Exchange<'_>) -> Result<()> {
         self.id = exchange.get_argument("Id")?;
+        if self.id.len() > MAX_ID {
+            return Err(Error::refused(400, format!("An Id has at most {MAX_ID} bytes")));
+        }
         connection.set_nodelay(true)?;
         let hello = self.is_greeted.then(|| self.site.greeting.message());
         if let Some(hello) = hello.clone() {
@@ -138,16 +153,23 @@ impl WebSocketHandler for TimeHandler {
     }
 
     fn on_message(&mut self, _: &Connection, message: Message) -> Result<()> {
-        log::info!("Client {} received a message:{}", printable(&self.id), printable(&message.to_string()));
+        let (has_line, more) = self.lines.count(Instant::now());
+        self.log_more(more);
+        if has_line {
+            let shown = printable(&message).of_bytes(message.as_bytes().len());
+            log::info!("Client {} received a message:{shown}", printable(&self.id));
+        }
         message.as_text().into_iter().for_each(self.site.also);
         Ok(())
     }
 
     fn on_close(&mut self, connection: &Connection) {
         self.site.clients.remove(&self.id, connection);
+        let more = self.lines.rest();
+        self.log_more(more);
         let code = connection.close_code().map(|code| format!(" {code}")).unwrap_or_default();
         let reason = connection.close_reason().map(|reason| format!(" {reason}")).unwrap_or_default();
-        log::info!("Client {} is closed{code}{}", printable(&self.id), printable(&reason));
+        log::info!("Client {} is closed{code}{}", printable(&self.id), printable(reason));
     }
 
     fn check_origin(&self, request: &Request, origin: &str) -> bool {

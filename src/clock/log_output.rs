@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::OFlags;
 
+use crate::clock::console;
+
 /// A file, or standard output where that is no terminal. The logger that writes has one, and its thread another.
 #[derive(Clone)]
 pub struct LogOutput(Arc<Mutex<Output>>);
@@ -97,17 +99,10 @@ impl Output {
         if self.is_torn {
             self.line.insert(0, b'\n');
         }
-        let mut rest = &self.line[..];
-        while !rest.is_empty() {
-            match self.file.write(rest) {
-                Ok(written) if written > 0 => rest = &rest[written..],
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                _ => break,
-            }
-        }
-        let has_begun = rest.len() < self.line.len();
-        self.is_torn = !rest.is_empty() && (self.is_torn || has_begun);
-        self.has_failed |= !rest.is_empty();
+        let written = console::write_whole(&self.file, &self.line);
+        let is_whole = written == self.line.len();
+        self.is_torn = !is_whole && (self.is_torn || written > 0);
+        self.has_failed |= !is_whole;
         self.line.clear();
     }
 }

@@ -4,7 +4,7 @@
 //! holds up this thread, and nobody who has something to log.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
@@ -12,10 +12,13 @@ use crossbeam_channel::{Receiver, Sender};
 use log::{Level, Record};
 use simplelog::SharedLogger;
 
+use crate::clock::console;
 use crate::clock::log_output::LogOutput;
 
-/// Lines that may wait for one place. What is more is lost, and counted.
-const WAITING: usize = 16_384;
+/// Bytes of lines that may wait for one place. What is more is lost, and counted.
+pub const WAITING: usize = 4 << 20;
+/// Bytes that a line takes beside its text: its place in the channel, and its counters.
+const BESIDE: usize = 64;
 /// How long the end of the program waits for lines to be written.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -47,6 +50,8 @@ pub struct LogPlace {
 /// The way to one place.
 pub struct LogThread {
     entries: Sender<Entry>,
+    /// Bytes of lines that wait. Added to by the threads that log, taken off by the one that writes.
+    waiting: Arc<AtomicUsize>,
     /// Lines for which there was no room, and which the log has not told yet.
     untold: Arc<AtomicU64>,
 }
@@ -69,20 +74,23 @@ impl LogThread {
     /// If the system has no thread for it.
     pub fn start(name: &str, place: LogPlace, held: Receiver<()>) -> io::Result<LogThread> {
         let (entries, to_write) = crossbeam_channel::unbounded();
-        let untold = Arc::new(AtomicU64::new(0));
-        let counter = untold.clone();
+        let (untold, waiting) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (counter, bytes) = (untold.clone(), waiting.clone());
         let run = move || {
             // Nothing is ever sent.
             let _ = held.recv();
-            run(&place, &to_write, &counter);
+            run(&place, &to_write, &bytes, &counter);
         };
         thread::Builder::new().name(name.to_owned()).spawn(run)?;
-        Ok(LogThread { entries, untold })
+        Ok(LogThread { entries, waiting, untold })
     }
 
     /// Leaves a line to the thread, if there is room.
     pub fn write(&self, level: Level, line: Arc<str>) {
-        if self.entries.len() >= WAITING || self.entries.send(Entry::Line(level, line)).is_err() {
+        let bytes = size(&line);
+        let has_room = self.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes <= WAITING;
+        if !has_room || self.entries.send(Entry::Line(level, line)).is_err() {
+            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
             self.untold.fetch_add(1, Ordering::Relaxed);
             LOST.fetch_add(1, Ordering::Relaxed);
         }
@@ -101,11 +109,20 @@ impl LogThread {
     }
 }
 
-fn run(place: &LogPlace, entries: &Receiver<Entry>, untold: &AtomicU64) {
+/// Returns how many bytes a line takes while it waits.
+fn size(line: &str) -> usize {
+    line.len() + BESIDE
+}
+
+fn run(place: &LogPlace, entries: &Receiver<Entry>, waiting: &AtomicUsize, untold: &AtomicU64) {
+    let mut is_stale = false;
     for entry in entries {
+        if let Entry::Line(_, line) = &entry {
+            waiting.fetch_sub(size(line), Ordering::Relaxed);
+        }
         match entry {
             Entry::Flush(_) => {}
-            Entry::Reopen => reopen(place),
+            Entry::Reopen => is_stale = !reopen(place, is_stale),
             Entry::Line(level, line) if place.write(level, &line) => {
                 let lost = untold.swap(0, Ordering::Relaxed);
                 let told = format!("{lost} lines are lost, which could not be written");
@@ -121,17 +138,24 @@ fn run(place: &LogPlace, entries: &Receiver<Entry>, untold: &AtomicU64) {
     }
 }
 
-fn reopen(place: &LogPlace) {
-    let Some(output) = &place.output else { return };
-    match output.reopen() {
+/// Returns whether the file has been opened. `is_stale`: whether it could not be the last time, and the log has said so.
+fn reopen(place: &LogPlace, is_stale: bool) -> bool {
+    let Some(output) = &place.output else { return true };
+    let opened = output.reopen();
+    match &opened {
+        Ok(()) if is_stale => log::error!("the log file is opened again"),
         Ok(()) => log::info!("the log file is opened again"),
         Err(error) => log::error!("cannot open the log file again, so the old one is written on: {error}"),
     }
+    opened.is_ok()
 }
 
 impl LogPlace {
     /// Returns whether the line was written.
     fn write(&self, level: Level, line: &str) -> bool {
+        if self.output.is_none() {
+            console::wait_for_room(io::stdout());
+        }
         // One statement, since its arguments live no longer.
         self.logger.log(&Record::builder().level(level).args(format_args!("{line}")).build());
         !self.output.as_ref().is_some_and(LogOutput::take_failure)
@@ -182,17 +206,18 @@ mod tests {
         let place = LogPlace { logger: Box::new(Memory(lines.clone())), output: None };
         let log = LogThread::start("log", place, crossbeam_channel::bounded(0).1).unwrap();
         let blocked = lines.lock().unwrap();
-        (0..WAITING + 100).for_each(|_| log.write(Level::Info, "x".into()));
+        // Of any length: it is bytes that are counted. One more is in the hands of the thread.
+        let line: Arc<str> = "x".repeat(4000).into();
+        let room = WAITING / size(&line);
+        (0..room + 100).for_each(|_| log.write(Level::Info, line.clone()));
         drop(blocked);
         // On a slow machine one flush may give up.
-        (0..60).take_while(|_| lines.lock().unwrap().len() <= WAITING).for_each(|_| log.flush());
+        (0..60).take_while(|_| lines.lock().unwrap().len() <= room).for_each(|_| log.flush());
         log.flush();
         let lines = lines.lock().unwrap();
-        let (lost, written): (Vec<_>, Vec<_>) = lines.iter().partition(|line| *line != "x");
-        // The thread may hold one line already.
-        assert!((WAITING..=WAITING + 1).contains(&written.len()), "{}", written.len());
-        let expected =
-            format!("{} lines are lost, which could not be written", WAITING + 100 - written.len());
+        let (lost, written): (Vec<_>, Vec<_>) = lines.iter().partition(|line| !line.starts_with('x'));
+        assert!((room..=room + 1).contains(&written.len()), "{}", written.len());
+        let expected = format!("{} lines are lost, which could not be written", room + 100 - written.len());
         assert_eq!(lost, [&expected]);
     }
 }

@@ -1,23 +1,24 @@
 //! Where log lines go, and what may be in them.
 
-use std::borrow::Cow;
-use std::fmt::Write;
+use std::fmt::Display;
 use std::io::{self, IsTerminal};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::{panic, thread};
 
 use chrono::Local;
 use crossbeam_channel::{Receiver, Sender};
-use log::{LevelFilter, Log, Metadata, Record};
-use simplelog::{ColorChoice, ConfigBuilder, TermLogger, TerminalMode, WriteLogger};
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use simplelog::{ColorChoice, Config, ConfigBuilder, TermLogger, TerminalMode, WriteLogger};
 
 use crate::clock::log_output::LogOutput;
-use crate::clock::log_thread::{LogFile, LogPlace, LogThread};
-use threadcast::{Error, Result};
+use crate::clock::log_thread::{self, LogFile, LogPlace, LogThread};
+use threadcast::{Error, Result, printable};
 
-/// Most characters of a client's text in a log line.
-const SHOWN: usize = 2000;
+/// Most characters of a line. Must be more than those of an Id and of a message together, all escaped.
+const LINE: usize = 8192;
+/// The target of lines that are written at every level.
+const ALWAYS: &str = "threadcast::always";
 
 /// The log of this program.
 pub struct Started {
@@ -51,7 +52,44 @@ pub fn start(level: LevelFilter, file: Option<&Path>) -> Result<Started> {
 pub fn logger(level: LevelFilter, file: Option<&Path>) -> Result<(Box<dyn Log>, Started)> {
     let (held, holding) = crossbeam_channel::bounded(0);
     let (threads, file) = threads(level, file, &holding)?;
-    Ok((Box::new(Lines(threads)), Started { file, held }))
+    Ok((Box::new(Lines { threads, late: OnceLock::new() }), Started { file, held }))
+}
+
+/// Writes a line, whatever the level: somebody has asked for it.
+pub fn print(what: impl Display) {
+    let mut record = Record::builder();
+    log::logger().log(&record.level(Level::Info).target(ALWAYS).args(format_args!("{what}")).build());
+}
+
+/// Returns the most bytes that the lines may take which wait to be written.
+pub fn memory(level: LevelFilter, file: Option<&Path>) -> u64 {
+    let places = u64::from(level != LevelFilter::Off) + u64::from(file.is_some());
+    places * log_thread::WAITING as u64
+}
+
+/// What a line has beside its text. Which lines there are is decided before they come to a place.
+fn config() -> Config {
+    let mut config = ConfigBuilder::new();
+    // The time and the thread are those of the moment at which something was logged.
+    config.set_time_level(LevelFilter::Off).set_thread_level(LevelFilter::Off);
+    config.set_target_level(LevelFilter::Off).set_location_level(LevelFilter::Off);
+    config.build()
+}
+
+fn place(output: LogOutput) -> LogPlace {
+    LogPlace { logger: WriteLogger::new(LevelFilter::Trace, config(), output.clone()), output: Some(output) }
+}
+
+/// Starts the thread for standard output.
+fn stdout_thread(holding: Receiver<()>) -> Result<LogThread> {
+    let place = if io::stdout().is_terminal() {
+        let level = LevelFilter::Trace;
+        let logger = TermLogger::new(level, config(), TerminalMode::Stdout, ColorChoice::Auto);
+        LogPlace { logger, output: None }
+    } else {
+        place(LogOutput::stdout().map_err(Error::io("cannot write the log to standard output"))?)
+    };
+    LogThread::start("log", place, holding).map_err(Error::io("cannot start the thread log"))
 }
 
 /// Starts a thread for each place, and the way to the file among them.
@@ -60,30 +98,14 @@ fn threads(
     file: Option<&Path>,
     holding: &Receiver<()>,
 ) -> Result<(Vec<LogThread>, Option<LogFile>)> {
-    let mut config = ConfigBuilder::new();
-    // The time and the thread are those of the moment at which something was logged.
-    config.set_time_level(LevelFilter::Off).set_thread_level(LevelFilter::Off);
-    config.set_target_level(LevelFilter::Off).set_location_level(LevelFilter::Off);
-    let config = config.build();
-    let to = |output: LogOutput| LogPlace {
-        logger: WriteLogger::new(level, config.clone(), output.clone()),
-        output: Some(output),
-    };
     let mut threads = Vec::new();
     if level != LevelFilter::Off {
-        let place = if io::stdout().is_terminal() {
-            let logger = TermLogger::new(level, config.clone(), TerminalMode::Stdout, ColorChoice::Auto);
-            LogPlace { logger, output: None }
-        } else {
-            to(LogOutput::stdout().map_err(Error::io("cannot write the log to standard output"))?)
-        };
-        let thread = LogThread::start("log", place, holding.clone());
-        threads.push(thread.map_err(Error::io("cannot start the thread log"))?);
+        threads.push(stdout_thread(holding.clone())?);
     }
     let Some(path) = file else { return Ok((threads, None)) };
     let doing = format!("cannot write the log file {}", path.display());
     let output = LogOutput::file(path).map_err(Error::io(doing))?;
-    let thread = LogThread::start("log-file", to(output), holding.clone());
+    let thread = LogThread::start("log-file", place(output), holding.clone());
     let thread = thread.map_err(Error::io("cannot start the thread log-file"))?;
     let file = thread.file();
     threads.push(thread);
@@ -91,68 +113,38 @@ fn threads(
 }
 
 /// Makes lines of what this crate logs, on the thread that logs.
-struct Lines(Vec<LogThread>);
+struct Lines {
+    threads: Vec<LogThread>,
+    /// Started by the first line that is to be written though nothing is logged.
+    late: OnceLock<Option<LogThread>>,
+}
+
+impl Lines {
+    fn places(&self) -> &[LogThread] {
+        // Nobody holds it back.
+        let late = || stdout_thread(crossbeam_channel::bounded(0).1).ok();
+        if self.threads.is_empty() { self.late.get_or_init(late).as_slice() } else { &self.threads }
+    }
+}
 
 impl Log for Lines {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= log::max_level() && metadata.target().starts_with("threadcast")
+        let is_asked_for = metadata.target() == ALWAYS;
+        is_asked_for || metadata.level() <= log::max_level() && metadata.target().starts_with("threadcast")
     }
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             let (now, thread) = (Local::now().format("%Y-%m-%d %H:%M:%S"), thread::current());
             let name = thread.name().unwrap_or_default();
-            let line: Arc<str> = format!("{now} ({name}) {}", record.args()).into();
-            self.0.iter().for_each(|thread| thread.write(record.level(), line.clone()));
+            // Here too, since each line is: a text that somebody forgot to escape forges no other.
+            let line = format!("{now} ({name}) {}", printable(record.args()).at_most(LINE));
+            let line: Arc<str> = line.into();
+            self.places().iter().for_each(|thread| thread.write(record.level(), line.clone()));
         }
     }
 
     fn flush(&self) {
-        self.0.iter().for_each(LogThread::flush);
-    }
-}
-
-/// Returns `text` as it may go to a terminal or a log file: control characters and the invisible ones that
-/// break or turn a line are escaped, and the end of a long one is left out.
-pub fn printable(text: &str) -> Cow<'_, str> {
-    let odd = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
-    };
-    let cut = text.char_indices().nth(SHOWN).map(|(at, _)| at);
-    if cut.is_none() && !text.contains(odd) {
-        return Cow::Borrowed(text);
-    }
-    let mut shown = String::new();
-    for c in text[..cut.unwrap_or(text.len())].chars() {
-        if odd(c) {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
-        }
-    }
-    if cut.is_some() {
-        write!(shown, "... ({} bytes in all)", text.len()).expect("a String takes every write");
-    }
-    Cow::Owned(shown)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_unprintable_reaches_the_log() {
-        for (text, shown) in [
-            ("A", "A"),
-            ("你 é <b>", "你 é <b>"),
-            ("a\nb", "a\\nb"),
-            ("\x1b[31m", "\\u{1b}[31m"),
-            ("\u{9b}x\u{202e}y", "\\u{9b}x\\u{202e}y"),
-        ] {
-            assert_eq!(printable(text), shown);
-        }
-        assert_eq!(printable(&"é".repeat(SHOWN)), "é".repeat(SHOWN));
-        assert!(printable(&"é".repeat(SHOWN + 1)).ends_with("é... (4002 bytes in all)"));
+        self.threads.iter().chain(self.late.get().into_iter().flatten()).for_each(LogThread::flush);
     }
 }

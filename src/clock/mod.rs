@@ -1,6 +1,7 @@
 //! The application: the clock of the Tornado tutorial, on top of the framework.
 
 pub mod clients;
+pub mod console;
 pub mod fleet;
 pub mod greeting;
 pub mod handlers;
@@ -11,6 +12,7 @@ pub mod logging;
 pub mod mistake;
 pub mod options;
 pub mod publish;
+pub mod received_lines;
 pub mod redirect;
 pub mod send_thread;
 pub mod signals;

@@ -124,7 +124,7 @@ pub struct Options {
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = stack_size, help_heading = "Clients")]
     pub stack_size: usize,
 
-    /// Let who knows the token in this file POST to /publish?topic=all
+    /// Let callers that send the token in this file, of 16 characters or more, POST to /publish?topic=all
     #[arg(long, value_name = "PATH", help_heading = "Messages")]
     pub publish_token_file: Option<PathBuf>,
 
@@ -137,9 +137,9 @@ pub struct Options {
     #[arg(long, value_name = "URL", help_heading = "Messages")]
     pub redis: Option<String>,
 
-    /// Name of the fleet: its Redis channels begin with it
-    #[arg(long, value_name = "NAME", default_value = "threadcast", value_parser = channel, help_heading = "Messages")]
-    pub channel: String,
+    /// Name of the fleet: its Redis channels begin with it [default: threadcast]
+    #[arg(long, value_name = "NAME", value_parser = channel, help_heading = "Messages")]
+    pub channel: Option<String>,
 
     /// Least important log lines to show
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Logging::Info, help_heading = "Log")]

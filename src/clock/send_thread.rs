@@ -12,10 +12,9 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Local};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use threadcast::FanOut;
+use threadcast::{FanOut, printable};
 
 use crate::clock::clients::Clients;
-use crate::clock::logging::printable;
 use crate::clock::stats::RoundStats;
 use crate::clock::time;
 

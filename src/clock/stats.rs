@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::clock::publish::Token;
 use crate::clock::{fleet, log_thread};
 use threadcast::{Error, Exchange, Fleet, Meter, RequestHandler, Result};
 
@@ -46,6 +47,8 @@ pub struct Readings {
     pub rounds: Arc<RoundStats>,
     /// The fleet, if the program is in one.
     pub fleet: Option<Arc<Fleet>>,
+    /// What publishers have to know, if somebody can publish.
+    pub token: Option<Arc<Token>>,
 }
 
 impl Readings {
@@ -78,6 +81,7 @@ impl Readings {
             "late_rounds": rounds.late.load(Ordering::Relaxed),
             "last_round_us": rounds.last_micros.load(Ordering::Acquire),
             "longest_round_us": rounds.longest_micros.load(Ordering::Relaxed),
+            "unauthorized": self.token.as_ref().map_or(0, |token| token.refused()),
             "lost_log_lines": log_thread::lost(),
             "threads": of_this_process("Threads:"),
             "resident_kib": of_this_process("VmRSS:"),

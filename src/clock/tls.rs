@@ -1,15 +1,13 @@
 //! The program's certificate: one from files, or one that is made at the start.
 
 use std::fs;
-use std::io::{Write, stderr};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 use chrono::{Datelike, Days, Local, NaiveDate};
 use data_encoding::HEXUPPER;
 use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
 use sha2::{Digest, Sha256};
 
+use crate::clock::console;
 use crate::clock::options::Options;
 use threadcast::{Error, Result, TlsConfig};
 
@@ -31,21 +29,10 @@ pub struct Tls {
 pub fn from_options(options: &Options) -> Result<Option<Tls>> {
     if let (Some(chain), Some(key)) = (&options.tls_cert, &options.tls_key) {
         let config = TlsConfig::from_pem_files(chain, key)?;
-        warn_if_others_may_read(key);
+        console::warn_if_others_may_read(key, "private key");
         return Ok(Some(Tls { config, note: None }));
     }
     options.tls_self_signed.then(|| self_signed(options)).transpose()
-}
-
-fn warn_if_others_may_read(key: &Path) {
-    const OTHERS_READ: u32 = 0o004;
-    if fs::metadata(key).is_ok_and(|metadata| metadata.permissions().mode() & OTHERS_READ != 0) {
-        let key = key.display();
-        let _ = writeln!(
-            stderr(),
-            "threadcast: warning: every user of this machine may read the private key {key}: chmod o= {key}"
-        );
-    }
 }
 
 /// Makes a certificate that nobody has signed but itself.

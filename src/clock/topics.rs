@@ -6,6 +6,7 @@
 use data_encoding::BASE64;
 use serde_json::Value;
 
+use crate::clock::handlers::MAX_ID;
 use threadcast::{Connection, Error, Hub, Message, Request, Result};
 
 /// Everybody's.
@@ -14,6 +15,10 @@ pub const ALL: &str = "all";
 const OF_ONE: &str = "id/";
 /// Most topics that a client may ask for.
 const MOST: usize = 32;
+/// Most bytes of such a topic.
+const MAX_TOPIC: usize = 256;
+/// Bytes that a topic takes which nobody else has, of the longest name: it is there twice, and has a list of its own.
+const TOPIC_MEMORY: u64 = 1 << 10;
 
 /// See the [module](self).
 pub struct Topics {
@@ -30,6 +35,13 @@ impl Topics {
     pub fn new(allowed: Vec<String>) -> Topics {
         let (plain, wrapped) = Hub::in_two_forms(wrap);
         Topics { plain, wrapped, allowed }
+    }
+
+    /// Returns the most bytes that a client's topics take beside those of the other clients. Those that are named at the
+    /// start are the same for all.
+    pub fn memory(&self) -> u64 {
+        let asked = if self.allowed.is_empty() { MOST as u64 } else { 0 };
+        (1 + asked) * TOPIC_MEMORY
     }
 
     /// Returns the hub in which all is published.
@@ -82,8 +94,14 @@ impl Topics {
     /// them.
     ///
     /// # Errors
-    /// [`Error::Refused`] with 400 for a topic that is none.
+    /// [`Error::Refused`] with 400 for a topic that nobody can have.
     pub fn publish(&self, topic: &str, bytes: &[u8]) -> Result<usize> {
+        let checked = match topic.strip_prefix(OF_ONE) {
+            Some(id) if id.len() > MAX_ID => Err(format!("an Id has at most {MAX_ID} bytes")),
+            Some(_) => Ok(()),
+            None => check(topic),
+        };
+        checked.map_err(|reason| Error::refused(400, reason))?;
         let message = match std::str::from_utf8(bytes) {
             Ok(text) => Message::text(text),
             Err(_) => Message::binary(bytes),
@@ -100,8 +118,13 @@ pub fn check(topic: &str) -> Result<(), String> {
     if topic.starts_with(OF_ONE) {
         return Err(format!("topics that begin with {OF_ONE} cannot be asked for: each is one client's own"));
     }
-    // A hub knows what a topic is.
-    Hub::new().publish(topic, "").map(drop).map_err(|error| error.to_string())
+    if topic.is_empty() || topic.len() > MAX_TOPIC || topic.contains(char::is_control) {
+        let shown: String = topic.chars().take(40).collect();
+        return Err(format!(
+            "{shown:?} is not a topic: use 1 to {MAX_TOPIC} bytes of text without control characters"
+        ));
+    }
+    Ok(())
 }
 
 /// Returns what a client has to know of a hub's error.
@@ -144,10 +167,10 @@ mod tests {
             ("idle", ""),
             ("id/ann", "cannot be asked for"),
             ("id/", "cannot be asked for"),
-            ("", "is no topic"),
-            ("a\nb", "is no topic"),
+            ("", "is not a topic"),
+            ("a\nb", "is not a topic"),
             (&"x".repeat(256), ""),
-            (&"x".repeat(257), "is no topic"),
+            (&"x".repeat(257), "is not a topic"),
         ] {
             let found = check(topic).err().unwrap_or_default();
             assert!(found.contains(wrong) && found.is_empty() == wrong.is_empty(), "{topic}: {found}");

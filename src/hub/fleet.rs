@@ -19,6 +19,7 @@ mod names;
 mod others;
 mod control;
 mod queue;
+mod redis_url;
 mod redis_link;
 mod state;
 mod threads;

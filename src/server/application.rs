@@ -19,6 +19,7 @@ use crate::server::handler::{RequestHandler, WebSocketHandler};
 use crate::server::settings::Settings;
 
 mod hosts;
+mod memory;
 
 /// Makes a handler. Its last owner may be any thread of the server.
 pub(crate) type Make<H> = Contained<Box<dyn Fn() -> Box<H> + Send + Sync>>;

@@ -20,7 +20,10 @@
 //!     addresses the server's own threads are taken first, and glibc's arenas: 64 MiB for each of up to 8 a
 //!     core, whether used or not.
 //!
-//! Where limits cannot be read, the number is at most [`FALLBACK`].
+//! Where a limit cannot be read, the number is at most [`FALLBACK`]; the others hold as ever.
+//!
+//! What the application keeps for a client is added to what a client is counted as, and what the program takes beside
+//! the server is taken off first.
 
 mod groups;
 mod limits;
@@ -94,22 +97,24 @@ impl Capacity {
     pub fn of_this_machine(application: &Application) -> Capacity {
         let settings = &application.settings;
         let mappings = mappings::of_a_thread(settings.stack_size);
-        Limits::of_this_machine().capacity(&ClientCost::new(settings, mappings))
+        let limits = Limits::of_this_machine().without(settings.other_memory);
+        limits.capacity(&ClientCost::new(settings, mappings))
     }
 }
 
 /// Bytes that may be buffered for all clients together: backlogs, bodies, and messages that are not whole.
-pub(crate) fn buffers_of_this_machine() -> u64 {
-    Limits::of_this_machine().buffers()
+pub(crate) fn buffers_of_this_machine(settings: &Settings) -> u64 {
+    Limits::of_this_machine().without(settings.other_memory).buffers()
 }
 
 /// Returns the limit for messages: the one that is asked for, or the memory that is left. tungstenite makes room for a
 /// message by its header alone, and where there is none the process ends.
-pub(crate) fn message_limit(asked: usize) -> usize {
+pub(crate) fn message_limit(settings: &Settings) -> usize {
+    let asked = settings.max_message;
     if asked <= SMALL_MESSAGE {
         return asked;
     }
-    let memory = buffers_of_this_machine().saturating_mul(BUFFERS_PART);
+    let memory = buffers_of_this_machine(settings).saturating_mul(BUFFERS_PART);
     asked.min(usize::try_from(memory).unwrap_or(usize::MAX)).max(SMALL_MESSAGE)
 }
 
@@ -132,8 +137,9 @@ impl ClientCost {
         ClientCost {
             threads,
             mappings: threads * mappings,
-            memory: CLIENT_MEMORY + threads * THREAD_MEMORY + tls,
+            memory: (CLIENT_MEMORY + threads * THREAD_MEMORY + tls).saturating_add(settings.client_memory),
             space: (CLIENT_HEAP + tls)
+                .saturating_add(settings.client_memory)
                 .saturating_add(threads.saturating_mul(stack.saturating_add(THREAD_SPACE))),
         }
     }
@@ -158,12 +164,29 @@ impl Limits {
             (within(self.commit, space), Limit::Commit { each: space }),
             (within(self.group_memory, memory), Limit::GroupMemory { each: memory }),
             (within(self.memory, memory), Limit::Memory { each: memory }),
-            (self.are_hidden.then_some(FALLBACK), Limit::Unknown),
+            (self.unread.map(|_| FALLBACK), self.unknown()),
         ];
         let smallest =
             rows.into_iter().filter_map(|(clients, limit)| Some((clients?, limit))).min_by_key(|row| row.0);
-        let (clients, limit) = smallest.unwrap_or((FALLBACK, Limit::Unknown));
+        let (clients, limit) = smallest.unwrap_or((FALLBACK, self.unknown()));
         Capacity { clients: usize::try_from(clients.max(1)).unwrap_or(usize::MAX), limit }
+    }
+
+    /// Returns the limits when the program has taken these bytes for something else.
+    fn without(self, bytes: u64) -> Limits {
+        let less = |left: Option<u64>| left.map(|left| left.saturating_sub(bytes));
+        Limits {
+            address_space: less(self.address_space),
+            data: less(self.data),
+            commit: less(self.commit),
+            group_memory: less(self.group_memory),
+            memory: less(self.memory),
+            ..self
+        }
+    }
+
+    fn unknown(&self) -> Limit {
+        Limit::Unknown { file: self.unread.unwrap_or("/proc") }
     }
 
     /// Returns what is left of the addresses when the server's own threads, and all arenas, have theirs.
@@ -175,7 +198,7 @@ impl Limits {
     }
 
     fn buffers(&self) -> u64 {
-        let hidden = self.are_hidden.then_some(FALLBACK_BUFFERS * BUFFERS_PART);
+        let hidden = self.is_memory_hidden.then_some(FALLBACK_BUFFERS * BUFFERS_PART);
         let left = [
             self.address_space_for_clients(),
             self.data,

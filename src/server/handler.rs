@@ -95,6 +95,38 @@ pub trait WebSocketHandler: Send + 'static {
 /// Of all methods: [`Error::refused`](crate::Error::refused) answers with that status, and with the headers and cookies
 /// that were set before; any other error answers with a bare 500, and is logged.
 pub trait RequestHandler: 'static {
+    /// Runs before `get`, `post`, `put` or `delete`, and before the body is read: here is the place to ask who it is.
+    /// What it sets in the exchange stays for the method.
+    ///
+    /// ```
+    /// use threadcast::{Error, Exchange, RequestHandler, Result};
+    ///
+    /// struct Upload;
+    ///
+    /// impl RequestHandler for Upload {
+    ///     fn prepare(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
+    ///         match exchange.get_secure_cookie("user")? {
+    ///             Some(_) => Ok(()),
+    ///             None => Err(Error::refused(401, "Who are you?")), // and not a byte of the body is read
+    ///         }
+    ///     }
+    ///     fn put(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
+    ///         println!("{} bytes", exchange.body().len());
+    ///         Ok(())
+    ///     }
+    ///     fn methods(&self) -> &'static [&'static str] {
+    ///         &["PUT"]
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// An error is the answer, and the method does not run. If the request has a body, the connection ends behind it.
+    fn prepare(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
+        let _ = exchange;
+        Ok(())
+    }
+
     /// Answers GET and HEAD. The response gets an `ETag`, and is a 304 where the client has it already.
     fn get(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
         not_allowed(exchange)

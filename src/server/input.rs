@@ -14,6 +14,7 @@ use crate::net::buffers::Held;
 use crate::net::closer::CLOSE_GRACE;
 use crate::net::transport::Transport;
 use crate::observer::Event;
+use crate::printable::printable;
 use crate::server::connection::Connection;
 
 /// How long a request head may take from the accept, TLS included, or from the response before it, to its end, whatever
@@ -66,7 +67,7 @@ pub(crate) fn read_head(
 #[inline(never)]
 fn lost<T>(connection: &Connection, error: &io::Error) -> Option<T> {
     if error.kind() == ErrorKind::InvalidData {
-        log::debug!(target: crate::LOG, "{connection}: lost: {error}");
+        log::debug!(target: crate::LOG, "{connection}: lost: {}", printable(error));
     }
     None
 }

@@ -47,7 +47,7 @@ pub(crate) struct ClientLink {
     /// The client behind the proxy that this is. Written once by `client-N`, before the path.
     pub(crate) forwarded: OnceLock<SocketAddr>,
     pub(crate) state: Arc<ServerState>,
-    /// The path that the client asked for as a WebSocket. Written once by `client-N`, read for log lines.
+    /// The path that the client asked for as a WebSocket, as log lines show it. Written once by `client-N`.
     pub(crate) path: OnceLock<String>,
     /// The peer's close code and reason. Written once by `client-N`, before `on_close`.
     pub(crate) close: OnceLock<(Option<u16>, Option<String>)>,
@@ -226,6 +226,6 @@ impl Link for ClientLink {
 impl fmt::Display for ClientLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.get().map_or("", String::as_str);
-        write!(f, "client-{} ({} {})", self.id, self.client(), path.escape_debug())
+        write!(f, "client-{} ({} {path})", self.id, self.client())
     }
 }

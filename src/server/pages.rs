@@ -75,21 +75,37 @@ fn page(
         Ok(handler) => handler,
         Err(panicked) => return Some(refusal(connection, &panicked.into())),
     };
-    // Counted until the answer is there.
-    let _body = match method {
-        "get" => None,
-        "methods" => {
-            let not_allowed = || Response::refusal(405, "405: Method Not Allowed");
-            let response = if request.method() == "OPTIONS" { no_content() } else { not_allowed() };
-            return Some(with_methods(response, connection, &**handler, request.method()));
-        }
-        _ => match welcome(connection, &**handler, request, received) {
-            Ok(Some(body)) => Some(body),
-            Ok(None) => return None,
-            Err(error) => return Some(refusal(connection, &error)),
-        },
+    if method == "methods" {
+        let is_options = request.method() == "OPTIONS";
+        let response =
+            if is_options { no_content() } else { Response::refusal(405, "405: Method Not Allowed") };
+        return Some(with_methods(response, connection, &**handler, request.method()));
+    }
+    let response = match welcome(connection, &mut **handler, method, request, received) {
+        // The body is counted until the answer is there.
+        Ok(Some((prepared, _body))) => respond(connection, &mut **handler, method, request, prepared),
+        Ok(None) => return None,
+        Err(error) => refusal(connection, &error),
     };
+    // RFC 9110, section 15.5.6.
+    Some(if response.status == 405 {
+        with_methods(response, connection, &**handler, request.method())
+    } else {
+        response
+    })
+}
+
+/// Lets the handler answer. `prepared` is what it has set before the body was read.
+#[inline(never)]
+fn respond(
+    connection: &Connection,
+    handler: &mut dyn RequestHandler,
+    method: &'static str,
+    request: &Request,
+    prepared: Response,
+) -> Response {
     let mut exchange = exchange(connection, request);
+    exchange.response = prepared;
     let result = guarded_result(connection, method, || {
         let result = match method {
             "post" => handler.post(&mut exchange),
@@ -99,13 +115,7 @@ fn page(
         };
         exchange.keep_headers(result)
     });
-    let response = finish(connection, exchange, result.unwrap_or_else(|panicked| Err(panicked.into())));
-    // RFC 9110, section 15.5.6.
-    Some(if response.status == 405 {
-        with_methods(response, connection, &**handler, request.method())
-    } else {
-        response
-    })
+    finish(connection, exchange, result.unwrap_or_else(|panicked| Err(panicked.into())))
 }
 
 /// Names the methods that a handler says it has in `Allow`.
@@ -122,20 +132,34 @@ fn with_methods(
     }
 }
 
-/// Asks the handler whether the request may come from where it does, then reads its body.
+/// Asks the handler whether the request may come from where it does, and lets it prepare; then reads the body, if the
+/// method has one. Returns what the handler has set, and what the body holds; `None` if the client left.
 #[inline(never)]
 fn welcome(
     connection: &Connection,
-    handler: &dyn RequestHandler,
+    handler: &mut dyn RequestHandler,
+    method: &'static str,
     request: &mut Request,
     received: &mut Vec<u8>,
-) -> Result<Option<Held>> {
-    if let Some(origin) = request.header("Origin")
+) -> Result<Option<(Response, Option<Held>)>> {
+    let has_body = method != "get";
+    if has_body
+        && let Some(origin) = request.header("Origin")
         && !guarded(connection, "check_origin", || handler.check_origin(request, &origin))?
     {
         return Err(Error::refused(403, "Cross origin requests not allowed"));
     }
-    input::read_body(connection, request, received)
+    let mut exchange = exchange(connection, request);
+    guarded_result(connection, "prepare", || {
+        let prepared = handler.prepare(&mut exchange);
+        exchange.keep_headers(prepared)
+    })??;
+    let prepared = exchange.response;
+    if !has_body {
+        return Ok(Some((prepared, None)));
+    }
+    let body = input::read_body(connection, request, received)?;
+    Ok(body.map(|held| (prepared, Some(held))))
 }
 
 fn exchange<'a>(connection: &'a Connection, request: &'a Request) -> Exchange<'a> {

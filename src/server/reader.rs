@@ -10,6 +10,7 @@ use tungstenite::error::{CapacityError, Error as WsError, ProtocolError};
 use tungstenite::protocol::{Message as WsMessage, WebSocketConfig, WebSocketContext};
 
 use crate::metrics::DisconnectReason;
+use crate::printable::printable;
 use crate::server::connection::Connection;
 use crate::server::frame_stream::{FrameStream, LARGE, ReadFailure};
 use crate::ws::frame::MAX_CONTROL;
@@ -137,7 +138,7 @@ impl Reader {
                 return Ok(Incoming::Nothing);
             }
             (None, WsError::Io(error)) => {
-                log::debug!(target: crate::LOG, "{}: lost: {error}", self.stream.connection());
+                log::debug!(target: crate::LOG, "{}: lost: {}", self.stream.connection(), printable(&error));
                 return Err(End::Lost(error));
             }
             (None, WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => {

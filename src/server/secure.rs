@@ -10,11 +10,15 @@ use crate::http::response::{Response, Then};
 use crate::net::maybe_tls::MaybeTls;
 use crate::net::tls::handshake::HandshakeProgress;
 use crate::net::transport::Transport;
+use crate::printable::printable;
 use crate::server::connection::Connection;
 use crate::server::input;
 
 /// Bytes received at a time.
 const READ: usize = 2048;
+/// Most bytes of a client that wait for their end before the server answers: a whole TLS record. A hello has 2 KiB, and
+/// 16 are what the capacity counts for TLS; rustls alone would keep one of 64.
+const MAX_FLIGHT: usize = 16 << 10;
 
 /// Blocks until the handshake is done, if there is to be one. False if it has failed, or the client has left: then it
 /// knows why.
@@ -26,7 +30,7 @@ pub(crate) fn handshake(connection: &Connection, deadline: Instant) -> bool {
         return true;
     };
     let mut handshake = handshakes.begin();
-    let mut is_first = true;
+    let (mut is_first, mut flight) = (true, 0);
     loop {
         let mut received = vec![0; READ];
         match input::recv_before(connection, &mut received, deadline) {
@@ -38,18 +42,26 @@ pub(crate) fn handshake(connection: &Connection, deadline: Instant) -> bool {
             return false;
         }
         is_first = false;
+        flight += received.len();
         let Some(step) = handshakes.step(handshake, received, deadline) else { return false };
         if send(connection, &step.to_send, deadline).is_err() {
             return false;
         }
+        if !step.to_send.is_empty() {
+            flight = 0;
+        }
         match step.progress {
+            HandshakeProgress::Continues(_) if flight > MAX_FLIGHT => {
+                log::debug!(target: crate::LOG, "{connection}: no TLS: more than {MAX_FLIGHT} bytes without an end");
+                return false;
+            }
             HandshakeProgress::Continues(next) => handshake = next,
             HandshakeProgress::Done(done) => {
                 tls.begin(done);
                 return true;
             }
             HandshakeProgress::Failed(why) => {
-                log::debug!(target: crate::LOG, "{connection}: no TLS: {why}");
+                log::debug!(target: crate::LOG, "{connection}: no TLS: {}", printable(why));
                 return false;
             }
         }

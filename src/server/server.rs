@@ -106,8 +106,8 @@ impl Server {
         let meter = application.meter();
         let Application { routes, mut settings, observer, .. } = application;
         let max_clients = capacity.clients;
-        let buffered = settings.max_buffered.unwrap_or_else(buffers_of_this_machine);
-        settings.max_message = message_limit(settings.max_message);
+        let buffered = settings.max_buffered.unwrap_or_else(|| buffers_of_this_machine(&settings));
+        settings.max_message = message_limit(&settings);
         log::debug!(target: crate::LOG, "{max_clients} clients, for whom {} KiB may be buffered", buffered >> 10);
         #[cfg(feature = "deflate")]
         if settings.compression.is_some() {

@@ -37,6 +37,9 @@ pub(crate) struct Settings {
     pub(crate) ping_interval: Option<Duration>,
     pub(crate) ping_timeout: Option<Duration>,
     pub(crate) stack_size: usize,
+    /// Bytes that the application keeps for a client, and those of the program beside the server: both are counted.
+    pub(crate) client_memory: u64,
+    pub(crate) other_memory: u64,
 }
 
 impl Settings {
@@ -85,6 +88,8 @@ impl Default for Settings {
             ping_interval: Some(Duration::from_secs(20)),
             ping_timeout: None,
             stack_size: 512 << 10,
+            client_memory: 0,
+            other_memory: 0,
         }
     }
 }

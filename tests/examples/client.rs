@@ -5,12 +5,12 @@
 //! At the end of the input it closes, and prints what arrives before the server's answer. Two threads: `main` reads
 //! messages, `stdin` reads lines.
 
-use std::io::{BufRead, Write, stdin, stdout};
+use std::io::{BufRead, IsTerminal, Write, stdin, stdout};
 use std::process::ExitCode;
 use std::thread::Builder;
 use std::time::Duration;
 
-use threadcast::{Connection, Error, Result, client};
+use threadcast::{Connection, Error, Result, client, printable};
 
 /// How long a line waits for a server that reads slowly.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     match run(&url) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("client: {error}");
+            eprintln!("client: {}", printable(&error));
             ExitCode::FAILURE
         }
     }
@@ -33,19 +33,26 @@ fn run(url: &str) -> Result<()> {
     let (connection, mut messages) = client::connect(url)?;
     let lines = move || {
         if let Err(error) = send_lines(&connection) {
-            eprintln!("client: {error}");
+            eprintln!("client: {}", printable(&error));
         }
         // Closed already, if the server was first.
         let _ = connection.close(Some(1000), None);
     };
     Builder::new().name("stdin".to_owned()).spawn(lines)?;
+    // A terminal would obey what the server sends.
+    let is_terminal = stdout().is_terminal();
     for message in &mut messages {
-        writeln!(stdout(), "{}", message?)?;
+        let message = message?;
+        if is_terminal {
+            writeln!(stdout(), "{}", printable(message).at_most(usize::MAX))?;
+        } else {
+            writeln!(stdout(), "{message}")?;
+        }
     }
     match messages.close_code() {
         None | Some(1000 | 1001) => Ok(()),
         Some(code) => {
-            let reason = messages.close_reason().unwrap_or("without a reason").escape_debug();
+            let reason = messages.close_reason().unwrap_or("without a reason");
             Err(Error::invalid(format!("the server closed with {code}, {reason}")))
         }
     }

@@ -7,11 +7,12 @@
 //! `write_message` is `Ok` for what is accepted, not for what has arrived. Where that matters, number the messages, and
 //! ask for those after the last one that came.
 
+use std::io::{IsTerminal, stdout};
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use threadcast::{Error, Result, client};
+use threadcast::{Error, Result, client, printable};
 
 /// The first pause, and the longest; each is twice as long as the one before, until a message has come.
 const FIRST: Duration = Duration::from_millis(100);
@@ -28,14 +29,14 @@ fn main() -> ExitCode {
         if let Err(error) = &ended
             && is_final(error)
         {
-            eprintln!("reconnect: {error}");
+            eprintln!("reconnect: {}", printable(error));
             return ExitCode::FAILURE;
         }
         let least = ended.as_ref().err().and_then(asked_for).unwrap_or_default();
         let why = ended.map_or_else(|error| error.to_string(), |()| "the server has closed".to_owned());
         // Anywhere between half of the pause and all of it: a thousand clients come back one after the other.
         let jittered = least + pause.mul_f64(0.5 + rand::random::<f64>() / 2.0);
-        eprintln!("away: {why}; again in {} ms", jittered.as_millis());
+        eprintln!("away: {}; again in {} ms", printable(why), jittered.as_millis());
         thread::sleep(jittered);
         pause = (pause * 2).min(LONGEST);
     }
@@ -45,8 +46,15 @@ fn main() -> ExitCode {
 fn read(url: &str, pause: &mut Duration) -> Result<()> {
     let (_connection, messages) = client::connect(url)?;
     eprintln!("connected");
+    // A terminal would obey what the server sends.
+    let is_terminal = stdout().is_terminal();
     for message in messages {
-        println!("{}", message?);
+        let message = message?;
+        if is_terminal {
+            println!("{}", printable(message).at_most(usize::MAX));
+        } else {
+            println!("{message}");
+        }
         *pause = FIRST;
     }
     Ok(())

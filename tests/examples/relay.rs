@@ -9,7 +9,9 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use threadcast::{Application, Connection, Exchange, Hub, Message, Result, Server, WebSocketHandler, client};
+use threadcast::{
+    Application, Connection, Exchange, Hub, Message, Result, Server, WebSocketHandler, client, printable,
+};
 
 /// What clients are subscribed to.
 const TOPIC: &str = "relay";
@@ -40,7 +42,7 @@ fn main() -> ExitCode {
     match run(address, url) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("relay: {error}");
+            eprintln!("relay: {}", printable(error));
             ExitCode::FAILURE
         }
     }
@@ -55,7 +57,7 @@ fn run(address: &str, url: &str) -> Result<()> {
     loop {
         let ended = forward(url, &hub);
         let why = ended.map_or_else(|error| error.to_string(), |()| "it has closed".to_owned());
-        println!("away: {why}");
+        println!("away: {}", printable(why));
         hub.publish(TOPIC, "(away)")?;
         thread::sleep(PAUSE);
     }

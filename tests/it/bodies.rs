@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use support::{Raw, frame, get, header_values, status, upgrade};
 use threadcast::{
-    Application, Connection, Exchange, Message, Request, RequestHandler, Result, Server, WebSocketHandler,
+    Application, Connection, Error, Exchange, Message, Request, RequestHandler, Result, Server,
+    WebSocketHandler,
 };
 
 /// Most bytes of a body here.
@@ -69,6 +70,36 @@ impl RequestHandler for Push {
     }
 }
 
+/// Lets in who says so in the query, and notes it in a header.
+struct Guarded(bool);
+
+impl RequestHandler for Guarded {
+    fn prepare(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
+        assert!(exchange.body().is_empty(), "it is before the body");
+        exchange.set_header("X-Prepared", "yes")?;
+        match exchange.get_argument_or("as", "")?.as_str() {
+            "friend" => self.0 = true,
+            "panic" => panic!("as planned"),
+            "broken" => return Err(Error::other("as planned")),
+            "405" => return Err(Error::refused(405, "Not today")),
+            _ => return Err(Error::refused(401, "Who are you?")),
+        }
+        Ok(())
+    }
+    fn get(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
+        exchange.write(format!("got {}", self.0));
+        Ok(())
+    }
+    fn post(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
+        let text = format!("took {} {}", self.0, exchange.body().len());
+        exchange.write(text);
+        Ok(())
+    }
+    fn methods(&self) -> &'static [&'static str] {
+        &["GET", "HEAD", "POST"]
+    }
+}
+
 /// A page and a WebSocket, with a parameter.
 struct Room(String);
 
@@ -107,6 +138,7 @@ fn start() -> (Server, SocketAddr) {
         .page("/push/{kind}", || Push)
         .page("/room/{name}", || Room(String::new()))
         .websocket("/room/{name}", || Room(String::new()))
+        .page("/guarded", || Guarded(false))
         .page("/mistaken/{here}", || Mistaken)
         .websocket("/ws", || Room(String::new()));
     let server = Server::bind("127.0.0.1:0", application).expect("binds");
@@ -472,4 +504,53 @@ fn a_body_that_there_is_no_room_for_gets_503_and_a_later_one_is_taken() {
     support::eventually("there is room again", || {
         post(300 << 10, 300 << 10).head().starts_with("HTTP/1.1 200 ")
     });
+}
+
+#[test]
+fn prepare_runs_before_the_body_is_read_and_its_error_is_the_answer() {
+    let (_server, addr) = start();
+    // The body does not come, so an answer to the first five is one that has not waited for it.
+    let waiting = "Content-Length: 900\r\n";
+    for (method, who, lines, body, expected, text) in [
+        ("POST", "nobody", waiting, "", 401, "Who are you?\n"),
+        ("POST", "nobody", "Content-Length: 900\r\nExpect: 100-continue\r\n", "", 401, "Who are you?\n"),
+        // Known before its length is looked at.
+        ("POST", "nobody", "Content-Length: 5000\r\n", "", 401, "Who are you?\n"),
+        ("POST", "broken", waiting, "", 500, "Internal Server Error\n"),
+        ("POST", "panic", waiting, "", 500, "Internal Server Error\n"),
+        ("POST", "nobody", "Content-Length: 2\r\n", "hi", 401, "Who are you?\n"),
+        ("POST", "friend", "Content-Length: 2\r\n", "hi", 200, "took true 2"),
+        (
+            "POST",
+            "friend",
+            "Content-Length: 5000\r\n",
+            "",
+            413,
+            "The body is larger than is accepted here.\n",
+        ),
+        ("GET", "nobody", "", "", 401, "Who are you?\n"),
+        ("GET", "friend", "", "", 200, "got true"),
+        ("DELETE", "friend", "", "", 405, "405: Method Not Allowed\n"),
+    ] {
+        let mut raw = Raw::connect(addr);
+        raw.send(request(method, &format!("/guarded?as={who}"), lines, body));
+        let (head, found) = raw.response();
+        let what = format!("{method} {who} {lines}");
+        assert_eq!((status(&head), &*String::from_utf8_lossy(&found)), (expected, text), "{what}");
+        // What it has set goes with the answer, unless that is a failure's.
+        let is_kept = expected != 500 && expected != 413;
+        assert_eq!(header_values(&head, "X-Prepared").len(), usize::from(is_kept), "{what}: {head}");
+        let is_the_last = !lines.is_empty() && expected != 200;
+        assert_eq!(header_values(&head, "Connection") == ["close"], is_the_last, "{what}: {head}");
+        if !is_the_last {
+            raw.send(get("/guarded?as=friend", ""));
+            assert_eq!(raw.response().1, b"got true", "{what}");
+        }
+    }
+    let mut raw = Raw::connect(addr);
+    raw.send(request("OPTIONS", "/guarded?as=nobody", "", ""));
+    assert_eq!(status(&raw.head()), 204, "who asks what there is need not say who it is");
+    raw.send(request("PUT", "/guarded?as=405", "", ""));
+    let (head, _) = raw.response();
+    assert_eq!((status(&head), header_values(&head, "Allow")), (405, vec!["GET, HEAD, POST, OPTIONS"]));
 }

@@ -127,7 +127,88 @@ fn what_a_client_sends_cannot_forge_a_log_line() {
     let mut client = client(&program, "a%0Ab%1B[31m%E2%80%AE");
     client.send_frame(0x81, "x\r\nClient root is closed");
     program.wait_for_line(r"Client a\nb [31m\u{202e} received a message:x\r\nClient root is closed");
+    client.send_frame(0x81, "\u{61c}\u{200b}\u{ad}\u{feff}\u{180e}\u{e0041}\u{378}");
+    program.wait_for_line(r" message:\u{61c}\u{200b}\u{ad}\u{feff}\u{180e}\u{e0041}\u{378}");
     assert!(!program.lines().iter().any(|line| line.starts_with("Client root")));
+}
+
+/// The most memory that it has had so far, in KiB.
+fn peak(program: &Program) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", program.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux has it");
+    line.trim().trim_end_matches("kB").trim().parse().unwrap()
+}
+
+#[test]
+fn of_a_large_message_no_more_is_formatted_than_the_log_shows() {
+    const SIZE: usize = 10 << 20;
+    let program = Program::start(&["--interval", "1h"]);
+    let mut client = client(&program, "A");
+    client.send_frame(0x81, "small");
+    program.wait_for_line("message:small");
+    let before = peak(&program);
+    client.send_frame(0x82, vec![7; SIZE]);
+    let line = program.wait_for_line("received a message:b'");
+    assert!(
+        line.contains(r"b'\x07\x07") && line.ends_with("... (10485760 bytes in all)") && line.len() < 2200,
+        "{line}"
+    );
+    client.send_frame(0x81, "é".repeat(SIZE / 2));
+    let line = program.wait_for_line("received a message:éé");
+    assert!(line.ends_with("éé... (10485760 bytes in all)") && line.chars().count() < 2200, "{line}");
+    // The message, and its buffer while that grows.
+    let grown = peak(&program) - before;
+    assert!(grown < 32 << 10, "{grown} KiB");
+}
+
+#[test]
+fn a_client_that_floods_has_twenty_lines_a_second_and_the_rest_is_counted() {
+    const MESSAGES: usize = 5000;
+    let program = Program::start(&["--interval", "1h"]);
+    let (mut flooding, mut other) = (client(&program, "A"), client(&program, "B"));
+    let begun = Instant::now();
+    flooding.send(support::masked(0x81, b"hi").repeat(MESSAGES));
+    flooding.send_frame(0x88, "");
+    program.wait_for_line("Client A is closed");
+    let seconds = begun.elapsed().as_secs() as usize + 1;
+    let lines = program.lines();
+    let shown = lines.iter().filter(|line| line.ends_with("Client A received a message:hi")).count();
+    let more =
+        lines.iter().filter_map(|line| line.split_once("Client A received ")?.1.split_once(" more messages"));
+    let more: usize = more.map(|(number, _)| number.parse::<usize>().unwrap()).sum();
+    assert_eq!(shown + more, MESSAGES);
+    assert!((20..=20 * seconds).contains(&shown), "{shown} lines in {seconds} s");
+    // Another client has its own.
+    other.send_frame(0x81, "ho");
+    program.wait_for_line("Client B received a message:ho");
+}
+
+#[test]
+fn an_id_of_more_than_256_bytes_is_a_400_that_says_so() {
+    let program = Program::start(&[]);
+    for (id, expected) in [("x".repeat(256), 101), ("x".repeat(257), 400), ("%C3%A9".repeat(129), 400)] {
+        let mut client = Raw::connect(program.addr());
+        client.send(support::upgrade(&format!("/websocket?Id={id}"), ""));
+        let head = client.head();
+        assert!(head.starts_with(&format!("HTTP/1.1 {expected} ")), "{head}");
+        if expected == 400 {
+            assert_eq!(client.take(28, "a reason"), b"An Id has at most 256 bytes\n");
+        }
+    }
+}
+
+#[test]
+fn the_numbers_that_are_asked_for_are_printed_at_every_level() {
+    for level in ["warning", "error", "none"] {
+        let program = Program::start(&["--logging", level]);
+        for _ in 0..2 {
+            let before = program.lines().len();
+            program.signal(Signal::USR1);
+            eventually("the numbers", || {
+                program.lines()[before..].iter().any(|line| line.contains("\"capacity\":"))
+            });
+        }
+    }
 }
 
 #[test]

@@ -122,6 +122,23 @@ fn the_client_sends_lines_and_prints_messages_and_ends_with_either_side() {
             (printed, Some(0))
         );
     }
+    // A terminal would obey it.
+    let script = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) != 0)";
+    let client = directory().join("client");
+    let output = Command::new("sh")
+        .args(["-c", r#"printf 'a\033[31m\342\200\256b\n' | "$0" "$@""#])
+        .arg(&client)
+        .arg(&url)
+        .output()
+        .expect("ends");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "a\u{1b}[31m\u{202e}b\n", "raw into a pipe");
+    let shell = format!(r#"printf 'a\033[31m\342\200\256b\n' | '{}' '{url}'"#, client.display());
+    let output = Command::new(python::python())
+        .args(["-c", script, "sh", "-c", &shell])
+        .stdin(Stdio::null())
+        .output()
+        .expect("ends");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim_end(), r"a\u{1b}[31m\u{202e}b", "on a terminal");
     for (arguments, code, says) in [
         (&[][..], 2, "client: the server's address is missing"),
         (&["http://a.test/"], 1, "write ws:// in place of http://"),

@@ -28,8 +28,10 @@ fn command(args: &[&str], environment: &[(&str, &str)]) -> Command {
 
 /// A machine of the fleet at a Redis, where the token is `token`.
 fn machine(redis: &Redis) -> Program {
-    let program =
-        Program::spawn(&mut command(&["--redis", &redis.url()], &[("THREADCAST_PUBLISH_TOKEN", "token")]));
+    let program = Program::spawn(&mut command(
+        &["--redis", &redis.url()],
+        &[("THREADCAST_PUBLISH_TOKEN", "token-of-the-tests")],
+    ));
     program.wait_for_line("threadcast is at http://");
     program
 }
@@ -81,7 +83,7 @@ fn is_told(client: &mut Raw, machines: usize) {
 }
 
 fn publish(program: &Program, topic: &str, body: &str) -> String {
-    let lines = format!("Authorization: Bearer token\r\nContent-Length: {}\r\n", body.len());
+    let lines = format!("Authorization: Bearer token-of-the-tests\r\nContent-Length: {}\r\n", body.len());
     let request = get(&format!("/publish?topic={topic}"), &lines).replacen("GET", "POST", 1);
     let (head, answer) = fetch(program.addr(), request + body);
     assert_eq!(status(&head), 200, "{head}");
@@ -201,13 +203,18 @@ fn stats_has_the_fleet_and_says_since_when_its_link_is_down() {
     eventually("it is alone", || fleet(&one)["machines"] == 1);
     redis.again();
     eventually("they are linked again", || fleet(&one)["machines"] == 2 && fleet(&one)["link"] == "up");
+    // At the level of the outage, or `--logging warning` would show only that.
+    let is_end =
+        |line: &String| line.starts_with("[WARN]") && line.ends_with("the fleet's link to Redis is up");
+    eventually("the log says so", || one.lines().iter().any(is_end));
 }
 
 #[test]
 fn a_redis_that_stands_still_holds_up_neither_the_time_nor_what_is_published() {
     let redis = Redis::start(&[]);
     let args = ["--redis", &redis.url(), "--interval", "50ms", "--port", "0", "--address", "127.0.0.1"];
-    let program = Program::spawn(Program::command().args(args).env("THREADCAST_PUBLISH_TOKEN", "token"));
+    let program =
+        Program::spawn(Program::command().args(args).env("THREADCAST_PUBLISH_TOKEN", "token-of-the-tests"));
     let mut client = plain(&program, "A");
     redis.signal(Signal::STOP);
     for number in 0..100 {
@@ -229,7 +236,7 @@ fn fleets_of_two_names_at_one_redis_do_not_hear_each_other() {
         let url = redis.url();
         let program = Program::spawn(&mut command(
             &["--channel", name],
-            &[("THREADCAST_REDIS", &url), ("THREADCAST_PUBLISH_TOKEN", "token")],
+            &[("THREADCAST_REDIS", &url), ("THREADCAST_PUBLISH_TOKEN", "token-of-the-tests")],
         ));
         program.wait_for_line("threadcast is at http://");
         program

@@ -347,14 +347,14 @@ fn markup_is_shown_as_text() {
 fn published_to(target: &str) -> (Program, Page) {
     let mut command = Program::command();
     command.args(["--port", "0", "--address", "127.0.0.1"]).args(FAST);
-    let program = Program::spawn(command.env("THREADCAST_PUBLISH_TOKEN", "token"));
+    let program = Program::spawn(command.env("THREADCAST_PUBLISH_TOKEN", "token-of-the-tests"));
     let page = Page::open(program.addr(), target);
     page.wait_for("the hello", "$('stat-expected').textContent === '250 ms'");
     (program, page)
 }
 
 fn publish(program: &Program, topic: &str, body: &[u8]) {
-    let lines = format!("Authorization: Bearer token\r\nContent-Length: {}\r\n", body.len());
+    let lines = format!("Authorization: Bearer token-of-the-tests\r\nContent-Length: {}\r\n", body.len());
     let head = get(&format!("/publish?topic={topic}"), &lines).replacen("GET", "POST", 1);
     let (head, _) = fetch(program.addr(), [head.as_bytes(), body].concat());
     assert_eq!(status(&head), 200, "{head}");

@@ -2,7 +2,8 @@
 
 use crate::support;
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 
 use support::{Directory, Program, Raw, Wire, fetch, frame, get, header_values, status, upgrade};
 
@@ -41,6 +42,14 @@ fn message(client: &mut Raw) -> Wire {
             return wire;
         }
     }
+}
+
+/// A file that only its owner may read.
+fn secret(directory: &Directory, name: &str, content: impl AsRef<[u8]>) -> String {
+    directory.write(name, content);
+    let path = directory.0.join(name);
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("sets the mode");
+    path.to_str().expect("a UTF-8 path").to_owned()
 }
 
 fn request(target: &str, lines: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
@@ -115,7 +124,7 @@ fn a_client_gets_the_topics_that_it_asks_for_and_no_others() {
 
 #[test]
 fn topics_that_cannot_be_had_are_400_as_a_table() {
-    let (any, some) = (serve(&[]), serve(&["--topics", "news,weather"]));
+    let (any, some) = (serve(&[]), serve(&["--topics", "news, weather"]));
     let without = Program::start(&[]);
     let many = |count: usize| (0..count).map(|n| format!("&topic=t{n}")).collect::<String>();
     let long = |length: usize| "x".repeat(length);
@@ -124,15 +133,18 @@ fn topics_that_cannot_be_had_are_400_as_a_table() {
         (&any, format!("Id=A{}", many(33)), 400, "33 topics are too many: ask for 32 at most"),
         (&any, "Id=A&topic=id/B".to_owned(), 400, "topics that begin with id/ cannot be asked for"),
         (&any, "Id=A&topic=id/A".to_owned(), 400, "topics that begin with id/ cannot be asked for"),
-        (&any, "Id=A&topic=".to_owned(), 400, "\"\" is no topic: use 1 to 256 bytes"),
+        (&any, "Id=A&topic=".to_owned(), 400, "\"\" is not a topic: use 1 to 256 bytes"),
         (&any, format!("Id=A&topic={}", long(256)), 101, ""),
-        (&any, format!("Id=A&topic={}", long(257)), 400, "is no topic: use 1 to 256 bytes"),
-        (&any, format!("Id={}", long(253)), 101, ""),
-        (&any, format!("Id={}", long(254)), 400, "is no topic: use 1 to 256 bytes"),
+        (&any, format!("Id=A&topic={}", long(257)), 400, "is not a topic: use 1 to 256 bytes"),
+        // The longest Id is below its own topic, and no topic that somebody asks for.
+        (&any, format!("Id={}", long(256)), 101, ""),
+        (&any, format!("Id={}", long(257)), 400, "An Id has at most 256 bytes"),
         (&some, "Id=A&topic=news&topic=weather&topic=all".to_owned(), 101, ""),
         (&some, "Id=A&topic=news&topic=other".to_owned(), 400, "There is no topic \"other\" here"),
         // Where nobody can publish, it is an argument like any other.
-        (&without, format!("Id={}&topic=id/B", long(254)), 101, ""),
+        (&without, format!("Id={}&topic=id/B", long(256)), 101, ""),
+        (&without, format!("Id={}", long(257)), 400, "An Id has at most 256 bytes"),
+        (&without, format!("Id={}", "%C3%A9".repeat(129)), 400, "An Id has at most 256 bytes"),
     ] {
         let mut raw = Raw::connect(program.addr());
         raw.send(upgrade(&format!("/websocket?{query}"), ""));
@@ -182,33 +194,116 @@ fn who_may_not_publish_is_told_why_as_a_table() {
 #[test]
 fn a_token_comes_from_a_file_or_from_the_environment_and_without_one_there_is_no_route() {
     let directory = Directory::new("publish-token");
-    directory.write("token", format!("{TOKEN}\n"));
-    let path = directory.0.join("token");
-    let path = path.to_str().expect("a UTF-8 path");
+    let path = secret(&directory, "token", format!("{TOKEN}\n"));
     let lines = format!("Authorization: Bearer {TOKEN}\r\n");
-    let from_file = serve_with("another token's", &["--publish-token-file", path]);
-    for (program, expected) in [(&serve(&[]), 200), (&from_file, 200), (&Program::start(&[]), 404)] {
+    let from_file = serve_with("another token's", &["--publish-token-file", &path]);
+    // As compose files write a variable that is not set.
+    let (without, empty) = (Program::start(&[]), serve_with("", &[]));
+    empty.wait_for_line("threadcast is at ");
+    for (program, expected) in [(&serve(&[]), 200), (&from_file, 200), (&without, 404), (&empty, 404)] {
         let (head, _) = fetch(program.addr(), request("/publish?topic=all", &lines, "hello"));
         assert_eq!(status(&head), expected);
     }
     let args = fs::read(format!("/proc/{}/cmdline", from_file.pid())).expect("reads");
     assert!(!String::from_utf8_lossy(&args).contains("SECRET"));
+    assert!(!from_file.lines().iter().any(|line| line.contains("warning")), "{:?}", from_file.lines());
+    fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("sets the mode");
+    let warned = serve_with("", &["--publish-token-file", &path]);
+    warned.wait_for_line(&format!(
+        "threadcast: warning: every user of this machine may read the publish token {path}: chmod o= {path}"
+    ));
+}
+
+#[test]
+fn every_id_is_reached_by_its_own_topic_and_no_id_is_refused_for_it() {
+    let program = serve(&[]);
+    let long = "x".repeat(256);
+    for id in ["", "a%09b", "a%0Ab", "a%C2%85b", "a%E2%80%AEb", &long] {
+        let mut client = client(&program, &format!("Id={id}"), false);
+        assert_eq!(publish(&program, &format!("id/{id}"), "you"), "{\"local\":1}\n", "{id}");
+        assert_eq!(message(&mut client), frame(0x81, "you"), "{id}");
+    }
+    let lines = format!("Authorization: Bearer {TOKEN}\r\n");
+    for (topic, reason) in [
+        (format!("id/{long}x"), "an Id has at most 256 bytes"),
+        ("a%09b".to_owned(), "is not a topic: use 1 to 256 bytes"),
+    ] {
+        let (head, body) =
+            fetch(program.addr(), request(&format!("/publish?topic={topic}"), &lines, "hello"));
+        let body = String::from_utf8_lossy(&body);
+        assert!(status(&head) == 400 && body.contains(reason), "{head}{body}");
+    }
+}
+
+#[test]
+fn without_the_token_no_body_is_read_and_the_numbers_and_one_line_of_the_log_say_how_often() {
+    let program = serve(&[]);
+    // Only the head: an answer that waited for the body would not come.
+    let head = "POST /publish?topic=all HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1048576\r\n";
+    for more in ["", "Authorization: Bearer guess\r\n", "Expect: 100-continue\r\n"] {
+        let mut raw = Raw::connect(program.addr());
+        raw.send(format!("{head}{more}\r\n"));
+        let (answer, _) = raw.response();
+        assert_eq!((status(&answer), header_values(&answer, "Connection")), (401, vec!["close"]), "{answer}");
+        // What comes behind it is no request.
+        raw.send(get("/", ""));
+        assert!(raw.is_at_end(), "{more}");
+    }
+    let (_, stats) = fetch(program.addr(), get("/stats", ""));
+    let stats = String::from_utf8_lossy(&stats).into_owned();
+    assert!(stats.contains("\"unauthorized\": 3"), "{stats}");
+    program.wait_for_line("without the right token");
+    let lines = program.lines();
+    let told: Vec<_> = lines.iter().filter(|line| line.contains("without the right token")).collect();
+    assert!(told.len() == 1 && told[0].ends_with("from 127.0.0.1 (1 so far)"), "{told:?}");
+}
+
+#[test]
+fn options_that_do_nothing_have_one_warning() {
+    let topics = "--topics does nothing without --publish-token-file or --redis";
+    let channel = "--channel does nothing without --redis or THREADCAST_REDIS";
+    for (token, args, expected) in [
+        ("", vec!["--topics", "news"], vec![topics]),
+        ("", vec!["--channel", "threadcast"], vec![channel]),
+        (TOKEN, vec!["--topics", "news"], vec![]),
+        ("", vec![], vec![]),
+    ] {
+        let mut command = Program::command();
+        command.args(["--port", "0", "--address", "127.0.0.1"]).args(&args);
+        command.env("THREADCAST_PUBLISH_TOKEN", token).env("THREADCAST_REDIS", "");
+        let program = Program::spawn(&mut command);
+        program.wait_for_line("threadcast is at ");
+        program.signal(rustix::process::Signal::TERM);
+        let (code, lines) = program.run_to_its_end();
+        let warnings: Vec<_> = lines.iter().filter(|line| line.contains("warning: ")).collect();
+        assert_eq!((code, warnings.len()), (Some(0), expected.len()), "{lines:#?}");
+        assert!(warnings.iter().zip(&expected).all(|(line, text)| line.contains(text)), "{lines:#?}");
+    }
 }
 
 #[test]
 fn a_token_that_is_none_is_one_line_without_it_and_exit_1() {
     let directory = Directory::new("publish-bad-token");
-    for (name, content) in [("empty", &b" \n"[..]), ("two", b"SECRET one"), ("binary", b"SECRET\xff")] {
-        directory.write(name, content);
+    for (name, content) in [
+        ("empty", &b" \n"[..]),
+        ("short", b"SECRET-89012345\n"),
+        ("two", b"SECRET-89 0123456"),
+        ("binary", b"SECRET-890123456\xff"),
+    ] {
+        secret(&directory, name, content);
     }
     let file = |name: &str| format!("{}/{name}", directory.path());
-    let none = "is none: write ASCII characters without spaces, such as openssl rand -hex 32 prints";
+    let none = "not a valid token in";
+    let write =
+        ": use at least 16 printable ASCII characters without spaces, such as openssl rand -hex 32 prints";
     for (token, args, expected) in [
-        ("", vec![], format!("the token in THREADCAST_PUBLISH_TOKEN {none}")),
-        ("SECRET one", vec![], format!("the token in THREADCAST_PUBLISH_TOKEN {none}")),
-        ("x", vec![file("empty")], format!("the token in the file {} {none}", file("empty"))),
-        ("x", vec![file("two")], format!("the token in the file {} {none}", file("two"))),
-        ("x", vec![file("binary")], format!("the token in the file {} {none}", file("binary"))),
+        (" ", vec![], format!("{none} THREADCAST_PUBLISH_TOKEN{write}")),
+        ("a", vec![], format!("{none} THREADCAST_PUBLISH_TOKEN{write}")),
+        ("SECRET-89 0123456", vec![], format!("{none} THREADCAST_PUBLISH_TOKEN{write}")),
+        ("x", vec![file("empty")], format!("{none} the file {}{write}", file("empty"))),
+        ("x", vec![file("short")], format!("{none} the file {}{write}", file("short"))),
+        ("x", vec![file("two")], format!("{none} the file {}{write}", file("two"))),
+        ("x", vec![file("binary")], format!("{none} the file {}{write}", file("binary"))),
         (
             "x",
             vec![file("missing")],
@@ -217,10 +312,6 @@ fn a_token_that_is_none_is_one_line_without_it_and_exit_1() {
     ] {
         let args: Vec<_> = args.iter().flat_map(|file| ["--publish-token-file", file]).collect();
         let (code, lines) = serve_with(token, &args).run_to_its_end();
-        assert_eq!(
-            (code, &lines[..]),
-            (Some(1), &[format!("threadcast: {expected}")][..]),
-            "{token} {args:?}"
-        );
+        assert_eq!((code, lines), (Some(1), vec![format!("threadcast: {expected}")]), "{token} {args:?}");
     }
 }

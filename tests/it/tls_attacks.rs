@@ -276,3 +276,14 @@ fn who_asks_for_a_renegotiation_is_told_that_there_is_none_and_ended() {
     assert!(said.contains(":no renegotiation:"), "{said}");
     attacked.expect(": lost: ", 1, "it asks for a renegotiation");
 }
+
+#[test]
+fn a_hello_that_does_not_end_within_a_record_ends_its_connection() {
+    let mut attacked = Attacked::start("tls-attacks-hello");
+    // It says that it has 60,000 bytes, and stops at 20,000.
+    let hello = [&[1, 0, 0xea, 0x60][..], &[0; 20_000]].concat();
+    let mut raw = Raw::connect(attacked.program.addr());
+    raw.send(records(&hello, 9999));
+    assert!(raw.is_at_end());
+    attacked.expect("no TLS: ", 1, "more than 16384 bytes without an end");
+}

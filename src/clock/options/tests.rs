@@ -204,7 +204,7 @@ fn what_is_wrong_is_said_with_what_to_write() {
         (&["--channel", "a*"], "--channel a*: a name has 1 to 64 letters, digits, '.', '_' and '-'"),
         (
             &["--topics", "a,,b"],
-            "--topics \"\": this is no topic: use 1 to 256 bytes of text without control characters",
+            "--topics \"\": this is not a topic: use 1 to 256 bytes of text without control characters",
         ),
         (&["--tls-cert", "c.pem"], "--tls-key PEM has to be there too"),
         (&["--http-port", "80"], "--tls-cert PEM or --tls-self-signed has to be there too"),

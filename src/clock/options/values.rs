@@ -81,6 +81,8 @@ pub(super) fn channel(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn topic(text: &str) -> Result<String, String> {
+    // Behind a comma there may be a space, which no client can ask for.
+    let text = text.trim();
     topics::check(text).map(|()| text.to_owned()).map_err(|error| without(&error))
 }
 

@@ -12,15 +12,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use redis::{
-    ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Msg, Parser, RedisError, RedisResult, Value,
-};
+use redis::{ConnectionAddr, ConnectionInfo, Msg, Parser, RedisError, RedisResult, Value};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::hub::fleet::names::Names;
+use crate::hub::fleet::redis_url;
 
 /// How long a connection may take until it can be used: its name, TCP, TLS, password and role.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -48,15 +47,12 @@ enum RedisSocket {
 
 /// Reads a URL.
 pub(super) fn target(url: &str) -> Result<ConnectionInfo> {
-    // What the crate says may have the URL in it, and that a password.
-    let none =
-        || Error::invalid("this is no URL of a Redis: use redis://HOST:PORT, or rediss://HOST:PORT with TLS");
-    let info = url.into_connection_info().map_err(|_| none())?;
+    let info = redis_url::parse(url)?;
     match info.addr() {
         ConnectionAddr::Tcp(..)
         | ConnectionAddr::TcpTls { insecure: false, .. }
         | ConnectionAddr::Unix(_) => Ok(info),
-        _ => Err(none()),
+        _ => Err(redis_url::wrong(url)),
     }
 }
 

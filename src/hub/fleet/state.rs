@@ -17,6 +17,7 @@ use crate::hub::fleet::redis_link::RedisLink;
 use crate::hub::topics::Hub;
 use crate::hub::topics::relay::Relay;
 use crate::panics::{Contained, caught};
+use crate::printable::printable;
 use crate::ws::message::Message;
 
 /// From one time that the number of machines is told to the next.
@@ -80,6 +81,8 @@ struct MachinesWatch {
 /// Up from the moment that one of our own beats comes back.
 struct LinkState {
     is_up: bool,
+    /// Whether the log has said so.
+    has_broken: bool,
     since: Instant,
     /// Whether it has ever been up: before that [`join`](crate::Fleet::join) says what is wrong.
     was_up: bool,
@@ -110,6 +113,7 @@ impl FleetState {
             others: Mutex::new(Others::new(Instant::now())),
             link: Mutex::new(LinkState {
                 is_up: false,
+                has_broken: false,
                 since: Instant::now(),
                 was_up: false,
                 reasons: Vec::new(),
@@ -170,8 +174,12 @@ impl FleetState {
     pub(super) fn up(&self) {
         let mut link = self.link();
         if !link.is_up {
-            log::info!(target: crate::LOG, "the fleet's link to Redis is up");
-            *link = LinkState { is_up: true, since: Instant::now(), was_up: true, reasons: Vec::new() };
+            // The end of an outage is as important as its beginning.
+            let level = if link.has_broken { log::Level::Warn } else { log::Level::Info };
+            log::log!(target: crate::LOG, level, "the fleet's link to Redis is up");
+            let reasons = Vec::new();
+            *link =
+                LinkState { is_up: true, has_broken: false, since: Instant::now(), was_up: true, reasons };
             self.is_up.notify_all();
             drop(link);
             self.claims.claim_all_again();
@@ -203,10 +211,12 @@ impl FleetState {
         if has_broken {
             log::warn!(
                 target: crate::LOG,
-                "the fleet's link to Redis has broken: {why}; this machine's own clients get everything"
+                "the fleet's link to Redis has broken: {}; this machine's own clients get everything",
+                printable(why)
             );
+            link.has_broken = true;
         } else if is_new && link.was_up {
-            log::warn!(target: crate::LOG, "the fleet's link to Redis is still down: {why}");
+            log::warn!(target: crate::LOG, "the fleet's link to Redis is still down: {}", printable(why));
         }
     }
 

@@ -118,6 +118,8 @@ struct Current {
     is_reading: bool,
     /// What the files were at the last look, used or not.
     seen: PairSeen,
+    /// Whether that was no pair, and the log has said so.
+    has_failed: bool,
 }
 
 /// A digest of both files, or why they could not be read.
@@ -144,7 +146,13 @@ impl CertificateFiles {
         let looked = Instant::now();
         let pems = read_both(chain, key, read)?;
         let pair = Arc::new(pair_of(&pems, chain, key, &provider)?);
-        let current = Mutex::new(Current { pair, looked, is_reading: false, seen: Ok(digest(&pems)) });
+        let current = Mutex::new(Current {
+            pair,
+            looked,
+            is_reading: false,
+            seen: Ok(digest(&pems)),
+            has_failed: false,
+        });
         let (chain, key) = (chain.to_owned(), key.to_owned());
         Ok(CertificateFiles(Arc::new(WatchedFiles {
             chain,
@@ -190,11 +198,17 @@ impl WatchedFiles {
         if let Some(Ok(pair)) = &pair {
             current.pair = pair.clone();
         }
+        let had_failed = match &pair {
+            Some(pair) => std::mem::replace(&mut current.has_failed, pair.is_err()),
+            None => false,
+        };
         drop(current);
         self.looked.notify_all();
         match pair {
             Some(Ok(_)) => {
-                log::info!(target: crate::LOG, "new connections get the certificate that {} has now", self.chain.display());
+                // The end of what the log has warned of is as important.
+                let level = if had_failed { log::Level::Warn } else { log::Level::Info };
+                log::log!(target: crate::LOG, level, "new connections get the certificate that {} has now", self.chain.display());
             }
             Some(Err(error)) => {
                 log::warn!(target: crate::LOG, "new connections still get the certificate from before: {}", error.one_line());

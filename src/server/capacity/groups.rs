@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 /// Where systems mount the groups, if `/proc/self/mountinfo` cannot be read.
-const STANDARD: &str = "/sys/fs/cgroup";
+pub(super) const STANDARD: &str = "/sys/fs/cgroup";
 /// The files of a group's memory, by version: limits, use, and the statistics of what could be given back.
 const MEMORY: [MemoryFiles; 2] = [
     // Above `memory.high` nobody is killed, but everybody stands still.
@@ -36,8 +36,9 @@ pub(super) struct Allowed {
     pub(super) threads: Option<u64>,
     /// The fewest bytes that are left below a limit of memory.
     pub(super) memory: Option<u64>,
-    /// The process is in a group whose files cannot be found.
-    pub(super) hidden: bool,
+    /// The process is in a group of threads whose files cannot be found, and in one of memory.
+    pub(super) threads_are_hidden: bool,
+    pub(super) memory_is_hidden: bool,
 }
 
 impl Allowed {
@@ -61,7 +62,8 @@ impl Allowed {
         Allowed {
             threads: by_threads.directories.iter().filter_map(|group| number(group.join("pids.max"))).min(),
             memory: by_memory.directories.iter().filter_map(|group| memory(group)).min(),
-            hidden: by_threads.are_hidden() || by_memory.are_hidden(),
+            threads_are_hidden: by_threads.are_hidden(),
+            memory_is_hidden: by_memory.are_hidden(),
         }
     }
 }

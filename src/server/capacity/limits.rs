@@ -6,8 +6,12 @@ use std::{env, fmt, fs};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::sched_getaffinity;
 
-use crate::server::capacity::groups::Allowed;
+use crate::server::capacity::groups::{self, Allowed};
 
+/// Where Linux has the limit of mappings.
+const MAPPINGS: &str = "/proc/sys/vm/max_map_count";
+/// Where it has the memory that is free.
+const MEMORY: &str = "/proc/meminfo";
 /// Bytes that this process is taken to have, where that cannot be read.
 const CAUTIOUS_SIZE: u64 = 256 << 20;
 /// The allocator's arenas for each core, of glibc on a system of 64 bits.
@@ -55,8 +59,11 @@ pub enum Limit {
         /// Bytes for a client.
         each: u64,
     },
-    /// Some limits could not be read.
-    Unknown,
+    /// Limits that could not be read: the capacity is a cautious number.
+    Unknown {
+        /// The file, or the directory, that has the first of them.
+        file: &'static str,
+    },
     /// A number that somebody chose.
     Chosen,
 }
@@ -81,7 +88,10 @@ impl fmt::Display for Limit {
                 ("memory of the control group", "raise it with MemoryMax= or --memory")
             }
             Limit::Memory { .. } => ("free memory", "stop other programs, or add some"),
-            Limit::Unknown => ("some limits could not be read", "choose a number with --max-clients"),
+            Limit::Unknown { file } => {
+                let what_to_do = "let the program read it, or choose a number with --max-clients";
+                return write!(f, "the limits in {file} could not be read; {what_to_do}");
+            }
             Limit::Chosen => return f.write_str("as chosen"),
         };
         match self {
@@ -112,8 +122,10 @@ pub(super) struct Limits {
     pub(super) commit: Option<u64>,
     pub(super) group_memory: Option<u64>,
     pub(super) memory: Option<u64>,
-    /// A limit that every system has could not be read, so there may be others.
-    pub(super) are_hidden: bool,
+    /// Where the first limit is, of those that every system has, that could not be read.
+    pub(super) unread: Option<&'static str>,
+    /// How much memory there is could not be read.
+    pub(super) is_memory_hidden: bool,
     /// Arenas that the allocator may make beside the first.
     pub(super) arenas: u64,
     pub(super) cores: u64,
@@ -150,7 +162,7 @@ impl Limits {
     ) -> Limits {
         let number = |path: &str| file(Path::new(path))?.trim().parse().ok();
         let status = file(Path::new("/proc/self/status")).unwrap_or_default();
-        let system = file(Path::new("/proc/meminfo")).unwrap_or_default();
+        let system = file(Path::new(MEMORY)).unwrap_or_default();
         let groups = Allowed::read(&file);
         let left = |limit: Option<u64>, used: &str| {
             limit.map(|limit| limit.saturating_sub(bytes(&status, used).unwrap_or(CAUTIOUS_SIZE)))
@@ -158,7 +170,13 @@ impl Limits {
         // Otherwise the kernel promises more than it has.
         let promises_are_kept = number("/proc/sys/vm/overcommit_memory") == Some(2);
         let promised = bytes(&system, "CommitLimit:").zip(bytes(&system, "Committed_AS:"));
-        let (mappings, memory) = (number("/proc/sys/vm/max_map_count"), bytes(&system, "MemAvailable:"));
+        let (mappings, memory) = (number(MAPPINGS), bytes(&system, "MemAvailable:"));
+        let are_groups_hidden = groups.threads_are_hidden || groups.memory_is_hidden;
+        let unread = [
+            (mappings.is_none(), MAPPINGS),
+            (memory.is_none(), MEMORY),
+            (are_groups_hidden, groups::STANDARD),
+        ];
         Limits {
             mappings,
             system_threads: number("/proc/sys/kernel/threads-max"),
@@ -171,7 +189,8 @@ impl Limits {
                 .map(|(limit, promised)| limit.saturating_sub(promised)),
             group_memory: groups.memory,
             memory,
-            are_hidden: groups.hidden || mappings.is_none() || memory.is_none(),
+            unread: unread.into_iter().find_map(|(is_hidden, file)| is_hidden.then_some(file)),
+            is_memory_hidden: memory.is_none() || groups.memory_is_hidden,
             ..Limits::default()
         }
     }
@@ -197,97 +216,4 @@ fn arenas<'a>(cores: u64, chosen: impl Iterator<Item = (&'a str, &'a str)>) -> u
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Returns the text of the files in the table, and of no others.
-    fn files<'a>(table: &'a [(&str, &str)]) -> impl Fn(&Path) -> Option<String> + 'a {
-        |path| table.iter().find(|(name, _)| path == Path::new(name)).map(|(_, text)| (*text).to_owned())
-    }
-
-    #[test]
-    fn lowered_limits_of_the_system_are_found_where_linux_has_them() {
-        let meminfo =
-            "MemTotal:  24684084 kB\nMemAvailable:  1024 kB\nCommitLimit: 300 kB\nCommitted_AS:  100 kB\n";
-        let read = Limits::read(
-            None,
-            None,
-            files(&[
-                ("/proc/sys/vm/max_map_count", "120\n"),
-                ("/proc/sys/kernel/threads-max", "5512\n"),
-                ("/proc/sys/kernel/pid_max", "16\n"),
-                ("/proc/sys/vm/overcommit_memory", "2\n"),
-                ("/proc/meminfo", meminfo),
-                ("/proc/self/cgroup", "0::/a\n"),
-                ("/sys/fs/cgroup/a/pids.max", "8\n"),
-                ("/sys/fs/cgroup/a/memory.max", "4096\n"),
-            ]),
-        );
-        let Limits { mappings, system_threads, thread_numbers, group_threads, .. } = read;
-        assert_eq!((mappings, system_threads, thread_numbers), (Some(120), Some(5512), Some(16)));
-        let Limits { commit, memory, group_memory, are_hidden, .. } = read;
-        assert_eq!((commit, memory, are_hidden), (Some(200 << 10), Some(1 << 20), false));
-        assert_eq!((group_threads, group_memory), (Some(8), Some(4096)));
-    }
-
-    #[test]
-    fn what_the_process_has_is_taken_from_its_limits() {
-        let status = ("/proc/self/status", "VmPeak:\t  500 kB\nVmSize:\t  300 kB\nVmData:\t  100 kB\n");
-        for (table, space, data) in [
-            (&[status][..], Some(700 << 10), Some(900 << 10)),
-            // Where that cannot be read it has more than is left.
-            (&[], Some(0), Some(0)),
-        ] {
-            let read = Limits::read(Some(1000 << 10), Some(1000 << 10), files(table));
-            assert_eq!((read.address_space, read.data), (space, data), "{table:?}");
-        }
-        let read = Limits::read(None, None, files(&[status]));
-        assert_eq!((read.address_space, read.data), (None, None));
-    }
-
-    #[test]
-    fn a_kernel_that_promises_more_than_it_has_keeps_no_account() {
-        let meminfo = ("/proc/meminfo", "MemAvailable: 1 kB\nCommitLimit: 300 kB\nCommitted_AS: 400 kB\n");
-        for (overcommit, commit) in [("0\n", None), ("1\n", None), ("2\n", Some(0))] {
-            let table = [meminfo, ("/proc/sys/vm/overcommit_memory", overcommit)];
-            assert_eq!(Limits::read(None, None, files(&table)).commit, commit, "{overcommit}");
-        }
-    }
-
-    #[test]
-    fn a_limit_that_cannot_be_read_is_known_to_be_hidden() {
-        let mappings = ("/proc/sys/vm/max_map_count", "65530\n");
-        let memory = ("/proc/meminfo", "MemAvailable: 8000000 kB\n");
-        for (table, hidden) in [
-            (&[mappings, memory][..], false),
-            (&[mappings], true),
-            (&[memory], true),
-            (&[mappings, memory, ("/proc/self/cgroup", "0::/a\n"), ("/proc/self/mountinfo", "")], true),
-            (&[], true),
-        ] {
-            assert_eq!(Limits::read(None, None, files(table)).are_hidden, hidden, "{table:?}");
-        }
-    }
-
-    #[test]
-    fn glibc_makes_eight_arenas_a_core_unless_the_environment_has_a_number() {
-        let (variable, tunable) = ("", "glibc.malloc.arena_max=");
-        for (cores, chosen, beside) in [
-            (1, &[][..], 7),
-            (2, &[], 15),
-            (64, &[], 511),
-            (2, &[("1", variable)], 0),
-            (2, &[("3", variable)], 2),
-            (2, &[("0", variable)], 15),
-            (2, &[("one", variable)], 15),
-            (2, &[("glibc.malloc.arena_max=2", tunable)], 1),
-            (2, &[("glibc.malloc.tcache_count=0:glibc.malloc.arena_max=2", tunable)], 1),
-            (2, &[("glibc.malloc.tcache_count=0", tunable)], 15),
-            // It is the larger one that is safe.
-            (2, &[("1", variable), ("glibc.malloc.arena_max=4", tunable)], 3),
-        ] {
-            let expected = if cfg!(target_env = "gnu") { beside } else { 0 };
-            assert_eq!(arenas(cores, chosen.iter().copied()), expected, "{cores} {chosen:?}");
-        }
-    }
-}
+mod tests;

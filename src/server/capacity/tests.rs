@@ -24,9 +24,13 @@ fn the_smallest_limit_binds_as_a_table() {
         (Limits { user_threads: Some(8000), ..linux }, 7488, Limit::UserThreads),
         (Limits { mappings: Some(1 << 20), ..linux }, 32_256, Limit::ThreadNumbers),
         (Limits { system_threads: Some(5512), ..linux }, 5000, Limit::SystemThreads),
-        (Limits { are_hidden: true, ..linux }, 1000, Limit::Unknown),
-        (Limits { are_hidden: true, descriptors: Some(1024), ..linux }, 960, Limit::Descriptors),
-        (Limits::default(), 1000, Limit::Unknown),
+        (Limits { unread: Some("/sys/fs/cgroup"), ..linux }, 1000, Limit::Unknown { file: "/sys/fs/cgroup" }),
+        (
+            Limits { unread: Some("/sys/fs/cgroup"), descriptors: Some(1024), ..linux },
+            960,
+            Limit::Descriptors,
+        ),
+        (Limits::default(), 1000, Limit::Unknown { file: "/proc" }),
     ] {
         let client = client(Delivery::Inline, 64 << 10);
         assert_eq!(limits.capacity(&client), Capacity { clients, limit }, "{limits:?}");
@@ -115,18 +119,46 @@ fn of_the_bytes_that_are_left_half_is_for_clients_and_a_quarter_for_buffers_as_a
             space(104),
             MIB,
         ),
-        (none, Inline, 64 * KIB, 1000, Limit::Unknown, 64 * MIB),
+        (none, Inline, 64 * KIB, 1000, Limit::Unknown { file: "/proc" }, 64 * MIB),
+        // Only what cannot be read is guessed.
         (
-            Limits { are_hidden: true, memory: Some(8192 * MIB), ..none },
+            Limits { unread: Some("/a"), is_memory_hidden: true, memory: Some(8192 * MIB), ..none },
             Inline,
             64 * KIB,
             1000,
-            Limit::Unknown,
+            Limit::Unknown { file: "/a" },
             64 * MIB,
+        ),
+        (
+            Limits { unread: Some("/a"), memory: Some(8192 * MIB), ..none },
+            Inline,
+            64 * KIB,
+            1000,
+            Limit::Unknown { file: "/a" },
+            2048 * MIB,
         ),
     ] {
         let capacity = limits.capacity(&client(delivery, stack));
         assert_eq!((capacity, limits.buffers()), (Capacity { clients, limit }, buffers), "{limits:?}");
+    }
+}
+
+#[test]
+fn what_the_application_takes_is_counted_as_a_table() {
+    const MIB: u64 = 1 << 20;
+    let limits = Limits { group_memory: Some(96 * MIB), memory: Some(960 * MIB), ..Limits::default() };
+    for (client_memory, other_memory, clients, each, buffers) in [
+        (0, 0, 1024, 48, 24 * MIB),
+        (48 << 10, 0, 512, 96, 24 * MIB),
+        (0, 48 * MIB, 512, 48, 12 * MIB),
+        (0, 97 * MIB, 1, 48, MIB),
+        (u64::MAX, u64::MAX, 1, u64::MAX >> 10, MIB),
+    ] {
+        let application = Application::new().client_memory(client_memory).other_memory(other_memory);
+        let limits = limits.without(application.settings.other_memory);
+        let Capacity { clients: found, limit } = limits.capacity(&ClientCost::new(&application.settings));
+        let Limit::GroupMemory { each: found_each } = limit else { panic!("{limit:?}") };
+        assert_eq!((found, found_each >> 10, limits.buffers()), (clients, each, buffers));
     }
 }
 
@@ -147,6 +179,11 @@ fn the_line_names_the_limit_what_a_client_is_counted_as_and_how_to_raise_it() {
         (
             Limit::GroupMemory { each: 48 << 10 },
             "memory of the control group, half of it at 48 KiB a client; raise it with MemoryMax= or --memory",
+        ),
+        (
+            Limit::Unknown { file: "/sys/fs/cgroup" },
+            "the limits in /sys/fs/cgroup could not be read; let the program read it, or choose a number with \
+             --max-clients",
         ),
         (Limit::Chosen, "as chosen"),
     ] {

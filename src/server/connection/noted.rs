@@ -7,6 +7,10 @@ use std::time::Duration;
 use tungstenite::protocol::Role;
 
 use super::Connection;
+use crate::printable::printable;
+
+/// Most characters that log lines show of a path. It is kept as long as the WebSocket is open.
+const MAX_PATH: usize = 200;
 
 impl Connection {
     /// Called by `client-N` before it opens a WebSocket that is to be compressed.
@@ -27,7 +31,7 @@ impl Connection {
         if client != self.link().peer {
             self.link().forwarded.get_or_init(|| client);
         }
-        self.link().path.get_or_init(|| path.to_owned());
+        self.link().path.get_or_init(|| printable(path).at_most(MAX_PATH).to_string());
     }
 
     /// Called by `client-N` when the WebSocket has ended: leaves all topics, for good.

@@ -89,7 +89,7 @@ fn a_group_is_found_where_its_controller_is_mounted_as_a_table() {
             (pids, "70\n"),
             ("/elsewhere/pids.max", "1\n"),
         ];
-        let expected = Allowed { threads: Some(70), memory: Some(5000), hidden: false };
+        let expected = Allowed { threads: Some(70), memory: Some(5000), ..Allowed::default() };
         assert_eq!(allowed(&table), expected, "{table:?}");
     }
 }
@@ -107,10 +107,17 @@ fn without_a_list_of_mounts_a_group_is_looked_for_where_systems_have_it() {
 
 #[test]
 fn a_group_that_is_mounted_nowhere_is_hidden_and_a_root_is_none() {
-    for (groups, hidden) in [("0::/a\n", true), ("4:memory:/a\n", true), ("0::/\n", false), ("", false)] {
+    for (groups, threads_are_hidden, memory_is_hidden) in [
+        ("0::/a\n", true, true),
+        ("4:memory:/a\n", false, true),
+        ("4:pids:/a\n", true, false),
+        ("0::/\n", false, false),
+        ("", false, false),
+    ] {
         let table =
             [("/proc/self/mountinfo", "23 1 0:21 / / rw - ext4 /dev/a rw\n"), ("/proc/self/cgroup", groups)];
-        assert_eq!(allowed(&table), Allowed { hidden, ..Allowed::default() }, "{groups}");
+        let hidden = Allowed { threads_are_hidden, memory_is_hidden, ..Allowed::default() };
+        assert_eq!(allowed(&table), hidden, "{groups}");
     }
 }
 

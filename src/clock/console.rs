@@ -1,0 +1,82 @@
+//! What is written to standard output and standard error, and to the places of the log: all of it, also where the file
+//! does not wait (O_NONBLOCK, which some other process that has it may have set).
+//!
+//! Blocks in `poll` as long as nobody reads.
+
+use std::fmt::Display;
+use std::fs;
+use std::io::{stderr, stdout};
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::{Errno, write};
+use threadcast::printable;
+
+/// Writes bytes, and returns how many: all, unless the file takes no more.
+pub fn write_whole(file: impl AsFd, bytes: &[u8]) -> usize {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        match write(&file, rest) {
+            Ok(written) if written > 0 => rest = &rest[written..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => wait_for_room(&file),
+            _ => break,
+        }
+    }
+    bytes.len() - rest.len()
+}
+
+/// Blocks until the file takes something, or has failed: then the next write says so.
+pub fn wait_for_room(file: impl AsFd) {
+    while poll(&mut [PollFd::new(&file, PollFlags::OUT)], None) == Err(Errno::INTR) {}
+}
+
+/// Prints a text as it is. A reader that has gone away is no reason to panic, here and below.
+pub fn print(text: &str) {
+    write_whole(stdout(), text.as_bytes());
+}
+
+/// Prints one line on standard error.
+pub fn complain(what: impl Display) {
+    write_whole(stderr(), format!("{}\n", printable(what)).as_bytes());
+}
+
+/// Says on standard error what somebody should look at, though the program goes on.
+pub fn warn(what: impl Display) {
+    complain(format_args!("threadcast: warning: {what}"));
+}
+
+/// Warns of a file with a secret in it that every user of this machine may read.
+pub fn warn_if_others_may_read(file: &Path, what: &str) {
+    const OTHERS_READ: u32 = 0o004;
+    if fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & OTHERS_READ != 0) {
+        let file = file.display();
+        warn(format_args!("every user of this machine may read the {what} {file}: chmod o= {file}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_pipe_that_does_not_wait_gets_all_of_it() {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&writer, true).unwrap();
+        // More than a pipe takes.
+        let bytes = vec![b'x'; 1 << 20];
+        thread::scope(|scope| {
+            let written = scope.spawn(|| write_whole(&writer, &bytes));
+            let mut read = vec![0; bytes.len()];
+            reader.read_exact(&mut read).unwrap();
+            assert_eq!((written.join().unwrap(), read == bytes), (bytes.len(), true));
+        });
+        drop(reader);
+        assert_eq!(write_whole(&writer, b"nobody reads this"), 0);
+    }
+}
