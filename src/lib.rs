@@ -110,7 +110,7 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `error`, `metrics`, `observer`, `log_limit` | what everybody uses |
+//! | `error`, `metrics`, `observer`, `log_limit`, `rate` | what everybody uses |
 //! | `http` | requests, responses, cookies, files: no sockets, no threads |
 //! | `ws` | frames, messages, compression, the handshake: pure bytes |
 //! | `net` | sockets, and who writes to them: the outbox, its pumps, the closer |
@@ -130,6 +130,7 @@ mod error;
 mod observer;
 mod metrics;
 mod log_limit;
+mod rate;
 mod http;
 mod ws;
 mod net;
@@ -156,6 +157,7 @@ pub use metrics::{Disconnects, Meter, Stats};
 pub use net::tls::config::TlsConfig;
 pub use net::transport::Delivery;
 pub use observer::{Event, Observer};
+pub use rate::Rate;
 pub use server::application::Application;
 pub use server::broadcast::broadcast;
 pub use server::capacity::{Capacity, Limit};
