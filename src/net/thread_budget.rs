@@ -8,11 +8,12 @@
 //! and a shutdown joins the very last.
 
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::net::transport::Delivery;
+use crate::net::waker::Waker;
 
 /// Pumps for which there is room beside as many clients as there may be: half of the threads in the
 /// reserve of [`Capacity`](crate::Capacity), or this part of the clients if that is less.
@@ -24,6 +25,8 @@ pub(crate) struct ThreadBudget {
     books: Mutex<Books>,
     /// Signalled when a permit is returned.
     returned: Condvar,
+    /// Who waits for a permit without blocking.
+    waker: OnceLock<Arc<Waker>>,
 }
 
 struct Books {
@@ -52,7 +55,16 @@ impl ThreadBudget {
         let threads = clients.saturating_mul(delivery.threads());
         let spare = clients.div_ceil(SPARE).min(MOST_SPARE);
         let free = threads.saturating_add(spare);
-        ThreadBudget { books: Mutex::new(Books { free, running: 0, ended: None }), returned: Condvar::new() }
+        ThreadBudget {
+            books: Mutex::new(Books { free, running: 0, ended: None }),
+            returned: Condvar::new(),
+            waker: OnceLock::new(),
+        }
+    }
+
+    /// Tells `waker` from now on when a permit is returned.
+    pub(crate) fn tell(&self, waker: Arc<Waker>) {
+        self.waker.get_or_init(|| waker);
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -117,6 +129,7 @@ impl Drop for Permit {
         books.running -= 1;
         drop(books);
         self.0.returned.notify_all();
+        self.0.waker.get().inspect(|waker| waker.gave_back());
     }
 }
 
