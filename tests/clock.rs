@@ -187,7 +187,7 @@ fn a_thousand_clients_come_and_go_while_pushes_never_stop() {
 fn every_thread_has_its_name() {
     let program = Program::start(&["--logging", "none"]);
     let _clients = [client(&program, "A"), client(&program, "B")];
-    expect_threads(&program, &["client-1", "client-2", "closer", "listener", "send", "threadcast"]);
+    expect_threads(&program, &["client-1", "client-2", "closer", "listener", "reaper", "send", "threadcast"]);
 }
 
 #[test]
@@ -505,7 +505,7 @@ fn handed_off_every_client_has_a_writer_and_gets_the_same() {
     let mut program = Program::start(&["--delivery", "handoff", "--interval", "50ms", "--logging", "none"]);
     let mut a = client(&program, "A");
     assert!(is_payload(&a.frame().payload) && is_payload(&a.frame().payload));
-    expect_threads(&program, &["client-1", "closer", "listener", "send", "threadcast", "writer-1"]);
+    expect_threads(&program, &["client-1", "closer", "listener", "reaper", "send", "threadcast", "writer-1"]);
     a.send_frame(0x88, "");
     eventually("its threads are gone", || threads(program.pid()).len() == 4);
     let mut b = client(&program, "B");

@@ -275,7 +275,7 @@ impl Fuzzed {
         self.check();
         drop(self.control);
         eventually("the last client is gone", || self.probed.server.stats().clients == 0);
-        eventually("its thread is gone", || server_threads() == ["closer", "listener"]);
+        eventually("its thread is gone", || server_threads() == ["closer", "listener", "reaper"]);
         eventually("its sockets are gone", || sockets(process::id()) == self.sockets);
         self.probed.server.shutdown();
         eventually("no thread of the server is left", || server_threads().is_empty());

@@ -4,13 +4,16 @@
 //! [`Capacity`](crate::Capacity). The number of clients is planned, that of pumps is not: it is how many
 //! sockets are full at a time. So they share one budget.
 //!
-//! A thread keeps its stack until it is joined. So each thread that ends joins the one that ended before it,
-//! and a shutdown joins the very last.
+//! A thread keeps its stack until it is joined, and its permit as long. So a thread that ends sends itself to the
+//! `reaper`, which joins it and only then returns the permit: what is counted is what is limited. A thread never waits
+//! for another one to end, so however many end together, they are gone as fast as the kernel lets them.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
 
 use crate::net::transport::Delivery;
 use crate::net::waker::Waker;
@@ -25,20 +28,35 @@ pub(crate) struct ThreadBudget {
     books: Mutex<Books>,
     /// Signalled when a permit is returned.
     returned: Condvar,
-    /// Who waits for a permit without blocking.
+    /// Started once, if at all: threads of a budget without a reaper leave their joining to whoever spawned them.
+    reaper: OnceLock<Reaper>,
+    /// Woken when a permit is returned, for the listener, which does not block for one.
     waker: OnceLock<Arc<Waker>>,
 }
 
 struct Books {
     free: usize,
+    /// Permits that are out: threads that run, or are not joined.
     running: usize,
-    /// The thread that ended last, to be joined by the next one that ends.
-    ended: Option<JoinHandle<()>>,
 }
 
-/// A thread that [`ThreadBudget::spawn`] has started: its handle, until it is joined or about to end.
+struct Reaper {
+    /// Sent to by every thread at its end, and `None` by [`join_all`](ThreadBudget::join_all).
+    ended: Sender<Option<Worker>>,
+    /// Taken by `join_all`.
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// A thread that [`ThreadBudget::spawn`] has started, until it is joined. It is joined under the lock, and its permit
+/// returned: whoever gets the lock after that can start another one. The thread itself never takes it.
 #[derive(Clone)]
-pub(crate) struct Worker(Arc<Mutex<Option<JoinHandle<()>>>>);
+pub(crate) struct Worker(Arc<Mutex<Option<Running>>>);
+
+struct Running {
+    thread: JoinHandle<()>,
+    /// Behind the thread: dropped after it is joined.
+    permit: Permit,
+}
 
 /// One thread's share of the budget, until this is dropped.
 struct Permit(Arc<ThreadBudget>);
@@ -46,7 +64,7 @@ struct Permit(Arc<ThreadBudget>);
 /// The end of a thread that has begun, however it comes.
 struct ThreadEnd {
     own: Worker,
-    permit: Option<Permit>,
+    budget: Arc<ThreadBudget>,
 }
 
 impl ThreadBudget {
@@ -55,24 +73,30 @@ impl ThreadBudget {
         let threads = clients.saturating_mul(delivery.threads());
         let spare = clients.div_ceil(SPARE).min(MOST_SPARE);
         let free = threads.saturating_add(spare);
-        ThreadBudget {
-            books: Mutex::new(Books { free, running: 0, ended: None }),
-            returned: Condvar::new(),
-            waker: OnceLock::new(),
-        }
+        let books = Mutex::new(Books { free, running: 0 });
+        ThreadBudget { books, returned: Condvar::new(), reaper: OnceLock::new(), waker: OnceLock::new() }
     }
 
-    /// Tells `waker` from now on when a permit is returned.
-    pub(crate) fn tell(&self, waker: Arc<Waker>) {
+    /// Wakes this one from now on when a permit is returned.
+    pub(crate) fn set_waker(&self, waker: Arc<Waker>) {
         self.waker.get_or_init(|| waker);
+    }
+
+    /// Starts the thread `reaper`, which joins the threads that end, until [`join_all`](ThreadBudget::join_all).
+    pub(crate) fn start_reaper(&self) -> io::Result<()> {
+        let (ended, workers) = crossbeam_channel::unbounded::<Option<Worker>>();
+        let run = move || workers.iter().map_while(|worker| worker).for_each(|worker| worker.join());
+        let thread = thread::Builder::new().name("reaper".to_owned()).spawn(run)?;
+        let _ = self.reaper.set(Reaper { ended, thread: Mutex::new(Some(thread)) });
+        Ok(())
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
         lock(&self.books)
     }
 
-    /// Starts a thread. The error is the system's, or says that the budget is spent, and still is after `patience`:
-    /// who has just left may hold a permit for a moment.
+    /// Starts a thread. The error is the system's, or says that the budget is spent, and still is after `patience`: a
+    /// client that has just left may hold a permit for a moment.
     pub(crate) fn spawn(
         self: &Arc<ThreadBudget>,
         name: String,
@@ -80,17 +104,18 @@ impl ThreadBudget {
         patience: Duration,
         run: impl FnOnce() + Send + 'static,
     ) -> io::Result<Worker> {
+        let permit =
+            self.permit(patience).ok_or_else(|| io::Error::other("the limit of threads is reached"))?;
         let own = Worker(Arc::default());
-        let permit = self.permit(patience).ok_or_else(|| io::Error::other("as many as there may be run"))?;
-        // Held until the handle is in it; at its end the thread waits for that.
-        let mut handle = lock(&own.0);
-        let thread = thread::Builder::new().name(name).stack_size(stack_size);
-        let its_own = own.clone();
-        *handle = Some(thread.spawn(move || {
-            let _ending = ThreadEnd { own: its_own, permit: Some(permit) };
+        let ending = ThreadEnd { own: own.clone(), budget: self.clone() };
+        // Held until the thread is in it, which the reaper waits for.
+        let mut running = lock(&own.0);
+        let thread = thread::Builder::new().name(name).stack_size(stack_size).spawn(move || {
+            let _ending = ending;
             run();
-        })?);
-        drop(handle);
+        })?;
+        *running = Some(Running { thread, permit });
+        drop(running);
         Ok(own)
     }
 
@@ -105,19 +130,22 @@ impl ThreadBudget {
         Some(Permit(self.clone()))
     }
 
-    /// Blocks until the last thread has ended, or the deadline passes; then joins it.
+    /// Blocks until all threads are joined, or the deadline passes. The reaper ends: it is joined as well, unless a
+    /// thread keeps it waiting. Threads that end after that are left to themselves.
     pub(crate) fn join_all(&self, deadline: Instant) {
         let mut books = self.books();
-        while books.running > 0 {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
+        let mut left = deadline.saturating_duration_since(Instant::now());
+        while books.running > 0 && !left.is_zero() {
             books = self.returned.wait_timeout(books, left).unwrap_or_else(PoisonError::into_inner).0;
+            left = deadline.saturating_duration_since(Instant::now());
         }
-        let last = books.ended.take();
+        let is_idle = books.running == 0;
         drop(books);
-        join(last);
+        let Some(reaper) = self.reaper.get() else { return };
+        // Without a receiver it has ended already.
+        let _ = reaper.ended.send(None);
+        let thread = lock(&reaper.thread).take().filter(|_| is_idle);
+        join(thread);
     }
 }
 
@@ -134,33 +162,30 @@ impl Drop for Permit {
 }
 
 impl ThreadEnd {
-    /// Joins the thread that ended before this one. Not inlined: what is below every thread's stack stays small.
+    /// Not inlined: what is below every thread's stack stays small.
     #[inline(never)]
-    fn join_before(&mut self) {
-        // Held until the permit is returned: who has joined this thread can start another one.
-        let mut handle = lock(&self.own.0);
-        // Not there if somebody is joining it.
-        let own = handle.take();
-        let permit = self.permit.take();
-        let books = permit.as_ref().map(|Permit(budget)| budget.books());
-        let before = own.zip(books).and_then(|(own, mut books)| books.ended.replace(own));
-        drop(permit);
-        drop(handle);
-        join(before);
+    fn send_to_reaper(&self) {
+        if let Some(reaper) = self.budget.reaper.get() {
+            // Once it has ended, nobody joins this thread.
+            let _ = reaper.ended.send(Some(self.own.clone()));
+        }
     }
 }
 
 impl Drop for ThreadEnd {
     fn drop(&mut self) {
-        self.join_before();
+        self.send_to_reaper();
     }
 }
 
 impl Worker {
-    /// Blocks until the thread has ended.
+    /// Blocks until the thread has ended. Its permit is returned then.
     pub(crate) fn join(&self) {
-        let thread = lock(&self.0).take();
-        join(thread);
+        let mut running = lock(&self.0);
+        if let Some(Running { thread, permit }) = running.take() {
+            join(Some(thread));
+            drop(permit);
+        }
     }
 }
 
@@ -197,31 +222,87 @@ mod tests {
         }
     }
 
+    /// A budget for one client and one pump, whose reaper runs.
+    fn for_two() -> Arc<ThreadBudget> {
+        let budget = Arc::new(ThreadBudget::new(1, Delivery::Inline));
+        budget.start_reaper().unwrap();
+        budget
+    }
+
     #[test]
     fn over_the_budget_no_thread_is_started_until_one_has_ended() {
-        let budget = Arc::new(ThreadBudget::new(1, Delivery::Inline));
-        let spawn =
-            |run: Box<dyn FnOnce() + Send>| budget.spawn("x".to_owned(), 64 << 10, Duration::ZERO, run);
+        let budget = for_two();
         let (end, wait) = crossbeam_channel::bounded::<()>(0);
-        let waits = || {
+        let spawn = |patience| {
             let wait = wait.clone();
-            Box::new(move || _ = wait.recv()) as Box<dyn FnOnce() + Send>
+            budget.spawn("x".to_owned(), 64 << 10, patience, move || _ = wait.recv())
         };
-        let (first, _second) = (spawn(waits()).unwrap(), spawn(waits()).unwrap());
-        let error = spawn(Box::new(|| {})).err().expect("the budget is spent");
-        assert_eq!(error.to_string(), "as many as there may be run");
-        budget.join_all(Instant::now() + Duration::from_millis(1));
-        assert_eq!(budget.books().running, 2, "the deadline is kept");
+        let _both = (spawn(Duration::ZERO).unwrap(), spawn(Duration::ZERO).unwrap());
+        let error = spawn(Duration::ZERO).err().expect("the budget is spent");
+        assert_eq!(error.to_string(), "the limit of threads is reached");
         drop(end);
-        first.join();
-        budget.join_all(Instant::now() + Duration::from_secs(60));
-        spawn(Box::new(|| {})).unwrap().join();
+        spawn(PATIENCE).unwrap();
+        budget.join_all(Instant::now() + PATIENCE);
+        let books = budget.books();
+        assert_eq!((books.running, books.free), (0, 2));
+    }
+
+    #[test]
+    fn a_thread_that_does_not_end_keeps_nobody_longer_than_the_deadline() {
+        let budget = for_two();
+        let (end, wait) = crossbeam_channel::bounded::<()>(0);
+        let worker = budget.spawn("x".to_owned(), 64 << 10, PATIENCE, move || _ = wait.recv()).unwrap();
+        budget.join_all(Instant::now() + Duration::from_millis(1));
+        assert_eq!(budget.books().running, 1);
+        drop(end);
+        worker.join();
         assert_eq!(budget.books().running, 0);
+    }
+
+    /// The threads of this process that have the name.
+    fn named(name: &str) -> usize {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+        // One that ends in this moment has none.
+        tasks
+            .filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok())
+            .filter(|comm| comm.trim() == name)
+            .count()
+    }
+
+    #[test]
+    fn however_many_threads_end_there_are_never_more_of_them_than_permits() {
+        let (budget, permits) = (Arc::new(ThreadBudget::new(40, Delivery::Inline)), 45);
+        budget.start_reaper().unwrap();
+        let mut most = 0;
+        for n in 0..5000 {
+            budget.spawn("ends-at-once".to_owned(), 64 << 10, PATIENCE, || {}).unwrap();
+            if n % 50 == 0 {
+                most = most.max(named("ends-at-once"));
+            }
+        }
+        assert!((1..=permits).contains(&most), "{most}");
+        budget.join_all(Instant::now() + PATIENCE);
+        assert_eq!(named("ends-at-once"), 0);
+    }
+
+    #[test]
+    fn a_thousand_threads_that_end_together_are_all_joined() {
+        let budget = Arc::new(ThreadBudget::new(1000, Delivery::Inline));
+        budget.start_reaper().unwrap();
+        let (end, wait) = crossbeam_channel::bounded::<()>(0);
+        for _ in 0..1000 {
+            let wait = wait.clone();
+            let run = move || _ = wait.recv();
+            budget.spawn("ends-together".to_owned(), 64 << 10, Duration::ZERO, run).unwrap();
+        }
+        drop(end);
+        budget.join_all(Instant::now() + PATIENCE);
+        assert_eq!((budget.books().running, named("ends-together")), (0, 0));
     }
 
     #[test]
     fn who_has_joined_a_thread_can_start_another_one() {
-        let budget = Arc::new(ThreadBudget::new(1, Delivery::Inline));
+        let budget = for_two();
         let _one_is_left = budget.permit(Duration::ZERO);
         for n in 0..5000 {
             let worker = budget.spawn("x".to_owned(), 64 << 10, Duration::ZERO, || {}).expect("it has ended");
@@ -233,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_thread_that_panics_returns_its_permit() {
-        let budget = Arc::new(ThreadBudget::new(1, Delivery::Inline));
+        let budget = for_two();
         for _ in 0..9 {
             budget.spawn("x".to_owned(), 64 << 10, PATIENCE, || panic!("as planned")).unwrap().join();
         }

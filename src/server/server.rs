@@ -121,7 +121,7 @@ impl Server {
         let state = state.with_handshakes(handshakes);
         let state = Arc::new(state);
         let (routes, registry) = (Arc::new(routes), Arc::new(Registry::new(state.clone(), waker.clone())));
-        state.budget.tell(waker.clone());
+        state.budget.set_waker(waker.clone());
         let server = Server {
             local_addr,
             capacity,
@@ -133,6 +133,7 @@ impl Server {
             running: Mutex::new(Some(running)),
             stopped: stopped.clone(),
         };
+        server.state.budget.start_reaper().map_err(Error::io(doing()))?;
         // In this order: `shutdown`, which an error here comes to, joins the first one first.
         let accepting = Listener::new(state, routes, registry, waker);
         server.start("listener", move || accepting.run(&listener)).map_err(Error::io(doing()))?;

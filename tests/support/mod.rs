@@ -526,7 +526,7 @@ pub fn threads(pid: u32) -> Vec<String> {
 }
 
 /// Names of a server's threads begin with these.
-pub const SERVER_THREADS: [&str; 6] = ["client-", "pump-", "writer-", "listener", "closer", "tls-"];
+pub const SERVER_THREADS: [&str; 7] = ["client-", "pump-", "writer-", "listener", "closer", "reaper", "tls-"];
 
 /// The names of the threads of servers in this process, sorted. Those of tests come and go beside them.
 pub fn server_threads() -> Vec<String> {

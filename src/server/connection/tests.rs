@@ -12,7 +12,10 @@ use crate::server::settings::Settings;
 pub(crate) fn state(max_clients: usize) -> Arc<ServerState> {
     let settings = Settings { stack_size: 64 << 10, ..Settings::default() };
     let closer = crossbeam_channel::unbounded().0;
-    Arc::new(ServerState::new(settings, max_clients, 1 << 30, Arc::default(), Observer::default(), closer))
+    let (counters, observer) = (Arc::default(), Observer::default());
+    let state = ServerState::new(settings, max_clients, 1 << 30, counters, observer, closer);
+    state.budget.start_reaper().unwrap();
+    Arc::new(state)
 }
 
 /// A client as `accept` returns it, and the client's own end.
