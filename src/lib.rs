@@ -91,7 +91,7 @@
 //!
 //! | thread | blocks in | ends when |
 //! |---|---|---|
-//! | `listener` | `accept` | the server shuts down |
+//! | `listener` | `poll` of its socket and an eventfd | the server shuts down |
 //! | `client-N` | `read` | the peer leaves, or its socket is shut down |
 //! | `pump-N` | `write` | that client's backlog is written, or stands still; it exists only while a socket is full |
 //! | `writer-N` | a channel, then `write` | its client leaves; with [`Delivery::Handoff`] only |

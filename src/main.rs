@@ -141,7 +141,7 @@ fn addresses(options: &Options, port: u16) -> Vec<SocketAddr> {
 fn capacity(options: &Options, application: &Application) -> Capacity {
     let mut machine = Capacity::of_this_machine(application);
     if options.http_port.is_some() {
-        machine.clients = machine.clients.saturating_sub(redirect::CAPACITY.clients).max(1);
+        machine.clients = machine.clients.saturating_sub(redirect::PLACES).max(1);
     }
     let Some(clients) = options.max_clients else { return machine };
     if clients > machine.clients {

@@ -91,6 +91,12 @@ impl ThreadBudget {
         Ok(())
     }
 
+    /// Returns how many permits are out.
+    #[cfg(test)]
+    pub(crate) fn running(&self) -> usize {
+        self.books().running
+    }
+
     fn books(&self) -> MutexGuard<'_, Books> {
         lock(&self.books)
     }

@@ -68,23 +68,25 @@ impl Listener {
 
     /// Accepts until the server is stopping. `listener` does not block.
     pub(crate) fn run(mut self, listener: &TcpListener) {
-        loop {
-            // In this order: whoever gives back a place after this look at the queue wakes the wait.
+        while !self.state.is_stopping() {
+            // In this order: whatever is given back after this look at the queue ends the wait.
             self.waker.want(!self.waiting.is_empty());
             self.start_waiting();
-            let timeout =
-                self.waiting.front().map(|first| first.deadline.saturating_duration_since(Instant::now()));
-            if let Err(error) = self.waker.wait_for(listener, timeout) {
-                self.back_off("cannot wait for clients", &error);
+            let deadline = self.waiting.front().map(|first| first.deadline);
+            let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            match self.waker.wait_for(listener, timeout) {
+                Ok(()) if self.state.is_stopping() => {}
+                Ok(()) => self.accept_from(listener),
+                Err(error) => self.back_off("cannot wait for clients", &error),
             }
-            if self.state.is_stopping() {
-                let full = Rejection::Full { most: self.state.max_clients };
-                return std::mem::take(&mut self.waiting)
-                    .into_iter()
-                    .for_each(|newcomer| self.dismiss(newcomer, full));
-            }
-            self.accept_from(listener);
         }
+        for newcomer in std::mem::take(&mut self.waiting) {
+            self.dismiss(newcomer, self.full());
+        }
+    }
+
+    fn full(&self) -> Rejection {
+        Rejection::Full { most: self.state.max_clients }
     }
 
     fn accept_from(&mut self, listener: &TcpListener) {
@@ -130,9 +132,8 @@ impl Listener {
     /// have waited too long.
     fn start_waiting(&mut self) {
         while let Some(newcomer) = self.waiting.pop_front() {
-            let full = Rejection::Full { most: self.state.max_clients };
             if newcomer.deadline <= Instant::now() {
-                self.dismiss(newcomer, full);
+                self.dismiss(newcomer, self.full());
             } else if !self.registry.has_place() {
                 return self.waiting.push_front(newcomer);
             } else if let Err(error) = self.start(&newcomer) {
@@ -141,7 +142,7 @@ impl Listener {
                     return self.waiting.push_front(newcomer);
                 }
                 self.trouble.warn("cannot start a client's thread", &error);
-                self.dismiss(newcomer, full);
+                self.dismiss(newcomer, self.full());
             }
         }
     }
@@ -203,11 +204,53 @@ mod tests {
     use super::*;
     use crate::server::connection::tests::{accepted, state};
 
-    #[test]
-    fn a_client_is_admitted_and_leaves_and_its_thread_is_joined() {
+    /// One that admits a client, and has places for requests.
+    fn listener() -> Listener {
         let (state, waker) = (state(1), Arc::new(Waker::new().unwrap()));
         let registry = Arc::new(Registry::new(state.clone(), waker.clone()));
-        let mut listener = Listener::new(state.clone(), Arc::new(Router::new()), registry.clone(), waker);
+        Listener::new(state, Arc::new(Router::new()), registry, waker)
+    }
+
+    #[test]
+    fn a_newcomer_waits_without_a_thread_for_a_place_and_not_for_ever() {
+        let mut listener = listener();
+        let registry = listener.registry.clone();
+        let mut inside = Vec::new();
+        // Their threads do not end: there are none.
+        while registry.has_place() {
+            let ((stream, peer), _) = accepted();
+            inside.push(Connection::new(stream, peer, listener.state.clone()));
+            registry.insert(&inside[inside.len() - 1], None);
+        }
+        let other = SocketAddr::from(([192, 0, 2, 1], 80));
+        let [((one, _), _its_end), ((late, _), mut its_end)] = [accepted(), accepted()];
+        listener.admit(one, other);
+        assert!(inside[0].is_evicted() && !inside[1].is_evicted());
+        assert_eq!((listener.waiting.len(), listener.state.budget.running()), (1, 0));
+        registry.remove(&inside[0]);
+        listener.start_waiting();
+        assert_eq!((listener.waiting.len(), listener.state.budget.running()), (0, 1));
+        listener.admit(late, SocketAddr::from(([192, 0, 2, 2], 80)));
+        listener.waiting[0].deadline = Instant::now();
+        listener.start_waiting();
+        assert_eq!((listener.waiting.len(), listener.state.counters.rejected.get()), (0, 1));
+        let mut answer = [0; 12];
+        io::Read::read_exact(&mut its_end, &mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 503");
+    }
+
+    /// As one is that was stopped while it backed off.
+    #[test]
+    fn a_listener_that_is_stopped_ends_though_nobody_wakes_it() {
+        let listener = listener();
+        listener.state.stop();
+        listener.run(&TcpListener::bind("127.0.0.1:0").unwrap());
+    }
+
+    #[test]
+    fn a_client_is_admitted_and_leaves_and_its_thread_is_joined() {
+        let mut listener = listener();
+        let (state, registry) = (listener.state.clone(), listener.registry.clone());
         let ((stream, peer), its_end) = accepted();
         listener.admit(stream, peer);
         assert_eq!(registry.connections().len(), 1);
