@@ -26,7 +26,7 @@ RUST := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 # and what of stress is not told how long. Fuzz, soak and the fleet's soak take DURATION seconds each. Of the six tests
 # of both directions, which take DUPLEX seconds each, two run at once.
 TEST_MINUTES := 12
-MORE_MINUTES := 24
+MORE_MINUTES := 25
 FULL_MINUTES = $$(($(TEST_MINUTES) + $(MORE_MINUTES) + (3 * $(DURATION) + 3 * $(DUPLEX) + 59) / 60))
 
 # What `test` checks, in this order.
@@ -124,6 +124,7 @@ stress: ## CASES cases a property (20000), thousands of clients, and both direct
 	@$(call needs,cc)
 	PROPTEST_CASES=$(CASES) $(CARGO) test $(PROGRAM) --release --lib
 	THREADCAST_DUPLEX_SECONDS=$(DUPLEX) $(CARGO) test $(PROGRAM) --release --test tls_duplex --test client_duplex -- --nocapture
+	THREADCAST_FLOOD_SECONDS=20 $(CARGO) test $(PROGRAM) --release --test neighbours -- --nocapture beside_a_flood
 	$(COSTS) $(CARGO) test $(PROGRAM) --release --bench compression_cost --bench fleet_cost --bench hub_memory
 	THREADCAST_FOOTPRINT=$(CLIENTS) $(CARGO) test $(PROGRAM) --release --test stack -- --test-threads 1
 

@@ -149,7 +149,7 @@ fn hosts(options: &Options) -> Vec<String> {
 fn capacity(options: &Options, application: &Application) -> Capacity {
     let mut machine = Capacity::of_this_machine(application);
     if options.http_port.is_some() {
-        machine.clients = machine.clients.saturating_sub(redirect::CAPACITY.clients).max(1);
+        machine.clients = machine.clients.saturating_sub(redirect::PLACES).max(1);
     }
     let Some(clients) = options.max_clients else { return machine };
     if clients > machine.clients {
@@ -217,6 +217,14 @@ fn application(options: &Options, clients: &Arc<Clients>) -> Result<(Application
         .stack_size(options.stack_size)
         .client_memory(kept)
         .other_memory(logging::memory(options.logging.filter(), options.log_file.as_deref()));
+    let application = match options.max_clients_per_address {
+        Some(clients) => application.max_clients_per_address(clients),
+        None => application,
+    };
+    let application = match options.max_connects_per_address {
+        Some(rate) => application.max_connects_per_address(rate),
+        None => application,
+    };
     let capacity = capacity(options, &application);
     let readings = Readings { meter, capacity: capacity.clients, rounds: Arc::default(), fleet, token };
     let (shown, public) = (readings.clone(), options.stats == Audience::Public);

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 
 use crate::net::transport::Delivery;
+use crate::net::waker::Waker;
 
 /// Pumps for which there is room beside as many clients as there may be: half of the threads in the
 /// reserve of [`Capacity`](crate::Capacity), or this part of the clients if that is less.
@@ -29,6 +30,8 @@ pub(crate) struct ThreadBudget {
     returned: Condvar,
     /// Started once, if at all: threads of a budget without a reaper leave their joining to whoever spawned them.
     reaper: OnceLock<Reaper>,
+    /// Woken when a permit is returned, for the listener, which does not block for one.
+    waker: OnceLock<Arc<Waker>>,
 }
 
 struct Books {
@@ -71,7 +74,12 @@ impl ThreadBudget {
         let spare = clients.div_ceil(SPARE).min(MOST_SPARE);
         let free = threads.saturating_add(spare);
         let books = Mutex::new(Books { free, running: 0 });
-        ThreadBudget { books, returned: Condvar::new(), reaper: OnceLock::new() }
+        ThreadBudget { books, returned: Condvar::new(), reaper: OnceLock::new(), waker: OnceLock::new() }
+    }
+
+    /// Wakes this one from now on when a permit is returned.
+    pub(crate) fn set_waker(&self, waker: Arc<Waker>) {
+        self.waker.get_or_init(|| waker);
     }
 
     /// Starts the thread `reaper`, which joins the threads that end, until [`join_all`](ThreadBudget::join_all).
@@ -81,6 +89,12 @@ impl ThreadBudget {
         let thread = thread::Builder::new().name("reaper".to_owned()).spawn(run)?;
         let _ = self.reaper.set(Reaper { ended, thread: Mutex::new(Some(thread)) });
         Ok(())
+    }
+
+    /// Returns how many permits are out.
+    #[cfg(test)]
+    pub(crate) fn running(&self) -> usize {
+        self.books().running
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -149,6 +163,7 @@ impl Drop for Permit {
         books.running -= 1;
         drop(books);
         self.0.returned.notify_all();
+        self.0.waker.get().inspect(|waker| waker.gave_back());
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! # The formula
 //!
-//! The capacity is the smallest of these numbers.
+//! The capacity is the smallest of these numbers, less the places for requests beyond the clients.
 //!
 //! - Descriptors, mappings, threads: the limit less a reserve, which is at most a quarter of it, by what a
 //!   client takes of it.
@@ -33,13 +33,14 @@ use crate::server::application::Application;
 pub use crate::server::capacity::limits::Limit;
 use crate::server::capacity::limits::Limits;
 use crate::server::settings::Settings;
+use crate::server::state::SPARE_PLACES;
 
 /// Mappings left to the rest of the process: its code, heap, the allocator's arenas, pumps.
 const MAPPING_RESERVE: u64 = 2048;
 /// Threads left to pumps, to the server's own threads, and to other processes under the same limit.
 const THREAD_RESERVE: u64 = 512;
-/// Descriptors left to the listener, the log, files being served, and clients being rejected.
-const DESCRIPTOR_RESERVE: u64 = 64;
+/// Descriptors left to the listener, the log, files being served, and clients that wait or are rejected.
+const DESCRIPTOR_RESERVE: u64 = 128;
 /// Of a limit so small that this part of it is less than the reserve, this part is the reserve.
 const SMALL: u64 = 4;
 
@@ -79,7 +80,8 @@ const FALLBACK_BUFFERS: u64 = 64 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capacity {
-    /// The most clients at a time.
+    /// The most clients at a time: WebSockets, or those that may become one. Beyond them there are 16 places for
+    /// requests, so that a full server answers its health checks.
     pub clients: usize,
     /// The limit that binds.
     pub limit: Limit,
@@ -148,10 +150,12 @@ impl ClientCost {
 impl Limits {
     fn capacity(&self, client: &ClientCost) -> Capacity {
         let &ClientCost { threads, mappings, memory, space } = client;
+        // Requests have places beyond the clients.
+        let places = |places: u64| places.saturating_sub(SPARE_PLACES as u64);
         let after = |limit: Option<u64>, reserve: u64, each: u64| {
-            limit.map(|limit| (limit - reserve.min(limit / SMALL)) / each)
+            limit.map(|limit| places((limit - reserve.min(limit / SMALL)) / each))
         };
-        let within = |left: Option<u64>, each: u64| left.map(|left| left / CLIENTS_PART / each);
+        let within = |left: Option<u64>, each: u64| left.map(|left| places(left / CLIENTS_PART / each));
         let rows = [
             (after(self.descriptors, DESCRIPTOR_RESERVE, 1), Limit::Descriptors),
             (after(self.mappings, MAPPING_RESERVE, mappings), Limit::Mappings),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::http::response::{Response, Then};
 use crate::net::maybe_tls::MaybeTls;
-use crate::net::tls::handshake::HandshakeProgress;
+use crate::net::tls::handshake::{FULL, HandshakeProgress};
 use crate::net::transport::Transport;
 use crate::printable::printable;
 use crate::server::connection::Connection;
@@ -19,6 +19,9 @@ const READ: usize = 2048;
 /// Most bytes of a client that wait for their end before the server answers: a whole TLS record. A hello has 2 KiB, and
 /// 16 are what the capacity counts for TLS; rustls alone would keep one of 64.
 const MAX_FLIGHT: usize = 16 << 10;
+
+/// How long a client that is evicted may take for the alert, which fits into the empty buffer of a new socket.
+const EVICTED_SEND: Duration = Duration::from_millis(10);
 
 /// Blocks until the handshake is done, if there is to be one. False if it has failed, or the client has left: then it
 /// knows why.
@@ -34,6 +37,11 @@ pub(crate) fn handshake(connection: &Connection, deadline: Instant) -> bool {
     loop {
         let mut received = vec![0; READ];
         match input::recv_before(connection, &mut received, deadline) {
+            Ok(0) if is_first && connection.is_evicted() => {
+                // As from a full server, where it has not heard anything else yet.
+                let _ = send(connection, &FULL, Instant::now() + EVICTED_SEND);
+                return false;
+            }
             Ok(0) | Err(_) => return false,
             Ok(length) => received.truncate(length),
         }
