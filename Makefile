@@ -107,6 +107,7 @@ stress: ## CASES cases a property (20000), thousands of clients, and both direct
 	PROPTEST_CASES=$(CASES) $(CARGO) test --release --package threadcast --lib
 	THREADCAST_DUPLEX_SECONDS=$(DUPLEX) $(CARGO) test --release --test tls_duplex --test client_duplex -- --nocapture
 	THREADCAST_COMPRESSION=1000 $(CARGO) test --release --test compression_cost
+	THREADCAST_FLOOD_SECONDS=20 $(CARGO) test --release --test floods -- --nocapture
 	THREADCAST_FOOTPRINT=$(CLIENTS) $(CARGO) test --release --test stack -- --test-threads 1
 
 .PHONY: fuzz
