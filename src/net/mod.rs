@@ -15,3 +15,4 @@ pub(crate) mod outbox;
 pub(crate) mod thread_budget;
 pub(crate) mod unacked;
 pub(crate) mod listen;
+pub(crate) mod names;

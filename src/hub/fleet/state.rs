@@ -10,12 +10,12 @@ use redis::ConnectionInfo;
 
 use crate::hub::fleet::FleetOptions;
 use crate::hub::fleet::claims::Claims;
-use crate::hub::fleet::names::Names;
 use crate::hub::fleet::others::{BEAT, Others};
 use crate::hub::fleet::queue::Queue;
 use crate::hub::fleet::redis_link::RedisLink;
 use crate::hub::topics::Hub;
 use crate::hub::topics::relay::Relay;
+use crate::net::names::Names;
 use crate::panics::{Contained, caught};
 use crate::ws::message::Message;
 
