@@ -273,9 +273,8 @@ fn while_a_certificate_cannot_be_read_clients_are_served_and_a_stop_is_obeyed() 
     let page = || curl(&["--insecure", "--max-time", "20", &url]);
     assert!(page().contains("<html"));
     let key = path(&files, "key.pem");
-    let mut command = Command::new("python3");
-    let mut lease = command.args(["-c", LEASE, &key]).stdout(Stdio::piped()).spawn().expect("runs python3");
-    wait_for("held", &mut lines(lease.stdout.take().expect("is piped")));
+    let lease = Program::spawn(Command::new("python3").args(["-c", LEASE, &key]));
+    lease.wait_for_line("held");
     eventually("somebody reads the file, and waits", || {
         assert!(page().contains("<html"));
         threads(program.pid()).iter().any(|name| name == "tls-files")
@@ -287,6 +286,4 @@ fn while_a_certificate_cannot_be_read_clients_are_served_and_a_stop_is_obeyed() 
     program.signal(Signal::TERM);
     assert!(program.wait().success());
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
-    lease.kill().expect("is there");
-    lease.wait().expect("ends");
 }

@@ -68,13 +68,16 @@ pub(super) struct Counts {
     pub(super) ignored: AtomicU64,
 }
 
+/// Tells a number of machines.
+type Tell = Contained<Box<dyn FnMut(usize) + Send>>;
+
 /// Who is told when the number of machines changes, and the number that was told.
 #[derive(Default)]
 struct MachinesWatch {
     told: usize,
     /// When it was told. Where machines come and go all the time, not each one is news.
     told_at: Option<Instant>,
-    tell: Option<Contained<Box<dyn FnMut(usize) + Send>>>,
+    tell: Option<Tell>,
 }
 
 /// Up from the moment that one of our own beats comes back.
