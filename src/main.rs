@@ -70,7 +70,7 @@ fn run(options: &Options) -> Result<()> {
         Some(tls) => application.tls(tls.config.clone()),
         None => application,
     };
-    starting.is_over();
+    starting.end();
     let server = bind(options, "--port", options.port, application, capacity)?;
     let redirect = options.http_port.map(|port| {
         let application = redirect::application(server.local_addr().port(), options.stack_size);

@@ -121,8 +121,7 @@ impl Builder {
         self
     }
 
-    /// Sets how long TCP, TLS and the handshake may take together, 10 s by default. Looking the name up takes as long as
-    /// the system takes.
+    /// Sets how long looking the name up, TCP, TLS and the handshake may take together, 10 s by default.
     pub fn connect_deadline(mut self, deadline: Duration) -> Builder {
         self.deadline = deadline.min(LONGEST);
         self

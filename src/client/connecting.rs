@@ -3,7 +3,7 @@
 //! Never here: a thread, a retry, a redirect that is followed.
 
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
 use super::offer::{Agreement, AnswerHead, Offer};
@@ -12,6 +12,7 @@ use crate::error::{Error, HttpAnswer, Result};
 use crate::http::request_body::{BodyDecoder, Framing};
 #[cfg(feature = "tls")]
 use crate::net::maybe_tls::MaybeTls;
+use crate::net::names::Names;
 #[cfg(feature = "tls")]
 use crate::net::tls::dialing::Dialing;
 use crate::printable::printable;
@@ -37,8 +38,8 @@ pub(super) struct Agreed101 {
 /// Looks the name up, and tries its addresses one after the other, in the system's order: IPv6 before IPv4 as a rule. Each
 /// has its share of the time that is left.
 pub(super) fn dial(url: &Url, deadline: Instant) -> Result<TcpStream> {
-    let found = (url.host.as_str(), url.port).to_socket_addrs();
-    let addresses: Vec<_> = found.map_err(Error::io(format!("cannot find {}", url.host)))?.collect();
+    let found = Names::new().find(&url.host, url.port, deadline);
+    let addresses = found.map_err(Error::io(format!("cannot find {}", url.host)))?;
     let mut last = io::Error::new(ErrorKind::NotFound, "it has no address");
     for (tried, address) in addresses.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());

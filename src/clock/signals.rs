@@ -78,7 +78,7 @@ impl Starting {
     }
 
     /// Ends it: from now on a wish to end waits for [`wait_for_end`].
-    pub fn is_over(self) {
+    pub fn end(self) {
         self.0.store(false, Ordering::SeqCst);
     }
 }

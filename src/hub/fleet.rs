@@ -15,7 +15,6 @@ use crate::server::connection::Connection;
 
 mod channel;
 mod claims;
-mod names;
 mod others;
 mod control;
 mod queue;

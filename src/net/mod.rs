@@ -16,3 +16,4 @@ pub(crate) mod waker;
 pub(crate) mod thread_budget;
 pub(crate) mod unacked;
 pub(crate) mod listen;
+pub(crate) mod names;

@@ -188,8 +188,9 @@ impl Application {
         self
     }
 
-    /// Sets the most bytes in a message from a client, 10 MiB by default. A larger one closes with 1009 when its
-    /// header arrives (Tornado: `websocket_max_message_size`).
+    /// Sets the most bytes in a message from a client, 10 MiB by default; above 1 GiB no more than the memory that is
+    /// left when the server starts. A larger one closes with 1009 when its header arrives (Tornado:
+    /// `websocket_max_message_size`).
     pub fn max_message(mut self, bytes: usize) -> Application {
         self.settings.max_message = bytes;
         self

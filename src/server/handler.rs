@@ -2,7 +2,7 @@
 //!
 //! Every method runs on the client's own thread. It may block as long as it likes: that delays this
 //! client's next message, and nobody else's anything. If it panics, or returns an error, this
-//! connection ends with code 1011.
+//! connection ends with code 1011. Its drop may panic too, which the log says.
 
 use crate::error::{Error, Result};
 use crate::http::exchange::Exchange;

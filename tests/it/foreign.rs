@@ -1,7 +1,14 @@
 //! An application's own code that panics where nobody looks: in a drop, in the payload of a panic, in what shows an
 //! error. The answer, the backlog and the Close arrive all the same, and a shutdown ends.
 
+<<<<<<< HEAD:tests/it/foreign.rs
 use crate::support;
+=======
+mod support;
+#[cfg(feature = "tls")]
+#[path = "support/tls.rs"]
+mod tls;
+>>>>>>> foreign:tests/foreign.rs
 
 use std::fmt;
 use std::panic::panic_any;
@@ -202,6 +209,27 @@ fn a_relay_that_panics_takes_no_message_from_those_here() {
     assert_eq!(hub.publish("a", "hi").unwrap(), 0);
 }
 
+#[test]
+fn a_second_form_that_panics_takes_no_message_from_the_first() {
+    let (first, second) = Hub::in_two_forms(|_, _| panic_any(Bomb(1)));
+    let application = Application::new().websocket("/ws", move || Both(first.clone(), second.clone()));
+    let server = Server::bind("127.0.0.1:0", application).unwrap();
+    let mut client = Raw::websocket(server.local_addr(), "/ws");
+    client.send_frame(0x81, "hi");
+    assert_eq!(client.frame(), frame(0x81, "hi"));
+}
+
+/// Subscribes to both hubs, and publishes in the first.
+struct Both(Hub, Hub);
+
+impl WebSocketHandler for Both {
+    fn on_message(&mut self, connection: &Connection, message: Message) -> Result<()> {
+        self.0.subscribe("a", connection)?;
+        self.1.subscribe("a", connection)?;
+        self.0.publish("a", message).map(drop)
+    }
+}
+
 /// Blocks until its sender is gone.
 struct Blocks(Arc<AtomicBool>, Arc<std::sync::Mutex<mpsc::Receiver<()>>>);
 
@@ -255,4 +283,108 @@ fn limits_that_are_as_large_as_can_be_let_messages_through() {
     client.send([&[0x82, 0xff][..], &(1_u64 << 62).to_be_bytes(), &[0; 4]].concat());
     eventually("it is closed", || client.frame_or_end().is_none_or(|frame| frame.first == 0x88));
     server.shutdown_within(Duration::MAX);
+}
+
+#[cfg(feature = "tls")]
+mod resolvers {
+    use std::io::Read;
+    use std::net::{SocketAddr, TcpStream};
+    use std::sync::atomic::AtomicUsize;
+    use std::thread;
+
+    use rustls::crypto::ring::default_provider;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
+    use rustls::server::{ClientHello, ResolvesServerCert};
+    use rustls::sign::CertifiedKey;
+    use rustls::version::TLS13;
+    use rustls::{ClientConnection, ServerConfig};
+    use threadcast::TlsConfig;
+
+    use super::*;
+    use crate::support::DEADLINE;
+    use crate::tls::{Identity, Secure};
+
+    /// A resolver that does what it is told before it has a certificate.
+    struct Resolver {
+        asked: AtomicUsize,
+        pair: Arc<CertifiedKey>,
+        before: Box<dyn Fn(usize) + Send + Sync>,
+    }
+
+    impl fmt::Debug for Resolver {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("Resolver")
+        }
+    }
+
+    impl ResolvesServerCert for Resolver {
+        fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+            (self.before)(self.asked.fetch_add(1, Ordering::SeqCst));
+            Some(self.pair.clone())
+        }
+    }
+
+    fn start(before: impl Fn(usize) + Send + Sync + 'static) -> (Server, Arc<Resolver>, Identity) {
+        let identity = Identity::new();
+        let chain = vec![CertificateDer::from_pem_slice(identity.chain.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
+        let pair = Arc::new(CertifiedKey::from_der(chain, key, &default_provider()).unwrap());
+        let resolver = Arc::new(Resolver { asked: AtomicUsize::new(0), pair, before: Box::new(before) });
+        let config = ServerConfig::builder_with_provider(Arc::new(default_provider()));
+        let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let config = config.with_cert_resolver(resolver.clone());
+        let tls = TlsConfig::from_rustls(Arc::new(config)).unwrap();
+        (Server::bind("127.0.0.1:0", application().tls(tls)).unwrap(), resolver, identity)
+    }
+
+    /// A client that says hello.
+    fn hello(addr: SocketAddr, identity: &Identity) -> TcpStream {
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut tls = ClientConnection::new(Arc::new(identity.client(&[&TLS13])), name).unwrap();
+        let mut stream = TcpStream::connect(addr).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        tls.write_tls(&mut stream).unwrap();
+        stream
+    }
+
+    #[test]
+    fn where_a_resolver_blocks_each_handshake_ends_and_a_stop_does_not_wait_for_it() {
+        let (release, blocked) = mpsc::channel::<()>();
+        let blocked = std::sync::Mutex::new(blocked);
+        let (server, resolver, identity) = start(move |_| _ = blocked.lock().unwrap().recv());
+        let addr = server.local_addr();
+        let threads = thread::available_parallelism().unwrap().get();
+        let mut clients: Vec<_> = (0..threads + 2).map(|_| hello(addr, &identity)).collect();
+        eventually("all threads for handshakes are held up", || {
+            resolver.asked.load(Ordering::SeqCst) == threads
+        });
+        // At the deadline of its own head, which counts from its accept.
+        for client in &mut clients {
+            assert_eq!(client.read(&mut [0]).expect("its end, in time"), 0);
+        }
+        let mut late = hello(addr, &identity);
+        let begun = Instant::now();
+        server.shutdown_within(Duration::from_secs(1));
+        // Before that each client's wait was added to it.
+        assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+        assert!(matches!(late.read(&mut [0]), Ok(0) | Err(_)));
+        drop(release);
+    }
+
+    #[test]
+    fn where_a_resolver_panics_that_handshake_ends_and_no_other() {
+        let (server, _, identity) = start(|asked| {
+            if asked < 8 {
+                panic_any(Bomb(2));
+            }
+        });
+        let addr = server.local_addr();
+        for _ in 0..8 {
+            assert_eq!(hello(addr, &identity).read(&mut [0]).expect("its end"), 0);
+        }
+        let config = Arc::new(identity.client(&[&TLS13]));
+        let mut client = Secure::websocket(addr, &config, "/ws?open=nothing");
+        client.send(masked(0x81, b"nothing"));
+        assert_eq!(client.frame(), (0x81, b"accepted".to_vec()));
+    }
 }

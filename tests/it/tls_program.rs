@@ -8,10 +8,13 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use openssl::{P256, certificate_of, make, openssl};
 use rustix::process::Signal;
-use support::{DEADLINE, Directory, Program, Raw, eventually, fetch, get, header_values, status, upgrade};
+use support::{
+    DEADLINE, Directory, Program, Raw, eventually, fetch, get, header_values, status, threads, upgrade,
+};
 
 /// The line with the port for http.
 const LEADS: &str = " leads there";
@@ -248,4 +251,41 @@ fn certificates_that_change_on_disk_are_for_new_connections_and_half_a_change_is
     wait_for_certificate(&files, addr, "newer");
     let lines = program.lines();
     assert_eq!(lines.iter().filter(|line| line.contains(STILL)).count(), 2, "once for each: {lines:#?}");
+}
+
+/// Takes a lease of a file: whoever opens it waits until that is given back, or for 45 s (`lease-break-time`), as if the
+/// file system hung.
+const LEASE: &str = "
+import fcntl, signal, sys
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+file = open(sys.argv[1], 'r+')
+fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print('held', flush=True)
+signal.pause()
+";
+
+#[test]
+fn while_a_certificate_cannot_be_read_clients_are_served_and_a_stop_is_obeyed() {
+    let files = Directory::new("tls-program-hangs");
+    make(&files, "own", P256);
+    put(&files, "own", &["chain", "key"]);
+    let mut program = program(&files, &[]);
+    let addr = program.addr();
+    let url = format!("https://localhost:{}/", addr.port());
+    let page = || curl(&["--insecure", "--max-time", "20", &url]);
+    assert!(page().contains("<html"));
+    let key = path(&files, "key.pem");
+    let lease = Program::spawn(Command::new("python3").args(["-c", LEASE, &key]));
+    lease.wait_for_line("held");
+    eventually("somebody reads the file, and waits", || {
+        assert!(page().contains("<html"));
+        threads(program.pid()).iter().any(|name| name == "tls-files")
+    });
+    // More than there are threads for handshakes, and over more than a second.
+    (0..12).for_each(|_| assert!(page().contains("<html")));
+    assert!(threads(program.pid()).iter().any(|name| name == "tls-files"), "it still waits");
+    let begun = Instant::now();
+    program.signal(Signal::TERM);
+    assert!(program.wait().success());
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
 }

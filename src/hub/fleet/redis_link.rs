@@ -17,9 +17,14 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
+<<<<<<< HEAD
 use crate::error::Result;
 use crate::hub::fleet::names::Names;
 use crate::hub::fleet::redis_url;
+=======
+use crate::error::{Error, Result};
+use crate::net::names::Names;
+>>>>>>> foreign
 
 /// How long a connection may take until it can be used: its name, TCP, TLS, password and role.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -148,7 +153,8 @@ fn left(deadline: Instant) -> io::Result<Duration> {
 
 /// Connects to the first of a host's addresses that answers. Each has an equal share of the time that is left.
 fn tcp(host: &str, port: u16, names: &Names, deadline: Instant) -> io::Result<RedisSocket> {
-    let addresses = names.find(host, port, deadline)?;
+    let unknown = |error| io::Error::other(format!("the address of {host} is not known: {error}"));
+    let addresses = names.find(host, port, deadline).map_err(unknown)?;
     let mut failure = io::Error::from(ErrorKind::TimedOut);
     for (tried, address) in (0..).zip(&addresses) {
         let share = left(deadline)? / (addresses.len() as u32 - tried);

@@ -10,12 +10,12 @@ use redis::ConnectionInfo;
 
 use crate::hub::fleet::FleetOptions;
 use crate::hub::fleet::claims::Claims;
-use crate::hub::fleet::names::Names;
 use crate::hub::fleet::others::{BEAT, Others};
 use crate::hub::fleet::queue::Queue;
 use crate::hub::fleet::redis_link::RedisLink;
 use crate::hub::topics::Hub;
 use crate::hub::topics::relay::Relay;
+use crate::net::names::Names;
 use crate::panics::{Contained, caught};
 use crate::printable::printable;
 use crate::ws::message::Message;
@@ -69,13 +69,16 @@ pub(super) struct Counts {
     pub(super) ignored: AtomicU64,
 }
 
+/// Tells a number of machines.
+type Tell = Contained<Box<dyn FnMut(usize) + Send>>;
+
 /// Who is told when the number of machines changes, and the number that was told.
 #[derive(Default)]
 struct MachinesWatch {
     told: usize,
     /// When it was told. Where machines come and go all the time, not each one is news.
     told_at: Option<Instant>,
-    tell: Option<Contained<Box<dyn FnMut(usize) + Send>>>,
+    tell: Option<Tell>,
 }
 
 /// Up from the moment that one of our own beats comes back.

@@ -2,6 +2,7 @@
 
 use super::{Hub, Shared};
 use crate::error::Result;
+use crate::panics::{Contained, caught};
 use crate::ws::message::Message;
 
 /// Makes the second form of a topic's message.
@@ -10,7 +11,7 @@ type Form = Box<dyn Fn(&str, &Message) -> Message + Send + Sync>;
 /// The second hub, and how its messages are made.
 pub(super) struct SecondForm {
     hub: Hub,
-    form: Form,
+    form: Contained<Form>,
 }
 
 impl SecondForm {
@@ -19,7 +20,13 @@ impl SecondForm {
         if self.hub.count(topic) == 0 {
             return Ok(0);
         }
-        self.hub.publish(topic, (self.form)(topic, message))
+        match caught(|| (self.form)(topic, message)) {
+            Ok(message) => self.hub.publish(topic, message),
+            Err(text) => {
+                log::error!(target: crate::LOG, "what makes a hub's second form panicked: {text}");
+                Ok(0)
+            }
+        }
     }
 }
 
@@ -39,7 +46,7 @@ impl Hub {
     /// ```
     pub fn in_two_forms(form: impl Fn(&str, &Message) -> Message + Send + Sync + 'static) -> (Hub, Hub) {
         let second = Hub::new();
-        let form = SecondForm { hub: second.clone(), form: Box::new(form) };
+        let form = SecondForm { hub: second.clone(), form: Contained::new(Box::new(form)) };
         (Hub(Shared { second_form: Some(form), ..Shared::default() }.into()), second)
     }
 }

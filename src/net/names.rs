@@ -1,4 +1,4 @@
-//! [`Names`]: the addresses of a host, looked up on the thread `fleet-dns`, which exists only while it looks.
+//! [`Names`]: the addresses of a host, looked up on the thread `dns`, which exists only while it looks.
 //!
 //! The system's resolver has no deadline that a caller could choose. Never here: two look-ups at the same time.
 
@@ -13,11 +13,11 @@ type LookUp = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
 
 /// See the [module](self).
 #[derive(Clone)]
-pub(super) struct Names(Arc<LookUps>);
+pub(crate) struct Names(Arc<LookUps>);
 
 struct LookUps {
     look_up: LookUp,
-    /// Written by who begins a look-up, and by `fleet-dns`.
+    /// Written by who begins a look-up, and by `dns`.
     state: Mutex<LookUpState>,
     /// Signalled when a look-up is over, or nobody waits any more.
     changed: Condvar,
@@ -35,7 +35,7 @@ struct LookUpState {
 
 impl Names {
     /// Asks the system.
-    pub(super) fn new() -> Names {
+    pub(crate) fn new() -> Names {
         Names::asking(|host, port| Ok((host, port).to_socket_addrs()?.collect()))
     }
 
@@ -43,9 +43,9 @@ impl Names {
         Names(Arc::new(LookUps { look_up, state: Mutex::default(), changed: Condvar::new() }))
     }
 
-    /// Blocks until the addresses are known, or the deadline passes. A look-up that takes longer goes on, and the next
-    /// call waits for it.
-    pub(super) fn find(&self, host: &str, port: u16, deadline: Instant) -> io::Result<Vec<SocketAddr>> {
+    /// Blocks until the addresses are known, in the system's order, or the deadline passes. A look-up that takes longer
+    /// goes on, and the next call waits for it: one of these is for one host.
+    pub(crate) fn find(&self, host: &str, port: u16, deadline: Instant) -> io::Result<Vec<SocketAddr>> {
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         if let Ok(address) = bare.parse::<IpAddr>() {
             return Ok(vec![(address, port).into()]);
@@ -54,27 +54,29 @@ impl Names {
         if state.begun == state.ended {
             state.begun += 1;
             let (shared, host) = (self.0.clone(), host.to_owned());
-            let started = thread::Builder::new().name("fleet-dns".to_owned());
+            let started = thread::Builder::new().name("dns".to_owned());
             started.spawn(move || shared.run(&host, port)).inspect_err(|_| state.ended = state.begun)?;
         }
         let awaited = state.begun;
         while state.ended < awaited && !state.is_closed {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let what = format!("the address of {host} is not known: DNS does not answer");
-                return Err(io::Error::new(ErrorKind::HostUnreachable, what));
+                return Err(io::Error::new(
+                    ErrorKind::TimedOut,
+                    "the system's resolver does not answer in time",
+                ));
             }
             state = self.0.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         if state.found.is_empty() {
-            let what = format!("the address of {host} is not known: {}", state.failure);
-            return Err(io::Error::new(ErrorKind::HostUnreachable, what));
+            return Err(io::Error::other(state.failure.clone()));
         }
         Ok(state.found.clone())
     }
 
     /// Lets go who waits, now and later.
-    pub(super) fn close(&self) {
+    #[cfg(any(test, feature = "redis"))]
+    pub(crate) fn close(&self) {
         self.0.state().is_closed = true;
         self.0.changed.notify_all();
     }
@@ -101,7 +103,7 @@ impl LookUps {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
     use std::time::Duration;
@@ -121,7 +123,7 @@ mod tests {
         let silent = SILENT.lock().unwrap();
         for _ in 0..3 {
             let error = names.find("redis.test", 1, Instant::now() + Duration::from_millis(5)).unwrap_err();
-            assert_eq!(error.to_string(), "the address of redis.test is not known: DNS does not answer");
+            assert_eq!(error.to_string(), "the system's resolver does not answer in time");
         }
         for address in ["127.0.0.1", "[::1]", "::1"] {
             assert_eq!(names.find(address, 7, Instant::now()).unwrap()[0].port(), 7, "{address}");
@@ -137,7 +139,7 @@ mod tests {
         let refuses = Names::asking(|_, _| Err(io::Error::other("no such name")));
         let soon = Instant::now() + Duration::from_secs(60);
         let error = refuses.find("redis.test", 1, soon).unwrap_err().to_string();
-        assert_eq!(error, "the address of redis.test is not known: no such name");
+        assert_eq!(error, "no such name");
         let hangs = Names::asking(|_, _| {
             loop {
                 thread::park();
