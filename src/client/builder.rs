@@ -101,8 +101,8 @@ impl Builder {
     }
 
     /// Sets the bytes of backlog at which the server is a slow consumer, 1 MiB by default. The push that finds that
-    /// much waiting ends the connection: who writes much waits first, with
-    /// [`wait_for_room`](Connection::wait_for_room).
+    /// much waiting behind the message that is being written ends the connection. A program that writes much waits
+    /// first, with [`wait_for_room`](Connection::wait_for_room).
     ///
     /// # Panics
     /// If there are none, or more than 1 GiB.

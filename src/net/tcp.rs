@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use rustix::net::SendFlags;
+use rustix::net::{RecvFlags, SendFlags};
 use tungstenite::Bytes;
 
 use crate::net::transport::Transport;
@@ -17,6 +17,10 @@ pub(crate) struct Tcp(pub(crate) TcpStream);
 impl Transport for Tcp {
     fn recv(&self, into: &mut [u8]) -> io::Result<usize> {
         (&self.0).read(into)
+    }
+
+    fn try_recv(&self, into: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::net::recv(&self.0, into, RecvFlags::DONTWAIT)?.1)
     }
 
     fn seal(&self, plain: &mut Bytes) -> io::Result<Bytes> {

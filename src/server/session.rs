@@ -122,7 +122,14 @@ impl<'a> Session<'a> {
     #[inline(never)]
     fn deliver(&mut self, message: Message) -> Result<(), End> {
         match self.guarded("on_message", |handler, connection| handler.on_message(connection, message))? {
-            Ok(()) | Err(Error::Closed | Error::SlowConsumer { .. }) => Ok(()),
+            Ok(()) => Ok(()),
+            Err(error @ (Error::Closed | Error::SlowConsumer { .. })) => {
+                let connection = self.connection;
+                if !connection.is_closed() {
+                    log::debug!(target: crate::LOG, "{connection}: on_message ended early, and goes on with the next message; of another connection: {error}");
+                }
+                Ok(())
+            }
             Err(error) => {
                 log::error!(target: crate::LOG, "{}: on_message failed: {}", self.connection, error.one_line());
                 Err(End::Fail(1011, "internal error", DisconnectReason::Failed))
