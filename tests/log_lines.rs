@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use log::{LevelFilter, Log, Metadata, Record};
 use support::{Raw, close_frame, get, upgrade};
@@ -46,11 +46,32 @@ impl RequestHandler for Fails {
     }
 }
 
+/// Writes to the first client what the others say.
+struct Forwards(Arc<OnceLock<Connection>>);
+
+impl WebSocketHandler for Forwards {
+    fn open(&mut self, connection: &Connection, _: &mut Exchange<'_>) -> Result<()> {
+        self.0.get_or_init(|| connection.clone());
+        Ok(())
+    }
+    fn on_message(&mut self, connection: &Connection, message: Message) -> Result<()> {
+        if message.as_text() == Some("here?") {
+            return connection.write_message("here");
+        }
+        self.0.get().expect("somebody is the first").write_message(message)
+    }
+}
+
 #[test]
 fn an_error_with_a_clients_line_end_is_one_line_of_the_log() {
     log::set_logger(&Collector).expect("is the first");
     log::set_max_level(LevelFilter::Debug);
-    let application = Application::new().websocket("/ws", || Fails).page("/page/{what}", || Fails);
+    let first = Arc::<OnceLock<Connection>>::default();
+    let forwards = first.clone();
+    let application = Application::new()
+        .websocket("/ws", || Fails)
+        .page("/page/{what}", || Fails)
+        .websocket("/forward", move || Forwards(forwards.clone()));
     let server = Server::bind("127.0.0.1:0", application).unwrap();
     let answer = |request: String| {
         let mut client = Raw::connect(server.local_addr());
@@ -63,10 +84,21 @@ fn an_error_with_a_clients_line_end_is_one_line_of_the_log() {
     let mut client = Raw::websocket(server.local_addr(), "/ws");
     client.send_frame(0x81, "c\r\n\u{1b}[31mforged");
     assert_eq!(client.frame(), close_frame(1011, "internal error"));
+    // The end of one connection is no end of another one, but it is seen.
+    let mut gone = Raw::websocket(server.local_addr(), "/forward");
+    let mut other = Raw::websocket(server.local_addr(), "/forward");
+    gone.send_frame(0x88, "");
+    assert_eq!(gone.rest(), [0x88, 0]);
+    support::eventually("the first one is closed", || first.get().is_some_and(Connection::is_closed));
+    other.send_frame(0x81, "for the first");
+    other.send_frame(0x81, "here?");
+    assert_eq!(other.frame(), support::frame(0x81, "here"));
     server.shutdown();
     let lines = LINES.lock().unwrap();
     for text in ["in get: a\\nforged", "in open: b \\nforged", r"in on_message: c\r\n\u{1b}[31mforged"] {
         assert!(lines.iter().any(|line| line.ends_with(text)), "{text} in {lines:#?}");
     }
     assert!(!lines.iter().any(|line| line.contains(char::is_control)), "{lines:#?}");
+    let ended = "on_message ended early, and goes on with the next message; of another connection: the connection is closed";
+    assert_eq!(lines.iter().filter(|line| line.ends_with(ended)).count(), 1, "{lines:#?}");
 }

@@ -200,7 +200,7 @@ impl Offer<'_> {
     /// Looks whether a 101 is what was asked for. The error says what it is instead.
     pub(super) fn check(&self, head: &AnswerHead) -> Result<Agreement, String> {
         if !head.is_http_1_1 {
-            return Err("a 101 of another version than HTTP/1.1".to_owned());
+            return Err("a 101 of HTTP/1.0, or of a version that nobody knows".to_owned());
         }
         if !head.has_token("Upgrade", "websocket") {
             return Err("a 101 without Upgrade: websocket".to_owned());
