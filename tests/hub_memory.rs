@@ -2,6 +2,9 @@
 
 mod support;
 
+use std::sync::Mutex;
+use std::time::Instant;
+
 use support::Probed;
 use threadcast::Hub;
 
@@ -15,9 +18,36 @@ fn anonymous() -> usize {
     line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
 }
 
+/// Tests that measure do so one at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+#[test]
+fn hubs_and_topics_that_are_gone_leave_no_memory_with_a_connection() {
+    const MANY: usize = 20_000;
+    let _alone = ALONE.lock().unwrap();
+    let probed = Probed::start();
+    let (_client, connection) = probed.open();
+    let (hub, topics) = (Hub::new(), (0..MANY).map(|n| format!("topic/{n}")).collect::<Vec<_>>());
+    let before = anonymous();
+    let begun = Instant::now();
+    for _ in 0..MANY {
+        Hub::new().subscribe("a", &connection).unwrap();
+    }
+    for topic in &topics {
+        hub.subscribe(topic, &connection).unwrap();
+    }
+    for topic in &topics {
+        assert!(hub.unsubscribe(topic, &connection));
+    }
+    println!("{MANY} hubs, and as many topics, come and go in {:?}", begun.elapsed());
+    let bytes = anonymous().saturating_sub(before);
+    assert!(bytes < 8 << 20, "{bytes}");
+}
+
 /// `make bench` shows what it prints.
 #[test]
 fn a_subscription_takes_at_most_64_bytes() {
+    let _alone = ALONE.lock().unwrap();
     let probed = Probed::start();
     let clients: Vec<_> = (0..CLIENTS).map(|_| probed.open()).collect();
     let (hub, topics) = (Hub::new(), (0..TOPICS).map(|n| format!("topic/{n}")).collect::<Vec<_>>());
