@@ -65,6 +65,7 @@ fn messages_go_both_ways_and_a_close_ends_both() {
 fn the_request_is_that_of_the_rfc_with_what_was_asked_for() {
     let far = Far::bind();
     let builder = to(&far)
+        .origin("http://b.test")
         .origin("http://a.test")
         .header("X-Token", "abc")
         .header("Cookie", "y=8; z=9")

@@ -27,21 +27,27 @@ fn hubs_and_topics_that_are_gone_leave_no_memory_with_a_connection() {
     let _alone = ALONE.lock().unwrap();
     let probed = Probed::start();
     let (_client, connection) = probed.open();
+    let grown = |what: &dyn Fn()| {
+        let (before, begun) = (anonymous(), Instant::now());
+        what();
+        let bytes = anonymous().saturating_sub(before);
+        println!("{MANY} have come and gone: {bytes} bytes, {:?}", begun.elapsed());
+        bytes
+    };
+    let hubs = || {
+        for _ in 0..MANY {
+            Hub::new().subscribe("a", &connection).unwrap();
+        }
+    };
+    assert!(grown(&hubs) < 4 << 20);
     let (hub, topics) = (Hub::new(), (0..MANY).map(|n| format!("topic/{n}")).collect::<Vec<_>>());
-    let before = anonymous();
-    let begun = Instant::now();
-    for _ in 0..MANY {
-        Hub::new().subscribe("a", &connection).unwrap();
-    }
-    for topic in &topics {
-        hub.subscribe(topic, &connection).unwrap();
-    }
-    for topic in &topics {
-        assert!(hub.unsubscribe(topic, &connection));
-    }
-    println!("{MANY} hubs, and as many topics, come and go in {:?}", begun.elapsed());
-    let bytes = anonymous().saturating_sub(before);
-    assert!(bytes < 8 << 20, "{bytes}");
+    let all = || {
+        topics.iter().for_each(|topic| assert!(hub.subscribe(topic, &connection).unwrap()));
+        topics.iter().for_each(|topic| assert!(hub.unsubscribe(topic, &connection)));
+    };
+    all();
+    // What the first time took is there for the second one.
+    assert!(grown(&all) < 4 << 20);
 }
 
 /// `make bench` shows what it prints.

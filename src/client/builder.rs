@@ -76,7 +76,8 @@ impl Builder {
     }
 
     /// Sets the `Origin`, which browsers send, and some servers want.
-    pub fn origin(self, origin: &str) -> Builder {
+    pub fn origin(mut self, origin: &str) -> Builder {
+        self.wishes.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("Origin"));
         self.header("Origin", origin)
     }
 

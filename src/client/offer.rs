@@ -128,11 +128,15 @@ impl AnswerHead {
             Ok(_) | Err(httparse::Error::TooManyHeaders) => {
                 return Err(format!("a head of over {MAX_HEAD} bytes or {MAX_HEADERS} headers"));
             }
-            Err(httparse::Error::Version) if let Some((known, version)) = with_known_version(bytes) => {
+            Err(error) => {
+                // Perhaps of a version that the parser does not know.
+                let known = with_known_version(bytes).filter(|_| error == httparse::Error::Version);
+                let Some((known, version)) = known else {
+                    return Err(format!("what is no HTTP/1.1 ({error})"));
+                };
                 let parsed = AnswerHead::parse(&known)?;
                 return Ok(parsed.map(|(head, length)| (head, length + version - KNOWN_VERSION.len())));
             }
-            Err(error) => return Err(format!("what is no HTTP/1.1 ({error})")),
         };
         let mut headers = HeaderMap::with_capacity(head.headers.len());
         for line in head.headers.iter() {

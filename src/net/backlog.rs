@@ -115,7 +115,8 @@ impl Backlog {
         state.bytes() <= self.limit / 2
     }
 
-    /// Counts a frame, if it is accepted, and its bytes, if the state before [counts](State::counts) them. Returns the state before; the error is the state that forbids it.
+    /// Counts a frame, if it is accepted, and its bytes, if the state before [counts](State::counts) them. Returns that
+    /// state; the error is the state that forbids it.
     pub(crate) fn admit(&self, cost: u64, is_close: bool) -> Result<State, State> {
         let admitted = self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
             let state = State(word);

@@ -32,7 +32,8 @@ pub(crate) struct Memberships(Mutex<MembershipList>);
 pub(crate) struct MembershipList {
     /// Set once, when the connection ends: from then on it joins nothing.
     ended: bool,
-    /// By their place. Most connections have none, and pay for a pointer alone.
+    /// By their place.
+    #[expect(clippy::box_collection, reason = "most connections have none, and pay for a pointer alone")]
     of: Option<Box<BTreeMap<usize, Arc<GroupTopic>>>>,
 }
 

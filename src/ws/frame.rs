@@ -137,7 +137,8 @@ pub(crate) fn close(code: Option<u16>, reason: Option<&str>) -> Result<Frame> {
             "close code {code} cannot be sent: use 1000 to 1003, 1007 to 1014, or 3000 to 4999"
         )));
     }
-    let reason = &reason[..reason.floor_char_boundary(MAX_CONTROL - 2)];
+    let fits = (0..=MAX_CONTROL - 2).rev().find(|end| reason.is_char_boundary(*end)).unwrap_or_default();
+    let reason = &reason[..fits];
     let frame = code.map(|code| CloseFrame { code: code.into(), reason: reason.into() });
     Ok(encode(Encoder::close(frame), true))
 }
