@@ -102,12 +102,9 @@
 //! | `writer-N` | a channel, then `write` | its client leaves; with [`Delivery::Handoff`] only |
 //! | `fleet-in`, `fleet-push`, `fleet-out` | Redis, a queue | the `Fleet` is left; with the feature `redis` only |
 //! | `closer` | a channel | the server shuts down; it disconnects who does not answer a Close frame in time |
-<<<<<<< HEAD
 //! | `reaper` | a channel | the server shuts down; it joins the threads of clients that end |
-=======
 //! | `dns` | the system's resolver | it has answered; it exists only while a name is looked up, for a client or a `Fleet` |
 //! | `tls-files` | files | the certificate's files are read, once a second at most |
->>>>>>> foreign
 //! | `tls-N` | a channel | the server shuts down; the arithmetic of handshakes, with `Application::tls` only |
 //!
 //! A handler runs on its client's thread and may block. A push runs on the thread that pushes: it writes

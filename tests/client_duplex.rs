@@ -213,6 +213,57 @@ fn certificates_that_are_wrong_are_one_line_as_a_table() {
 }
 
 #[test]
+fn roots_are_read_as_certificates_are_and_what_is_not_understood_is_named() {
+    let (identity, other) = (Identity::new(), Identity::new());
+    let server = secure_echo(&identity);
+    let connect = |roots: String| {
+        let builder = Builder::new("wss://localhost/ws").root_certificates(roots);
+        builder.connect_over(TcpStream::connect(server.addr).expect("connects")).map(|_| ())
+    };
+    let joined = format!("\u{feff}{}{}", other.chain.trim_end(), identity.chain);
+    connect(joined.clone()).expect("two marks on one line, behind a mark of byte order");
+    connect(identity.chain.replace("CERTIFICATE", "X509 CERTIFICATE")).expect("an older name");
+    for (roots, says) in [
+        (
+            joined.replacen("CERTIFICATE", "TRUSTED CERTIFICATE", 2),
+            "has what is not understood: block 1 of its PEM, \"TRUSTED CERTIFICATE\"",
+        ),
+        (
+            joined.clone() + "-----BEGIN CERTIFICATE-----",
+            "is damaged: a block of its PEM is not whole, number 3",
+        ),
+        (joined.replacen("MII", "M!I", 1), "is damaged: a block of its PEM is not whole, number 1"),
+    ] {
+        let line = connect(roots).expect_err(says).to_string();
+        assert!(line.starts_with(&format!("the root certificates' PEM {says}")), "{line}");
+        assert_eq!(line.lines().count(), 1, "{line}");
+    }
+}
+
+#[test]
+fn over_tls_recv_timeout_of_zero_does_not_wait_and_takes_what_has_come() {
+    let identity = Identity::new();
+    let server = secure_echo(&identity);
+    let builder = Builder::new(&format!("wss://localhost:{}/ws", server.addr.port()));
+    let (connection, mut messages) = builder.root_certificates(&identity.chain).connect().expect("connects");
+    let begun = std::time::Instant::now();
+    for _ in 0..5000 {
+        assert!(matches!(messages.recv_timeout(Duration::ZERO), Err(Error::TimedOut)));
+    }
+    // A timeout of the kernel takes 1 to 10 ms each.
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    let long = "x".repeat(100_000);
+    connection.write_message(long.as_str()).expect("is open");
+    support::eventually("the echo is there", || match messages.recv_timeout(Duration::ZERO) {
+        Ok(message) => message.is_some_and(|message| message.as_text() == Some(&long)),
+        Err(error) => {
+            assert!(matches!(error, Error::TimedOut), "{error}");
+            false
+        }
+    });
+}
+
+#[test]
 fn a_handshake_of_tls_that_does_not_come_ends_at_the_deadline() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
     let url = format!("wss://{}/", listener.local_addr().expect("an address"));

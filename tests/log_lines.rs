@@ -1,11 +1,10 @@
 //! `guide::behaviour`, *Messages*: what a handler takes from a client and returns in an error is one line of the log.
 
 mod support;
-#[path = "support/python.rs"]
-mod python;
+use support::python;
 
 use std::process::Command;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use log::{LevelFilter, Log, Metadata, Record};
 use support::{Raw, close_frame, get, upgrade};
@@ -56,14 +55,33 @@ impl RequestHandler for Fails {
     }
 }
 
+/// Writes to the first client what the others say.
+struct Forwards(Arc<OnceLock<Connection>>);
+
+impl WebSocketHandler for Forwards {
+    fn open(&mut self, connection: &Connection, _: &mut Exchange<'_>) -> Result<()> {
+        self.0.get_or_init(|| connection.clone());
+        Ok(())
+    }
+    fn on_message(&mut self, connection: &Connection, message: Message) -> Result<()> {
+        if message.as_text() == Some("here?") {
+            return connection.write_message("here");
+        }
+        self.0.get().expect("somebody is the first").write_message(message)
+    }
+}
+
 #[test]
 fn an_error_with_a_clients_line_end_is_one_line_of_the_log() {
     log::set_logger(&Collector).expect("is the first");
     log::set_max_level(LevelFilter::Debug);
+    let first = Arc::<OnceLock<Connection>>::default();
+    let forwards = first.clone();
     let application = Application::new()
+        .websocket("/ws", || Fails)
         .websocket("/ws/{path}", || Fails)
         .page("/page/{what}", || Fails)
-        .websocket("/ws", || Fails);
+        .websocket("/forward", move || Forwards(forwards.clone()));
     let server = Server::bind("127.0.0.1:0", application).unwrap();
     let answer = |request: String| {
         let mut client = Raw::connect(server.local_addr());
@@ -83,6 +101,15 @@ fn an_error_with_a_clients_line_end_is_one_line_of_the_log() {
         client.send_frame(0x81, said);
         assert_eq!(client.frame(), close_frame(1011, "internal error"));
     }
+    // The end of one connection is no end of another one, but it is seen.
+    let mut gone = Raw::websocket(server.local_addr(), "/forward");
+    let mut other = Raw::websocket(server.local_addr(), "/forward");
+    gone.send_frame(0x88, "");
+    assert_eq!(gone.rest(), [0x88, 0]);
+    support::eventually("the first one is closed", || first.get().is_some_and(Connection::is_closed));
+    other.send_frame(0x81, "for the first");
+    other.send_frame(0x81, "here?");
+    assert_eq!(other.frame(), support::frame(0x81, "here"));
     server.shutdown();
     let lines = LINES.lock().unwrap();
     let (page, panicked) =
@@ -103,6 +130,8 @@ fn an_error_with_a_clients_line_end_is_one_line_of_the_log() {
     }
     let is_unseen = |c: char| c.is_control() || UNSEEN.contains(c);
     assert!(!lines.iter().any(|line| line.contains(is_unseen)), "{lines:#?}");
+    let ended = "on_message ended early, and goes on with the next message; of another connection: the connection is closed";
+    assert_eq!(lines.iter().filter(|line| line.ends_with(ended)).count(), 1, "{lines:#?}");
 }
 
 #[test]

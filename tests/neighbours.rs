@@ -2,8 +2,7 @@
 //! is another neighbour.
 
 mod support;
-#[path = "support/tls.rs"]
-mod tls;
+use support::tls;
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -34,7 +33,7 @@ impl RequestHandler for Page {
 
 /// A server for so many clients, with a page at `/`.
 fn server(clients: usize, settings: impl FnOnce(Application) -> Application) -> Probed {
-    let capacity = Capacity { clients, limit: Limit::Chosen };
+    let capacity = Capacity::new(clients);
     Probed::start_within(capacity, |application| settings(application.page("/", || Page)), |_, _| Ok(()))
 }
 

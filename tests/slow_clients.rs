@@ -101,7 +101,7 @@ fn a_full_socket_for_which_there_is_no_pump_waits_for_one_and_keeps_nobody_out()
 #[test]
 fn a_client_that_leaves_while_its_socket_waits_for_a_pump_is_gone_at_once() {
     let _alone = alone();
-    let capacity = Capacity { clients: 20, limit: Limit::Chosen };
+    let capacity = Capacity::new(20);
     let settings = |application: Application| application.max_backlog(64 << 20).write_deadline(DEADLINE);
     let probed = Probed::start_within(capacity, settings, |_, _| Ok(()));
     let mut stalled: Vec<_> = (0..9).map(|_| probed.open()).collect();

@@ -77,7 +77,8 @@ impl Builder {
     }
 
     /// Sets the `Origin`, which browsers send, and some servers want.
-    pub fn origin(self, origin: &str) -> Builder {
+    pub fn origin(mut self, origin: &str) -> Builder {
+        self.wishes.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("Origin"));
         self.header("Origin", origin)
     }
 
@@ -102,8 +103,8 @@ impl Builder {
     }
 
     /// Sets the bytes of backlog at which the server is a slow consumer, 1 MiB by default. The push that finds that
-    /// much waiting ends the connection: who writes much waits first, with
-    /// [`wait_for_room`](Connection::wait_for_room).
+    /// much waiting behind the message that is being written ends the connection. A program that writes much waits
+    /// first, with [`wait_for_room`](Connection::wait_for_room).
     ///
     /// # Panics
     /// If there are none, or more than 1 GiB.

@@ -4,12 +4,12 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::offer::{Agreement, AnswerHead, Offer};
 use super::url::Url;
 use crate::error::{Error, HttpAnswer, Result};
-use crate::http::request_body::{BodyDecoder, Framing};
+use crate::http::request_body::BodyDecoder;
 #[cfg(feature = "tls")]
 use crate::net::maybe_tls::MaybeTls;
 use crate::net::names::Names;
@@ -23,6 +23,8 @@ use crate::server::secure;
 
 /// Most bytes of an answer's body that an error keeps, and shows.
 const MAX_BODY: usize = 16 * 1024;
+/// How long it may take. A server that says nothing of its length, and leaves the connection open, ends it never.
+const BODY_WITHIN: Duration = Duration::from_secs(1);
 const MAX_SHOWN: usize = 200;
 /// Bytes received at a time.
 const RECEIVE: usize = 2048;
@@ -140,30 +142,26 @@ fn timed_out() -> io::Error {
     io::Error::new(ErrorKind::TimedOut, "not within the connect deadline")
 }
 
-/// Returns what comes of the body of a refusal.
+/// Returns what comes of the body of a refusal, in time.
 fn read_body(
     connection: &Connection,
     head: &AnswerHead,
     mut received: Vec<u8>,
     deadline: Instant,
 ) -> Vec<u8> {
-    let framing = match Framing::of(&head.headers, false) {
-        _ if matches!(head.status, 204 | 304) => return Vec::new(),
-        Ok(None) if head.headers.contains_key("Content-Length") => return Vec::new(),
-        Ok(Some(Framing::Length(length))) => Framing::Length(length.min(MAX_BODY as u64)),
-        Ok(Some(Framing::Chunked)) => Framing::Chunked,
-        // To the end of the connection.
-        Ok(None) | Err(_) => Framing::Length(MAX_BODY as u64),
-    };
-    let Ok(mut decoder) = BodyDecoder::new(framing, MAX_BODY) else { return Vec::new() };
-    while decoder.take(&received).is_ok() && !decoder.is_done() {
+    let deadline = deadline.min(Instant::now() + BODY_WITHIN);
+    let Some(framing) = head.framing(MAX_BODY) else { return Vec::new() };
+    let Ok(mut decoder) = BodyDecoder::new(framing, usize::MAX) else { return Vec::new() };
+    while decoder.take(&received).is_ok() && !decoder.is_done() && decoder.len() < MAX_BODY {
         received.resize(RECEIVE, 0);
         match recv_before(connection, &mut received, deadline) {
             Ok(length @ 1..) => received.truncate(length),
             _ => break,
         }
     }
-    decoder.into_body()
+    let mut body = decoder.into_body();
+    body.truncate(MAX_BODY);
+    body
 }
 
 /// `401 Unauthorized, Who are you?`

@@ -11,20 +11,21 @@ use crate::error::{Error, Result};
 use crate::hub::fan_out::{FanOut, Share};
 use crate::hub::topics::forms::SecondForm;
 use crate::hub::topics::relay::Relay;
+use crate::hub::topics::subscribers::Subscribers;
 use crate::panics::caught;
 use crate::server::broadcast::broadcast_prepared;
 use crate::server::connection::Connection;
-use crate::server::membership::Group;
+use crate::server::membership::{Group, GroupTopic};
 use crate::ws::message::Message;
 
 pub(crate) mod relay;
 mod forms;
+mod subscribers;
 
 /// Locks that share the topics between them, so that publishers of different topics seldom meet.
 const SHARDS: usize = 16;
-/// Subscribers that stand together. A publish counts one reference for each chunk under the lock, and a change
-/// copies one chunk if a publish still reads it.
-const CHUNK: usize = 64;
+/// The least room for topics that a shard does not give back.
+const LEAST_ROOM: usize = 64;
 /// Most bytes in a topic: what a server's clients are called must fit, and its own words in front.
 const MAX_TOPIC: usize = 512;
 
@@ -78,15 +79,10 @@ struct Shared {
 
 type Shard = HashMap<Arc<str>, Topic>;
 
-/// The subscribers of one topic; no chunk is empty.
-#[derive(Default)]
-struct Topic(Vec<Arc<Chunk>>);
-
-/// Some of them, and their numbers beside them: a search reads numbers that lie together.
-#[derive(Clone, Default)]
-struct Chunk {
-    ids: Vec<u64>,
-    connections: Vec<Connection>,
+/// A topic, and who has subscribed to it: somebody has.
+struct Topic {
+    noted: Arc<GroupTopic>,
+    subscribers: Subscribers,
 }
 
 impl Hub {
@@ -103,24 +99,26 @@ impl Hub {
         check(topic)?;
         let mut books = connection.link().memberships.open().ok_or(Error::Closed)?;
         let mut shard = self.shard(topic);
-        let name = match shard.get_key_value(topic) {
-            Some((name, _)) => name.clone(),
-            None => Arc::from(topic),
+        let noted = match shard.get_mut(topic) {
+            Some(found) => found.subscribers.add(connection).then(|| found.noted.clone()),
+            None => {
+                let topic: Arc<str> = topic.into();
+                let noted = Arc::new(GroupTopic { group: self.group(), topic: topic.clone() });
+                let mut subscribers = Subscribers::default();
+                subscribers.add(connection);
+                shard.insert(topic, Topic { noted: noted.clone(), subscribers });
+                Some(noted)
+            }
         };
-        if !shard.entry(name.clone()).or_default().add(connection) {
-            return Ok(false);
-        }
         drop(shard);
-        books.add(self.group(), name);
-        Ok(true)
+        Ok(noted.map(|noted| books.add(noted)).is_some())
     }
 
     /// Takes a connection out of a topic. Returns false if it has not subscribed.
     pub fn unsubscribe(&self, topic: &str, connection: &Connection) -> bool {
         let Some(mut books) = connection.link().memberships.open() else { return false };
         let removed = self.0.remove(connection.id(), topic);
-        books.remove(&self.group(), topic);
-        removed
+        removed.map(|noted| books.remove(&noted)).is_some()
     }
 
     /// Sends one message to all subscribers of a topic: encoded once, pushed to each without blocking. Returns how
@@ -150,24 +148,24 @@ impl Hub {
         let message = message.into();
         let second = self.0.second_form.as_ref().map_or(Ok(0), |form| form.publish(topic, &message))?;
         let message = message.prepare()?;
-        let Some(chunks) = self.shard(topic).get(topic).map(|topic| topic.0.clone()) else {
+        let Some(chunks) = self.shard(topic).get(topic).map(|topic| topic.subscribers.clone()) else {
             return Ok(second);
         };
-        if chunks.len() == 1 {
-            return Ok(second + broadcast_prepared(&chunks[0].connections, &message));
+        if let [chunk] = &chunks.0[..] {
+            return Ok(second + broadcast_prepared(&chunk.connections, &message));
         }
-        Ok(second + self.0.fan_out.publish(Chunks(chunks), message))
+        Ok(second + self.0.fan_out.publish(chunks, message))
     }
 
     /// Returns the number of a topic's subscribers.
     pub fn count(&self, topic: &str) -> usize {
-        self.shard(topic).get(topic).map_or(0, Topic::count)
+        self.shard(topic).get(topic).map_or(0, |topic| topic.subscribers.count())
     }
 
     /// Returns a topic's subscribers, in no order.
     pub fn subscribers(&self, topic: &str) -> Vec<Connection> {
-        let chunks = self.shard(topic).get(topic).map(|topic| topic.0.clone()).unwrap_or_default();
-        chunks.iter().flat_map(|chunk| chunk.connections.iter().cloned()).collect()
+        let subscribers = self.shard(topic).get(topic).map(|topic| topic.subscribers.clone());
+        subscribers.unwrap_or_default().iter().cloned().collect()
     }
 
     /// Returns the topics that have subscribers, in no order.
@@ -198,74 +196,47 @@ impl Shared {
         &self.shards[(self.hasher.hash_one(topic) as usize) % SHARDS]
     }
 
-    fn remove(&self, connection: u64, topic: &str) -> bool {
+    /// Takes a connection out of a topic. Returns how it has noted that, unless it had not subscribed.
+    fn remove(&self, connection: u64, topic: &str) -> Option<Arc<GroupTopic>> {
         let mut shard = lock(self.shard(topic));
-        let Some(found) = shard.get_mut(topic) else { return false };
-        let removed = found.remove(connection);
-        if found.0.is_empty() {
-            shard.remove(topic);
+        let found = shard.get_mut(topic)?;
+        if !found.subscribers.remove(connection) {
+            return None;
         }
-        removed
+        let noted = found.noted.clone();
+        if found.subscribers.0.is_empty() {
+            shard.remove(topic);
+            if shard.capacity() > LEAST_ROOM.max(4 * shard.len()) {
+                let room = 2 * shard.len();
+                shard.shrink_to(room);
+            }
+        }
+        Some(noted)
     }
 }
 
 impl Group for Shared {
-    fn leave(&self, connection: u64, topics: &[Arc<str>]) {
-        for topic in topics {
-            self.remove(connection, topic);
+    fn leave(&self, connection: u64, topic: &str) {
+        self.remove(connection, topic);
+    }
+}
+
+impl Drop for Shared {
+    /// Nothing of a hub that is gone stays with those who had subscribed.
+    fn drop(&mut self) {
+        let shards =
+            self.shards.iter_mut().map(|shard| shard.get_mut().unwrap_or_else(PoisonError::into_inner));
+        for topic in shards.flat_map(|shard| shard.values()) {
+            for connection in topic.subscribers.iter() {
+                connection.link().memberships.remove(&topic.noted);
+            }
         }
     }
 }
 
-impl Topic {
-    fn find(&self, id: u64) -> Option<(usize, usize)> {
-        let within =
-            |(at, chunk): (usize, &Arc<Chunk>)| Some((at, chunk.ids.iter().position(|other| *other == id)?));
-        self.0.iter().enumerate().find_map(within)
-    }
-
-    fn add(&mut self, connection: &Connection) -> bool {
-        if self.find(connection.id()).is_some() {
-            return false;
-        }
-        if self.0.last().is_none_or(|chunk| chunk.ids.len() >= CHUNK) {
-            self.0.push(Arc::default());
-        }
-        let last = self.0.last_mut().map(Arc::make_mut).expect("there is one now");
-        last.ids.push(connection.id());
-        last.connections.push(connection.clone());
-        true
-    }
-
-    /// The last subscriber takes the place of the one that leaves, so all chunks but the last one stay full.
-    fn remove(&mut self, id: u64) -> bool {
-        let Some((at, place)) = self.find(id) else { return false };
-        let last = self.0.last_mut().map(Arc::make_mut).expect("one was found");
-        let (Some(last_id), Some(connection)) = (last.ids.pop(), last.connections.pop()) else {
-            return false;
-        };
-        if last.ids.is_empty() {
-            self.0.pop();
-        }
-        if last_id != id {
-            let chunk = Arc::make_mut(&mut self.0[at]);
-            chunk.ids[place] = last_id;
-            chunk.connections[place] = connection;
-        }
-        true
-    }
-
+impl Share for Subscribers {
     fn count(&self) -> usize {
-        self.0.iter().map(|chunk| chunk.ids.len()).sum()
-    }
-}
-
-/// Chunks, as threads share them.
-struct Chunks(Vec<Arc<Chunk>>);
-
-impl Share for Chunks {
-    fn count(&self) -> usize {
-        self.0.iter().map(|chunk| chunk.connections.len()).sum()
+        Subscribers::count(self)
     }
 
     fn part(&self, number: usize) -> Option<&[Connection]> {

@@ -1,5 +1,7 @@
-//! The outbox's one atomic word: how many frames are on their way, how many bytes they take, and three
-//! flags. Any thread; nothing here waits.
+//! The outbox's one atomic word: how many frames are on their way, how many bytes wait behind the one that is being
+//! written, and four flags. Any thread; nothing here waits.
+
+use std::sync::atomic::AtomicU64 as Statistic;
 
 use crate::net::sync::{AtomicU64, Ordering};
 use crate::ws::frame::MAX_FRAME;
@@ -8,11 +10,13 @@ use crate::ws::frame::MAX_FRAME;
 /// backlog of a million empty frames counts as what it occupies.
 pub(crate) const OVERHEAD: u64 = 64;
 
-/// The word: bytes in bits 0 to 31, frames in bits 32 to 60, then the flags. The largest limit and the largest
+/// The word: bytes in bits 0 to 31, frames in bits 32 to 59, then the flags. The largest limit and the largest
 /// frame together fit in 32 bits.
 const FRAME: u64 = 1 << 32;
 const BYTES: u64 = FRAME - 1;
-const FRAMES: u64 = ((1 << 29) - 1) << 32;
+const FRAMES: u64 = ((1 << 28) - 1) << 32;
+/// The response that comes before all frames is not here yet.
+const EARLY: u64 = 1 << 60;
 /// Somebody waits for the backlog to change.
 const WAITING: u64 = 1 << 61;
 /// A Close frame is in: nothing is accepted after it (RFC 6455, section 5.5.1).
@@ -29,8 +33,20 @@ impl State {
         (self.0 & FRAMES) / FRAME
     }
 
+    /// Returns the bytes that the limit counts: those behind the frame that is being written.
     pub(crate) fn bytes(self) -> u64 {
         self.0 & BYTES
+    }
+
+    /// Returns whether the response that comes before all frames is still to come.
+    pub(crate) fn is_early(self) -> bool {
+        self.0 & EARLY != 0
+    }
+
+    /// Returns whether the limit counts a frame that is admitted in this state: not one that is written next, nor one
+    /// from before the response.
+    pub(crate) fn counts(self) -> bool {
+        self.frames() > 0 && !self.is_early()
     }
 
     pub(crate) fn is_waited_for(self) -> bool {
@@ -52,12 +68,36 @@ pub(crate) struct Backlog {
     word: AtomicU64,
     /// Bytes at which nothing but a Close frame is accepted.
     limit: u64,
+    /// Bytes on their way that the limit does not count. Written by the drainer, and by who pushes early. Only shown:
+    /// nothing is decided by it.
+    uncounted: Statistic,
 }
 
 impl Backlog {
     /// Starts with one frame of no cost on its way: the response that comes before all frames.
     pub(crate) fn new(limit: u64) -> Backlog {
-        Backlog { word: AtomicU64::new(FRAME), limit: limit.min(MAX_FRAME as u64) }
+        let limit = limit.min(MAX_FRAME as u64);
+        Backlog { word: AtomicU64::new(FRAME | EARLY), limit, uncounted: Statistic::new(0) }
+    }
+
+    /// The response is here: from now on the limit counts.
+    pub(crate) fn begin(&self) -> State {
+        State(self.word.fetch_and(!EARLY, Ordering::AcqRel))
+    }
+
+    /// Returns all bytes that are on their way, counted or not.
+    pub(crate) fn total(&self) -> u64 {
+        self.state().bytes() + self.uncounted.load(Ordering::Relaxed)
+    }
+
+    /// Notes bytes on their way that the limit does not count.
+    pub(crate) fn add_uncounted(&self, cost: u64) {
+        self.uncounted.fetch_add(cost, Ordering::Relaxed);
+    }
+
+    /// Takes them off.
+    pub(crate) fn remove_uncounted(&self, cost: u64) {
+        self.uncounted.fetch_sub(cost, Ordering::Relaxed);
     }
 
     pub(crate) fn state(&self) -> State {
@@ -75,22 +115,30 @@ impl Backlog {
         state.bytes() <= self.limit / 2
     }
 
-    /// Counts a frame, if it is accepted. Returns the state before; the error is the state that forbids it.
+    /// Counts a frame, if it is accepted, and its bytes, if the state before [counts](State::counts) them. Returns that
+    /// state; the error is the state that forbids it.
     pub(crate) fn admit(&self, cost: u64, is_close: bool) -> Result<State, State> {
         let admitted = self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
             let state = State(word);
-            if state.is_dead() || state.is_closing() || (state.bytes() >= self.limit && !is_close) {
+            let is_full = state.bytes() >= self.limit && !is_close;
+            if state.is_dead() || state.is_closing() || is_full || word & FRAMES == FRAMES {
                 return None;
             }
             let closing = if is_close { CLOSING } else { 0 };
-            Some((word + FRAME + cost) | closing)
+            Some((word + FRAME + if state.counts() { cost } else { 0 }) | closing)
         });
         admitted.map(State).map_err(State)
     }
 
+    /// Begins to write a frame that the limit has counted.
+    pub(crate) fn begun(&self, cost: u64) -> State {
+        self.add_uncounted(cost);
+        State(self.word.fetch_sub(cost, Ordering::AcqRel))
+    }
+
     /// Takes off a frame that is written. Returns the state before, in which it still counts.
-    pub(crate) fn written(&self, cost: u64) -> State {
-        State(self.word.fetch_sub(FRAME + cost, Ordering::AcqRel))
+    pub(crate) fn written(&self) -> State {
+        State(self.word.fetch_sub(FRAME, Ordering::AcqRel))
     }
 
     /// Sets the flag. Returns the state before.
@@ -119,27 +167,56 @@ mod tests {
     #[test]
     fn frames_and_bytes_are_counted_apart() {
         let backlog = Backlog::new(1 << 30);
+        backlog.begin();
         assert_eq!(counts(backlog.admit((1 << 30) + 7, false).unwrap()), (1, 0));
         assert_eq!(counts(backlog.state()), (2, (1 << 30) + 7));
-        assert_eq!(counts(backlog.written(0)), (2, (1 << 30) + 7));
-        assert_eq!(counts(backlog.written((1 << 30) + 7)), (1, (1 << 30) + 7));
-        assert_eq!(counts(backlog.state()), (0, 0));
+        assert_eq!(counts(backlog.written()), (2, (1 << 30) + 7));
+        assert_eq!(counts(backlog.begun((1 << 30) + 7)), (1, (1 << 30) + 7));
+        assert_eq!((counts(backlog.state()), backlog.total()), ((1, 0), (1 << 30) + 7));
+        backlog.remove_uncounted((1 << 30) + 7);
+        assert_eq!(counts(backlog.written()), (1, 0));
+        assert_eq!((counts(backlog.state()), backlog.total()), ((0, 0), 0));
     }
 
     #[test]
     fn the_backlog_is_full_at_its_limit_but_takes_a_close() {
         let backlog = Backlog::new(100);
+        backlog.begin();
         assert!(backlog.admit(99, false).is_ok());
         assert!(backlog.admit(5000, false).is_ok(), "a frame is accepted whole, whatever its size");
         assert_eq!(backlog.admit(1, false).map_err(counts), Err((3, 5099)));
         assert!(backlog.admit(1, true).is_ok());
         assert!(backlog.state().is_closing());
         assert!(backlog.admit(1, true).is_err(), "a second Close frame");
-        for cost in [0, 99, 5000, 1] {
-            backlog.written(cost);
+        backlog.written();
+        for cost in [99, 5000, 1] {
+            backlog.begun(cost);
+            backlog.written();
         }
         assert_eq!(counts(backlog.state()), (0, 0));
         assert!(backlog.admit(1, false).is_err(), "nothing follows a Close frame");
+    }
+
+    #[test]
+    fn the_limit_counts_what_waits_behind_the_frame_that_is_being_written() {
+        let backlog = Backlog::new(100);
+        backlog.begin();
+        backlog.written();
+        assert_eq!(counts(backlog.admit(1 << 20, false).unwrap()), (0, 0));
+        assert_eq!(counts(backlog.admit(99, false).unwrap()), (1, 0));
+        assert_eq!(counts(backlog.admit(1, false).unwrap()), (2, 99));
+        assert_eq!(backlog.admit(1, false).map_err(counts), Err((3, 100)));
+    }
+
+    #[test]
+    fn before_the_response_the_limit_counts_nothing() {
+        let backlog = Backlog::new(100);
+        for _ in 0..3 {
+            assert_eq!(counts(backlog.admit(1 << 30, false).unwrap()).1, 0);
+        }
+        assert!(backlog.begin().is_early() && !backlog.state().is_early());
+        assert!(backlog.admit(100, false).is_ok());
+        assert!(backlog.admit(1, false).is_err());
     }
 
     #[test]

@@ -47,6 +47,10 @@ impl Transport for MaybeTls {
         either!(self, transport => transport.recv(into))
     }
 
+    fn try_recv(&self, into: &mut [u8]) -> io::Result<usize> {
+        either!(self, transport => transport.try_recv(into))
+    }
+
     #[inline]
     fn seal(&self, plain: &mut Bytes) -> io::Result<Bytes> {
         either!(self, transport => transport.seal(plain))

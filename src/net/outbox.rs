@@ -82,13 +82,20 @@ pub(crate) enum PushError {
     Full(u64),
 }
 
+/// What waits in the channel.
+struct Queued {
+    frame: Frame,
+    /// Whether the limit counts it, until it is being written.
+    is_counted: bool,
+}
+
 /// See the [module](self).
 pub(crate) struct Outbox<L: Link> {
     pub(crate) link: L,
     /// Written by pushing threads and the drainer.
     backlog: Backlog,
     /// Sent to by pushing threads that found a drainer at work, received from by that drainer.
-    channel: Channel<Frame>,
+    channel: Channel<Queued>,
     /// Who waits. Written by them, under the lock that wakes them.
     sleepers: Mutex<Sleepers>,
     changed: Condvar,
@@ -96,7 +103,8 @@ pub(crate) struct Outbox<L: Link> {
 
 impl<L: Link> Outbox<L> {
     /// Returns an outbox whose drainer is the caller until it calls [`begin`](Outbox::begin): what is pushed
-    /// before that waits in the channel. `limit` is the backlog, in bytes, of a slow consumer.
+    /// before that waits in the channel. `limit` is the backlog, in bytes, of a slow consumer: what waits behind the frame
+    /// that is being written. It counts nothing of what is pushed before `begin`.
     pub(crate) fn new(link: L, limit: u64) -> Outbox<L> {
         Outbox {
             link,
@@ -111,8 +119,16 @@ impl<L: Link> Outbox<L> {
         self.backlog.state()
     }
 
+    /// Returns all bytes that are on their way.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.backlog.total()
+    }
+
     /// Writes `head`, the response that every frame has to wait for, and then what has been pushed.
     pub(crate) fn begin(self: &Arc<Self>, head: Bytes) -> Result<(), PushError> {
+        if self.backlog.begin().is_waited_for() {
+            self.wake();
+        }
         let drain = Drain::new(self, Frame { bytes: head, is_close: false }, 0);
         match self.link.delivery() {
             Delivery::Inline => drain.inline(),
@@ -129,13 +145,15 @@ impl<L: Link> Outbox<L> {
                 Drain::new(self, frame, cost).inline()
             }
             Ok(before) => {
-                let is_close = frame.is_close;
+                let (is_close, is_counted) = (frame.is_close, before.counts());
+                if !is_counted {
+                    self.backlog.add_uncounted(cost);
+                }
                 let has_room = self.link.hold(cost);
                 // Counted, it has to come, also if there is no room for it.
-                self.channel.send(frame);
+                self.channel.send(Queued { frame, is_counted });
                 if !has_room {
-                    self.kill(DisconnectReason::Overflow { backlog: before.bytes() });
-                    return Err(PushError::Full(before.bytes()));
+                    return Err(self.overflow());
                 }
                 self.link.report(Event::Queued);
                 if is_close && before.is_waited_for() {
@@ -145,16 +163,20 @@ impl<L: Link> Outbox<L> {
                 Ok(())
             }
             Err(before) if before.is_closing() || before.is_dead() => Err(PushError::Closed),
-            Err(before) => {
-                self.kill(DisconnectReason::Overflow { backlog: before.bytes() });
-                Err(PushError::Full(before.bytes()))
-            }
+            Err(_) => Err(self.overflow()),
         }
+    }
+
+    /// Ends the connection of a slow consumer.
+    fn overflow(&self) -> PushError {
+        let backlog = self.bytes();
+        self.kill(DisconnectReason::Overflow { backlog });
+        PushError::Full(backlog)
     }
 
     /// Drops what is in the channel.
     fn forget_queued(&self) {
-        self.channel.drain(|frame| self.link.release(cost(&frame)));
+        self.channel.drain(|queued| self.link.release(cost(&queued.frame)));
     }
 
     /// Ends the connection at once, from any thread; what is not written is lost. Only the first reason
@@ -165,9 +187,10 @@ impl<L: Link> Outbox<L> {
             self.link.disconnect(reason);
             if self.link.delivery() == Delivery::Handoff {
                 // Not counted, and never written: it wakes a writer that waits for the next frame.
-                let wake_up = Frame { bytes: Bytes::new(), is_close: false };
-                self.link.hold(cost(&wake_up));
-                self.channel.send(wake_up);
+                let frame = Frame { bytes: Bytes::new(), is_close: false };
+                self.link.hold(cost(&frame));
+                self.backlog.add_uncounted(cost(&frame));
+                self.channel.send(Queued { frame, is_counted: false });
             }
         }
         if before.is_waited_for() {

@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use rustix::net::SendFlags;
+use rustix::net::{RecvFlags, SendFlags};
 use tungstenite::Bytes;
 
 use crate::net::transport::Transport;
@@ -42,6 +42,10 @@ impl Transport for Tcp {
             self.ended.fetch_or(READ_ENDED, Relaxed);
         }
         Ok(received)
+    }
+
+    fn try_recv(&self, into: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::net::recv(&self.stream, into, RecvFlags::DONTWAIT)?.1)
     }
 
     fn seal(&self, plain: &mut Bytes) -> io::Result<Bytes> {

@@ -11,6 +11,10 @@ use tungstenite::Bytes;
 pub(crate) trait Transport: Send + Sync + 'static {
     /// Blocks until bytes arrive. Returns how many, 0 at the end of them. Called by the reading thread alone.
     fn recv(&self, into: &mut [u8]) -> io::Result<usize>;
+    /// Does the same without waiting: `WouldBlock` if nothing has come.
+    fn try_recv(&self, into: &mut [u8]) -> io::Result<usize> {
+        self.recv(into)
+    }
     /// Takes the next part off the front of `plain`, and returns what becomes of it on the wire, behind what the
     /// transport itself has to say. With nothing left of `plain` that may be nothing. Called by the drainer alone, so
     /// the order of the calls is the order of the bytes.

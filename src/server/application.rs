@@ -204,8 +204,9 @@ impl Application {
     }
 
     /// Sets the bytes of backlog at which a client is a slow consumer, 1 MiB by default, 1 GiB at most. The
-    /// push that finds that much waiting disconnects the client. A client's own messages are not read
-    /// while more than half of it is waiting.
+    /// push that finds that much waiting behind the message that is being written disconnects the client, so a message
+    /// may be larger than this. A client's own messages are not read while more than half of it is waiting. What
+    /// `open` writes is not counted.
     ///
     /// # Panics
     /// If there are none, or more than 1 GiB.

@@ -88,12 +88,13 @@ impl Connection {
     }
 
     /// Begins the closing handshake: a Close frame behind all that was sent so far. A reason alone
-    /// means code 1000; neither sends an empty Close frame. Messages that arrive before the peer's
+    /// means code 1000; neither sends an empty Close frame. Of a reason the first 123 bytes are sent, or fewer where that
+    /// would cut a character. Messages that arrive before the peer's
     /// answer are still delivered; a peer that does not answer within 5 seconds of getting it is disconnected.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a code that may not be sent, or a reason of over 123 bytes; the connection
-    /// stays open then. [`Error::Closed`] if it is closed or closing already.
+    /// [`Error::Invalid`] for a code that may not be sent; the connection stays open then. [`Error::Closed`] if it is
+    /// closed or closing already.
     pub fn close(&self, code: Option<u16>, reason: Option<&str>) -> Result<()> {
         self.push(frame::close(code, reason)?)
     }
@@ -123,13 +124,17 @@ impl Connection {
 
     /// Returns the bytes that wait for the client, plus 64 for each frame.
     pub fn backlog(&self) -> u64 {
-        self.outbox.state().bytes()
+        self.outbox.bytes()
     }
 
     /// Blocks until at most a quarter of its backlog waits, for at most `within`: a producer that is faster than its
     /// client waits here, and is never disconnected as a slow consumer. Where several produce for one client,
     /// all may wait, and room is a hint: each should send little (together no more than half of
     /// [`max_backlog`](crate::Application::max_backlog)) before it waits again.
+    ///
+    /// What waits is what is behind the message that is being written. In `open` nothing is written before the 101, so
+    /// there is nothing to wait for: what `open` writes is accepted whatever its size, as far as
+    /// [`max_buffered`](crate::Application::max_buffered) allows, and a thread that `open` starts may wait here.
     ///
     /// A handler that waits here does not read meanwhile, so it answers no Ping. A client that takes nothing for
     /// the [`write_deadline`](crate::Application::write_deadline) is disconnected, which ends the wait.
@@ -149,8 +154,13 @@ impl Connection {
     ///
     /// # Errors
     /// [`Error::Closed`] if the connection is closed or closing, also while it waits; [`Error::TimedOut`] if
-    /// there is no room after `within`.
+    /// there is no room after `within`; [`Error::Invalid`] at once in `open`, on the client's own thread.
     pub fn wait_for_room(&self, within: Duration) -> Result<()> {
+        if self.outbox.state().is_early() && self.is_on_its_thread() {
+            return Err(Error::invalid(
+                "wait_for_room waits for ever in open, since nothing is sent before open has returned: write without waiting there, or on another thread",
+            ));
+        }
         let deadline = Instant::now() + within.min(FOR_EVER);
         if !self.outbox.wait_for_room(deadline) {
             return Err(Error::TimedOut);

@@ -11,6 +11,8 @@ use crate::server::connection::Connection;
 
 /// No timeout at all is spelled zero.
 const SHORTEST: Duration = Duration::from_millis(1);
+/// How long what has come already is read, past the caller's deadline: until there is nothing more, as a rule.
+const LATE: Duration = Duration::from_millis(1);
 /// The part of its backlog's limit that a client fills with answers of its own, pongs above all, while over half of the
 /// limit waits and does not get away. Then it reads no more.
 ///
@@ -50,7 +52,7 @@ impl Patience {
     pub(crate) fn may_read(&mut self, connection: &Connection) -> bool {
         let (outbox, sent) = (connection.outbox(), connection.link().sent.load(Ordering::Relaxed));
         if outbox.has_room() || sent >= self.out_at {
-            (self.answers, self.out_at) = (0, sent + outbox.state().bytes());
+            (self.answers, self.out_at) = (0, sent + outbox.bytes());
         }
         self.answers <= (connection.state().settings.max_backlog / ANSWERS_PART) as u64
     }
@@ -70,25 +72,32 @@ impl Patience {
         quiet.is_some_and(|quiet| self.heard.elapsed() >= quiet)
     }
 
-    /// Sets how long the next receive blocks. `WouldBlock` if the caller's deadline has passed.
+    /// Returns whether the caller's deadline has passed.
+    pub(crate) fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
+    }
+
+    /// Sets how long the next receive blocks. False if it must not: then it takes what has come. `WouldBlock` if
+    /// the caller's deadline has passed.
     ///
     /// Not inlined: an idle client of a server has none of it on its stack.
     #[inline(never)]
-    pub(crate) fn limit(&mut self, connection: &Connection, quiet: Option<Duration>) -> io::Result<()> {
+    pub(crate) fn limit(&mut self, connection: &Connection, quiet: Option<Duration>) -> io::Result<bool> {
         let transport = &connection.link().transport;
         let Some(until) = self.until else {
-            return if std::mem::take(&mut self.is_limited) {
-                transport.set_recv_timeout(quiet)
-            } else {
-                Ok(())
-            };
+            if std::mem::take(&mut self.is_limited) {
+                transport.set_recv_timeout(quiet)?;
+            }
+            return Ok(true);
         };
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() && self.tried {
-            return Err(ErrorKind::WouldBlock.into());
+        let (now, tried) = (Instant::now(), std::mem::replace(&mut self.tried, true));
+        if now >= until {
+            // The kernel rounds a timeout up to its tick, which may be 10 ms.
+            return if tried && now >= until + LATE { Err(ErrorKind::WouldBlock.into()) } else { Ok(false) };
         }
-        (self.tried, self.is_limited) = (true, true);
-        let due = quiet.map(|quiet| quiet.saturating_sub(self.heard.elapsed()));
-        transport.set_recv_timeout(Some(due.map_or(left, |due| due.min(left)).max(SHORTEST)))
+        let (left, due) = (until - now, quiet.map(|quiet| quiet.saturating_sub(self.heard.elapsed())));
+        self.is_limited = true;
+        transport.set_recv_timeout(Some(due.map_or(left, |due| due.min(left)).max(SHORTEST)))?;
+        Ok(true)
     }
 }

@@ -91,8 +91,12 @@ impl Reader {
                 WsMessage::Ping(payload) => Incoming::Ping(payload),
                 WsMessage::Pong(payload) if self.stream.take_pong(&payload) => continue,
                 WsMessage::Pong(payload) => Incoming::Pong(payload),
-                WsMessage::Close(_) => {
+                WsMessage::Close(frame) => {
                     let close = self.stream.close();
+                    if frame.is_some() && close.is_none() && self.stream.connection().is_client() {
+                        // Its code may not be sent: a client's program is told, a server's handler sees no code.
+                        return Err(End::Fail(1002, "protocol error", DisconnectReason::Failed));
+                    }
                     let reason = close.map(|(_, reason)| reason.to_owned());
                     self.stream.connection().set_close(close.map(|(code, _)| code), reason);
                     Incoming::Close // The next read writes the answer, and ends.

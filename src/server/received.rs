@@ -125,21 +125,29 @@ impl Received {
         if self.buffer.len() != length {
             self.buffer = vec![0; length];
         }
-        if self.end > 0 {
+        if self.end > 0 && !self.patience.as_ref().is_some_and(|patience| patience.is_over()) {
             // After a message, not at first. While others run, the next one may come; where clients are busy,
             // that saves this thread from going to sleep and being woken for each.
             thread::yield_now();
         }
         self.connection.report(Event::Reads);
         let received = loop {
-            if let Some(patience) = &mut self.patience {
-                patience.limit(&self.connection, self.keepalive.quiet(&self.connection))?;
-            }
-            match self.connection.link().transport.recv(&mut self.buffer) {
+            let waits = match &mut self.patience {
+                Some(patience) => patience.limit(&self.connection, self.keepalive.quiet(&self.connection))?,
+                None => true,
+            };
+            let transport = &self.connection.link().transport;
+            let received =
+                if waits { transport.recv(&mut self.buffer) } else { transport.try_recv(&mut self.buffer) };
+            match received {
                 Ok(received) => break received,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // The read timeout is the ping interval: the peer has been silent for that long.
-                Err(error) if is_timeout(&error) && self.goes_on() => {}
+                Err(error) if is_timeout(&error) && self.goes_on() => {
+                    if !waits {
+                        return Err(error);
+                    }
+                }
                 Err(error) => {
                     if is_timeout(&error) {
                         self.is_silent = true;

@@ -129,7 +129,13 @@ impl<'a> Session<'a> {
         let Session { handler, connection } = self;
         let handled = guarded_result(connection, "on_message", || handler.on_message(connection, message));
         match handled.map_err(failed)? {
-            Ok(()) | Err(Error::Closed | Error::SlowConsumer { .. }) => Ok(()),
+            Ok(()) => Ok(()),
+            Err(error @ (Error::Closed | Error::SlowConsumer { .. })) => {
+                if !connection.is_closed() {
+                    log::debug!(target: crate::LOG, "{connection}: on_message ended early, and goes on with the next message; of another connection: {error}");
+                }
+                Ok(())
+            }
             Err(error) => {
                 log::error!(target: crate::LOG, "{}: on_message failed: {}", self.connection, error.one_line());
                 Err(End::Fail(1011, "internal error", DisconnectReason::Failed))

@@ -3,7 +3,6 @@
 //!
 //! Never here: a wait while bytes are missing, a state that belongs to a connection.
 
-use crate::ws::compress::TAIL;
 use crate::ws::header::{CLOSE, CONTINUATION, FIN, Header};
 use crate::ws::inflate::states::{CHUNK, Lent};
 
@@ -22,7 +21,7 @@ pub(crate) enum InflateError {
     Protocol,
     /// A message is over the limit before it is inflated.
     TooLarge,
-    /// It is no compressed data.
+    /// It is not compressed data, or does not end where a message may end.
     Data,
 }
 
@@ -115,7 +114,6 @@ impl Inflater {
                 .extend(bytes[taken..taken + payload].iter().zip(mask).map(|(byte, mask)| byte ^ mask));
             if self.left == payload as u64 && self.header.is_final() {
                 message.is_whole = true;
-                message.input.extend(TAIL);
             }
         }
         self.left -= payload as u64;
@@ -198,6 +196,9 @@ impl Compressed {
                 (self.input, self.used) = (self.input.split_off(end), 0);
             }
             let is_last = self.is_whole && !self.is_full;
+            if is_last && !state.is_at_end() {
+                return Err(InflateError::Data);
+            }
             if made > 0 || is_last {
                 state.frame(self.first | if is_last { FIN } else { 0 }, made, is_masked);
                 // FIN alone says that this was the last one.

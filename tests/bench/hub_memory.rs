@@ -3,6 +3,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+use std::sync::Mutex;
+use std::time::Instant;
+
 use support::Probed;
 use threadcast::Hub;
 
@@ -16,9 +19,42 @@ fn anonymous() -> usize {
     line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
 }
 
+/// Tests that measure do so one at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+#[test]
+fn hubs_and_topics_that_are_gone_leave_no_memory_with_a_connection() {
+    const MANY: usize = 20_000;
+    let _alone = ALONE.lock().unwrap();
+    let probed = Probed::start();
+    let (_client, connection) = probed.open();
+    let grown = |what: &dyn Fn()| {
+        let (before, begun) = (anonymous(), Instant::now());
+        what();
+        let bytes = anonymous().saturating_sub(before);
+        println!("{MANY} have come and gone: {bytes} bytes, {:?}", begun.elapsed());
+        bytes
+    };
+    let hubs = || {
+        for _ in 0..MANY {
+            Hub::new().subscribe("a", &connection).unwrap();
+        }
+    };
+    assert!(grown(&hubs) < 4 << 20);
+    let (hub, topics) = (Hub::new(), (0..MANY).map(|n| format!("topic/{n}")).collect::<Vec<_>>());
+    let all = || {
+        topics.iter().for_each(|topic| assert!(hub.subscribe(topic, &connection).unwrap()));
+        topics.iter().for_each(|topic| assert!(hub.unsubscribe(topic, &connection)));
+    };
+    all();
+    // What the first time took is there for the second one.
+    assert!(grown(&all) < 4 << 20);
+}
+
 /// `make bench` shows what it prints.
 #[test]
 fn a_subscription_takes_at_most_64_bytes() {
+    let _alone = ALONE.lock().unwrap();
     let probed = Probed::start();
     let clients: Vec<_> = (0..CLIENTS).map(|_| probed.open()).collect();
     let (hub, topics) = (Hub::new(), (0..TOPICS).map(|n| format!("topic/{n}")).collect::<Vec<_>>());

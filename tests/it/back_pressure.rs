@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use support::{DEADLINE, Event, Probed, Raw, close_frame, eventually, frame, get, masked};
 use threadcast::{
-    Application, Capacity, Connection, Error, Exchange, RequestHandler, Result, Server, broadcast,
+    Application, Capacity, Connection, Delivery, Error, Exchange, Message, RequestHandler, Result, Server,
+    WebSocketHandler, broadcast,
 };
 
 /// Reads at most `rate` bytes a second, to the end of the stream.
@@ -310,4 +311,85 @@ fn a_message_that_there_is_no_room_for_closes_with_1013() {
         client.send_frame(0x82, vec![0; 300 << 10]);
         client.frame() == frame(0x81, (300 << 10).to_string())
     });
+}
+
+#[test]
+fn a_message_above_the_limit_leaves_room_behind_it() {
+    const LARGE: usize = 8 << 20;
+    let probed = Probed::start_with(|application| application.max_backlog(64 << 10), |_, _| Ok(()));
+    let (mut client, connection) = probed.open();
+    with_small_buffer(&client);
+    connection.write_message(vec![7; LARGE]).unwrap();
+    assert!(connection.backlog() > 0, "the socket is full");
+    connection.wait_for_room(DEADLINE).expect("nothing waits behind it");
+    for _ in 0..100 {
+        connection.write_message("typed").expect("little waits behind it");
+    }
+    assert_eq!(client.frame().payload.len(), LARGE);
+    for _ in 0..100 {
+        assert_eq!(client.frame(), frame(0x81, "typed"));
+    }
+    connection.write_message(vec![7; LARGE]).unwrap();
+    connection.write_message(vec![7; LARGE]).unwrap();
+    assert!(matches!(connection.write_message("too much"), Err(Error::SlowConsumer { .. })));
+}
+
+/// Writes much in `open`, and says there what became of waiting.
+struct Opens {
+    waited: std::sync::mpsc::Sender<(Duration, Result<()>)>,
+}
+
+const SNAPSHOT: usize = 2 << 20;
+
+impl WebSocketHandler for Opens {
+    fn open(&mut self, connection: &Connection, _: &mut Exchange<'_>) -> Result<()> {
+        connection.write_message(vec![7; SNAPSHOT])?;
+        connection.write_message("and a word")?;
+        let begun = Instant::now();
+        let waited = connection.wait_for_room(100 * DEADLINE);
+        self.waited.send((begun.elapsed(), waited)).unwrap();
+        let (connection, waited) = (connection.clone(), self.waited.clone());
+        thread::spawn(move || {
+            let begun = Instant::now();
+            let result =
+                connection.wait_for_room(DEADLINE).and_then(|()| connection.write_message("from outside"));
+            waited.send((begun.elapsed(), result)).unwrap();
+        });
+        Ok(())
+    }
+    fn on_message(&mut self, _: &Connection, _: Message) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_open_writes_is_not_limited_and_waiting_there_is_an_error_at_once() {
+    for delivery in [Delivery::Inline, Delivery::Handoff] {
+        let (waited, results) = std::sync::mpsc::channel();
+        let application =
+            Application::new().delivery(delivery).websocket("/ws", move || Opens { waited: waited.clone() });
+        let server = Server::bind("127.0.0.1:0", application).unwrap();
+        let mut client = Raw::websocket(server.local_addr(), "/ws");
+        let (took, result) = results.recv_timeout(DEADLINE).expect("open has waited");
+        let says = result.expect_err("is an error").to_string();
+        assert!(took < DEADLINE && says.contains("in open") && says.lines().count() == 1, "{took:?} {says}");
+        assert_eq!(client.frame().payload.len(), SNAPSHOT);
+        assert_eq!(client.frame(), frame(0x81, "and a word"));
+        assert_eq!(client.frame(), frame(0x81, "from outside"));
+        assert!(results.recv_timeout(DEADLINE).expect("the other thread has waited").1.is_ok());
+        assert_eq!(server.stats().slow_consumers, 0);
+    }
+}
+
+#[test]
+fn before_the_101_the_bound_of_all_clients_counts() {
+    let (waited, results) = std::sync::mpsc::channel();
+    let application = Application::new()
+        .max_buffered(SNAPSHOT as u64)
+        .websocket("/ws", move || Opens { waited: waited.clone() });
+    let server = Server::bind("127.0.0.1:0", application).unwrap();
+    let mut client = Raw::connect(server.local_addr());
+    client.send(support::upgrade("/ws", ""));
+    assert!(client.is_at_end());
+    assert_eq!((server.stats().slow_consumers, results.try_recv().is_err()), (1, true));
 }

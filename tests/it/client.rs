@@ -64,8 +64,10 @@ fn messages_go_both_ways_and_a_close_ends_both() {
 fn the_request_is_that_of_the_rfc_with_what_was_asked_for() {
     let far = Far::bind();
     let builder = to(&far)
+        .origin("http://b.test")
         .origin("http://a.test")
         .header("X-Token", "abc")
+        .header("Cookie", "y=8; z=9")
         .cookie("a", "1")
         .cookie("b", "2")
         .subprotocol("v2.chat")
@@ -85,7 +87,7 @@ fn the_request_is_that_of_the_rfc_with_what_was_asked_for() {
             ("Sec-WebSocket-Version", vec!["13"]),
             ("Origin", vec!["http://a.test"]),
             ("X-Token", vec!["abc"]),
-            ("Cookie", vec!["a=1; b=2"]),
+            ("Cookie", vec!["y=8; z=9; a=1; b=2"]),
             ("Sec-WebSocket-Protocol", vec!["v2.chat, chat"]),
             ("Sec-WebSocket-Extensions", vec![]),
         ] {
@@ -197,6 +199,55 @@ fn recv_timeout_loses_nothing() {
 }
 
 #[test]
+fn recv_timeout_of_zero_does_not_wait() {
+    let far = Far::bind();
+    let (_connection, mut messages, mut raw) = far.open(&to(&far));
+    let begun = Instant::now();
+    for _ in 0..5000 {
+        assert!(matches!(messages.recv_timeout(Duration::ZERO), Err(Error::TimedOut)));
+    }
+    // A timeout of the kernel takes 1 to 10 ms each.
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    let long = "x".repeat(100_000);
+    raw.send(plain(0x81, &long));
+    eventually("what has come is there", || match messages.recv_timeout(Duration::ZERO) {
+        Ok(message) => message.is_some_and(|message| message.as_text() == Some(&long)),
+        Err(error) => panic_unless_timed_out(&error),
+    });
+    raw.send(plain(0x81, "b"));
+    assert_eq!(messages.recv().expect("comes"), Some("b".into()), "it waits for ever again");
+    raw.stream.shutdown(Shutdown::Both).expect("shuts");
+    eventually("the end is there", || match messages.recv_timeout(Duration::ZERO) {
+        Err(Error::Io { .. }) => true,
+        Err(error) => panic_unless_timed_out(&error),
+        Ok(message) => panic!("{message:?}"),
+    });
+}
+
+/// Returns false.
+fn panic_unless_timed_out(error: &Error) -> bool {
+    assert!(matches!(error, Error::TimedOut), "{error}");
+    false
+}
+
+#[test]
+fn who_asks_again_and_again_with_a_timeout_of_zero_keeps_the_connection_alive() {
+    let far = Far::bind();
+    let interval = Duration::from_millis(50);
+    let (_connection, mut messages, mut raw) = far.open(&to(&far).ping_interval(Some(interval)));
+    thread::scope(|scope| {
+        scope.spawn(move || assert_eq!(unmasked(&mut raw).first, 0x89));
+        eventually("a server that answers no Ping is given up", || {
+            match messages.recv_timeout(Duration::ZERO) {
+                Err(Error::Failed { code: 1011, .. } | Error::Io { .. }) => true,
+                Err(error) => panic_unless_timed_out(&error),
+                Ok(message) => panic!("{message:?}"),
+            }
+        });
+    });
+}
+
+#[test]
 fn a_flood_of_pings_does_not_outlast_recv_timeout() {
     let far = Far::bind();
     let (_connection, mut messages, mut raw) = far.open(&to(&far));
@@ -230,7 +281,9 @@ fn answers_that_are_no_websocket_as_a_table() {
     for (answer, says, status) in [
         ("SSH-2.0-OpenSSH_9.6\r\n\r\n".to_owned(), "what is no HTTP/1.1", None),
         ("<html>\r\n\r\n".to_owned(), "what is no HTTP/1.1", None),
-        (switching(&right).replace("1.1", "1.0"), "HTTP/1.0", None),
+        (switching(&right).replace("1.1", "1.0"), "HTTP/1.0", Some(101)),
+        (switching(&right).replace("1.1", "2"), "HTTP/1.0, or of a version that nobody knows", Some(101)),
+        ("HTTP/x 503 Busy\r\n\r\n".to_owned(), "what is no HTTP/1.1", None),
         (switching(&format!("{right}\r\nX: {}", "y".repeat(20_000))), "a head of over 16384 bytes", None),
         (
             switching(&format!("{right}{}", "\r\nX: y".repeat(100))),
@@ -311,6 +364,59 @@ fn a_refusal_is_in_the_error_with_its_headers_and_its_body() {
     let server = Probed::start();
     let failed = client::connect(&format!("ws://{}/elsewhere", server.addr));
     assert!(error(failed).contains("404 Not Found"));
+}
+
+#[test]
+fn a_refusal_is_whole_whatever_its_version_and_its_framing() {
+    let far = Far::bind();
+    let long = "x".repeat(20_000);
+    for (head, body, status, expected) in [
+        ("HTTP/1.0 503 Busy\r\nContent-Length: 5", "later", 503, "later"),
+        ("HTTP/1.0 401 Unauthorized\r\nTransfer-Encoding: chunked", "3\r\nwho\r\n0\r\n\r\n", 401, "who"),
+        ("HTTP/1.2 401 Unauthorized\r\nContent-Length: 3", "who", 401, "who"),
+        ("HTTP/2 503\r\nContent-Length: 5", "later", 503, "later"),
+        ("HTTP/1.1 503 Busy\r\nContent-Length: 20000", &long, 503, &long[..16_384]),
+        (
+            "HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked",
+            &format!("4e20\r\n{long}\r\n0\r\n\r\n"),
+            503,
+            &long[..16_384],
+        ),
+        ("HTTP/1.1 503 Busy\r\nTransfer-Encoding: gzip, chunked", "3\r\nabc\r\n0\r\n\r\n", 503, "abc"),
+        (
+            "HTTP/1.1 503 Busy\r\nContent-Length: 9\r\nTransfer-Encoding: chunked",
+            "3\r\nabc\r\n0\r\n\r\n",
+            503,
+            "abc",
+        ),
+        ("HTTP/1.1 503 Busy\r\nContent-Length: 3\r\nContent-Length: 3", "abc", 503, "abc"),
+        ("HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked", "3\r\nabc\r\nnone\r\n", 503, "abc"),
+        ("HTTP/1.1 401 Unauthorized\r\nno header\r\nX Y: z\r\nContent-Length: 3", "who", 401, "who"),
+        ("HTTP/1.1 503 Busy\r\nContent-Length: 0", "", 503, ""),
+    ] {
+        let (connected, _raw) = far.meet(&to(&far), &format!("{head}\r\nX-A: b\r\n\r\n{body}"), b"");
+        let Err(Error::Handshake { answer: Some(answer), .. }) = connected else { panic!("{head}") };
+        assert_eq!((answer.status, answer.body.as_slice()), (status, expected.as_bytes()), "{head}");
+        assert!(answer.headers.contains(&("x-a".to_owned(), "b".to_owned())), "{head}: {:?}", answer.headers);
+    }
+}
+
+#[test]
+fn the_body_of_a_refusal_has_a_second_where_its_end_does_not_come() {
+    let far = Far::bind();
+    for (head, body) in [
+        ("HTTP/1.0 503 Busy", "later"),
+        ("HTTP/1.1 503 Busy", "later"),
+        ("HTTP/1.1 503 Busy\r\nContent-Length: 100", "later"),
+        ("HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked", "64\r\nlater"),
+    ] {
+        let builder = to(&far).connect_deadline(3 * DEADLINE);
+        let begun = Instant::now();
+        let (connected, _raw) = far.meet(&builder, &format!("{head}\r\n\r\n{body}"), b"");
+        let Err(Error::Handshake { answer: Some(answer), .. }) = connected else { panic!("{head}") };
+        assert_eq!((answer.status, answer.body.as_slice()), (503, &b"later"[..]), "{head}");
+        assert!(begun.elapsed() < 2 * DEADLINE, "{head}");
+    }
 }
 
 #[test]
@@ -606,6 +712,29 @@ fn who_waits_for_room_is_never_a_slow_consumer_and_who_does_not_is() {
     assert!(matches!(refused, Some(Error::SlowConsumer { .. })), "{refused:?}");
     let ended = messages.recv();
     assert!(matches!(ended, Err(Error::SlowConsumer { backlog: 1.. })), "{ended:?}");
+}
+
+#[test]
+fn a_close_with_a_code_that_may_not_be_sent_is_a_failure() {
+    let far = Far::bind();
+    for code in [0u16, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65_535] {
+        let (_connection, mut messages, mut raw) = far.open(&to(&far));
+        raw.send(plain(0x88, code.to_be_bytes()));
+        match messages.recv() {
+            Err(Error::Failed { code: 1002, reason, .. }) => {
+                assert!(reason.contains("protocol error"), "{reason}")
+            }
+            other => panic!("{code}: {other:?}"),
+        }
+        assert_eq!((messages.close_code(), messages.recv().expect("has ended")), (None, None));
+        assert_eq!(unmasked(&mut raw), close_frame(1002, "protocol error"), "{code}");
+    }
+    for (payload, code) in [(vec![], None), (3999u16.to_be_bytes().to_vec(), Some(3999))] {
+        let (_connection, mut messages, mut raw) = far.open(&to(&far));
+        raw.send(plain(0x88, payload));
+        raw.stream.shutdown(Shutdown::Write).expect("shuts");
+        assert_eq!((messages.recv().expect("ends"), messages.close_code()), (None, code));
+    }
 }
 
 #[test]

@@ -258,6 +258,44 @@ fn peak_kib(pid: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
+#[test]
+fn a_message_that_does_not_end_with_a_block_is_closed_with_1007() {
+    let probed = Probed::start_with(compressing, |_, _| Ok(()));
+    let sent = text(5000);
+    let data = deflated(sent.as_bytes());
+    let stored = |says: u16, is: usize| {
+        [&[0][..], &says.to_le_bytes(), &(!says).to_le_bytes(), &vec![b'x'; is]].concat()
+    };
+    for (name, data) in [
+        ("cut within a block", data[..data.len() / 2].to_vec()),
+        ("cut before its last byte", data[..data.len() - 1].to_vec()),
+        ("with half of its tail", [&data[..], &TAIL[..2]].concat()),
+        ("a stored block that has too little", stored(100, 10)),
+        ("a stored block with room for our own tail", stored(14, 10)),
+    ] {
+        let (mut client, _connection) = open_compressed(&probed);
+        client.send(masked(0x81 | RSV1, &data));
+        assert_eq!(client.frame(), close_frame(1007, "invalid compressed data"), "{name}");
+        drop(client);
+        probed.expect_close(None, None);
+    }
+    let (mut client, _connection) = open_compressed(&probed);
+    let (cut, rest) = data.split_at(data.len() / 2);
+    for (name, frames, message) in [
+        ("with its tail in place", masked(0x81 | RSV1, &[&data[..], &TAIL].concat()), sent.clone()),
+        ("in two fragments", [masked(0x01 | RSV1, cut), masked(0x80, rest)].concat(), sent.clone()),
+        ("a stored block, and no more", masked(0x81 | RSV1, &stored(10, 10)), "x".repeat(10)),
+        ("a last block", masked(0x81 | RSV1, &[0x4b, 0x4c, 0x04, 0x00]), "aa".to_owned()),
+        ("nothing", masked(0x81 | RSV1, b""), String::new()),
+    ] {
+        client.send(frames);
+        match probed.next(name) {
+            Event::Message(received) => assert!(received.as_text() == Some(&message), "{name}"),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}
+
 /// A gibibyte of zeros in about a mebibyte.
 fn bomb() -> Vec<u8> {
     let mebibyte = [deflated(&vec![0; 1 << 20]), TAIL.to_vec()].concat();

@@ -173,6 +173,18 @@ fn who_reconnects_is_back_when_the_server_is() {
     let (code, lines) = refused.run_to_its_end();
     assert_eq!(code, Some(1));
     assert!(lines.len() == 1 && lines[0].ends_with("400 Bad Request, Missing argument Id"), "{lines:?}");
+    // A server of another version says no, and means it.
+    let old = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+    let mut command = Command::new(directory().join("reconnect"));
+    let url = format!("ws://{}/", old.local_addr().expect("an address"));
+    let refused = Program::spawn(command.arg(url).stdin(Stdio::null()));
+    let mut raw = support::Raw::over(old.accept().expect("accepts").0);
+    raw.head();
+    raw.send("HTTP/1.0 401 Unauthorized\r\n\r\nWho are you?");
+    raw.stream.shutdown(std::net::Shutdown::Write).expect("shuts");
+    let (code, lines) = refused.run_to_its_end();
+    assert_eq!(code, Some(1));
+    assert!(lines.len() == 1 && lines[0].ends_with("401 Unauthorized, Who are you?"), "{lines:?}");
 }
 
 #[test]

@@ -1,14 +1,9 @@
 //! An application's own code that panics where nobody looks: in a drop, in the payload of a panic, in what shows an
 //! error. The answer, the backlog and the Close arrive all the same, and a shutdown ends.
 
-<<<<<<< HEAD:tests/it/foreign.rs
 use crate::support;
-=======
-mod support;
 #[cfg(feature = "tls")]
-#[path = "support/tls.rs"]
-mod tls;
->>>>>>> foreign:tests/foreign.rs
+use support::tls;
 
 use std::fmt;
 use std::panic::panic_any;

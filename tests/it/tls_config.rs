@@ -44,7 +44,23 @@ fn keys_of_every_usual_kind_and_form_are_taken() {
     );
     files.write("crlf.pem", format!("subject=CN = localhost\r\n{}", read("p256.pem").replace('\n', "\r\n")));
     files.write("all.pem", format!("{}{}{}", read("p256.key"), read("p256.pem"), read("rsa.pem")));
+    let (p256, rsa) = (read("p256.pem"), read("rsa.pem"));
+    // As an editor of another system saves it; as older tools name it; as a page of a manual has it; joined without a
+    // last line end.
+    files.write("mark.pem", format!("\u{feff}{p256}\u{feff}{rsa}"));
+    files.write("old.pem", p256.replace("CERTIFICATE", "X509 CERTIFICATE"));
+    files.write("indented.pem", format!("    {}", p256.replace('\n', "\n    ")));
+    files.write("joined.pem", format!("{}{}", p256.trim_end(), rsa));
+    files.write("joined.key", format!("{}{}", p256.trim_end(), read("p256.key").trim_end()));
+    files.write("latin-1.pem", [b"subject=CN = B\xfccher\n", p256.as_bytes()].concat());
     for (chain, key) in [
+        ("mark.pem", "p256.key"),
+        ("old.pem", "p256.key"),
+        ("indented.pem", "p256.key"),
+        ("joined.pem", "p256.key"),
+        ("joined.pem", "joined.key"),
+        ("joined.key", "joined.key"),
+        ("latin-1.pem", "p256.key"),
         ("p256.pem", "p256.key"),
         ("p384.pem", "p384.key"),
         ("ed25519.pem", "ed25519.key"),
@@ -77,10 +93,19 @@ fn what_is_wrong_with_a_file_is_one_line() {
     openssl(&files, "x509 -in good.pem -outform DER -out good.der");
     let good = fs::read_to_string(files.0.join("good.pem")).unwrap();
     openssl(&files, "pkey -in good.key -outform DER -out key.der");
-    // As an editor of another system saves it.
-    files.write("mark.pem", format!("\u{feff}{good}"));
     let other = fs::read_to_string(files.0.join("other.pem")).unwrap();
-    files.write("authority-first.pem", other + &good);
+    files.write("authority-first.pem", other.clone() + &good);
+    files.write("trusted.pem", good.clone() + &other.replace("CERTIFICATE", "TRUSTED CERTIFICATE"));
+    files.write("unknown.pem", good.clone() + &other.replace("CERTIFICATE", "X509 CRL"));
+    files.write("unbegun.pem", good.clone() + "-----END CERTIFICATE-----\n");
+    files.write("unnamed.pem", good.clone() + "-----BEGIN CERTIFICATE\n");
+    files.write("unended.pem", good.replace("-----END CERTIFICATE-----", "") + &other);
+    files.write("commented.pem", good.clone() + &other.replace("\n", "\n# "));
+    files.write("crossed.pem", good.replace("END CERTIFICATE", "END X509 CERTIFICATE"));
+    let utf_16: Vec<u8> = ("\u{feff}".to_owned() + &good).encode_utf16().flat_map(u16::to_le_bytes).collect();
+    files.write("utf-16.pem", utf_16);
+    openssl(&files, "req -new -key good.key -subj /CN=localhost -out v1.csr");
+    openssl(&files, "x509 -req -in v1.csr -key good.key -out v1.pem");
     files.write("torn.pem", &good[..good.len() / 2]);
     files.write("no-base64.pem", good.replacen("MII", "M!I", 1));
     files.write("no-certificate.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
@@ -105,11 +130,6 @@ fn what_is_wrong_with_a_file_is_one_line() {
         ),
         ("good.pem", "key.der", "key.der has no private key: it is binary, and PEM is needed, which openssl"),
         (
-            "mark.pem",
-            "good.key",
-            "mark.pem has no certificate: its PEM begins with -----BEGIN CERTIFICATE-----, and nothing before it",
-        ),
-        (
             "authority-first.pem",
             "good.key",
             "good.key does not belong to the first certificate of authority-first.pem, which is to be the server's own",
@@ -119,6 +139,28 @@ fn what_is_wrong_with_a_file_is_one_line() {
             "good.pem",
             "good.pem",
             "good.pem has no private key: its PEM begins with -----BEGIN PRIVATE KEY-----",
+        ),
+        (
+            "trusted.pem",
+            "good.key",
+            "trusted.pem has what is not understood: block 2 of its PEM, \"TRUSTED CERTIFICATE\"; openssl x509 makes",
+        ),
+        (
+            "unknown.pem",
+            "good.key",
+            "unknown.pem has what is not understood: block 2 of its PEM, \"X509 CRL\"; remove it",
+        ),
+        ("good.pem", "trusted.pem", "trusted.pem has what is not understood: block 2"),
+        ("unbegun.pem", "good.key", "unbegun.pem is damaged: a block of its PEM is not whole, number 2"),
+        ("unnamed.pem", "good.key", "unnamed.pem is damaged: a block of its PEM is not whole, number 2"),
+        ("unended.pem", "good.key", "unended.pem is damaged: a block of its PEM is not whole, number 1"),
+        ("commented.pem", "good.key", "commented.pem is damaged: a block of its PEM is not whole, number 2"),
+        ("crossed.pem", "good.key", "crossed.pem is damaged: a block of its PEM is not whole, number 1"),
+        ("utf-16.pem", "good.key", "utf-16.pem is in UTF-16: save it as UTF-8"),
+        (
+            "v1.pem",
+            "good.key",
+            "the first certificate of v1.pem cannot be read: it is an X.509 certificate of version 1, which TLS clients refuse: make one of version 3",
         ),
         ("torn.pem", "good.key", "torn.pem is damaged: a block of its PEM is not whole"),
         ("no-base64.pem", "good.key", "no-base64.pem is damaged: a block of its PEM is not whole"),

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::server::connection::Connection;
-use crate::server::membership::Group;
+use crate::server::membership::{Group, GroupTopic};
 
 /// Close code of a connection whose Id a younger one has. In the range for private use (RFC 6455, section 7.4.2).
 const REPLACED: u16 = 4001;
@@ -43,6 +43,8 @@ struct Holder {
     session: Option<u64>,
     /// Whether that has come back.
     is_back: bool,
+    /// How the connection has noted it.
+    noted: Arc<GroupTopic>,
 }
 
 /// What all machines are told.
@@ -80,29 +82,33 @@ impl Claims {
         if connection.is_closed() {
             return Err(Error::Closed);
         }
-        let holder =
-            Holder { connection: connection.clone(), since: Instant::now(), session: None, is_back: false };
-        let older = ids.holders.insert(id.clone(), holder);
-        ids.unsent.insert(id.clone());
-        drop(ids);
-        if older.as_ref().is_some_and(|older| older.connection == *connection) {
-            return Ok(());
-        }
-        let claims: Weak<Claims> = Arc::downgrade(self);
-        books.add(claims, id);
-        drop(books);
+        let older = ids.holders.remove(&id);
+        let noted = match &older {
+            Some(older) if older.connection == *connection => older.noted.clone(),
+            _ => {
+                let claims: Weak<Claims> = Arc::downgrade(self);
+                Arc::new(GroupTopic { group: claims, topic: id.clone() })
+            }
+        };
+        books.add(noted.clone());
+        let (connection, since) = (connection.clone(), Instant::now());
+        let older = older.filter(|older| older.connection != connection);
+        let holder = Holder { connection, since, session: None, is_back: false, noted };
+        ids.holders.insert(id.clone(), holder);
+        ids.unsent.insert(id);
+        drop((ids, books));
         older.into_iter().for_each(replace);
         Ok(())
     }
 
     /// Lets go of an Id, if this connection has it.
-    pub(super) fn release(self: &Arc<Self>, id: &str, connection: &Connection) -> bool {
-        if let Some(mut books) = connection.link().memberships.open() {
-            let claims: Weak<Claims> = Arc::downgrade(self);
-            let claims: Weak<dyn Group> = claims;
-            books.remove(&claims, id);
+    pub(super) fn release(&self, id: &str, connection: &Connection) -> bool {
+        let books = connection.link().memberships.open();
+        let released = self.lock().release(id, connection.id());
+        if let (Some(mut books), Some(noted)) = (books, &released) {
+            books.remove(noted);
         }
-        self.lock().release(id, connection.id())
+        released.is_some()
     }
 
     /// Claims again all that there is.
@@ -155,21 +161,24 @@ impl Claims {
 }
 
 impl Ids {
-    fn release(&mut self, id: &str, connection: u64) -> bool {
-        let has = self.holders.get(id).is_some_and(|holder| holder.connection.id() == connection);
-        if has {
-            self.holders.remove(id);
-            self.unsent.remove(id);
-        }
-        has
+    /// Returns how the connection has noted the Id, if it has it.
+    fn release(&mut self, id: &str, connection: u64) -> Option<Arc<GroupTopic>> {
+        self.holders.get(id).filter(|holder| holder.connection.id() == connection)?;
+        self.unsent.remove(id);
+        self.holders.remove(id).map(|holder| holder.noted)
     }
 }
 
 impl Group for Claims {
-    fn leave(&self, connection: u64, ids: &[Arc<str>]) {
-        let mut own = self.lock();
-        for id in ids {
-            own.release(id, connection);
+    fn leave(&self, connection: u64, id: &str) {
+        self.lock().release(id, connection);
+    }
+}
+
+impl Drop for Claims {
+    fn drop(&mut self) {
+        for holder in self.0.get_mut().unwrap_or_else(PoisonError::into_inner).holders.values() {
+            holder.connection.link().memberships.remove(&holder.noted);
         }
     }
 }

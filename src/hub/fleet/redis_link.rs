@@ -17,14 +17,9 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-<<<<<<< HEAD
 use crate::error::Result;
-use crate::hub::fleet::names::Names;
 use crate::hub::fleet::redis_url;
-=======
-use crate::error::{Error, Result};
 use crate::net::names::Names;
->>>>>>> foreign
 
 /// How long a connection may take until it can be used: its name, TCP, TLS, password and role.
 const CONNECT: Duration = Duration::from_secs(3);

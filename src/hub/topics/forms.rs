@@ -46,7 +46,8 @@ impl Hub {
     /// ```
     pub fn in_two_forms(form: impl Fn(&str, &Message) -> Message + Send + Sync + 'static) -> (Hub, Hub) {
         let second = Hub::new();
-        let form = SecondForm { hub: second.clone(), form: Contained::new(Box::new(form)) };
-        (Hub(Shared { second_form: Some(form), ..Shared::default() }.into()), second)
+        let mut first = Shared::default();
+        first.second_form = Some(SecondForm { hub: second.clone(), form: Contained::new(Box::new(form)) });
+        (Hub(first.into()), second)
     }
 }

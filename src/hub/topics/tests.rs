@@ -78,6 +78,59 @@ fn behind_a_poisoned_lock_it_goes_on() {
     assert_eq!(hub.count("a"), 0);
 }
 
+/// Topics that the connection has noted.
+fn noted(connection: &Connection) -> usize {
+    connection.link().memberships.open().map_or(0, |books| books.len())
+}
+
+#[test]
+fn of_what_is_left_or_gone_nothing_stays_with_who_had_subscribed() {
+    const COUNT: usize = 2000;
+    let one = connection();
+    for _ in 0..COUNT {
+        Hub::new().subscribe("a", &one).unwrap();
+        assert_eq!(noted(&one), 0, "the hub is gone");
+    }
+    let mut hubs: Vec<_> = (0..COUNT).map(|_| Hub::new()).collect();
+    hubs.iter()
+        .for_each(|hub| assert!(hub.subscribe("a", &one).unwrap() && hub.subscribe("b", &one).unwrap()));
+    assert_eq!(noted(&one), 2 * COUNT);
+    hubs.truncate(1);
+    assert_eq!(noted(&one), 2);
+    let hub = hubs.pop().unwrap();
+    assert!(hub.unsubscribe("a", &one) && hub.unsubscribe("b", &one));
+    let topics: Vec<_> = (0..COUNT).map(|n| format!("topic/{n}")).collect();
+    topics.iter().for_each(|topic| assert!(hub.subscribe(topic, &one).unwrap()));
+    assert_eq!((noted(&one), hub.topics().len()), (COUNT, COUNT));
+    topics.iter().for_each(|topic| assert!(hub.unsubscribe(topic, &one)));
+    assert_eq!((noted(&one), hub.topics().len()), (0, 0));
+    assert!(
+        hub.0.shards.iter().all(|shard| lock(shard).capacity() <= 2 * LEAST_ROOM),
+        "the room is given back"
+    );
+    drop(hub);
+    one.leave_topics();
+}
+
+#[test]
+fn a_hub_that_goes_while_its_subscribers_end_leaves_nothing() {
+    for _ in 0..200 {
+        let (hub, crowd) = (Hub::new(), (0..4).map(|_| connection()).collect::<Vec<_>>());
+        crowd.iter().for_each(|one| assert!(hub.subscribe("a", one).unwrap()));
+        let start = Barrier::new(2);
+        std::thread::scope(|scope| {
+            let start = &start;
+            scope.spawn(move || {
+                start.wait();
+                drop(hub);
+            });
+            start.wait();
+            crowd.iter().for_each(Connection::leave_topics);
+        });
+        assert!(crowd.iter().all(|one| noted(one) == 0));
+    }
+}
+
 /// `make bench` shows what it prints.
 #[test]
 fn on_one_thread_a_publish_costs_what_a_broadcast_costs() {
@@ -86,7 +139,9 @@ fn on_one_thread_a_publish_costs_what_a_broadcast_costs() {
     const CROWD: usize = if cfg!(debug_assertions) { 600 } else { 5000 };
     let limits = rustix::process::getrlimit(Resource::Nofile);
     rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, ..limits }).unwrap();
-    let hub = Hub(Arc::new(Shared { fan_out: FanOut::with_threads(1), ..Shared::default() }));
+    let mut shared = Shared::default();
+    shared.fan_out = FanOut::with_threads(1);
+    let hub = Hub(Arc::new(shared));
     let crowd: Vec<_> = (0..CROWD).map(|_| connection()).collect();
     for one in &crowd {
         hub.subscribe("all", one).unwrap();

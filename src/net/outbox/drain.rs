@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use tungstenite::Bytes;
 
-use super::{Link, Outbox, PushError, cost};
+use super::{Link, Outbox, PushError, Queued, cost};
 use crate::metrics::DisconnectReason;
 use crate::net::transport::{Delivery, Transport};
 use crate::observer::Event;
@@ -33,7 +33,7 @@ pub(super) struct Drain<L: Link> {
     /// What it holds of all that may wait: nothing, while its own pusher writes it.
     holds: u64,
     /// The Close frame, while frames that were accepted before it are still on their way here.
-    held: Option<Frame>,
+    held: Option<Queued>,
     done: bool,
 }
 
@@ -74,8 +74,9 @@ impl<L: Link> Drain<L> {
         if self.holds == 0 {
             // From here on its own frame waits as well.
             self.holds = self.cost;
+            self.outbox.backlog.add_uncounted(self.cost);
             if !self.outbox.link.hold(self.cost) {
-                let backlog = self.outbox.state().bytes();
+                let backlog = self.outbox.bytes();
                 self.give_up(DisconnectReason::Overflow { backlog });
                 return if frames > 0 { Ok(()) } else { Err(PushError::Full(backlog)) };
             }
@@ -100,7 +101,7 @@ impl<L: Link> Drain<L> {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     if progress.elapsed() >= self.outbox.link.write_deadline() {
-                        let backlog = self.outbox.state().bytes();
+                        let backlog = self.outbox.bytes();
                         return self.give_up(DisconnectReason::Stalled { backlog });
                     }
                 }
@@ -137,8 +138,12 @@ impl<L: Link> Drain<L> {
             let connection = Arc::downgrade(outbox);
             outbox.link.close_written(connection);
         }
-        outbox.link.release(std::mem::take(&mut self.holds));
-        let before = outbox.backlog.written(self.cost);
+        let holds = std::mem::take(&mut self.holds);
+        if holds > 0 {
+            outbox.link.release(holds);
+            outbox.backlog.remove_uncounted(holds);
+        }
+        let before = outbox.backlog.written();
         if before.is_waited_for() {
             outbox.wake();
         }
@@ -156,15 +161,18 @@ impl<L: Link> Drain<L> {
     /// writer has nothing else to do.)
     fn take_next(&mut self) {
         let channel = &self.outbox.channel;
-        let mut frame = self.held.take().unwrap_or_else(|| channel.recv());
-        if frame.is_close && self.outbox.state().frames() > 1 {
+        let mut queued = self.held.take().unwrap_or_else(|| channel.recv());
+        if queued.frame.is_close && self.outbox.state().frames() > 1 {
             // Nothing is accepted after a Close, but what other threads had accepted before it can come
             // out of the channel behind it. It was promised, so it is written first.
-            self.held = Some(std::mem::replace(&mut frame, channel.recv()));
+            self.held = Some(std::mem::replace(&mut queued, channel.recv()));
         }
-        self.cost = cost(&frame);
+        self.cost = cost(&queued.frame);
         self.holds = self.cost;
-        self.frame = frame;
+        self.frame = queued.frame;
+        if queued.is_counted && self.outbox.backlog.begun(self.cost).is_waited_for() {
+            self.outbox.wake();
+        }
     }
 
     /// Ends the connection, since nobody can go on: after part of a frame failed, nothing is ever written.
@@ -188,7 +196,7 @@ impl<L: Link> Handed<L> {
 impl<L: Link> Drop for Handed<L> {
     fn drop(&mut self) {
         if let Some(drain) = self.0.take() {
-            let backlog = drain.outbox.state().bytes();
+            let backlog = drain.outbox.bytes();
             drain.give_up(DisconnectReason::NoPump { backlog });
         }
     }
@@ -209,6 +217,6 @@ impl<L: Link> Drop for Drain<L> {
         if self.outbox.state().is_dead() {
             self.outbox.forget_queued();
         }
-        self.outbox.link.release(self.holds + self.held.as_ref().map_or(0, cost));
+        self.outbox.link.release(self.holds + self.held.as_ref().map_or(0, |queued| cost(&queued.frame)));
     }
 }

@@ -68,8 +68,8 @@ impl<L: Link> Outbox<L> {
         !self.state().is_dead()
     }
 
-    /// Blocks until at most a quarter of the limit waits, or half and the reader lets it go first; or the connection is
-    /// dead or closing, or the deadline passes. Any number of threads may wait. False if the deadline passed.
+    /// Blocks until the response is out and at most a quarter of the limit waits, or half and the reader lets it go first; or
+    /// the connection is dead or closing, or the deadline passes. Any number of threads may wait. False if the deadline passed.
     pub(crate) fn wait_for_room(&self, deadline: Instant) -> bool {
         self.wait(Role::Producer, Some(deadline))
     }
@@ -84,6 +84,8 @@ impl<L: Link> Outbox<L> {
     fn is_room(&self, role: Role, state: State, is_producers_turn: bool) -> bool {
         match role {
             Role::Reader => self.backlog.is_half_empty(state),
+            // Nothing is written before the response.
+            Role::Producer if state.is_early() => state.is_closing(),
             Role::Producer if is_producers_turn => state.is_closing() || self.backlog.is_half_empty(state),
             Role::Producer => state.is_closing() || self.backlog.is_mostly_empty(state),
             Role::Last => state.frames() == 0,

@@ -11,14 +11,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::PrivateKeyDer;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{Error as TlsError, InconsistentKeys};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::net::tls::pem::{self, Pem};
 
 /// From one look at the files to the next, at least.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -34,11 +34,11 @@ pub(crate) fn pair(
     [chain_is, key_is]: [&str; 2],
     provider: &CryptoProvider,
 ) -> Result<CertifiedKey> {
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain).collect();
-    let certificates = certificates
-        .map_err(|_| Error::invalid(format!("{chain_is} is damaged: a block of its PEM is not whole")))?;
+    let unread = |why| Error::invalid(format!("{chain_is} {why}"));
+    let pem = Pem::parse(chain).map_err(unread)?;
+    let certificates = pem.certificates().map_err(unread)?;
     if certificates.is_empty() {
-        let hint = if has_block(chain, "PRIVATE KEY") {
+        let hint = if pem.has_key() {
             ", but a private key: are the two exchanged?".to_owned()
         } else {
             no_pem(chain, "-----BEGIN CERTIFICATE-----")
@@ -52,7 +52,7 @@ pub(crate) fn pair(
                 format!("{key_is} does not belong to the first certificate of {chain_is}, which is to be the server's own")
             }
             TlsError::InvalidCertificate(error) => {
-                format!("the first certificate of {chain_is} cannot be read: {error:?}")
+                format!("the first certificate of {chain_is} cannot be read: {}", pem::describe(&error))
             }
             _ => format!(
                 "the private key of {key_is} is of no supported kind: RSA of 2048 to 4096 bits, ECDSA on P-256 or P-384, Ed25519"
@@ -62,14 +62,15 @@ pub(crate) fn pair(
 }
 
 fn private_key(pem: &[u8], is: &str) -> Result<PrivateKeyDer<'static>> {
-    if has_block(pem, "ENCRYPTED PRIVATE KEY") || contains(pem, "Proc-Type: 4,ENCRYPTED") {
+    let unread = |why| Error::invalid(format!("{is} {why}"));
+    let blocks = Pem::parse(pem).map_err(unread)?;
+    if blocks.has_encrypted_key() {
         return Err(Error::invalid(format!(
             "the private key of {is} is encrypted, and nobody is here to type the passphrase: openssl pkey decrypts it"
         )));
     }
-    match PrivateKeyDer::pem_slice_iter(pem).next() {
-        Some(Ok(key)) => Ok(key),
-        Some(Err(_)) => Err(Error::invalid(format!("{is} is damaged: a block of its PEM is not whole"))),
+    match blocks.private_key() {
+        Some(key) => key.map_err(unread),
         None => {
             let hint = no_pem(pem, "-----BEGIN PRIVATE KEY-----, or RSA or EC before PRIVATE");
             Err(Error::invalid(format!("{is} has no private key{hint}")))
@@ -83,15 +84,7 @@ fn no_pem(bytes: &[u8], begin: &str) -> String {
     if bytes.starts_with(&[0x30]) {
         return ": it is binary, and PEM is needed, which openssl can make of it".to_owned();
     }
-    format!(": its PEM begins with {begin}, and nothing before it on its line")
-}
-
-fn has_block(pem: &[u8], kind: &str) -> bool {
-    contains(pem, &format!("{kind}-----"))
-}
-
-fn contains(pem: &[u8], text: &str) -> bool {
-    pem.windows(text.len()).any(|window| window == text.as_bytes())
+    format!(": its PEM begins with {begin}")
 }
 
 /// A chain and its key in two files, read again when they have changed: on the thread `tls-files`, which exists only

@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig, ClientConnection, Error as TlsError, RootCertStore};
 
 use crate::error::{Error, Result};
+use crate::net::tls::pem::{self, Pem};
 
 /// The only protocol inside of TLS (ALPN, RFC 7301).
 const HTTP: &[u8] = b"http/1.1";
@@ -102,10 +102,12 @@ fn system() -> Result<Arc<ClientConfig>> {
 
 fn with_roots(pem: &[u8]) -> Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|_| Error::invalid("the root certificates' PEM is damaged"))?;
+    let unread = |why| Error::invalid(format!("the root certificates' PEM {why}"));
+    for certificate in Pem::parse(pem).and_then(|pem| pem.certificates()).map_err(unread)? {
         let added = roots.add(certificate);
-        added.map_err(|error| Error::invalid(format!("a root certificate cannot be read: {error}")))?;
+        added.map_err(|error| {
+            Error::invalid(format!("a root certificate cannot be read: {}", pem::describe_any(&error)))
+        })?;
     }
     if roots.is_empty() {
         return Err(Error::invalid(
@@ -141,8 +143,8 @@ fn describe(error: &TlsError) -> String {
             "nobody who is trusted here vouches for its certificate; root_certificates adds who does"
                 .to_owned()
         }
-        TlsError::InvalidCertificate(CertificateError::Other(other)) => {
-            let why = other.to_string();
+        TlsError::InvalidCertificate(error @ CertificateError::Other(_)) => {
+            let why = pem::describe(error);
             let is_authority = why.contains("CaUsedAsEndEntity");
             let hint = if is_authority { ": it is an authority's own, made without CA:FALSE" } else { "" };
             format!("its certificate is refused ({why}){hint}")

@@ -22,8 +22,7 @@ use crate::net::transport::Transport;
 /// Plaintext that is sealed at a time: a record (RFC 8446, section 5.1). A slow client owns no more of a frame that
 /// it shares with others.
 const PART: usize = 16 << 10;
-/// What a record has besides its plaintext, in TLS 1.3, and in 1.2 with AES-GCM. A buffer that is full need not be split
-/// from its spare room, which would be one more allocation for each push.
+/// What a record has beside its plaintext, in TLS 1.3, and in 1.2 with AES-GCM: a full buffer has no spare room to split off.
 const OVERHEAD: usize = 22;
 const OVERHEAD_1_2: usize = 29;
 /// The type of a record with data, and in TLS 1.3 of any that is encrypted.
@@ -69,6 +68,29 @@ impl TlsStream {
         let overhead = if is_1_2 { OVERHEAD_1_2 } else { OVERHEAD };
         let session = TlsSession { tls: *tls, overhead, unfed: Vec::new(), is_ended: false, failure: None };
         *self.session() = Some(session);
+    }
+
+    /// Receives from the socket at most once. `Interrupted` if that brought no plaintext, so that a deadline is looked at
+    /// for each piece of a record; `InvalidData` if what came cannot be read, and an alert is queued. A connection that ends
+    /// without the peer's `close_notify` ends like any other.
+    #[inline(always)]
+    fn receive(&self, into: &mut [u8], recv: fn(&Tcp, &mut [u8]) -> io::Result<usize>) -> io::Result<usize> {
+        let ready = self.session().as_mut().map(|session| session.ready(into)).transpose()?;
+        let Some(ready) = ready else { return recv(&self.tcp, into) };
+        if let Some(taken) = ready {
+            return Ok(taken);
+        }
+        // Into the place of the plaintext; behind some room where that pays.
+        let at = if into.len() > 2 * PARTIAL { PARTIAL } else { 0 };
+        let most = if at > 0 { into.len() - at } else { into.len().min(FEED) };
+        let received = recv(&self.tcp, &mut into[at..at + most])?;
+        let mut session = self.session();
+        let session = session.as_mut().expect("it has begun");
+        match session.decrypt(into, at, at + received) {
+            0 if received == 0 => Ok(session.ready(into)?.unwrap_or(0)),
+            0 => Ok(session.ready(into)?.ok_or(ErrorKind::Interrupted)?),
+            taken => Ok(taken),
+        }
     }
 
     fn session(&self) -> MutexGuard<'_, Option<TlsSession>> {
@@ -177,7 +199,6 @@ impl TlsSession {
     }
 }
 
-/// Not inlined, as [`cannot_read`](TlsSession::cannot_read) is not.
 #[cold]
 #[inline(never)]
 fn invalid(why: &str) -> io::Error {
@@ -185,34 +206,13 @@ fn invalid(why: &str) -> io::Error {
 }
 
 impl Transport for TlsStream {
-    /// Receives from the socket at most once. `Interrupted` if that brought no plaintext, so that a deadline is looked
-    /// at for each piece of a record; `InvalidData` if what came cannot be read, and an alert is queued.
-    ///
-    /// A connection that ends without the peer's `close_notify` ends like any other.
     #[inline(never)]
     fn recv(&self, into: &mut [u8]) -> io::Result<usize> {
-        let is_begun = match self.session().as_mut() {
-            Some(session) => match session.ready(into)? {
-                Some(taken) => return Ok(taken),
-                None => true,
-            },
-            None => false,
-        };
-        if !is_begun {
-            return self.tcp.recv(into);
-        }
-        // Into the place of the plaintext; behind some room where that pays.
-        let at = if into.len() > 2 * PARTIAL { PARTIAL } else { 0 };
-        let most = if at > 0 { into.len() - at } else { into.len().min(FEED) };
-        let received = self.tcp.recv(&mut into[at..at + most])?;
-        let mut session = self.session();
-        let session = session.as_mut().expect("it has begun");
-        let taken = session.decrypt(into, at, at + received);
-        match taken {
-            0 if received == 0 => Ok(session.ready(into)?.unwrap_or(0)),
-            0 => Ok(session.ready(into)?.ok_or(ErrorKind::Interrupted)?),
-            taken => Ok(taken),
-        }
+        self.receive(into, Tcp::recv)
+    }
+
+    fn try_recv(&self, into: &mut [u8]) -> io::Result<usize> {
+        self.receive(into, Tcp::try_recv)
     }
 
     #[inline(never)]

@@ -3,8 +3,19 @@
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::thread;
 
 use super::Connection;
+
+impl Connection {
+    /// Returns whether this is its thread, `client-N`.
+    #[cold]
+    pub(super) fn is_on_its_thread(&self) -> bool {
+        let thread = thread::current();
+        let number = thread.name().and_then(|name| name.strip_prefix("client-"));
+        number.and_then(|number| number.parse().ok()) == Some(self.id())
+    }
+}
 
 impl PartialEq for Connection {
     fn eq(&self, other: &Connection) -> bool {

@@ -22,6 +22,17 @@ pub(super) const STATES: usize = 16;
 /// as the arithmetic takes, so there is always one for them to wait for.
 pub(super) const STATES_OF_PARTS: usize = 8;
 
+/// Stands behind a message in place of the empty block that its sender has cut off (RFC 7692, section 7.2.1), to find out
+/// where the message has ended.
+///
+/// In that block's header it is a stored block that begins with the fifth byte. At the end of a block, where a sender has
+/// cut off nothing or too much, it is one that begins with the sixth. Anywhere else the first four bytes are no
+/// stored block, or come out themselves: after the end of a block of codes, which can be any 1 to 15 bits of it, what
+/// follows is the header of no block.
+const PROBE: [u8; 16] = *b"\xf8\xff\x07\x00\xf8end of data";
+/// How many bytes come out of it in those two places.
+const PROBED: [usize; 2] = [12, 11];
+
 /// What inflates a message, and the chunk of it that is being handed out.
 pub(super) struct InflateState {
     stream: Decompress,
@@ -73,6 +84,15 @@ impl InflateState {
             }
         }
         if made < CHUNK && used < input.len() { Err(InflateError::Data) } else { Ok((used, made)) }
+    }
+
+    /// Returns whether all that was inflated ends where a message may end. Nothing can be inflated after that.
+    #[inline(never)]
+    pub(super) fn is_at_end(&mut self) -> bool {
+        let (mut out, before) = ([0; 2 * PROBE.len()], self.stream.total_out());
+        let inflated = self.stream.decompress(&PROBE, &mut out, FlushDecompress::None);
+        let made = (self.stream.total_out() - before) as usize;
+        inflated.is_ok() && PROBED.contains(&made) && PROBE.ends_with(&out[..made])
     }
 
     /// Makes a frame of the bytes in the chunk. A mask of zeros changes nothing.

@@ -296,4 +296,5 @@ fn a_bad_message_ends_at_the_same_frame_however_it_is_cut() {
     }
 }
 
+mod ends;
 mod states;

@@ -97,7 +97,6 @@ fn producers_that_wait_do_not_keep_the_reader_from_reading() {
 #[test]
 fn waiting_ends_at_its_deadline() {
     let (outbox, open) = behind_a_gate();
-    outbox.push(frame("a")).unwrap();
     let text = "x".repeat(900);
     outbox.push(frame(&text)).unwrap();
     assert!(!outbox.wait_for_room(Instant::now()));
@@ -126,4 +125,19 @@ fn any_number_of_producers_wait_for_room_and_a_close_wakes_them() {
             assert_eq!(outbox.state().frames(), 0);
         }
     }
+}
+
+#[test]
+fn before_the_101_a_producer_waits_for_it() {
+    let outbox = Arc::new(Outbox::new(Fake::default(), LIMIT));
+    assert!(!outbox.wait_for_room(Instant::now()));
+    let producer = thread::spawn({
+        let outbox = outbox.clone();
+        move || outbox.wait_for_room(Instant::now() + Duration::from_secs(60))
+    });
+    while outbox.sleepers.lock().unwrap().count == 0 {
+        thread::yield_now();
+    }
+    outbox.begin(Bytes::from_static(b"101|")).unwrap();
+    assert!(producer.join().unwrap());
 }

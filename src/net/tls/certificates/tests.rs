@@ -3,6 +3,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use rcgen::{CertificateParams, KeyPair};
 use rustls::crypto::ring::default_provider;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 use super::*;
 
@@ -67,8 +69,15 @@ fn changed_files_are_looked_at_once_a_second_and_taken_only_as_a_pair() {
     assert_eq!(at(4.0), der(&newer[0]), "the other half");
     files.write(&["-----BEGIN".to_owned(), newer[1].clone()]);
     assert_eq!(at(5.0), der(&newer[0]), "no certificate");
-    files.write(&old);
-    assert_eq!(at(6.0), der(&old[0]), "and back");
+    let unknown = new[0].replace("CERTIFICATE", "TRUSTED CERTIFICATE");
+    files.write(&[old[0].clone() + &unknown, old[1].clone()]);
+    assert_eq!(at(6.0), der(&newer[0]), "a block that is not understood");
+    let joined =
+        format!("\u{feff}{}{}", old[0].trim_end(), new[0].replace("CERTIFICATE", "X509 CERTIFICATE"));
+    files.write(&[joined, old[1].clone()]);
+    assert_eq!(at(7.0), der(&old[0]), "and back");
+    let chain = served.at(begun + Duration::from_secs(7)).cert.clone();
+    assert_eq!(chain, [der(&old[0]), der(&new[0])], "two marks on one line");
 }
 
 /// Where a test's read waits, after the first one.

@@ -1,0 +1,146 @@
+//! PEM (RFC 7468) as files have it: with a mark of byte order, or two marks on one line where somebody has joined files
+//! that do not end with a line. Every block is read, or an error says which one is not. Pure.
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{CertificateError, Error as TlsError};
+
+const MARK: &str = "-----";
+const BEGIN: &str = "-----BEGIN";
+const END: &str = "-----END";
+const CERTIFICATE: &str = "CERTIFICATE";
+/// What a certificate is called too.
+const X509: &str = "X509 CERTIFICATE";
+/// Most bytes of a label that an error shows.
+const MAX_SHOWN: usize = 40;
+
+/// The blocks of a PEM, in their order.
+pub(crate) struct Pem<'a>(Vec<Block<'a>>);
+
+/// One of them, from its first mark to its last.
+struct Block<'a> {
+    label: &'a str,
+    /// What is between the marks.
+    text: &'a str,
+}
+
+impl<'a> Pem<'a> {
+    /// Finds the blocks; text around them is nobody's. The error ends a sentence that begins with the name of the file.
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Pem<'a>, String> {
+        if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+            return Err("is in UTF-16: save it as UTF-8, or as ASCII".to_owned());
+        }
+        // Text around the blocks may be in any encoding. The blocks are ASCII.
+        let mut blocks = Vec::new();
+        for chunk in bytes.utf8_chunks() {
+            let mut rest = chunk.valid();
+            while let Some(at) = rest.find(BEGIN) {
+                let number = blocks.len() + 1;
+                if rest[..at].contains(END) {
+                    return Err(torn(number));
+                }
+                rest = &rest[at + BEGIN.len()..];
+                let line = rest.lines().next().unwrap_or_default();
+                let Some((label, _)) = line.split_once(MARK) else { return Err(torn(number)) };
+                rest = &rest[label.len() + MARK.len()..];
+                let label = label.strip_prefix(' ').unwrap_or(label);
+                let end = format!("{END} {label}{MARK}");
+                let Some((text, behind)) = rest.split_once(&end) else { return Err(torn(number)) };
+                if text.contains(MARK) {
+                    return Err(torn(number));
+                }
+                rest = behind;
+                check(number, label)?;
+                blocks.push(Block { label, text });
+            }
+            if rest.contains(END) {
+                return Err(torn(blocks.len() + 1));
+            }
+        }
+        Ok(Pem(blocks))
+    }
+
+    /// Returns the certificates.
+    pub(crate) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, String> {
+        let is_certificate = |block: &Block<'_>| [CERTIFICATE, X509].contains(&block.label);
+        let found = self.0.iter().enumerate().filter(|(_, block)| is_certificate(block));
+        found.map(|(at, block)| read(at, CERTIFICATE, block)).collect()
+    }
+
+    /// Returns the first private key.
+    pub(crate) fn private_key(&self) -> Option<Result<PrivateKeyDer<'static>, String>> {
+        let (at, block) = self.0.iter().enumerate().find(|(_, block)| is_key(block.label))?;
+        Some(read(at, block.label, block))
+    }
+
+    /// Returns whether there is a private key.
+    pub(crate) fn has_key(&self) -> bool {
+        self.0.iter().any(|block| is_key(block.label))
+    }
+
+    /// Returns whether a private key cannot be read without a passphrase.
+    pub(crate) fn has_encrypted_key(&self) -> bool {
+        let is_encrypted = |block: &Block<'_>| {
+            block.label == "ENCRYPTED PRIVATE KEY" || block.text.contains("Proc-Type: 4,ENCRYPTED")
+        };
+        self.0.iter().any(is_encrypted)
+    }
+}
+
+fn is_key(label: &str) -> bool {
+    label.ends_with("PRIVATE KEY")
+}
+
+/// Passes those that are read, and parameters, which a key has in it too.
+fn check(number: usize, label: &str) -> Result<(), String> {
+    let instead = match label {
+        CERTIFICATE
+        | X509
+        | "PRIVATE KEY"
+        | "RSA PRIVATE KEY"
+        | "EC PRIVATE KEY"
+        | "ENCRYPTED PRIVATE KEY" => {
+            return Ok(());
+        }
+        "EC PARAMETERS" | "DH PARAMETERS" => return Ok(()),
+        "TRUSTED CERTIFICATE" => "; openssl x509 makes a CERTIFICATE of it",
+        "OPENSSH PRIVATE KEY" | "DSA PRIVATE KEY" => {
+            "; a key begins with -----BEGIN PRIVATE KEY-----, or RSA or EC before PRIVATE"
+        }
+        _ => "; remove it",
+    };
+    let shown: String = label.chars().take(MAX_SHOWN).collect();
+    Err(format!("has what is not understood: block {number} of its PEM, {shown:?}{instead}"))
+}
+
+/// Decodes a block under the label that its kind should have.
+fn read<T: PemObject>(at: usize, label: &str, block: &Block<'_>) -> Result<T, String> {
+    let text = block.text.split_ascii_whitespace().collect::<Vec<_>>().join("\n");
+    let pem = format!("{BEGIN} {label}{MARK}\n{text}\n{END} {label}{MARK}\n");
+    T::from_pem_slice(pem.as_bytes()).map_err(|_| torn(at + 1))
+}
+
+fn torn(number: usize) -> String {
+    format!("is damaged: a block of its PEM is not whole, number {number}")
+}
+
+/// Says why a certificate cannot be read, and what to do about it.
+pub(crate) fn describe(error: &CertificateError) -> String {
+    match error {
+        CertificateError::BadEncoding => "it is not a certificate, or damaged".to_owned(),
+        CertificateError::Other(other) if other.to_string().contains("UnsupportedCertVersion") => {
+            "it is an X.509 certificate of version 1, which TLS clients refuse: make one of version 3, for example with openssl req -x509 -addext subjectAltName=DNS:NAME"
+                .to_owned()
+        }
+        CertificateError::Other(other) => other.to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// Says why `rustls` does not take a certificate.
+pub(crate) fn describe_any(error: &TlsError) -> String {
+    match error {
+        TlsError::InvalidCertificate(error) => describe(error),
+        other => other.to_string(),
+    }
+}
