@@ -190,7 +190,8 @@ fn has_descriptors(what: &str) -> bool {
     if !is_enough {
         // Not with println!, which is shown only where a test fails.
         let why = "raise it with ulimit -Hn";
-        writeln!(stderr(), "NOT CHECKED: {what}: needs {DESCRIPTORS} descriptors; {why}").unwrap();
+        let mut seen = stderr();
+        writeln!(seen, "NOT CHECKED: {what}: needs {DESCRIPTORS} descriptors; {why}").unwrap();
     }
     is_enough
 }

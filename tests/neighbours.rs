@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use serde_json::Value;
 use support::{Probed, Program, Raw, eventually, fetch, get, header_values, status, upgrade};
-use threadcast::{Application, Capacity, Exchange, Limit, Rate, RequestHandler, Result, Server};
+use threadcast::{Application, Capacity, Exchange, Rate, RequestHandler, Result, Server};
 use tls::{Identity, Secure};
 
 /// Places beyond the clients, for requests.
