@@ -180,7 +180,7 @@ const OF_THE_PROGRAM: &[(&str, &str, Drive)] = &[
         [settled(newer), vec![older]].concat_all()
     }),
     ("a handshake that is refused", "client-1", |addr| {
-        answered(addr, &upgrade("/websocket", "Origin: http://elsewhere\r\n"), "HTTP/1.1 400 ")
+        answered(addr, &upgrade("/websocket", "Origin: http://localhost\r\n"), "HTTP/1.1 400 ")
     }),
     ("a head that is none", "client-1", |addr| answered(addr, "what?\r\n\r\n", "HTTP/1.1 400 ")),
     ("a head with 200 headers", "client-1", |addr| {

@@ -3,7 +3,7 @@
 
 import { $, attempt } from "./base.js";
 
-// What a peer sent becomes text, never HTML, and has a direction of its own, which nothing beside it takes over.
+// What a peer sent becomes text, never HTML, with its own direction: nothing beside it turns round.
 function part(name, text) {
   const span = document.createElement("span");
   span.className = name;

@@ -56,8 +56,8 @@ pub struct Options {
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     pub allow_origin: Vec<Origin>,
 
-    /// Answer only requests for this name or address, whatever its port; `localhost` stands for all of the loopback; may be
-    /// repeated [default: any; with --lab localhost, and --address, in any case]
+    /// Answer only requests for this name or address, on any port; `localhost` includes every name and address
+    /// of the loopback; may be repeated [default: any; --lab adds localhost and --address]
     #[arg(long, value_name = "NAME", value_parser = host)]
     pub host: Vec<String>,
 

@@ -13,7 +13,7 @@ pub(crate) fn host_and_port(text: &str) -> Option<(String, Option<u16>)> {
     let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(literal) => {
             let (address, zone) = literal.split_once('%').unwrap_or((literal, "any"));
-            let is_zone = !matches!(zone, "" | "25") && is_name(zone);
+            let is_zone = !zone.is_empty() && is_name(zone);
             format!("[{}]", address.parse::<Ipv6Addr>().ok().filter(|_| is_zone)?)
         }
         None => Some(host.to_ascii_lowercase()).filter(|host| is_name(host))?,
@@ -65,11 +65,11 @@ impl Hosts {
         let address = name.parse::<Ipv6Addr>().map(|address| format!("[{address}]"));
         let host = address.unwrap_or_else(|_| name.to_owned());
         let has_port = !host.ends_with(']') && host.contains(':');
-        let host =
-            host_and_port(&host).filter(|(host, _)| !host.is_empty() && !host.contains('*') && !has_port);
-        let (host, _) = host
-            .unwrap_or_else(|| panic!("{name:?} is not a host: write a name or an address, without a port"));
-        self.names.push(without_dot(host));
+        let host = host_and_port(&host).map(|(host, _)| without_dot(host));
+        let host = host.filter(|host| !host.is_empty() && !host.contains('*') && !has_port);
+        self.names.push(host.unwrap_or_else(|| {
+            panic!("{name:?} is not a host: write a name or an address, without a port");
+        }));
     }
 
     /// Returns whether a request with this `Host` is for this server. The port does not count: a proxy may have
@@ -96,7 +96,7 @@ mod tests {
             ("[FE80:0::1%25eth0]:8888", Some("[fe80::1]")),
             ("[fe80::1%wlp2s0.5]:80", Some("[fe80::1]")),
             ("[fe80::1%]", None),
-            ("[fe80::1%25]", None),
+            ("[fe80::1%25]", Some("[fe80::1]")),
             ("[fe80::1%a b]", None),
             ("[fe80::1%a@b]", None),
             ("[fe80::1%[]]", None),
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn what_is_not_a_host_is_a_panic_that_says_so() {
         for name in
-            ["", "me.test:80", "http://me.test", "me.test/", "a b", "*.me.test", "[::1]:80", "u@me.test"]
+            ["", ".", "me.test:80", "http://me.test", "me.test/", "a b", "*.me.test", "[::1]:80", "u@me.test"]
         {
             let panic = std::panic::catch_unwind(|| Hosts::default().add(name)).unwrap_err();
             let text = panic.downcast_ref::<String>().unwrap();

@@ -144,7 +144,7 @@ mod tests {
             ("https://a:65536", "has no valid host and port"),
             ("https://[::1", "has no valid host and port"),
             ("https://[::1]x", "has no valid host and port"),
-            ("https://[fe80::1%25]", "has no valid host and port"),
+            ("https://[fe80::1%]", "has no valid host and port"),
         ] {
             let error = Origin::parse(text).unwrap_err().to_string();
             assert!(error.contains(told), "{text}: {error}");

@@ -71,6 +71,7 @@ fn a_mistake_is_one_line_and_exit_code_2() {
         &["--host", "http://example.com"],
         &["--host", "*.example.com"],
         &["--host", "a b"],
+        &["--host", "."],
         &["--host", ""],
         &["--allow-origin", "file://"],
         &["--allow-origin", "null"],

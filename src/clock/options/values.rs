@@ -114,7 +114,9 @@ pub(super) fn host(text: &str) -> Result<String, String> {
     let host = text.parse::<Ipv6Addr>().map_or_else(|_| text.to_owned(), |address| format!("[{address}]"));
     let has_port = !host.ends_with(']') && host.contains(':');
     match Origin::parse(&format!("http://{host}")) {
-        Ok(origin) if !has_port && !host.contains('*') => Ok(origin.host().to_owned()),
+        Ok(origin) if !has_port && origin.host() != "." && !host.contains('*') => {
+            Ok(origin.host().to_owned())
+        }
         _ => Err("a host is a name or an address without a port, such as example.com".to_owned()),
     }
 }

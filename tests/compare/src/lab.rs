@@ -104,3 +104,21 @@ fn wait(program: &mut Child, signals: &mut Signals) -> Result<Option<ExitStatus>
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_threadcast_beside_lets_the_labs_page_connect() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/variants.toml");
+        let manifest = Manifest::read(Path::new(path), Path::new("bin")).unwrap();
+        let variant = |name: &str| manifest.variants.iter().find(|variant| variant.name == name).unwrap();
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        for (arguments, port) in [("", "8888"), ("--port 9000", "9000"), ("--pad 1KiB --port=9000", "9000")] {
+            let command = welcoming(variant("threadcast"), &words(arguments)).command;
+            assert!(command.contains(&format!("http://localhost:{port}")), "{arguments}: {command:?}");
+        }
+        assert_eq!(welcoming(variant("tokio-1"), &[]).command, variant("tokio-1").command);
+    }
+}
