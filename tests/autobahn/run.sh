@@ -132,7 +132,7 @@ mkdir -p "$work"
 exec 9>"$work/lock"
 flock 9
 if [ -n "${AUTOBAHN_IMAGE-}" ]; then
-    suite_python=(docker run --rm --init --network host --env HOME=/tmp --user "$(id -u):$(id -g)" --volume "$here:$here:ro"
+    suite_python=(docker run --rm --init --network host --env HOME=/tmp --user "$(id -u):$(id -g)" --volume "$here:$here"
         --volume "$work:$work" "$AUTOBAHN_IMAGE" python -B)
 else
     suite_python=("$venv/bin/python")
