@@ -5,7 +5,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle};
 use std::{fmt, io};
 
@@ -84,7 +84,10 @@ struct PushThreads {
 impl FanOut {
     /// Shares rounds among as many threads as there are cores, the publishing one included.
     pub fn new() -> FanOut {
-        FanOut::with_threads(thread::available_parallelism().map_or(1, usize::from))
+        // Asked once: the answer is in files, and many hubs may be made.
+        static CORES: LazyLock<usize> =
+            LazyLock::new(|| thread::available_parallelism().map_or(1, usize::from));
+        FanOut::with_threads(*CORES)
     }
 
     /// Shares rounds among `threads` threads, the publishing one included.
