@@ -108,6 +108,7 @@ stress: ## CASES cases a property (20000), thousands of clients, and both direct
 	THREADCAST_DUPLEX_SECONDS=$(DUPLEX) $(CARGO) test --release --test tls_duplex --test client_duplex -- --nocapture
 	THREADCAST_FLOOD_SECONDS=20 $(CARGO) test --release --test neighbours -- --nocapture beside_a_flood
 	THREADCAST_COMPRESSION=1000 $(CARGO) test --release --test compression_cost
+	THREADCAST_FLOOD_SECONDS=20 $(CARGO) test --release --test floods -- --nocapture
 	THREADCAST_FOOTPRINT=$(CLIENTS) $(CARGO) test --release --test stack -- --test-threads 1
 
 .PHONY: fuzz

@@ -59,35 +59,61 @@ fn a_full_socket_gets_a_pump_which_ends_with_the_backlog() {
     assert!(!server_threads().contains(&name));
 }
 
-/// As many clients as there may be, and all sockets full: there is a budget for pumps too, since a thread
-/// too many can abort the process.
+/// Pushes more than the kernel takes of a client that does not read.
+fn stall(connection: &Connection) {
+    let message = Message::from(vec![0; 1 << 20]);
+    eventually("a full socket", || {
+        connection.write_message(message.clone()).expect("below the limit");
+        connection.backlog() > 12 << 20
+    });
+}
+
+/// Pumps have a budget of their own: a thread too many can abort the process.
 #[test]
-fn when_all_sockets_are_full_pumps_run_out_and_the_others_go_on() {
+fn a_full_socket_for_which_there_is_no_pump_waits_for_one_and_keeps_nobody_out() {
     let _alone = alone();
-    let capacity = Capacity { clients: 8, limit: Limit::Chosen };
+    let capacity = Capacity { clients: 20, limit: Limit::Chosen };
     let settings = |application: Application| application.max_backlog(64 << 20).write_deadline(DEADLINE);
     let probed = Probed::start_within(capacity, settings, |_, _| Ok(()));
-    let mut inside: Vec<_> = (0..8).map(|_| probed.open()).collect();
-    let stalled = inside.split_off(5);
-    fill(&stalled[0].1);
-    eventually("it has a pump", || pumps() == 1);
-    // There was one place for a pump beside eight clients.
-    for (_, connection) in &stalled[1..] {
-        while connection.write_message(vec![0; 64 * 1024]).is_ok() {}
-        probed.expect_close(None, None);
-        if inside.len() == 5 {
-            // The place that it has left is a client's, or a pump's.
-            eventually("its place is free", || probed.server.stats().clients == 7);
-            inside.push(probed.open());
-        }
-    }
-    assert_eq!(probed.server.stats().slow_consumers, 2);
-    // While threads end, a look at all of them may miss one.
-    eventually("the first one still has its pump", || pumps() == 1);
+    let mut stalled: Vec<_> = (0..9).map(|_| probed.open()).collect();
+    stalled.iter().for_each(|(_, connection)| stall(connection));
+    // While threads end and begin, a look at all of them may miss one.
+    eventually("the pumps that there may be are at work", || pumps() == 8);
+    let without: Vec<_> = {
+        let names = server_threads();
+        stalled.iter().map(|(_, connection)| !names.contains(&format!("pump-{}", connection.id()))).collect()
+    };
+    assert_eq!(without.iter().filter(|without| **without).count(), 1, "{without:?}");
+    // All places are still there for clients, and each gets what is pushed.
+    let mut inside: Vec<_> = (9..20).map(|_| probed.open()).collect();
     for (client, connection) in &mut inside {
         connection.write_message("undisturbed").unwrap();
         assert_eq!(client.frame(), frame(0x81, "undisturbed"));
     }
+    let (mut waiting, connection) = stalled.remove(without.iter().position(|without| *without).unwrap());
+    connection.write_message("last").unwrap();
+    drop(stalled.pop());
+    while waiting.frame() != frame(0x81, "last") {}
+    assert_eq!(probed.server.stats().slow_consumers, 0);
+}
+
+/// The client that waits reads nothing either, so nobody takes what it was promised.
+#[test]
+fn a_client_that_leaves_while_its_socket_waits_for_a_pump_is_gone_at_once() {
+    let _alone = alone();
+    let capacity = Capacity { clients: 20, limit: Limit::Chosen };
+    let settings = |application: Application| application.max_backlog(64 << 20).write_deadline(DEADLINE);
+    let probed = Probed::start_within(capacity, settings, |_, _| Ok(()));
+    let mut stalled: Vec<_> = (0..9).map(|_| probed.open()).collect();
+    stalled.iter().for_each(|(_, connection)| stall(connection));
+    eventually("the pumps that there may be are at work", || pumps() == 8);
+    let names = server_threads();
+    let waits = |connection: &Connection| !names.contains(&format!("pump-{}", connection.id()));
+    let at = stalled.iter().position(|(_, connection)| waits(connection)).unwrap();
+    drop(stalled.remove(at));
+    eventually("it is gone", || probed.server.stats().clients == 8);
+    assert_eq!(pumps(), 8);
+    assert_eq!(probed.server.stats().slow_consumers, 0);
 }
 
 #[test]

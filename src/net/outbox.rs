@@ -49,7 +49,7 @@ pub(crate) trait Link: Send + Sync + Sized + 'static {
     fn delivery(&self) -> Delivery;
     /// Returns how long a pump goes on without getting rid of a byte.
     fn write_deadline(&self) -> Duration;
-    /// Runs `pump` on a thread of its own.
+    /// Runs `pump` on a thread of its own, once there is one. If there is none in time, `pump` is dropped. Never blocks.
     fn start_pump(&self, pump: impl FnOnce() + Send + 'static) -> io::Result<()>;
     /// Shuts the transport down. Called once, for the first reason.
     fn disconnect(&self, reason: DisconnectReason);

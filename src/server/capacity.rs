@@ -9,7 +9,7 @@
 //! The capacity is the smallest of these numbers, less the places for requests beyond the clients.
 //!
 //! - Descriptors, mappings, threads: the limit less a reserve, which is at most a quarter of it, by what a
-//!   client takes of it.
+//!   client takes of it, and the [`pumps`] that there may be.
 //! - Bytes: of what is left below the limit when the server starts, **half is for clients, a quarter for what
 //!   is buffered** for and from them, and a quarter is the reserve: for pumps, for the kernel's buffers of the
 //!   sockets, and for all that is not counted. A client is counted as
@@ -25,6 +25,8 @@
 mod groups;
 mod limits;
 
+use crate::net::thread_budget::pumps;
+use crate::net::transport::Delivery;
 use crate::server::application::Application;
 pub use crate::server::capacity::limits::Limit;
 use crate::server::capacity::limits::Limits;
@@ -33,10 +35,10 @@ use crate::server::state::SPARE_PLACES;
 
 /// Mappings of one thread: its stack, the stack's guard page, its signal stack, that one's guard page.
 const MAPPINGS_PER_THREAD: u64 = 4;
-/// Mappings left to the rest of the process: its code, heap, the allocator's arenas, pumps.
-const MAPPING_RESERVE: u64 = 2048;
-/// Threads left to pumps, to the server's own threads, and to other processes under the same limit.
-const THREAD_RESERVE: u64 = 512;
+/// Mappings left to the rest of the process: its code, heap, the allocator's arenas.
+const MAPPING_RESERVE: u64 = 1024;
+/// Threads left to the server's own threads, and to other processes under the same limit.
+const THREAD_RESERVE: u64 = 256;
 /// Descriptors left to the listener, the log, files being served, and clients that wait or are rejected.
 const DESCRIPTOR_RESERVE: u64 = 128;
 /// Of a limit so small that this part of it is less than the reserve, this part is the reserve.
@@ -67,8 +69,8 @@ const BUFFERS_PART: u64 = 4;
 /// Bytes for what is buffered, at the least: a server that may keep nothing serves nobody.
 const LEAST_BUFFERS: u64 = 1 << 20;
 
-/// Clients where limits cannot be read, such as outside Linux.
-const FALLBACK: u64 = 1000;
+/// Places where limits cannot be read, such as outside Linux: for 1000 clients.
+const FALLBACK: u64 = 1000 + SPARE_PLACES as u64;
 /// Bytes for what is buffered there.
 const FALLBACK_BUFFERS: u64 = 64 << 20;
 
@@ -98,7 +100,7 @@ pub(crate) fn buffers_of_this_machine() -> u64 {
 
 /// What a client takes.
 struct ClientCost {
-    threads: u64,
+    delivery: Delivery,
     /// Bytes.
     memory: u64,
     space: u64,
@@ -112,30 +114,48 @@ impl ClientCost {
         #[cfg(feature = "tls")]
         let tls = if settings.tls.is_some() { TLS_MEMORY } else { tls };
         ClientCost {
-            threads,
+            delivery: settings.delivery,
             memory: CLIENT_MEMORY + threads * THREAD_MEMORY + tls,
             space: (CLIENT_HEAP + tls)
                 .saturating_add(threads.saturating_mul(stack.saturating_add(THREAD_SPACE))),
         }
     }
+
+    /// Returns how many clients find room, each of which takes `each` for a thread, with the pumps for so many.
+    fn most(&self, room: u64, each: u64) -> u64 {
+        let takes = |clients: u64| {
+            let pumps = pumps(usize::try_from(clients).unwrap_or(usize::MAX), self.delivery) as u64;
+            clients.saturating_mul(self.delivery.threads() as u64).saturating_add(pumps).saturating_mul(each)
+        };
+        // The number of pumps grows with that of clients.
+        let (mut enough, mut most) = (0, room / each);
+        while enough < most {
+            let middle = most - (most - enough) / 2;
+            if takes(middle) <= room {
+                enough = middle;
+            } else {
+                most = middle - 1;
+            }
+        }
+        enough
+    }
 }
 
 impl Limits {
     fn capacity(&self, client: &ClientCost) -> Capacity {
-        let &ClientCost { threads, memory, space } = client;
-        // Requests have places beyond the clients.
-        let places = |places: u64| places.saturating_sub(SPARE_PLACES as u64);
-        let after = |limit: Option<u64>, reserve: u64, each: u64| {
-            limit.map(|limit| places((limit - reserve.min(limit / SMALL)) / each))
+        let &ClientCost { memory, space, .. } = client;
+        let after = |limit: u64, reserve: u64| limit - reserve.min(limit / SMALL);
+        let threads = |limit: Option<u64>, reserve: u64, each: u64| {
+            limit.map(|limit| client.most(after(limit, reserve), each))
         };
-        let within = |left: Option<u64>, each: u64| left.map(|left| places(left / CLIENTS_PART / each));
+        let within = |left: Option<u64>, each: u64| left.map(|left| left / CLIENTS_PART / each);
         let rows = [
-            (after(self.descriptors, DESCRIPTOR_RESERVE, 1), Limit::Descriptors),
-            (after(self.mappings, MAPPING_RESERVE, threads * MAPPINGS_PER_THREAD), Limit::Mappings),
-            (after(self.system_threads, THREAD_RESERVE, threads), Limit::SystemThreads),
-            (after(self.thread_numbers, THREAD_RESERVE, threads), Limit::ThreadNumbers),
-            (after(self.user_threads, THREAD_RESERVE, threads), Limit::UserThreads),
-            (after(self.group_threads, THREAD_RESERVE, threads), Limit::GroupThreads),
+            (self.descriptors.map(|limit| after(limit, DESCRIPTOR_RESERVE)), Limit::Descriptors),
+            (threads(self.mappings, MAPPING_RESERVE, MAPPINGS_PER_THREAD), Limit::Mappings),
+            (threads(self.system_threads, THREAD_RESERVE, 1), Limit::SystemThreads),
+            (threads(self.thread_numbers, THREAD_RESERVE, 1), Limit::ThreadNumbers),
+            (threads(self.user_threads, THREAD_RESERVE, 1), Limit::UserThreads),
+            (threads(self.group_threads, THREAD_RESERVE, 1), Limit::GroupThreads),
             (within(self.address_space_for_clients(), space), Limit::AddressSpace { each: space }),
             (within(self.data, space), Limit::Data { each: space }),
             (within(self.commit, space), Limit::Commit { each: space }),
@@ -146,7 +166,8 @@ impl Limits {
         let smallest =
             rows.into_iter().filter_map(|(clients, limit)| Some((clients?, limit))).min_by_key(|row| row.0);
         let (clients, limit) = smallest.unwrap_or((FALLBACK, Limit::Unknown));
-        Capacity { clients: usize::try_from(clients.max(1)).unwrap_or(usize::MAX), limit }
+        let clients = clients.saturating_sub(SPARE_PLACES as u64).max(1);
+        Capacity { clients: usize::try_from(clients).unwrap_or(usize::MAX), limit }
     }
 
     /// Returns what is left of the addresses when the server's own threads, and all arenas, have theirs.

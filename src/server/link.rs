@@ -66,7 +66,8 @@ pub(crate) struct ClientLink {
     pub(crate) is_evicted: AtomicBool,
     /// The topics that it leaves at its end. Written by any thread that subscribes it, and ended by `client-N`.
     pub(crate) memberships: Memberships,
-    /// The pump that runs, or the last one that did. Written by the drainer, joined by `client-N`.
+    /// The pump that runs, or waits for a thread, or the last one that did. Written by the drainer, joined by `client-N`
+    /// or by the next pump.
     pub(crate) pump: Mutex<Option<Worker>>,
 }
 
@@ -148,28 +149,28 @@ impl Link for ClientLink {
     }
 
     fn start_pump(&self, pump: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        // The pump before has given up its role, so it is about to end.
-        self.join_pump();
         self.transport.set_send_timeout(PUMP_WRITE.min(self.write_deadline()))?;
-        let role = match self.delivery() {
-            Delivery::Inline => "pump",
-            Delivery::Handoff => "writer",
-        };
-        let (id, observer) = (self.id, self.state.observer.clone());
+        let ClientLink { id, state, pump: last, .. } = self;
+        let (id, stack_size, observer) = (*id, state.settings.stack_size, state.observer.clone());
+        // Held until the pump is in it: the next one may be wanted before that.
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = last.take();
         let run = move || {
+            // It has given up its role, so it is about to end.
+            before.inspect(Worker::join);
             observer.report(id, Event::PumpBegins);
             pump();
             observer.report(id, Event::PumpEnds);
         };
-        let started = self.state.budget.spawn(
-            format!("{role}-{id}"),
-            self.state.settings.stack_size,
-            Duration::ZERO,
-            run,
-        );
+        let started = match self.delivery() {
+            Delivery::Inline => {
+                state.budget.spawn_pump(format!("pump-{id}"), stack_size, self.write_deadline(), run)
+            }
+            Delivery::Handoff => state.budget.spawn(format!("writer-{id}"), stack_size, Duration::ZERO, run),
+        };
         let started =
             started.inspect_err(|error| log::warn!(target: crate::LOG, "{self} has no pump: {error}"))?;
-        *self.pump.lock().unwrap_or_else(PoisonError::into_inner) = Some(started);
+        *last = Some(started);
         Ok(())
     }
 
@@ -188,7 +189,7 @@ impl Link for ClientLink {
             }
             DisconnectReason::NoPump { backlog } => {
                 self.report(Event::SlowConsumer { backlog });
-                self.warn_slow("no thread can be had to write to it", backlog);
+                self.warn_slow("no thread became free to write to it", backlog);
             }
             _ => log::debug!(target: crate::LOG, "{self}: disconnected ({reason:?})"),
         }

@@ -55,6 +55,12 @@ struct Newcomer {
     deadline: Instant,
 }
 
+impl Newcomer {
+    fn neighbour(&self) -> Neighbour {
+        Neighbour::of(self.connection.link().peer.ip())
+    }
+}
+
 impl Listener {
     pub(crate) fn new(
         state: Arc<ServerState>,
@@ -112,8 +118,10 @@ impl Listener {
     /// Starts the client's thread, lets it wait, or rejects it.
     fn admit(&mut self, stream: TcpStream, peer: SocketAddr) {
         let neighbour = Neighbour::of(peer.ip());
-        let is_neighbour = |other: &&Newcomer| Neighbour::of(other.connection.link().peer.ip()) == neighbour;
-        let of_its_own = self.waiting.iter().filter(is_neighbour).count();
+        let of_its_own = self.waiting.iter().filter(|other| other.neighbour() == neighbour).count();
+        if self.waiting.len() >= self.registry.most_waiting() && 2 * of_its_own < self.waiting.len() {
+            self.make_room_to_wait(of_its_own);
+        }
         match self.registry.admit(peer.ip(), self.waiting.len(), of_its_own) {
             Ok(Admitted { at_once, counted }) => {
                 let connection = Connection::new(stream, peer, self.state.clone());
@@ -125,6 +133,17 @@ impl Listener {
                 }
             }
             Err(rejection) => self.reject(stream, peer.ip(), rejection),
+        }
+    }
+
+    /// Rejects the last of the address that has the most waiting, if one more of the newcomer's would still have fewer.
+    fn make_room_to_wait(&mut self, of_its_own: usize) {
+        let neighbours: Vec<_> = self.waiting.iter().map(Newcomer::neighbour).collect();
+        let count = |neighbour| neighbours.iter().filter(|other| **other == neighbour).count();
+        let most = neighbours.iter().enumerate().map(|(at, neighbour)| (count(*neighbour), at)).max();
+        let crowded = most.filter(|(count, _)| *count > of_its_own + 1);
+        if let Some(newcomer) = crowded.and_then(|(_, at)| self.waiting.remove(at)) {
+            self.dismiss(newcomer, Rejection::HalfOpen);
         }
     }
 
@@ -237,6 +256,40 @@ mod tests {
         let mut answer = [0; 12];
         io::Read::read_exact(&mut its_end, &mut answer).unwrap();
         assert_eq!(&answer, b"HTTP/1.1 503");
+    }
+
+    #[test]
+    fn who_waits_for_a_place_cannot_keep_all_others_from_waiting() {
+        let mut listener = listener();
+        let (most, full) = (listener.registry.most_waiting(), listener.registry.places());
+        let comes = |listener: &mut Listener, host: u8| {
+            let ((stream, peer), its_end) = accepted();
+            let peer = SocketAddr::from(([192, 0, 2, host], peer.port()));
+            let connection = Connection::new(stream, peer, listener.state.clone());
+            (connection, its_end)
+        };
+        for _ in 0..full {
+            let (inside, _) = comes(&mut listener, 9);
+            listener.registry.insert(&inside, None);
+        }
+        let deadline = Instant::now() + PLACE_WAIT;
+        let mut ends = Vec::new();
+        for _ in 0..most {
+            let (connection, its_end) = comes(&mut listener, 1);
+            listener.waiting.push_back(Newcomer { connection, counted: None, deadline });
+            ends.push(its_end);
+        }
+        for host in 2..20 {
+            let ((stream, _), its_end) = accepted();
+            listener.admit(stream, SocketAddr::from(([192, 0, 2, host], 80)));
+            ends.push(its_end);
+        }
+        let mut waiting: Vec<_> = listener.waiting.iter().map(Newcomer::neighbour).collect();
+        assert_eq!(waiting.len(), most);
+        waiting.dedup();
+        assert_eq!(waiting.len(), most, "one of each address");
+        let rejected = listener.state.counters.rejected.get() as usize;
+        assert_eq!(rejected, 18, "the last of those, and the last of the others");
     }
 
     /// As one is that was stopped while it backed off.

@@ -3,6 +3,7 @@
 //! Never here: a push that blocks, a handler's panic that gets out.
 
 use std::any::Any;
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
@@ -75,7 +76,14 @@ impl<'a> Session<'a> {
     pub(crate) fn run(&mut self, early: Vec<u8>) -> DisconnectReason {
         let mut reader = Reader::new(self.connection, early);
         match self.read_loop(&mut reader) {
-            End::Over | End::Lost(_) => DisconnectReason::Done,
+            End::Over => DisconnectReason::Done,
+            End::Lost(error) => {
+                // After a reset nothing can be written, and perhaps no pump is there yet that would notice.
+                if error.kind() == ErrorKind::ConnectionReset {
+                    self.connection.outbox().kill(DisconnectReason::Done);
+                }
+                DisconnectReason::Done
+            }
             End::Fail(code, reason, disconnect) => {
                 // Nothing is read any more, so no answer is awaited.
                 self.connection.set_close(None, None);

@@ -10,7 +10,6 @@ use tungstenite::Bytes;
 
 use super::{Link, Outbox, PushError, cost};
 use crate::metrics::DisconnectReason;
-use crate::net::sync::Mutex;
 use crate::net::transport::{Delivery, Transport};
 use crate::observer::Event;
 use crate::ws::frame::Frame;
@@ -82,21 +81,11 @@ impl<L: Link> Drain<L> {
             }
         }
         let outbox = self.outbox.clone();
-        let role = Arc::new(Mutex::new(Some(self)));
-        let take = |role: &Mutex<Option<Self>>| role.lock().expect("nothing panics under this lock").take();
-        let its_role = role.clone();
-        let started = outbox.link.start_pump(move || {
-            if let Some(drain) = take(&its_role) {
-                drain.pump();
-            }
-        });
-        if started.is_err() {
-            if let Some(drain) = take(&role) {
-                drain.give_up(DisconnectReason::NoPump { backlog: outbox.state().bytes() });
-            }
-            return accepted(frames);
+        let handed = Handed(Some(self));
+        match outbox.link.start_pump(move || handed.pump()) {
+            Ok(()) => Ok(()),
+            Err(_) => accepted(frames),
         }
-        Ok(())
     }
 
     /// Writes on a thread of its own, blocking.
@@ -182,6 +171,26 @@ impl<L: Link> Drain<L> {
     fn give_up(mut self, reason: DisconnectReason) {
         self.done = true;
         self.outbox.kill(reason);
+    }
+}
+
+/// The role on its way to a pump. If none takes it, the connection ends with it.
+struct Handed<L: Link>(Option<Drain<L>>);
+
+impl<L: Link> Handed<L> {
+    fn pump(mut self) {
+        if let Some(drain) = self.0.take() {
+            drain.pump();
+        }
+    }
+}
+
+impl<L: Link> Drop for Handed<L> {
+    fn drop(&mut self) {
+        if let Some(drain) = self.0.take() {
+            let backlog = drain.outbox.state().bytes();
+            drain.give_up(DisconnectReason::NoPump { backlog });
+        }
     }
 }
 

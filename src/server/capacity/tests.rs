@@ -22,6 +22,11 @@ fn the_smallest_limit_binds_as_a_table() {
         (Limits { descriptors: Some(0), ..linux }, 1, Limit::Descriptors),
         (Limits { group_threads: Some(4096), ..linux }, 3568, Limit::GroupThreads),
         (Limits { user_threads: Some(8000), ..linux }, 7472, Limit::UserThreads),
+        // With few clients there are 8 pumps, or one more than clients.
+        (Limits { group_threads: Some(100), ..linux }, 51, Limit::GroupThreads),
+        (Limits { group_threads: Some(60), ..linux }, 21, Limit::GroupThreads),
+        (Limits { group_threads: Some(8), ..linux }, 1, Limit::GroupThreads),
+        (Limits { mappings: Some(120), ..linux }, 1, Limit::Mappings),
         (Limits { mappings: Some(1 << 20), ..linux }, 32_240, Limit::ThreadNumbers),
         (Limits { system_threads: Some(5512), ..linux }, 4984, Limit::SystemThreads),
         (Limits { are_hidden: true, ..linux }, 1000, Limit::Unknown),
@@ -32,9 +37,9 @@ fn the_smallest_limit_binds_as_a_table() {
         assert_eq!(limits.capacity(&client), Capacity { clients, limit }, "{limits:?}");
     }
     for (limits, clients, limit) in [
-        (linux, 7919, Limit::Mappings),
+        (linux, 8047, Limit::Mappings),
         (Limits { descriptors: Some(1024), ..linux }, 880, Limit::Descriptors),
-        (Limits { group_threads: Some(4096), ..linux }, 1776, Limit::GroupThreads),
+        (Limits { group_threads: Some(4096), ..linux }, 1904, Limit::GroupThreads),
     ] {
         let client = client(Delivery::Handoff, 64 << 10);
         assert_eq!(limits.capacity(&client), Capacity { clients, limit }, "{limits:?}");

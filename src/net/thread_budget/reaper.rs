@@ -1,0 +1,96 @@
+//! The thread `reaper`: joins the threads of clients that end, and starts the pumps that wait for that.
+//!
+//! Blocks in a channel, and in `join` for as long as a thread that has done its work takes to end.
+
+use std::io;
+use std::sync::{Arc, Mutex, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+
+use super::{Permit, ThreadBudget, Worker};
+
+/// How long it sleeps where no pump waits.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+pub(super) struct Reaper {
+    orders: Sender<Order>,
+    /// Taken by [`join_all`](ThreadBudget::join_all).
+    pub(super) thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the reaper is to do.
+pub(super) enum Order {
+    /// This thread is about to end.
+    Join(Worker),
+    /// A pump waits.
+    Look,
+    /// The server shuts down.
+    Stop,
+}
+
+/// A pump without a thread.
+pub(super) struct Waiting {
+    pub(super) worker: Worker,
+    pub(super) name: String,
+    pub(super) stack_size: usize,
+    /// When it is given up.
+    pub(super) until: Instant,
+}
+
+impl ThreadBudget {
+    /// Starts the thread `reaper`, which runs until [`join_all`](ThreadBudget::join_all).
+    pub(crate) fn start_reaper(self: &Arc<ThreadBudget>) -> io::Result<()> {
+        let (orders, receiver) = crossbeam_channel::unbounded();
+        let budget = Arc::downgrade(self);
+        let run = move || reap(&receiver, &budget);
+        let thread = thread::Builder::new().name("reaper".to_owned()).spawn(run)?;
+        let _ = self.reaper.set(Reaper { orders, thread: Mutex::new(Some(thread)) });
+        Ok(())
+    }
+
+    /// Sends the reaper an order. Once it has ended, nobody carries it out.
+    pub(super) fn order(&self, order: Order) {
+        if let Some(reaper) = self.reaper.get() {
+            let _ = reaper.orders.send(order);
+        }
+    }
+
+    /// Starts the pumps for which there are permits, and gives up those that have waited too long. Returns when the next
+    /// one will have.
+    fn serve_waiting(self: &Arc<ThreadBudget>) -> Option<Instant> {
+        loop {
+            let mut books = self.books();
+            let until = books.waiting.front()?.until;
+            let has_permit = books.free_pumps > 0;
+            if !has_permit && until > Instant::now() {
+                return Some(until);
+            }
+            let Waiting { worker, name, stack_size, .. } = books.waiting.pop_front()?;
+            if !has_permit || worker.is_given_up() {
+                drop(books);
+                worker.give_up();
+                continue;
+            }
+            books.free_pumps -= 1;
+            books.running += 1;
+            drop(books);
+            let permit = Permit { budget: self.clone(), is_pump: true };
+            if let Err(error) = worker.start(name, stack_size, permit) {
+                log::warn!(target: crate::LOG, "cannot start a pump: {error}");
+            }
+        }
+    }
+}
+
+fn reap(orders: &Receiver<Order>, budget: &Weak<ThreadBudget>) {
+    loop {
+        let until = budget.upgrade().and_then(|budget| budget.serve_waiting());
+        match orders.recv_deadline(until.unwrap_or_else(|| Instant::now() + LONGEST)) {
+            Ok(Order::Join(worker)) => worker.join(),
+            Ok(Order::Look) | Err(RecvTimeoutError::Timeout) => {}
+            Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
