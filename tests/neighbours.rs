@@ -31,13 +31,13 @@ impl RequestHandler for Page {
     }
 }
 
-/// A server for so many clients, with a page at `/`.
+/// A server for this number of clients, with a page at `/`.
 fn server(clients: usize, settings: impl FnOnce(Application) -> Application) -> Probed {
     let capacity = Capacity::new(clients);
     Probed::start_within(capacity, |application| settings(application.page("/", || Page)), |_, _| Ok(()))
 }
 
-/// So many connections of an address that say nothing, and are all there.
+/// This number of connections of an address that say nothing, and are all there.
 fn silent(probed: &Probed, host: u8, number: usize) -> Vec<Raw> {
     let before = probed.server.stats();
     let silent: Vec<_> = (0..number).map(|_| Raw::connect_from(host, probed.addr)).collect();

@@ -22,7 +22,7 @@ pub(crate) enum Wait {
     ForOutput,
 }
 
-/// Who gives way to a newcomer.
+/// Who makes room for a newcomer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
     /// This one, which is not in here any more.
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn who_gives_way_as_a_table() {
+    fn who_makes_room_as_a_table() {
         let (begun, evicted) = (Instant::now(), |id| Way::Evicted(id, Wait::ForInput));
         let (young, old) = (begun + YOUNG / 2, begun + YOUNG);
         for (all, newcomer, waiting, shared, now, way) in [

@@ -70,15 +70,15 @@ impl Registry {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn places(&self) -> usize {
+    pub(crate) fn places(&self) -> usize {
         self.state.max_clients.saturating_add(SPARE_PLACES)
     }
 
-    fn most_waiting(&self) -> usize {
+    pub(crate) fn most_waiting(&self) -> usize {
         (self.state.max_clients / WAITING_SHARE).clamp(LEAST_WAITING, MOST_WAITING)
     }
 
-    /// Decides about a newcomer, beside `waiting` others, so many of them of its own address. It may be let in at once, or
+    /// Decides about a newcomer, beside `waiting` others, `of_its_own` of them of its address. It may be let in at once, or
     /// in the place of one that is evicted for it. What this costs does not grow with the number of clients.
     pub(crate) fn admit(
         &self,

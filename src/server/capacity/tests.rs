@@ -41,9 +41,9 @@ fn the_smallest_limit_binds_as_a_table() {
         assert_eq!(limits.capacity(&client), Capacity { clients, limit }, "{limits:?}");
     }
     for (limits, clients, limit) in [
-        (linux, 7919, Limit::Mappings),
+        (linux, 8047, Limit::Mappings),
         (Limits { descriptors: Some(1024), ..linux }, 880, Limit::Descriptors),
-        (Limits { group_threads: Some(4096), ..linux }, 1776, Limit::GroupThreads),
+        (Limits { group_threads: Some(4096), ..linux }, 1904, Limit::GroupThreads),
     ] {
         let client = client(Delivery::Handoff, 64 << 10);
         assert_eq!(limits.capacity(&client), Capacity { clients, limit }, "{limits:?}");
