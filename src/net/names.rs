@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-/// Looks a name up: [`system`], but for a test.
+/// Looks a name up: the system does, but for a test.
 type LookUp = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
 
 /// See the [module](self).

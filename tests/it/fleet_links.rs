@@ -133,7 +133,7 @@ fn dns_is_silent() {
     let begun = Instant::now();
     let (code, lines) = program.run_to_its_end();
     assert_eq!((code, lines), (Some(0), vec![]));
-    // The system gives up after 20 s.
+    // The system's resolver ends after 20 s.
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     let begun = Instant::now();
     let (code, lines) = start().run_to_its_end();

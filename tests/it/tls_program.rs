@@ -253,7 +253,7 @@ fn certificates_that_change_on_disk_are_for_new_connections_and_half_a_change_is
     assert_eq!(lines.iter().filter(|line| line.contains(STILL)).count(), 2, "once for each: {lines:#?}");
 }
 
-/// Takes a lease of a file: whoever opens it waits until that is given back, or for 45 s (`lease-break-time`), as if the
+/// Takes a lease of a file: a program that opens it waits until that is given back, or for 45 s (`lease-break-time`), as if the
 /// file system hung.
 const LEASE: &str = "
 import fcntl, signal, sys

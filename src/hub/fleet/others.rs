@@ -125,7 +125,7 @@ impl Others {
                 return News::Hurry;
             }
         } else if now >= self.relink.0 {
-            // Whoever makes machines up does not keep this one from its link: each time it takes longer.
+            // Machines that are made up do not keep this one from its link: each time it takes longer.
             self.relink = (now + self.relink.1, (2 * self.relink.1).min(RELINK.1));
             return News::Unheard;
         }

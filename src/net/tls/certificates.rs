@@ -1,6 +1,6 @@
 //! Certificates and their keys: from PEM, and from files that may change while the server runs.
 //!
-//! Never here: a key in a message, a lock held while a file is read, a handshake that waits for a file.
+//! Never here: a key in a message, a lock held while a file is read, a handshake that a file holds up.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::net::tls::pem::{self, Pem};
+use crate::panics::caught;
 
 /// From one look at the files to the next, at least.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -163,8 +164,14 @@ impl CertificateFiles {
         let mut current = self.0.current();
         if now.saturating_duration_since(current.looked) >= LOOK_EVERY && !current.is_reading {
             (current.looked, current.is_reading) = (now, true);
-            let shared = self.0.clone();
-            let started = thread::Builder::new().name("tls-files".to_owned()).spawn(move || shared.look());
+            let files = self.0.clone();
+            let look = move || {
+                if caught(|| files.look()).is_err() {
+                    // Reported. The next look may go better.
+                    files.current().is_reading = false;
+                }
+            };
+            let started = thread::Builder::new().name("tls-files".to_owned()).spawn(look);
             if let Err(error) = started {
                 current.is_reading = false;
                 log::warn!(target: crate::LOG, "cannot start the thread tls-files: {error}");

@@ -6,7 +6,7 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use rustls::{Connection, ServerConfig, ServerConnection};
@@ -19,8 +19,6 @@ pub(crate) const FULL: [u8; 7] = [21, 3, 3, 0, 2, 2, 80];
 
 /// Steps that wait for a thread. More than that come only where all threads are held up.
 const WAITING: usize = 1024;
-/// How long threads that have nothing to do take to end, on a busy machine.
-const ENDING: Duration = Duration::from_millis(100);
 
 /// Where handshakes are sent to.
 pub(crate) struct Handshakes {
@@ -88,10 +86,9 @@ impl HandshakeThreads {
         self.stop = None;
     }
 
-    /// Joins the threads. One that is held up at the deadline is left to itself, and the log says so.
+    /// Joins the threads, which have been stopped. One that is held up at the deadline is left to itself, and the log
+    /// says so.
     pub(crate) fn join(&mut self, deadline: Instant) {
-        self.stop();
-        let deadline = deadline.max(Instant::now() + ENDING);
         if self.ended.recv_deadline(deadline) == Err(RecvTimeoutError::Timeout) {
             log::warn!(target: crate::LOG, "shut down while the application's part of a TLS handshake was still running");
             self.threads.clear();
