@@ -2,8 +2,6 @@
 //! error. The answer, the backlog and the Close arrive all the same, and a shutdown ends.
 
 use crate::support;
-#[cfg(feature = "tls")]
-use support::tls;
 
 use std::fmt;
 use std::panic::panic_any;
@@ -297,7 +295,7 @@ mod resolvers {
 
     use super::*;
     use crate::support::DEADLINE;
-    use crate::tls::{Identity, Secure};
+    use crate::support::tls::{Identity, Secure};
 
     /// A resolver that does what it is told before it has a certificate.
     struct Resolver {

@@ -161,7 +161,7 @@ fn what_the_application_takes_is_counted_as_a_table() {
     ] {
         let application = Application::new().client_memory(client_memory).other_memory(other_memory);
         let limits = limits.without(application.settings.other_memory);
-        let Capacity { clients: found, limit } = limits.capacity(&ClientCost::new(&application.settings));
+        let Capacity { clients: found, limit } = limits.capacity(&ClientCost::new(&application.settings, 4));
         let Limit::GroupMemory { each: found_each } = limit else { panic!("{limit:?}") };
         assert_eq!((found, found_each >> 10, limits.buffers()), (clients, each, buffers));
     }
