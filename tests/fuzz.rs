@@ -267,7 +267,7 @@ impl Fuzzed {
         eventually("sockets are back, the staying client's two aside", || {
             sockets(process::id()) == self.sockets + 2
         });
-        eventually("threads are back, but for the staying client's", || server_threads().len() == 3);
+        eventually("threads are back, but for the staying client's", || server_threads().len() == 4);
     }
 
     /// All is given back.
