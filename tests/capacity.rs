@@ -183,8 +183,8 @@ fn has_descriptors(what: &str) -> bool {
     let is_enough = maximum.is_none_or(|maximum| maximum >= DESCRIPTORS);
     if !is_enough {
         // Not with println!, which is shown only where a test fails.
-        let why = "raise it with ulimit -Hn";
-        writeln!(stderr(), "NOT CHECKED: {what}: needs {DESCRIPTORS} descriptors; {why}").unwrap();
+        let mut seen = stderr();
+        writeln!(seen, "NOT CHECKED: {what}: needs a hard limit of {DESCRIPTORS} descriptors").unwrap();
     }
     is_enough
 }
