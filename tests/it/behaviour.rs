@@ -25,7 +25,7 @@ fn unit_tests(folder: &Path) -> HashSet<String> {
     tests.flatten().collect()
 }
 
-/// `tests/close.rs::name` is a test of that file, `net::outbox::tests::name` one of the source.
+/// `tests/it/close.rs::name` is a test of that file, `net::outbox::tests::name` one of the source.
 fn exists(test: &str, units: &HashSet<String>) -> bool {
     let Some((place, name)) = test.rsplit_once("::") else { return false };
     if place.starts_with("tests/") {
@@ -74,13 +74,13 @@ fn a_row_without_a_test_and_a_test_that_is_gone_are_found() {
 | When | Then | Test |
 |---|---|---|
 | `code` here | names no test | |
-| a | b | `tests/close.rs::gone`, `tests/gone.rs::fin_rst_and_half_close_leave_no_code` |
-| c | d | `tests/close.rs::fin_rst_and_half_close_leave_no_code`, `a::tests::a_death_wakes_the_reader` |
+| a | b | `tests/it/close.rs::gone`, `tests/gone.rs::fin_rst_and_half_close_leave_no_code` |
+| c | d | `tests/it/close.rs::fin_rst_and_half_close_leave_no_code`, `a::tests::a_death_wakes_the_reader` |
 | e | f | `net::outbox::tests::gone`, `written` |
 ";
     let expected = [
         "no test: | `code` here | names no test | |",
-        "no such test: tests/close.rs::gone",
+        "no such test: tests/it/close.rs::gone",
         "no such test: tests/gone.rs::fin_rst_and_half_close_leave_no_code",
         "no such test: net::outbox::tests::gone",
         "no such test: written",
