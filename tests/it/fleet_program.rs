@@ -315,7 +315,7 @@ fn a_redis_that_cannot_be_had_is_one_line_without_the_url_and_exit_1() {
             "http://:SECRET@10.0.0.5".to_owned(),
             "threadcast: THREADCAST_REDIS: this is no URL of a Redis".to_owned(),
         ),
-        (String::new(), "threadcast: THREADCAST_REDIS: this is no URL of a Redis".to_owned()),
+        (" ".to_owned(), "threadcast: THREADCAST_REDIS: this is no URL of a Redis".to_owned()),
     ] {
         let (code, lines) = Program::spawn(&mut command(&[], &[("THREADCAST_REDIS", &url)])).run_to_its_end();
         assert_eq!((code, lines.len()), (Some(1), 1), "{url}: {lines:?}");
