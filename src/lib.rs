@@ -91,7 +91,7 @@
 //!
 //! | thread | blocks in | ends when |
 //! |---|---|---|
-//! | `listener` | `accept` | the server shuts down |
+//! | `listener` | `poll` of its socket and an eventfd | the server shuts down |
 //! | `client-N` | `read` | the peer leaves, or its socket is shut down |
 //! | `pump-N` | `write` | that client's backlog is written, or stands still; it exists only while a socket is full |
 //! | `writer-N` | a channel, then `write` | its client leaves; with [`Delivery::Handoff`] only |
@@ -153,7 +153,7 @@ pub use hub::fan_out::FanOut;
 pub use hub::fleet::{Fleet, FleetLosses, FleetOptions, FleetStats};
 pub use hub::topics::Hub;
 pub use hub::topics::relay::Relay;
-pub use metrics::{Disconnects, Meter, Stats};
+pub use metrics::{Disconnects, Meter, Rejections, Stats};
 #[cfg(feature = "tls")]
 pub use net::tls::config::TlsConfig;
 pub use net::transport::Delivery;

@@ -1,7 +1,7 @@
 //! [`LogLimiter`]: trouble that repeats itself is one log line a minute. Owned by the thread that logs.
 
 use std::collections::HashMap;
-use std::io;
+use std::fmt::Display;
 use std::time::{Duration, Instant};
 
 /// One log line for each kind of trouble in this time.
@@ -13,14 +13,21 @@ pub(crate) struct LogLimiter(HashMap<(&'static str, String), (Instant, u64)>);
 
 impl LogLimiter {
     /// Logs that `what` failed with `error`, unless the same was logged within the last minute.
-    pub(crate) fn warn(&mut self, what: &'static str, error: &io::Error) {
+    pub(crate) fn warn(&mut self, what: &'static str, error: &dyn Display) {
         if let Some(count) = self.due(what, error, Instant::now()) {
             log::warn!(target: crate::LOG, "{what}: {error} ({count} times so far)");
         }
     }
 
+    /// Logs the same of one of many, which is named as an example.
+    pub(crate) fn warn_of(&mut self, what: &'static str, error: &dyn Display, example: &dyn Display) {
+        if let Some(count) = self.due(what, error, Instant::now()) {
+            log::warn!(target: crate::LOG, "{what}, such as {example}: {error} ({count} times so far)");
+        }
+    }
+
     /// Counts it, and returns how often it has been met if a line is due.
-    fn due(&mut self, what: &'static str, error: &io::Error, now: Instant) -> Option<u64> {
+    fn due(&mut self, what: &'static str, error: &dyn Display, now: Instant) -> Option<u64> {
         let (since, count) = self.0.entry((what, error.to_string())).or_insert((now, 0));
         *count += 1;
         let due = *count == 1 || now - *since >= LOG_EVERY;
@@ -33,7 +40,7 @@ impl LogLimiter {
 
 #[cfg(test)]
 mod tests {
-    use std::io::ErrorKind;
+    use std::io::{self, ErrorKind};
 
     use super::*;
 

@@ -141,7 +141,7 @@ fn addresses(options: &Options, port: u16) -> Vec<SocketAddr> {
 fn capacity(options: &Options, application: &Application) -> Capacity {
     let mut machine = Capacity::of_this_machine(application);
     if options.http_port.is_some() {
-        machine.clients = machine.clients.saturating_sub(redirect::CAPACITY.clients).max(1);
+        machine.clients = machine.clients.saturating_sub(redirect::PLACES).max(1);
     }
     let Some(clients) = options.max_clients else { return machine };
     if clients > machine.clients {
@@ -195,6 +195,14 @@ fn application(options: &Options, clients: &Arc<Clients>) -> Result<(Application
         .compression(options.compression.0)
         .ping_interval(options.ping_interval.0)
         .stack_size(options.stack_size);
+    let application = match options.max_clients_per_address {
+        Some(clients) => application.max_clients_per_address(clients),
+        None => application,
+    };
+    let application = match options.max_connects_per_address {
+        Some(rate) => application.max_connects_per_address(rate),
+        None => application,
+    };
     let capacity = capacity(options, &application);
     let readings = Readings { meter, capacity: capacity.clients, rounds: Arc::default(), fleet };
     let (shown, public) = (readings.clone(), options.stats == Audience::Public);

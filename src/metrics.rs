@@ -48,6 +48,10 @@ pub(crate) struct Counters {
     pub(crate) accepted: Counter,
     pub(crate) ended: Counter,
     pub(crate) rejected: Counter,
+    pub(crate) rejected_full: Counter,
+    pub(crate) rejected_half_open: Counter,
+    pub(crate) rejected_clients_per_address: Counter,
+    pub(crate) rejected_connects_per_address: Counter,
     pub(crate) pushes: Counter,
     pub(crate) bytes: Counter,
     /// Bytes that compression took off those.
@@ -109,10 +113,17 @@ impl Meter {
             panicked: counters.panicked.get(),
             done: counters.done.get(),
         };
+        let rejections = Rejections {
+            full: counters.rejected_full.get(),
+            half_open: counters.rejected_half_open.get(),
+            clients_per_address: counters.rejected_clients_per_address.get(),
+            connects_per_address: counters.rejected_connects_per_address.get(),
+        };
         Stats {
             clients: accepted - ended,
             accepted,
             rejected: counters.rejected.get(),
+            rejections,
             pushes: counters.pushes.get(),
             bytes,
             bytes_uncompressed: bytes + saved,
@@ -130,8 +141,10 @@ pub struct Stats {
     pub clients: u64,
     /// Connections accepted since the start.
     pub accepted: u64,
-    /// Connections rejected with 503, for want of room.
+    /// Connections rejected with 503 or 429, whatever the reason.
     pub rejected: u64,
+    /// The same, by reason.
+    pub rejections: Rejections,
     /// Frames accepted for sending.
     pub pushes: u64,
     /// Bytes in those, as they are sent.
@@ -143,6 +156,20 @@ pub struct Stats {
     pub slow_consumers: u64,
     /// Connections that have ended, by who ended them.
     pub disconnects: Disconnects,
+}
+
+/// How many connections were rejected, by reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Rejections {
+    /// There were as many clients as there may be.
+    pub full: u64,
+    /// Its own address had the most half-open connections.
+    pub half_open: u64,
+    /// See [`max_clients_per_address`](crate::Application::max_clients_per_address).
+    pub clients_per_address: u64,
+    /// See [`max_connects_per_address`](crate::Application::max_connects_per_address).
+    pub connects_per_address: u64,
 }
 
 /// How many connections have ended, by who ended them.

@@ -227,7 +227,9 @@ fn a_download_that_goes_on_is_not_cut_by_newer_clients() {
     with_small_buffer(&download);
     download.send(get("/", "Connection: close\r\n"));
     assert!(download.head().starts_with("HTTP/1.1 200 "));
-    let mut silent: Vec<_> = (0..20).map(|_| Raw::connect(server.local_addr())).collect();
+    // A quarter of the places, and 16 for requests, from one address; then some from another one.
+    let hosts = std::iter::repeat_n(2, 18).chain(std::iter::repeat_n(3, 8));
+    let mut silent: Vec<_> = hosts.map(|host| Raw::connect_from(host, server.local_addr())).collect();
     eventually("some had to go", || server.stats().disconnects.evicted >= 5);
     let body = read_slowly(&mut download.stream, 4 << 20);
     assert!(body.len() > 7 << 20, "{}", body.len());
@@ -241,7 +243,9 @@ fn a_download_that_hardly_goes_on_keeps_nobody_out() {
     with_small_buffer(&download);
     download.send(get("/", ""));
     assert!(download.head().starts_with("HTTP/1.1 200 "));
-    let mut bytes = vec![0; 512];
+    // They have all places but its own, and each address keeps its first.
+    let _silent: Vec<_> = (2..18).map(|host| Raw::connect_from(host, server.local_addr())).collect();
+    let (begun, mut bytes) = (Instant::now(), vec![0; 512]);
     eventually("its place is taken", || {
         // A few bytes each time.
         let _ = download.stream.read(&mut bytes);
@@ -249,7 +253,8 @@ fn a_download_that_hardly_goes_on_keeps_nobody_out() {
         newer.send(get("/none", "Connection: close\r\n"));
         newer.response_or_end().is_some_and(|head| head.starts_with("HTTP/1.1 404 "))
     });
-    assert_eq!(server.stats().disconnects.evicted, 1);
+    // Unless this machine is so slow that the others have had the ten seconds that a head may take.
+    assert!(server.stats().disconnects.evicted == 1 || begun.elapsed() > Duration::from_secs(10));
 }
 
 #[test]

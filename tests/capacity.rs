@@ -13,6 +13,8 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use support::{Probed, Program, Raw, eventually, frame, threads, upgrade};
 use threadcast::{Application, Capacity, Limit, Message, Result, Server, WebSocketHandler};
 
+/// Places beyond the clients, for requests.
+const SPARE: usize = 16;
 /// How long a head may take.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -32,6 +34,7 @@ fn beyond_the_capacity_a_client_gets_503_and_those_inside_notice_nothing() {
     let mut inside = [Raw::websocket(server.local_addr(), "/ws"), Raw::websocket(server.local_addr(), "/ws")];
     for refused in 1..=3 {
         let mut outside = Raw::connect(server.local_addr());
+        outside.send(upgrade("/ws", ""));
         let (head, body) = outside.response();
         assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("\r\nRetry-After: "), "{head}");
         assert_eq!(body, b"503: No room for another client, try again later\n");
@@ -42,7 +45,8 @@ fn beyond_the_capacity_a_client_gets_503_and_those_inside_notice_nothing() {
         client.send_frame(0x81, "hi");
         assert_eq!(client.frame(), frame(0x81, "hi"));
     }
-    assert_eq!((server.stats().clients, server.stats().accepted), (2, 2));
+    // They had a place, but none to stay.
+    eventually("they are gone", || (server.stats().clients, server.stats().accepted) == (2, 5));
     let [first, _second] = inside;
     drop(first);
     eventually("there is room again", || server.stats().clients == 1);
@@ -56,6 +60,8 @@ fn a_client_whose_request_is_still_on_its_way_can_read_its_refusal() {
     let application = Application::new().websocket("/ws", || Echo);
     let server = Server::bind_with("127.0.0.1:0", application, capacity).unwrap();
     let _inside = Raw::websocket(server.local_addr(), "/ws");
+    // The places for requests are taken by those who do not ask.
+    let _silent: Vec<_> = (0..SPARE).map(|_| Raw::connect(server.local_addr())).collect();
     let mut outside = Raw::connect(server.local_addr());
     let (head, _) = outside.response();
     assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
@@ -158,18 +164,18 @@ fn a_flood_of_half_open_connections_keeps_to_its_share_of_the_capacity() {
     let application = Application::new().websocket("/ws", || Echo);
     let server = Server::bind_with("127.0.0.1:0", application, capacity).unwrap();
     let mut flood: Vec<_> = (0..200).map(|_| Raw::connect(server.local_addr())).collect();
-    eventually("a quarter of them is left", || {
-        server.stats().accepted == 200 && server.stats().clients == 10
+    eventually("a quarter of the places is taken, and those for requests", || {
+        let stats = server.stats();
+        stats.accepted + stats.rejected == 200 && stats.clients == (10 + SPARE) as u64
     });
-    let mut real: Vec<_> = (0..30).map(|_| Raw::websocket(server.local_addr(), "/ws")).collect();
+    let mut real: Vec<_> =
+        (0..30).map(|_| Raw::connect_from(2, server.local_addr()).upgraded("/ws")).collect();
     for client in &mut real {
         client.send_frame(0x81, "hi");
         assert_eq!(client.frame(), frame(0x81, "hi"));
     }
-    // The oldest were the ones to go.
-    assert!(flood[0].is_at_end());
-    flood[199].send(upgrade("/ws", ""));
-    assert!(flood[199].head().starts_with("HTTP/1.1 101 "));
+    // The oldest were the ones to go, and were told so.
+    assert!(flood[0].head().starts_with("HTTP/1.1 503 "));
 }
 
 /// The product raises its limit of descriptors too, from the 1,024 that are usual.
@@ -182,8 +188,8 @@ fn raise_the_limit_of_descriptors() {
 fn a_thousand_half_open_connections_keep_nobody_out_and_pushes_go_on() {
     raise_the_limit_of_descriptors();
     let half_a_head = &upgrade("/websocket?Id=half", "")[..60];
-    // With room for all of them, and with room for ten of them, one of which makes way for a client.
-    for (room, at_first, at_last) in [("4400", 1000, 1000), ("40", 10, 9)] {
+    // With room for all of them, and with room for some of them, one of which makes way for a client.
+    for (room, at_first, at_last) in [("4400", 1000, 1000), ("40", 10 + SPARE, 9 + SPARE)] {
         let args = ["--max-clients", room, "--interval", "50ms", "--logging", "none"];
         let program = Program::start(&args);
         let clients = || threads(program.pid()).iter().filter(|name| name.starts_with("client-")).count();
@@ -198,7 +204,7 @@ fn a_thousand_half_open_connections_keep_nobody_out_and_pushes_go_on() {
         // Unless this machine is so slow that the first have had the ten seconds that a head may take.
         let all = || clients() == 1 + at_first || begun.elapsed() > HEAD_DEADLINE;
         eventually("they have their share", all);
-        let real = |n: usize| Raw::websocket(program.addr(), &format!("/websocket?Id=c{n}"));
+        let real = |n: usize| Raw::connect_from(2, program.addr()).upgraded(&format!("/websocket?Id=c{n}"));
         let mut real: Vec<_> = (0..20).map(real).collect();
         for client in real.iter_mut().chain([&mut witness]) {
             (0..3).for_each(|_| assert_eq!(client.frame().first, 0x81));

@@ -155,13 +155,15 @@ fn garbage_after_the_101_gets_an_alert_and_on_close_is_called() {
 }
 
 #[test]
-fn a_full_server_sends_an_alert_at_once_and_does_no_handshake() {
+fn a_server_without_a_place_sends_an_alert_at_once_and_does_no_handshake() {
     let identity = Identity::new();
     let tls = identity.config();
     let capacity = Capacity { clients: 1, limit: Limit::Chosen };
     let probed = Probed::start_within(capacity, |application| application.tls(tls), |_, _| Ok(()));
     let config = Arc::new(identity.client(&[&TLS13]));
     let mut inside = Secure::websocket(probed.addr, &config, "/ws");
+    // The places for requests are taken by those who do not ask.
+    let _silent: Vec<_> = (0..16).map(|_| TcpStream::connect(probed.addr).unwrap()).collect();
     let answered = answer(probed.addr, &client_hello(&identity));
     assert_eq!(answered, [ALERT, 3, 3, 0, 2, 2, INTERNAL_ERROR]);
     inside.send_frame(0x89, "still there?");

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use clap::{ArgAction, ArgGroup, Parser, ValueEnum};
 use log::LevelFilter;
-use threadcast::Origin;
+use threadcast::{Origin, Rate};
 
 use crate::clock::{fleet, interval, mistake};
 use values::{
-    address, channel, clients, interval_or_off, origin, port, size, size_or_off, stack_size, threads, topic,
+    address, channel, clients, clients_per_address, interval_or_off, origin, port, rate, size, size_or_off,
+    stack_size, threads, topic,
 };
 
 mod values;
@@ -97,6 +98,14 @@ pub struct Options {
     /// Most clients at a time [default: what this machine's limits allow]
     #[arg(long, value_name = "N", value_parser = clients, help_heading = "Clients")]
     pub max_clients: Option<usize>,
+
+    /// Most clients of one address at a time; one more gets a 503 [default: no limit]
+    #[arg(long, value_name = "N", value_parser = clients_per_address, help_heading = "Clients")]
+    pub max_clients_per_address: Option<usize>,
+
+    /// How often one address may connect, e.g. 20/s, 100/m or 5/h; beyond that it gets a 429 [default: no limit]
+    #[arg(long, value_name = "RATE", value_parser = rate, help_heading = "Clients")]
+    pub max_connects_per_address: Option<Rate>,
 
     /// Largest message accepted from a client
     #[arg(long, value_name = "SIZE", default_value = "10MiB", value_parser = size, help_heading = "Clients")]

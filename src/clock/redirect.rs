@@ -4,8 +4,10 @@
 use percent_encoding::{CONTROLS, utf8_percent_encode};
 use threadcast::{Application, Capacity, Error, Exchange, Limit, Origin, Request, RequestHandler, Result};
 
-/// Clients at a time. They leave at once, or make room for newer ones.
-pub const CAPACITY: Capacity = Capacity { clients: 64, limit: Limit::Chosen };
+/// Clients at a time, beyond which there are 16 places more. They leave at once, or make room for newer ones.
+pub const CAPACITY: Capacity = Capacity { clients: 48, limit: Limit::Chosen };
+/// With those.
+pub const PLACES: usize = CAPACITY.clients + 16;
 
 /// Answers every request with the address that it has on `port`.
 pub fn application(port: u16, stack_size: usize) -> Application {

@@ -59,6 +59,12 @@ impl Readings {
             "capacity": self.capacity,
             "accepted": server.accepted,
             "refused": server.rejected,
+            "refusals": {
+                "full": server.rejections.full,
+                "half_open": server.rejections.half_open,
+                "clients_per_address": server.rejections.clients_per_address,
+                "connects_per_address": server.rejections.connects_per_address,
+            },
             "pushes": server.pushes,
             "bytes": server.bytes,
             "bytes_uncompressed": server.bytes_uncompressed,

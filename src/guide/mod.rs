@@ -7,6 +7,7 @@
 //! | [`push`] | how a push travels: who writes, who waits, which thread does what |
 //! | [`topics`] | one message to many: who gets it, in which order, and what it costs |
 //! | [`many_machines`] | the same topics on many machines, through Redis |
+//! | [`attacks`] | what strangers may do to a server, what it promises then, and what not |
 //! | [`capacity`] | how many clients a machine holds, and where each byte of one is |
 //! | [`compression`] | permessage-deflate: what it saves, what it costs, and what it reveals |
 //! | [`tls`] | `https` and `wss`: in the server or in a proxy, certificates, and what it costs |
@@ -15,6 +16,9 @@
 //! | [`tornado`] | Tornado's names beside threadcast's, and what is different |
 //! | [`from_tungstenite`] | a client in tungstenite beside one here, and the usual hack |
 //! | [`operating`] | options, signals, logs, numbers, limits, systemd, proxies |
+
+#[doc = include_str!("attacks.md")]
+pub mod attacks {}
 
 #[doc = include_str!("behaviour.md")]
 pub mod behaviour {}

@@ -12,6 +12,7 @@ pub(crate) mod backlog;
 pub(crate) mod buffers;
 pub(crate) mod closer;
 pub(crate) mod outbox;
+pub(crate) mod waker;
 pub(crate) mod thread_budget;
 pub(crate) mod unacked;
 pub(crate) mod listen;

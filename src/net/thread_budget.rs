@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use reaper::{Order, Reaper, Waiting};
 
 use crate::net::transport::Delivery;
+use crate::net::waker::Waker;
 
 /// Of the clients, this part may have a pump at the same time, but these numbers at the least and at the most.
 const PUMPS_PART: usize = 8;
@@ -43,6 +44,8 @@ pub(crate) struct ThreadBudget {
     returned: Condvar,
     /// Started once, if at all: threads of a budget without a reaper leave their joining to whoever spawned them.
     reaper: OnceLock<Reaper>,
+    /// Woken when a permit is returned, for the listener, which does not block for one.
+    waker: OnceLock<Arc<Waker>>,
 }
 
 struct Books {
@@ -90,7 +93,18 @@ impl ThreadBudget {
     pub(crate) fn new(clients: usize, delivery: Delivery) -> ThreadBudget {
         let (free, free_pumps) = (clients.saturating_mul(delivery.threads()), pumps(clients, delivery));
         let books = Mutex::new(Books { free, free_pumps, running: 0, waiting: VecDeque::new() });
-        ThreadBudget { books, returned: Condvar::new(), reaper: OnceLock::new() }
+        ThreadBudget { books, returned: Condvar::new(), reaper: OnceLock::new(), waker: OnceLock::new() }
+    }
+
+    /// Wakes this one from now on when a permit is returned.
+    pub(crate) fn set_waker(&self, waker: Arc<Waker>) {
+        self.waker.get_or_init(|| waker);
+    }
+
+    /// Returns how many permits are out.
+    #[cfg(test)]
+    pub(crate) fn running(&self) -> usize {
+        self.books().running
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -175,6 +189,7 @@ impl Drop for Permit {
         books.running -= 1;
         drop(books);
         self.budget.returned.notify_all();
+        self.budget.waker.get().inspect(|waker| waker.gave_back());
     }
 }
 

@@ -9,6 +9,7 @@ use crate::http::request::Request;
 use crate::http::response::{Response, Then};
 use crate::net::transport::Transport;
 use crate::server::connection::Connection;
+use crate::server::half_open::Wait;
 
 /// How long a page may stand still on its way out.
 const PAGE_WRITE: Duration = Duration::from_secs(10);
@@ -24,8 +25,10 @@ pub(crate) fn write(
     response: &Response,
     then: Then,
 ) -> io::Result<()> {
-    let mut sender = Sender { connection, begun: Instant::now(), taken: 0 };
-    connection.link().transport.set_send_timeout(PAGE_WRITE)?;
+    let mut sender = Sender { connection, begun: Instant::now(), taken: 0, is_slow: false };
+    // Who makes room for another one gets a refusal, if it takes that at once.
+    let within = if connection.is_evicted() { Duration::ZERO } else { PAGE_WRITE };
+    connection.link().transport.set_send_timeout(within)?;
     let written = match response.head(then) {
         Ok(head) => response.write_to(head, request, |bytes| sender.send_all(bytes)),
         Err(error) => {
@@ -44,6 +47,8 @@ struct Sender<'a> {
     connection: &'a Connection,
     begun: Instant,
     taken: usize,
+    /// Whether it may be evicted.
+    is_slow: bool,
 }
 
 impl Sender<'_> {
@@ -55,7 +60,7 @@ impl Sender<'_> {
         let mut bytes = &*sealed;
         while !bytes.is_empty() {
             let due = self.begun.elapsed().saturating_sub(RATE_GRACE).as_secs_f64() * LEAST_RATE;
-            self.connection.set_evictable((self.taken as f64) < due);
+            self.set_slow((self.taken as f64) < due);
             match transport.send(bytes) {
                 Ok(sent) => {
                     self.taken += sent;
@@ -66,5 +71,12 @@ impl Sender<'_> {
             }
         }
         Ok(())
+    }
+
+    fn set_slow(&mut self, slow: bool) {
+        if slow != self.is_slow {
+            self.is_slow = slow;
+            if slow { self.connection.begin_wait(Wait::ForOutput) } else { self.connection.end_wait() }
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! [`Application`]: routes and settings. Built before the server starts, never changed after.
 
+mod limits;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;

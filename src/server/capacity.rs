@@ -6,7 +6,7 @@
 //!
 //! # The formula
 //!
-//! The capacity is the smallest of these numbers.
+//! The capacity is the smallest of these numbers, less the places for requests beyond the clients.
 //!
 //! - Descriptors, mappings, threads: the limit less a reserve, which is at most a quarter of it, by what a
 //!   client takes of it, and the [`pumps`] that there may be.
@@ -31,6 +31,7 @@ use crate::server::application::Application;
 pub use crate::server::capacity::limits::Limit;
 use crate::server::capacity::limits::Limits;
 use crate::server::settings::Settings;
+use crate::server::state::SPARE_PLACES;
 
 /// Mappings of one thread: its stack, the stack's guard page, its signal stack, that one's guard page.
 const MAPPINGS_PER_THREAD: u64 = 4;
@@ -38,8 +39,8 @@ const MAPPINGS_PER_THREAD: u64 = 4;
 const MAPPING_RESERVE: u64 = 1024;
 /// Threads left to the server's own threads, and to other processes under the same limit.
 const THREAD_RESERVE: u64 = 256;
-/// Descriptors left to the listener, the log, files being served, and clients being rejected.
-const DESCRIPTOR_RESERVE: u64 = 64;
+/// Descriptors left to the listener, the log, files being served, and clients that wait or are rejected.
+const DESCRIPTOR_RESERVE: u64 = 128;
 /// Of a limit so small that this part of it is less than the reserve, this part is the reserve.
 const SMALL: u64 = 4;
 
@@ -76,7 +77,8 @@ const FALLBACK_BUFFERS: u64 = 64 << 20;
 /// The most clients at a time, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {
-    /// The most clients at a time.
+    /// The most clients at a time: WebSockets, or those that may become one. Beyond them there are 16 places for
+    /// requests, so that a full server answers its health checks.
     pub clients: usize,
     /// The limit that binds.
     pub limit: Limit,
@@ -142,13 +144,15 @@ impl ClientCost {
 impl Limits {
     fn capacity(&self, client: &ClientCost) -> Capacity {
         let &ClientCost { memory, space, .. } = client;
+        // Requests have places beyond the clients.
+        let places = |places: u64| places.saturating_sub(SPARE_PLACES as u64);
         let after = |limit: u64, reserve: u64| limit - reserve.min(limit / SMALL);
         let threads = |limit: Option<u64>, reserve: u64, each: u64| {
-            limit.map(|limit| client.most(after(limit, reserve), each))
+            limit.map(|limit| places(client.most(after(limit, reserve), each)))
         };
-        let within = |left: Option<u64>, each: u64| left.map(|left| left / CLIENTS_PART / each);
+        let within = |left: Option<u64>, each: u64| left.map(|left| places(left / CLIENTS_PART / each));
         let rows = [
-            (self.descriptors.map(|limit| after(limit, DESCRIPTOR_RESERVE)), Limit::Descriptors),
+            (self.descriptors.map(|limit| places(after(limit, DESCRIPTOR_RESERVE))), Limit::Descriptors),
             (threads(self.mappings, MAPPING_RESERVE, MAPPINGS_PER_THREAD), Limit::Mappings),
             (threads(self.system_threads, THREAD_RESERVE, 1), Limit::SystemThreads),
             (threads(self.thread_numbers, THREAD_RESERVE, 1), Limit::ThreadNumbers),

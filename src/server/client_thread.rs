@@ -16,6 +16,7 @@ use crate::net::transport::Transport;
 use crate::observer::Event;
 use crate::server::application::{MakeFor, Route};
 use crate::server::connection::Connection;
+use crate::server::half_open::Wait;
 use crate::server::registry::Registry;
 #[cfg(feature = "tls")]
 use crate::server::secure;
@@ -37,15 +38,19 @@ enum Next<'a> {
 pub(crate) fn run(connection: &Connection, routes: &Router<Route>, registry: &Registry) {
     let guard = ClientGuard { connection, registry };
     connection.state().counters.accepted.add(1);
-    let reason = serve(connection, routes);
+    let reason = serve(connection, routes, registry);
     connection.leave_topics();
     input::linger(connection);
-    guard.deregister(if connection.state().is_stopping() { DisconnectReason::Shutdown } else { reason });
+    guard.deregister(match reason {
+        _ if connection.state().is_stopping() => DisconnectReason::Shutdown,
+        _ if connection.is_evicted() => DisconnectReason::Evicted,
+        reason => reason,
+    });
 }
 
 /// Answers requests, and runs the WebSocket that one of them may become. Returns who ended it.
 #[inline(never)]
-fn serve(connection: &Connection, routes: &Router<Route>) -> DisconnectReason {
+fn serve(connection: &Connection, routes: &Router<Route>, registry: &Registry) -> DisconnectReason {
     let mut received = Vec::new();
     let mut deadline = input::head_deadline();
     #[cfg(feature = "tls")]
@@ -54,7 +59,7 @@ fn serve(connection: &Connection, routes: &Router<Route>) -> DisconnectReason {
     }
     let transport = &connection.link().transport;
     loop {
-        match serve_one(connection, routes, &mut received, deadline) {
+        match serve_one(connection, routes, registry, &mut received, deadline) {
             Next::Request => deadline = input::head_deadline(),
             Next::End => {
                 transport.finish();
@@ -84,6 +89,7 @@ fn serve(connection: &Connection, routes: &Router<Route>) -> DisconnectReason {
 fn serve_one<'a>(
     connection: &'a Connection,
     routes: &Router<Route>,
+    registry: &Registry,
     received: &mut Vec<u8>,
     deadline: Instant,
 ) -> Next<'a> {
@@ -93,11 +99,11 @@ fn serve_one<'a>(
         Err(refusal) => return refuse(connection, &refusal),
     };
     match route.and_then(|route| websocket_for(route, &request)) {
-        Some(make) => match open(connection, &request, make) {
+        Some(make) => match open(connection, registry, &request, make) {
             Ok(session) => Next::Session(session),
             Err(refusal) => refuse(connection, &refusal),
         },
-        None => answer(connection, route, &mut request, received),
+        None => answer(connection, registry, route, &mut request, received),
     }
 }
 
@@ -109,10 +115,11 @@ fn read_request<'r>(
     received: &mut Vec<u8>,
     deadline: Instant,
 ) -> Result<Option<(Box<Request>, Option<&'r Route>)>> {
-    connection.set_evictable(true);
+    connection.begin_wait(Wait::ForInput);
     let Some(mut request) = input::read_head(connection, received, deadline)? else { return Ok(None) };
-    // Whose request is here gets its answer, or a 503; but see `answer`.
-    connection.set_evictable(false);
+    // Whose request is here gets its answer; but see `answer`.
+    connection.end_wait();
+    input::check_evicted(connection)?;
     let Some(found) = routes.find(request.path()) else { return Ok(Some((request, None))) };
     let route = found.route;
     request.set_route(found.path, &found.arguments)?;
@@ -129,13 +136,15 @@ fn websocket_for<'r>(route: &'r Route, request: &Request) -> Option<&'r MakeFor>
 #[inline(never)]
 fn answer<'a>(
     connection: &Connection,
+    registry: &Registry,
     route: Option<&Route>,
     request: &mut Request,
     received: &mut Vec<u8>,
 ) -> Next<'a> {
     let Some(response) = pages::answer(connection, route, request, received) else { return Next::End };
-    // What follows a body that was not read to its end is no request.
-    let goes_on = request.keep_alive() && request.unread_body().is_none();
+    // What follows a body that was not read to its end is no request. Beyond the clients there are places for requests,
+    // but not to keep.
+    let goes_on = request.keep_alive() && request.unread_body().is_none() && !registry.is_crowded();
     let then = if goes_on { Then::KeepAlive } else { Then::Close };
     respond(connection, Some(request), &response, then)
 }
@@ -161,10 +170,16 @@ fn refuse<'a>(connection: &Connection, error: &Error) -> Next<'a> {
 
 /// Opens a WebSocket; an error is a refusal that has not been sent.
 #[inline(never)]
-fn open<'a>(connection: &'a Connection, request: &Request, make: &MakeFor) -> Result<Session<'a>> {
-    connection.set_request(request.path(), request.peer_addr());
+fn open<'a>(
+    connection: &'a Connection,
+    registry: &Registry,
+    request: &Request,
+    make: &MakeFor,
+) -> Result<Session<'a>> {
     // Here, so that its stack is not on top of what the session needs.
     let upgrade = handshake::accept(request)?;
+    registry.upgrade(connection, request.peer_addr())?;
+    connection.set_request(request.path(), request.peer_addr());
     let (session, head) = Session::open(make, connection, request, upgrade)?;
     let transport = &connection.link().transport;
     // A socket that takes none of these is gone; then the first read says so.

@@ -15,6 +15,8 @@ use crate::net::closer::CLOSE_GRACE;
 use crate::net::transport::Transport;
 use crate::observer::Event;
 use crate::server::connection::Connection;
+use crate::server::half_open::Wait;
+use crate::server::rejection::Rejection;
 
 /// How long a request head may take from the accept, TLS included, or from the response before it, to its end, whatever
 /// the rate of its bytes.
@@ -54,11 +56,21 @@ pub(crate) fn read_head(
         let have = received.len();
         received.resize(have + HEAD_READ, 0);
         match recv_before(connection, &mut received[have..], deadline) {
-            Ok(0) => return Ok(None),
+            Ok(0) => return check_evicted(connection).map(|()| None),
             Ok(length) => received.truncate(have + length),
             Err(error) => return Ok(lost(connection, &error)),
         }
     }
+}
+
+/// Refuses what a client has asked for that makes room for another one. Without this it would be cut without a word.
+#[cold]
+#[inline(never)]
+pub(crate) fn check_evicted(connection: &Connection) -> Result<()> {
+    if !connection.is_evicted() {
+        return Ok(());
+    }
+    Err(Rejection::Full { most: connection.state().max_clients }.to_error())
 }
 
 /// Says so in the log, unless the client was only silent. Not inlined: it has no room on the stack below a read.
@@ -88,7 +100,7 @@ pub(crate) fn read_body(
         return Ok(None);
     }
     // A body that does not come must not keep others out, as a head does not.
-    connection.set_evictable(true);
+    connection.begin_wait(Wait::ForInput);
     let mut pace = Pace::begin(Instant::now());
     loop {
         let taken = decoder.take(received)?;
@@ -102,7 +114,7 @@ pub(crate) fn read_body(
         }
         received.resize(BODY_READ, 0);
         match recv_before(connection, received, pace.deadline()) {
-            Ok(0) => return Ok(None),
+            Ok(0) => return check_evicted(connection).map(|()| None),
             Ok(length) => {
                 received.truncate(length);
                 pace.took(length, Instant::now());
@@ -114,7 +126,7 @@ pub(crate) fn read_body(
         }
     }
     received.shrink_to_fit();
-    connection.set_evictable(false);
+    connection.end_wait();
     request.set_body(decoder.into_body());
     Ok(Some(held))
 }
@@ -137,7 +149,13 @@ fn send_continue(connection: &Connection) -> bool {
 #[inline(never)]
 pub(crate) fn linger(connection: &Connection) {
     connection.link().transport.shutdown(Shutdown::Write);
-    discard_until(connection, Instant::now() + CLOSE_GRACE);
+    let is_websocket = connection.is_websocket();
+    if !is_websocket {
+        connection.begin_wait(Wait::ForInput);
+    }
+    if is_websocket || !connection.is_evicted() {
+        discard_until(connection, Instant::now() + CLOSE_GRACE);
+    }
 }
 
 /// Reads what comes, to its end or until the deadline, for nobody.

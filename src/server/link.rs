@@ -60,9 +60,10 @@ pub(crate) struct ClientLink {
     pub(crate) window_bits: AtomicU64,
     /// The last keepalive's round trip. Written by `client-N`, read by any thread.
     pub(crate) latency: Latency,
-    /// Whether a newer client may take its place: while no WebSocket, and not being answered. Written by
-    /// `client-N`, read by the listener.
-    pub(crate) is_evictable: AtomicBool,
+    /// When it was made, which is the accept.
+    pub(crate) since: Instant,
+    /// Whether it makes room for a newcomer. Written once by the listener, read by `client-N`.
+    pub(crate) is_evicted: AtomicBool,
     /// The topics that it leaves at its end. Written by any thread that subscribes it, and ended by `client-N`.
     pub(crate) memberships: Memberships,
     /// The pump that runs, or waits for a thread, or the last one that did. Written by the drainer, joined by `client-N`
@@ -91,7 +92,8 @@ impl ClientLink {
             window_bits: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             latency: Latency::default(),
-            is_evictable: AtomicBool::new(true),
+            since: Instant::now(),
+            is_evicted: AtomicBool::new(false),
             memberships: Memberships::default(),
             pump: Mutex::default(),
         }

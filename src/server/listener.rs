@@ -1,11 +1,12 @@
 //! The thread `listener`: accepts, admits or rejects, and starts `client-N`.
 //!
-//! Blocks in `accept`. It outlives every error: what it cannot serve now it rejects, and goes on.
+//! Blocks in `poll` of its socket and of the [`Waker`]. It never waits for a client: a newcomer whose place, or whose
+//! thread, is not free yet waits in a queue. It outlives every error: what it cannot serve now it rejects, and goes on.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::http::response::{Response, Then};
@@ -14,18 +15,23 @@ use crate::log_limit::LogLimiter;
 use crate::net::closer::{CLOSE_GRACE, Overdue, OverduePeer, discard_input};
 #[cfg(feature = "tls")]
 use crate::net::tls::handshake;
+use crate::net::waker::Waker;
 use crate::observer::Event;
+use crate::server::addresses::Neighbour;
 use crate::server::application::Route;
 use crate::server::client_thread;
 use crate::server::connection::Connection;
-use crate::server::input::RETRY_AFTER;
-use crate::server::registry::Registry;
+use crate::server::registry::{Admitted, Registry};
+use crate::server::rejection::Rejection;
 use crate::server::state::ServerState;
 
 /// Pause after an error of `accept` that will not go away by itself, such as no free descriptor.
 const BACK_OFF: Duration = Duration::from_millis(50);
-/// How long the listener waits for another client's thread to be gone, where all threads there may be are taken.
-const THREAD_WAIT: Duration = Duration::from_millis(100);
+/// How long a newcomer waits for a place and a thread: those that are evicted for it have nothing to do but end, but on a
+/// busy machine that takes its turn.
+const PLACE_WAIT: Duration = Duration::from_secs(1);
+/// Clients that are accepted before it looks at those that wait.
+const ACCEPTS: usize = 64;
 /// Most rejected clients that are given time to send their request, each of which keeps a descriptor; where
 /// few clients fit, this part of them.
 const MOST_OVERDUE: usize = 32;
@@ -36,65 +42,145 @@ pub(crate) struct Listener {
     pub(crate) state: Arc<ServerState>,
     pub(crate) routes: Arc<Router<Route>>,
     pub(crate) registry: Arc<Registry>,
-    pub(crate) trouble: LogLimiter,
+    pub(crate) waker: Arc<Waker>,
+    trouble: LogLimiter,
+    /// Those who wait, the first first.
+    waiting: VecDeque<Newcomer>,
+}
+
+/// One that was admitted, and has no thread yet.
+struct Newcomer {
+    connection: Connection,
+    counted: Option<Neighbour>,
+    deadline: Instant,
 }
 
 impl Listener {
-    /// Accepts until the server is stopping.
+    pub(crate) fn new(
+        state: Arc<ServerState>,
+        routes: Arc<Router<Route>>,
+        registry: Arc<Registry>,
+        waker: Arc<Waker>,
+    ) -> Listener {
+        let (trouble, waiting) = (LogLimiter::default(), VecDeque::new());
+        Listener { state, routes, registry, waker, trouble, waiting }
+    }
+
+    /// Accepts until the server is stopping. `listener` does not block.
     pub(crate) fn run(mut self, listener: &TcpListener) {
-        loop {
+        while !self.state.is_stopping() {
+            // In this order: whatever is given back after this look at the queue ends the wait.
+            self.waker.want(!self.waiting.is_empty());
+            self.start_waiting();
+            let deadline = self.waiting.front().map(|first| first.deadline);
+            let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            match self.waker.wait_for(listener, timeout) {
+                Ok(()) if self.state.is_stopping() => {}
+                Ok(()) => self.accept_from(listener),
+                Err(error) => self.back_off("cannot wait for clients", &error),
+            }
+        }
+        for newcomer in std::mem::take(&mut self.waiting) {
+            self.dismiss(newcomer, self.full());
+        }
+    }
+
+    fn full(&self) -> Rejection {
+        Rejection::Full { most: self.state.max_clients }
+    }
+
+    fn accept_from(&mut self, listener: &TcpListener) {
+        for _ in 0..ACCEPTS {
             match listener.accept() {
-                _ if self.state.is_stopping() => return,
                 Ok((stream, peer)) => self.admit(stream, peer),
+                // Nobody is there, or another process that has this socket too was faster.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 // The client left while it waited in the backlog, or a signal came: no trouble at all.
                 Err(error)
                     if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
-                Err(error) => {
-                    self.trouble.warn("cannot accept", &error);
-                    thread::sleep(BACK_OFF);
-                }
+                Err(error) => return self.back_off("cannot accept", &error),
             }
         }
     }
 
-    /// Starts the client's thread, or rejects the client.
+    fn back_off(&mut self, what: &'static str, error: &io::Error) {
+        self.trouble.warn(what, error);
+        // What ends it early is the shutdown.
+        let _ = self.waker.pause(BACK_OFF);
+    }
+
+    /// Starts the client's thread, lets it wait, or rejects it.
     fn admit(&mut self, stream: TcpStream, peer: SocketAddr) {
-        let Listener { state, routes, registry, trouble } = self;
-        if !registry.has_room() {
-            let full = io::Error::other(format!("the limit is {}", state.max_clients));
-            trouble.warn("rejecting clients", &full);
-            return self.reject(stream);
+        let neighbour = Neighbour::of(peer.ip());
+        let is_neighbour = |other: &&Newcomer| Neighbour::of(other.connection.link().peer.ip()) == neighbour;
+        let of_its_own = self.waiting.iter().filter(is_neighbour).count();
+        match self.registry.admit(peer.ip(), self.waiting.len(), of_its_own) {
+            Ok(Admitted { at_once, counted }) => {
+                let connection = Connection::new(stream, peer, self.state.clone());
+                connection.report(Event::Accepted);
+                let newcomer = Newcomer { connection, counted, deadline: Instant::now() + PLACE_WAIT };
+                self.waiting.push_back(newcomer);
+                if at_once {
+                    self.start_waiting();
+                }
+            }
+            Err(rejection) => self.reject(stream, peer.ip(), rejection),
         }
-        let connection = Connection::new(stream, peer, state.clone());
-        connection.report(Event::Accepted);
+    }
+
+    /// Starts the threads of those who wait, the first first, as far as there are places and threads. Rejects those who
+    /// have waited too long.
+    fn start_waiting(&mut self) {
+        while let Some(newcomer) = self.waiting.pop_front() {
+            if newcomer.deadline <= Instant::now() {
+                self.dismiss(newcomer, self.full());
+            } else if !self.registry.has_place() {
+                return self.waiting.push_front(newcomer);
+            } else if let Err(error) = self.start(&newcomer) {
+                // Not the system's error: threads that have just ended are about to be counted as such.
+                if error.raw_os_error().is_none() {
+                    return self.waiting.push_front(newcomer);
+                }
+                self.trouble.warn("cannot start a client's thread", &error);
+                self.dismiss(newcomer, self.full());
+            }
+        }
+    }
+
+    /// Starts the client's thread.
+    fn start(&self, newcomer: &Newcomer) -> io::Result<()> {
+        let Listener { state, routes, registry, .. } = self;
+        let connection = &newcomer.connection;
         // Before the thread starts, so that its end finds its entry.
-        registry.insert(&connection);
+        registry.insert(connection, newcomer.counted);
         let name = format!("client-{}", connection.id());
         let (own, routes, its_registry) = (connection.clone(), routes.clone(), registry.clone());
         let run = move || client_thread::run(&own, &routes, &its_registry);
-        if let Err(error) = state.budget.spawn(name, state.settings.stack_size, THREAD_WAIT, run) {
-            registry.forget(&connection);
-            connection.report(Event::Gone);
-            trouble.warn("cannot start a client's thread", &error);
-            if let Ok(stream) = connection.link().transport.tcp().0.try_clone() {
-                self.reject(stream);
-            }
+        let started = state.budget.spawn(name, state.settings.stack_size, Duration::ZERO, run);
+        started.map(drop).inspect_err(|_| registry.withdraw(connection))
+    }
+
+    /// Rejects one that was admitted.
+    fn dismiss(&self, newcomer: Newcomer, rejection: Rejection) {
+        let Newcomer { connection, counted, .. } = newcomer;
+        self.registry.discharge(counted);
+        connection.report(Event::Gone);
+        if let Ok(stream) = connection.link().transport.tcp().0.try_clone() {
+            self.reject(stream, connection.link().peer.ip(), rejection);
         }
     }
 
-    /// Sends 503 to a client that there is no room for; over TLS an alert that is not encrypted, since nobody here does
-    /// a handshake. Never blocks: what does not fit into the empty buffer of a new socket is not sent.
-    fn reject(&self, mut stream: TcpStream) {
-        let state = &self.state;
-        state.counters.rejected.add(1);
+    /// Sends 503 or 429 to a client; over TLS an alert that is not encrypted, since nobody here does a handshake. Never
+    /// blocks: what does not fit into the empty buffer of a new socket is not sent.
+    fn reject(&self, mut stream: TcpStream, client: IpAddr, rejection: Rejection) {
+        self.registry.note(client, &rejection);
         let _ = stream.set_nonblocking(true);
         #[cfg(feature = "tls")]
-        if state.handshakes.is_some() {
+        if self.state.handshakes.is_some() {
             let _ = stream.write(&handshake::FULL);
             return self.let_go(stream);
         }
-        let response = Response::refusal(503, "503: No room for another client, try again later");
-        let response = response.with("Retry-After", RETRY_AFTER);
+        let response = Response::from_error(&rejection.to_error());
         let head = response.head(Then::Close).unwrap_or_default();
         let _ = response.write_to(head, None, |bytes| stream.write(bytes).map(|_| ()));
         self.let_go(stream);
@@ -118,16 +204,53 @@ mod tests {
     use super::*;
     use crate::server::connection::tests::{accepted, state};
 
+    /// One that admits a client, and has places for requests.
+    fn listener() -> Listener {
+        let (state, waker) = (state(1), Arc::new(Waker::new().unwrap()));
+        let registry = Arc::new(Registry::new(state.clone(), waker.clone()));
+        Listener::new(state, Arc::new(Router::new()), registry, waker)
+    }
+
+    #[test]
+    fn a_newcomer_waits_without_a_thread_for_a_place_and_not_for_ever() {
+        let mut listener = listener();
+        let registry = listener.registry.clone();
+        let mut inside = Vec::new();
+        // Their threads do not end: there are none.
+        while registry.has_place() {
+            let ((stream, peer), _) = accepted();
+            inside.push(Connection::new(stream, peer, listener.state.clone()));
+            registry.insert(&inside[inside.len() - 1], None);
+        }
+        let other = SocketAddr::from(([192, 0, 2, 1], 80));
+        let [((one, _), _its_end), ((late, _), mut its_end)] = [accepted(), accepted()];
+        listener.admit(one, other);
+        assert!(inside[0].is_evicted() && !inside[1].is_evicted());
+        assert_eq!((listener.waiting.len(), listener.state.budget.running()), (1, 0));
+        registry.remove(&inside[0]);
+        listener.start_waiting();
+        assert_eq!((listener.waiting.len(), listener.state.budget.running()), (0, 1));
+        listener.admit(late, SocketAddr::from(([192, 0, 2, 2], 80)));
+        listener.waiting[0].deadline = Instant::now();
+        listener.start_waiting();
+        assert_eq!((listener.waiting.len(), listener.state.counters.rejected.get()), (0, 1));
+        let mut answer = [0; 12];
+        io::Read::read_exact(&mut its_end, &mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 503");
+    }
+
+    /// As one is that was stopped while it backed off.
+    #[test]
+    fn a_listener_that_is_stopped_ends_though_nobody_wakes_it() {
+        let listener = listener();
+        listener.state.stop();
+        listener.run(&TcpListener::bind("127.0.0.1:0").unwrap());
+    }
+
     #[test]
     fn a_client_is_admitted_and_leaves_and_its_thread_is_joined() {
-        let (state, registry) = (state(1), Arc::new(Registry::new(1)));
-        let routes = Arc::new(Router::new());
-        let mut listener = Listener {
-            state: state.clone(),
-            routes,
-            registry: registry.clone(),
-            trouble: LogLimiter::default(),
-        };
+        let mut listener = listener();
+        let (state, registry) = (listener.state.clone(), listener.registry.clone());
         let ((stream, peer), its_end) = accepted();
         listener.admit(stream, peer);
         assert_eq!(registry.connections().len(), 1);

@@ -3,6 +3,9 @@
 //! A file imports only files above it in this list, and rooms above this one in `src/lib.rs`.
 
 pub(crate) mod settings;
+pub(crate) mod addresses;
+pub(crate) mod half_open;
+pub(crate) mod rejection;
 pub(crate) mod state;
 pub(crate) mod membership;
 pub(crate) mod link;

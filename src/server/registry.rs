@@ -1,97 +1,210 @@
-//! [`Registry`]: the map of a server's clients, from each one's accept to the end of its thread.
+//! [`Registry`]: the map of a server's clients, from each one's accept to the end of its thread; and who may come in.
 //!
 //! Written by the listener and by every `client-N`. The lock is held for a look-up or a change, never while
 //! something is sent, started or joined.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
-use crate::metrics::DisconnectReason;
+use crate::error::Result;
+use crate::log_limit::LogLimiter;
+use crate::net::waker::Waker;
+use crate::server::addresses::{Addresses, Neighbour};
 use crate::server::connection::Connection;
+use crate::server::half_open::{Wait, Way};
+use crate::server::rejection::Rejection;
+use crate::server::state::{SPARE_PLACES, ServerState};
 
-/// Of the capacity, this part is the most that clients may have that are no WebSockets, or not yet: so a
-/// flood of half-open connections leaves the rest to those who mean it.
+/// Of the capacity, this part, and the spare places, are the most that clients may have that are no WebSockets, or not
+/// yet: so a flood of half-open connections leaves the rest to those who mean it.
 const PENDING_SHARE: usize = 4;
-/// How long the listener waits for a client that it has evicted to be gone: its thread has nothing to do but end, but on
-/// a busy machine that takes its turn.
-const EVICTED_WAIT: Duration = Duration::from_secs(1);
+/// Most newcomers that wait for a place or a thread, each of which keeps a descriptor; where few clients fit, this part of
+/// them, but some.
+const MOST_WAITING: usize = 64;
+const WAITING_SHARE: usize = 8;
+const LEAST_WAITING: usize = 8;
 
 /// See the [module](self).
 pub(crate) struct Registry {
-    max_clients: usize,
+    state: Arc<ServerState>,
+    waker: Arc<Waker>,
     clients: Mutex<Entries>,
     /// Signalled when a client has left.
     left: Condvar,
+    /// Says who is rejected.
+    trouble: Mutex<LogLimiter>,
 }
 
-#[derive(Default)]
 struct Entries {
-    alive: HashMap<u64, Connection>,
-    /// Those that may still be without a WebSocket, the oldest first.
-    pending: VecDeque<u64>,
+    alive: HashMap<u64, Entry>,
+    /// How many of those are WebSockets.
+    websockets: usize,
+    addresses: Addresses,
+}
+
+struct Entry {
+    connection: Connection,
+    is_websocket: bool,
+    counted: Option<Neighbour>,
+}
+
+/// A newcomer that may come in.
+pub(crate) struct Admitted {
+    /// Whether a place is free; otherwise one will be.
+    pub(crate) at_once: bool,
+    /// The address that it is counted for, until it is [discharged](Registry::discharge) or has left.
+    pub(crate) counted: Option<Neighbour>,
 }
 
 impl Registry {
     /// Starts without a client.
-    pub(crate) fn new(max_clients: usize) -> Registry {
-        Registry { max_clients, clients: Mutex::default(), left: Condvar::new() }
+    pub(crate) fn new(state: Arc<ServerState>, waker: Arc<Waker>) -> Registry {
+        let addresses = Addresses::new(&state.settings);
+        let clients = Mutex::new(Entries { alive: HashMap::new(), websockets: 0, addresses });
+        Registry { state, waker, clients, left: Condvar::new(), trouble: Mutex::default() }
     }
 
     fn clients(&self) -> MutexGuard<'_, Entries> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns whether there is room for one more client. Beyond the share of those that are no WebSockets, the
-    /// one is evicted that has been there longest, and is not being answered.
-    pub(crate) fn has_room(&self) -> bool {
+    fn places(&self) -> usize {
+        self.state.max_clients.saturating_add(SPARE_PLACES)
+    }
+
+    fn most_waiting(&self) -> usize {
+        (self.state.max_clients / WAITING_SHARE).clamp(LEAST_WAITING, MOST_WAITING)
+    }
+
+    /// Decides about a newcomer, beside `waiting` others, so many of them of its own address. It may be let in at once, or
+    /// in the place of one that is evicted for it. What this costs does not grow with the number of clients.
+    pub(crate) fn admit(
+        &self,
+        newcomer: IpAddr,
+        waiting: usize,
+        of_its_own: usize,
+    ) -> Result<Admitted, Rejection> {
+        let neighbour = Neighbour::of(newcomer);
+        let is_proxy = self.state.settings.trusts(newcomer);
         let mut clients = self.clients();
-        let share = (self.max_clients / PENDING_SHARE).max(1);
-        let Entries { alive, pending } = &mut *clients;
-        // Who has left, or become a WebSocket, is only looked for then: most accepts cost no look-up.
-        if pending.len() >= share {
-            pending.retain(|id| alive.get(id).is_some_and(|connection| !connection.is_websocket()));
+        if !is_proxy {
+            clients.addresses.connect(neighbour, self.state.began.elapsed())?;
         }
-        let is_crowded = pending.len() >= share;
-        let evictable = |id: &u64| alive.get(id).is_some_and(Connection::is_evictable);
-        let oldest = if is_crowded { pending.iter().position(evictable) } else { None };
-        if let Some(connection) = oldest.and_then(|at| alive.get(&pending.remove(at)?)) {
-            connection.outbox().kill(DisconnectReason::Evicted);
+        let is_full = clients.alive.len() + waiting >= self.places();
+        let mut half_open = self.state.half_open();
+        let share = (self.state.max_clients / PENDING_SHARE).max(1).saturating_add(SPARE_PLACES);
+        let full = Rejection::Full { most: self.state.max_clients };
+        let way = if waiting >= self.most_waiting() {
+            return Err(full);
+        } else if is_full || half_open.len() >= share {
+            half_open.make_room(neighbour, of_its_own, is_proxy, Instant::now())
+        } else {
+            Way::Nobody
+        };
+        drop(half_open);
+        let evicted = match way {
+            Way::Newcomer => return Err(Rejection::HalfOpen),
+            Way::Nobody if is_full => return Err(full),
+            Way::Nobody => None,
+            Way::Evicted(id, wait) => clients.alive.get(&id).map(|entry| (entry.connection.clone(), wait)),
+        };
+        if let Some((connection, _)) = &evicted {
+            connection.set_evicted();
         }
-        let full = |clients: &mut Entries| clients.alive.len() >= self.max_clients;
-        // The one that was evicted is about to leave its place.
-        if oldest.is_some() && full(&mut clients) {
-            let waited = self.left.wait_timeout_while(clients, EVICTED_WAIT, full);
-            clients = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let is_counted = !is_proxy && clients.addresses.enter(neighbour);
+        drop(clients);
+        if let Some((connection, wait)) = evicted {
+            connection.evict(wait);
         }
-        clients.alive.len() < self.max_clients
+        Ok(Admitted { at_once: !is_full, counted: is_counted.then_some(neighbour) })
+    }
+
+    /// Counts a newcomer no more that was admitted and has not been inserted.
+    pub(crate) fn discharge(&self, counted: Option<Neighbour>) {
+        counted.inspect(|neighbour| self.clients().addresses.leave(*neighbour));
+    }
+
+    /// Returns whether a place is free.
+    pub(crate) fn has_place(&self) -> bool {
+        self.clients().alive.len() < self.places()
+    }
+
+    /// Returns whether there are more clients than there may be, so that those have to go that can.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.clients().alive.len() > self.state.max_clients
     }
 
     /// Adds a client whose thread is about to start.
-    pub(crate) fn insert(&self, connection: &Connection) {
+    pub(crate) fn insert(&self, connection: &Connection, counted: Option<Neighbour>) {
+        let entry = Entry { connection: connection.clone(), is_websocket: false, counted };
+        self.clients().alive.insert(connection.id(), entry);
+        connection.begin_wait(Wait::ForInput);
+    }
+
+    /// Makes a client a WebSocket, if there is room for one more. `client` is its address, which a proxy may have told.
+    ///
+    /// # Errors
+    /// The refusal, which is counted.
+    pub(crate) fn upgrade(&self, connection: &Connection, client: SocketAddr) -> Result<()> {
+        self.take_place(connection, client).map_err(|rejection| {
+            self.note(client.ip(), &rejection);
+            rejection.to_error()
+        })
+    }
+
+    fn take_place(&self, connection: &Connection, client: SocketAddr) -> Result<(), Rejection> {
         let mut clients = self.clients();
-        clients.pending.push_back(connection.id());
-        clients.alive.insert(connection.id(), connection.clone());
+        let Entries { alive, websockets, addresses } = &mut *clients;
+        let most = self.state.max_clients;
+        let entry =
+            alive.get_mut(&connection.id()).filter(|_| *websockets < most && !connection.is_evicted());
+        let Some(entry) = entry else { return Err(Rejection::Full { most }) };
+        if client != connection.link().peer && !self.state.settings.trusts(client.ip()) {
+            let neighbour = Neighbour::of(client.ip());
+            addresses.connect(neighbour, self.state.began.elapsed())?;
+            entry.counted = Some(neighbour).filter(|neighbour| addresses.enter(*neighbour));
+        }
+        entry.is_websocket = true;
+        *websockets += 1;
+        Ok(())
+    }
+
+    /// Counts a rejection, and says so in the log now and then.
+    pub(crate) fn note(&self, client: IpAddr, rejection: &Rejection) {
+        rejection.count(&self.state.counters);
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        trouble.warn_of("rejecting clients", &rejection.log_text(), &Neighbour::of(client));
     }
 
     /// Takes a client out whose thread is about to end, and counts that.
     pub(crate) fn remove(&self, connection: &Connection) {
-        let mut clients = self.clients();
-        let removed = clients.alive.remove(&connection.id());
-        connection.state().counters.ended.add(1);
-        drop(clients);
+        let removed = self.take(connection);
+        self.state.counters.ended.add(1);
         drop(removed);
         self.left.notify_all();
+        self.waker.gave_back();
     }
 
-    /// Takes a client out whose thread did not start.
-    pub(crate) fn forget(&self, connection: &Connection) {
+    /// Takes a client out whose thread did not start. It is still counted for its address.
+    pub(crate) fn withdraw(&self, connection: &Connection) {
+        connection.end_wait();
         self.clients().alive.remove(&connection.id());
+    }
+
+    fn take(&self, connection: &Connection) -> Option<Connection> {
+        connection.end_wait();
+        let mut clients = self.clients();
+        let Entry { connection, is_websocket, counted } = clients.alive.remove(&connection.id())?;
+        clients.websockets -= usize::from(is_websocket);
+        counted.inspect(|neighbour| clients.addresses.leave(*neighbour));
+        Some(connection)
     }
 
     /// Returns all clients.
     pub(crate) fn connections(&self) -> Vec<Connection> {
-        self.clients().alive.values().cloned().collect()
+        self.clients().alive.values().map(|entry| entry.connection.clone()).collect()
     }
 
     /// Blocks until the last client has left, or the deadline passes. Returns the number still there.
@@ -109,27 +222,51 @@ impl Registry {
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
+pub(crate) mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::server::connection::tests::{connection, poison};
+    use crate::server::connection::tests::{accepted, poison, state};
+
+    pub(crate) fn registry(max_clients: usize) -> Registry {
+        Registry::new(state(max_clients), Arc::new(Waker::new().unwrap()))
+    }
+
+    fn client(registry: &Registry) -> Connection {
+        let ((stream, peer), _) = accepted();
+        Connection::new(stream, peer, registry.state.clone())
+    }
 
     #[test]
     fn behind_a_poisoned_lock_clients_come_and_are_evicted_and_waited_for() {
-        let registry = Registry::new(1);
+        let registry = registry(1);
         poison(&registry.clients);
-        let client = connection();
-        assert!(registry.has_room());
-        registry.insert(&client);
-        client.set_evictable(false);
-        assert!(!registry.has_room() && !client.is_closed(), "it is being answered");
-        client.set_evictable(true);
-        assert_eq!(registry.connections(), std::slice::from_ref(&client));
-        assert_eq!(registry.wait_until_empty(Instant::now() + Duration::from_millis(1)), 1);
-        assert!(!registry.has_room(), "it has been evicted, but has not left");
-        assert!(client.is_closed());
-        registry.remove(&client);
-        assert!(registry.has_room());
+        poison(&registry.trouble);
+        let clients: Vec<_> = (0..registry.places()).map(|_| client(&registry)).collect();
+        let [one, other] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse::<IpAddr>().unwrap());
+        for client in &clients {
+            assert!(registry.admit(one, 0, 0).unwrap().at_once && registry.has_place());
+            registry.insert(client, None);
+            client.end_wait();
+        }
+        assert!(!registry.has_place() && registry.is_crowded());
+        let full = Rejection::Full { most: 1 };
+        assert_eq!(registry.admit(one, 0, 0).err(), Some(full), "all are being answered");
+        clients[2].begin_wait(Wait::ForInput);
+        clients[1].begin_wait(Wait::ForInput);
+        let loopback = clients[0].peer_addr().ip();
+        assert_eq!(registry.admit(loopback, 0, 0).err(), Some(Rejection::HalfOpen));
+        assert_eq!(registry.admit(one, LEAST_WAITING, 0).err(), Some(full), "others wait already");
+        assert!(!registry.admit(other, 0, 0).unwrap().at_once);
+        assert!(clients[1].is_evicted() && !clients[2].is_evicted(), "the older one");
+        let peer = clients[1].peer_addr();
+        assert!(registry.upgrade(&clients[1], peer).is_err(), "it is to leave");
+        registry.upgrade(&clients[0], peer).unwrap();
+        assert!(registry.upgrade(&clients[2], peer).is_err(), "there is one already");
+        assert_eq!(registry.wait_until_empty(Instant::now() + Duration::from_millis(1)), clients.len());
+        clients.iter().for_each(|client| registry.remove(client));
         assert_eq!(registry.wait_until_empty(Instant::now()), 0);
+        assert_eq!((registry.state.half_open().len(), registry.clients().websockets), (0, 0));
         assert!(registry.clients.is_poisoned(), "to the end");
     }
 }

@@ -8,13 +8,16 @@ use std::time::{Duration, Instant};
 
 use crate::http::response::{Response, Then};
 use crate::net::maybe_tls::MaybeTls;
-use crate::net::tls::handshake::HandshakeProgress;
+use crate::net::tls::handshake::{FULL, HandshakeProgress};
 use crate::net::transport::Transport;
 use crate::server::connection::Connection;
 use crate::server::input;
 
 /// Bytes received at a time.
 const READ: usize = 2048;
+
+/// How long a client that is evicted may take for the alert, which fits into the empty buffer of a new socket.
+const EVICTED_SEND: Duration = Duration::from_millis(10);
 
 /// Blocks until the handshake is done, if there is to be one. False if it has failed, or the client has left: then it
 /// knows why.
@@ -30,6 +33,11 @@ pub(crate) fn handshake(connection: &Connection, deadline: Instant) -> bool {
     loop {
         let mut received = vec![0; READ];
         match input::recv_before(connection, &mut received, deadline) {
+            Ok(0) if is_first && connection.is_evicted() => {
+                // As from a full server, where it has not heard anything else yet.
+                let _ = send(connection, &FULL, Instant::now() + EVICTED_SEND);
+                return false;
+            }
             Ok(0) | Err(_) => return false,
             Ok(length) => received.truncate(length),
         }

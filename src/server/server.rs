@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::error::{Error, Result};
-use crate::log_limit::LogLimiter;
 use crate::metrics::{DisconnectReason, Meter, Stats};
 #[cfg(feature = "tls")]
 use crate::net::tls::handshake::{self, Handshakes};
 use crate::net::transport::Transport;
+use crate::net::waker::Waker;
 use crate::net::{closer, listen};
 use crate::server::application::Application;
 use crate::server::capacity::{Capacity, buffers_of_this_machine};
@@ -36,7 +36,7 @@ const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 pub struct Server {
     local_addr: SocketAddr,
     capacity: Capacity,
-    listener: TcpListener,
+    waker: Arc<Waker>,
     state: Arc<ServerState>,
     registry: Arc<Registry>,
     meter: Meter,
@@ -95,8 +95,9 @@ impl Server {
 
     fn start_on(listener: TcpListener, application: Application, capacity: Capacity) -> Result<Server> {
         let doing = || "cannot start the server";
-        // A supervisor's may not block; the listener's thread does.
-        listener.set_nonblocking(false).map_err(Error::io(doing()))?;
+        // The listener waits in `poll`, for its socket and for the end.
+        listener.set_nonblocking(true).map_err(Error::io(doing()))?;
+        let waker = Arc::new(Waker::new().map_err(Error::io(doing()))?);
         listen::again(&listener).map_err(Error::io(doing()))?;
         let local_addr = listener.local_addr().map_err(Error::io(doing()))?;
         let (to_closer, overdue) = crossbeam_channel::unbounded();
@@ -119,11 +120,12 @@ impl Server {
         #[cfg(feature = "tls")]
         let state = state.with_handshakes(handshakes);
         let state = Arc::new(state);
-        let (routes, registry) = (Arc::new(routes), Arc::new(Registry::new(max_clients)));
+        let (routes, registry) = (Arc::new(routes), Arc::new(Registry::new(state.clone(), waker.clone())));
+        state.budget.set_waker(waker.clone());
         let server = Server {
             local_addr,
             capacity,
-            listener: listener.try_clone().map_err(Error::io(doing()))?,
+            waker: waker.clone(),
             state: state.clone(),
             registry: registry.clone(),
             meter,
@@ -133,7 +135,7 @@ impl Server {
         };
         server.state.budget.start_reaper().map_err(Error::io(doing()))?;
         // In this order: `shutdown`, which an error here comes to, joins the first one first.
-        let accepting = Listener { state, routes, registry, trouble: LogLimiter::default() };
+        let accepting = Listener::new(state, routes, registry, waker);
         server.start("listener", move || accepting.run(&listener)).map_err(Error::io(doing()))?;
         #[cfg(feature = "tls")]
         for number in 1..=jobs.as_ref().map_or(0, |_| thread::available_parallelism().map_or(1, usize::from))
@@ -187,8 +189,8 @@ impl Server {
             return;
         }
         self.state.stop();
-        // Wakes `accept`.
-        let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
+        // Not by a shutdown of the socket, which may be somebody else's too.
+        self.waker.wake();
         // If it panicked, that has been reported.
         let _ = threads.remove(0).join();
         let deadline = Instant::now() + grace.min(LONGEST);

@@ -8,6 +8,7 @@ use crate::http::cookies::CookieRules;
 #[cfg(feature = "tls")]
 use crate::net::tls::config::TlsConfig;
 use crate::net::transport::Delivery;
+use crate::rate::Rate;
 
 /// Most bytes that may wait for one client.
 const MAX_BACKLOG: usize = 1 << 30;
@@ -18,6 +19,9 @@ pub(crate) struct Settings {
     pub(crate) cookies: CookieRules,
     /// Proxies whose word about the client counts.
     pub(crate) proxies: Vec<IpAddr>,
+    /// Most clients of an address; `None` for no limit.
+    pub(crate) max_clients_per_address: Option<usize>,
+    pub(crate) max_connects_per_address: Option<Rate>,
     pub(crate) max_message: usize,
     pub(crate) max_body: usize,
     pub(crate) max_backlog: usize,
@@ -57,6 +61,11 @@ impl Settings {
         self.write_deadline = deadline;
     }
 
+    /// Returns whether this is a proxy whose word about the client counts.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
+        self.proxies.iter().any(|proxy| proxy.to_canonical() == address.to_canonical())
+    }
+
     /// Returns how long after a Ping the peer has to show a sign of life: as long as between two, unless set.
     pub(crate) fn ping_grace(&self) -> Option<Duration> {
         self.ping_timeout.or(self.ping_interval)
@@ -68,6 +77,8 @@ impl Default for Settings {
         Settings {
             cookies: CookieRules::default(),
             proxies: Vec::new(),
+            max_clients_per_address: None,
+            max_connects_per_address: None,
             max_message: 10 << 20,
             max_body: 1 << 20,
             max_backlog: 1 << 20,

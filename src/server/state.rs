@@ -1,7 +1,7 @@
 //! [`ServerState`]: what all threads of one server share, but for the map of its clients.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
@@ -14,7 +14,11 @@ use crate::net::thread_budget::ThreadBudget;
 use crate::net::tls::handshake::Handshakes;
 use crate::net::unacked::TcpTable;
 use crate::observer::Observer;
+use crate::server::half_open::HalfOpen;
 use crate::server::settings::Settings;
+
+/// Places beyond the clients, for requests: a full server answers its health checks.
+pub(crate) const SPARE_PLACES: usize = 16;
 
 /// See the [module](self).
 pub(crate) struct ServerState {
@@ -28,6 +32,8 @@ pub(crate) struct ServerState {
     pub(crate) observer: Observer,
     /// All that waits for and from the clients.
     pub(crate) buffers: Arc<Buffers>,
+    /// Who may have to make room for a newcomer.
+    half_open: Mutex<HalfOpen>,
     /// What the kernel holds for each client. Read where a Ping has timed out.
     pub(crate) tcp_table: TcpTable,
     /// To the threads that do the arithmetic of handshakes, if it serves TLS.
@@ -50,7 +56,7 @@ impl ServerState {
         closer: Sender<Overdue>,
     ) -> ServerState {
         let buffers = Arc::new(Buffers::new(buffered));
-        let budget = Arc::new(ThreadBudget::new(max_clients, settings.delivery));
+        let budget = Arc::new(ThreadBudget::new(max_clients.saturating_add(SPARE_PLACES), settings.delivery));
         ServerState {
             settings,
             max_clients,
@@ -59,6 +65,7 @@ impl ServerState {
             closer,
             observer,
             buffers,
+            half_open: Mutex::default(),
             tcp_table: TcpTable::default(),
             #[cfg(feature = "tls")]
             handshakes: None,
@@ -72,6 +79,10 @@ impl ServerState {
     pub(crate) fn with_handshakes(mut self, handshakes: Option<Handshakes>) -> ServerState {
         self.handshakes = handshakes;
         self
+    }
+
+    pub(crate) fn half_open(&self) -> MutexGuard<'_, HalfOpen> {
+        self.half_open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins the shutdown.

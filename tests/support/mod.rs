@@ -149,6 +149,14 @@ impl Raw {
         Raw::over(TcpStream::connect(addr).expect("connects"))
     }
 
+    /// Connects from the address 127.0.0.`host`: to a server on the loopback that is another machine.
+    pub fn connect_from(host: u8, addr: SocketAddr) -> Raw {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        rustix::net::bind(&socket, &SocketAddr::from(([127, 0, 0, host], 0))).expect("an address");
+        rustix::net::connect(&socket, &addr).expect("connects");
+        Raw::over(socket.into())
+    }
+
     /// Either end of a connection.
     pub fn over(stream: TcpStream) -> Raw {
         stream.set_read_timeout(Some(DEADLINE)).expect("a read timeout");

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use threadcast::{Application, Origin};
+use threadcast::{Application, Error, Origin, Rate};
 
 use super::{OrOff, SizeOrOff};
 use crate::clock::{interval, topics};
@@ -70,6 +70,17 @@ pub(super) fn threads(text: &str) -> Result<usize, String> {
 pub(super) fn clients(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| (1..=MOST_CLIENTS).contains(number));
     number.ok_or_else(|| format!("clients are a number from 1 to {MOST_CLIENTS}"))
+}
+
+pub(super) fn clients_per_address(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| {
+        "an address has a number of clients from 1 on; leave the option out for no limit".to_owned()
+    })
+}
+
+pub(super) fn rate(text: &str) -> Result<Rate, String> {
+    text.parse().map_err(|error: Error| without(&error.to_string()))
 }
 
 pub(super) fn channel(text: &str) -> Result<String, String> {

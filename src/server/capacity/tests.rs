@@ -16,30 +16,30 @@ fn the_smallest_limit_binds_as_a_table() {
         ..Limits::default()
     };
     for (limits, clients, limit) in [
-        (linux, 15_870, Limit::Mappings),
-        (Limits { descriptors: Some(1024), ..linux }, 960, Limit::Descriptors),
-        (Limits { descriptors: Some(64), ..linux }, 48, Limit::Descriptors),
+        (linux, 15_854, Limit::Mappings),
+        (Limits { descriptors: Some(1024), ..linux }, 880, Limit::Descriptors),
+        (Limits { descriptors: Some(64), ..linux }, 32, Limit::Descriptors),
         (Limits { descriptors: Some(0), ..linux }, 1, Limit::Descriptors),
-        (Limits { group_threads: Some(4096), ..linux }, 3584, Limit::GroupThreads),
-        (Limits { user_threads: Some(8000), ..linux }, 7488, Limit::UserThreads),
-        // With few clients there are 8 pumps, or one more than clients.
-        (Limits { group_threads: Some(100), ..linux }, 67, Limit::GroupThreads),
-        (Limits { group_threads: Some(60), ..linux }, 37, Limit::GroupThreads),
-        (Limits { group_threads: Some(8), ..linux }, 2, Limit::GroupThreads),
-        (Limits { mappings: Some(120), ..linux }, 14, Limit::Mappings),
-        (Limits { mappings: Some(1 << 20), ..linux }, 32_256, Limit::ThreadNumbers),
-        (Limits { system_threads: Some(5512), ..linux }, 5000, Limit::SystemThreads),
+        (Limits { group_threads: Some(4096), ..linux }, 3568, Limit::GroupThreads),
+        (Limits { user_threads: Some(8000), ..linux }, 7472, Limit::UserThreads),
+        // For few clients there are 8 pumps, or one more than clients.
+        (Limits { group_threads: Some(100), ..linux }, 51, Limit::GroupThreads),
+        (Limits { group_threads: Some(60), ..linux }, 21, Limit::GroupThreads),
+        (Limits { group_threads: Some(8), ..linux }, 1, Limit::GroupThreads),
+        (Limits { mappings: Some(160), ..linux }, 6, Limit::Mappings),
+        (Limits { mappings: Some(1 << 20), ..linux }, 32_240, Limit::ThreadNumbers),
+        (Limits { system_threads: Some(5512), ..linux }, 4984, Limit::SystemThreads),
         (Limits { are_hidden: true, ..linux }, 1000, Limit::Unknown),
-        (Limits { are_hidden: true, descriptors: Some(1024), ..linux }, 960, Limit::Descriptors),
+        (Limits { are_hidden: true, descriptors: Some(1024), ..linux }, 880, Limit::Descriptors),
         (Limits::default(), 1000, Limit::Unknown),
     ] {
         let client = client(Delivery::Inline, 64 << 10);
         assert_eq!(limits.capacity(&client), Capacity { clients, limit }, "{limits:?}");
     }
     for (limits, clients, limit) in [
-        (linux, 8063, Limit::Mappings),
-        (Limits { descriptors: Some(1024), ..linux }, 960, Limit::Descriptors),
-        (Limits { group_threads: Some(4096), ..linux }, 1920, Limit::GroupThreads),
+        (linux, 8047, Limit::Mappings),
+        (Limits { descriptors: Some(1024), ..linux }, 880, Limit::Descriptors),
+        (Limits { group_threads: Some(4096), ..linux }, 1904, Limit::GroupThreads),
     ] {
         let client = client(Delivery::Handoff, 64 << 10);
         assert_eq!(limits.capacity(&client), Capacity { clients, limit }, "{limits:?}");
@@ -57,16 +57,16 @@ fn of_the_bytes_that_are_left_half_is_for_clients_and_a_quarter_for_buffers_as_a
     let space = |each: u64| Limit::AddressSpace { each: each << 10 };
     let [one_core, two_cores] = [1, 2].map(|cores| Limits { cores, ..none });
     for (limits, delivery, stack, clients, limit, buffers) in [
-        (Limits { memory: Some(960 * MIB), ..none }, Inline, 64 * KIB, 10_240, memory(48), 240 * MIB),
-        (Limits { memory: Some(960 * MIB), ..none }, Inline, 8192 * KIB, 10_240, memory(48), 240 * MIB),
-        (Limits { memory: Some(960 * MIB), ..none }, Handoff, 64 * KIB, 5851, memory(84), 240 * MIB),
-        (Limits { group_memory: Some(48 * MIB), ..none }, Inline, 64 * KIB, 512, group(48), 12 * MIB),
+        (Limits { memory: Some(960 * MIB), ..none }, Inline, 64 * KIB, 10_224, memory(48), 240 * MIB),
+        (Limits { memory: Some(960 * MIB), ..none }, Inline, 8192 * KIB, 10_224, memory(48), 240 * MIB),
+        (Limits { memory: Some(960 * MIB), ..none }, Handoff, 64 * KIB, 5835, memory(84), 240 * MIB),
+        (Limits { group_memory: Some(48 * MIB), ..none }, Inline, 64 * KIB, 496, group(48), 12 * MIB),
         (Limits { group_memory: Some(0), ..none }, Inline, 64 * KIB, 1, group(48), MIB),
         (
             Limits { data: Some(208 * MIB), ..none },
             Inline,
             64 * KIB,
-            1024,
+            1008,
             Limit::Data { each: 104 << 10 },
             52 * MIB,
         ),
@@ -74,7 +74,7 @@ fn of_the_bytes_that_are_left_half_is_for_clients_and_a_quarter_for_buffers_as_a
             Limits { commit: Some(208 * MIB), ..none },
             Handoff,
             64 * KIB,
-            532,
+            516,
             Limit::Commit { each: 200 << 10 },
             52 * MIB,
         ),
@@ -83,7 +83,7 @@ fn of_the_bytes_that_are_left_half_is_for_clients_and_a_quarter_for_buffers_as_a
             Limits { address_space: Some(400 * MIB), ..one_core },
             Inline,
             64 * KIB,
-            1879,
+            1863,
             space(104),
             (400 * MIB - 9 * 2080 * 1024) / 4,
         ),
@@ -91,7 +91,7 @@ fn of_the_bytes_that_are_left_half_is_for_clients_and_a_quarter_for_buffers_as_a
             Limits { address_space: Some(400 * MIB), ..two_cores },
             Inline,
             512 * KIB,
-            352,
+            336,
             space(552),
             (400 * MIB - 10 * 2080 * 1024) / 4,
         ),
@@ -99,7 +99,7 @@ fn of_the_bytes_that_are_left_half_is_for_clients_and_a_quarter_for_buffers_as_a
             Limits { address_space: Some(400 * MIB), ..two_cores },
             Handoff,
             64 * KIB,
-            972,
+            956,
             space(200),
             (400 * MIB - 10 * 2080 * 1024) / 4,
         ),
@@ -108,7 +108,7 @@ fn of_the_bytes_that_are_left_half_is_for_clients_and_a_quarter_for_buffers_as_a
             Limits { address_space: Some(2048 * MIB), arenas: 15, ..two_cores },
             Inline,
             64 * KIB,
-            4941,
+            4925,
             space(104),
             (1024 * MIB - 10 * 2080 * 1024) / 4,
         ),

@@ -1,12 +1,16 @@
 //! What the thread that reads a connection notes of it, and what others ask of that.
 
-use std::net::SocketAddr;
-use std::sync::atomic::Ordering::Relaxed;
+use std::net::{Shutdown, SocketAddr};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
 use tungstenite::protocol::Role;
 
 use super::Connection;
+use crate::metrics::DisconnectReason;
+use crate::net::transport::Transport;
+use crate::server::addresses::Neighbour;
+use crate::server::half_open::Wait;
 
 impl Connection {
     /// Called by `client-N` before it opens a WebSocket that is to be compressed.
@@ -35,14 +39,38 @@ impl Connection {
         self.link().memberships.end(self.id());
     }
 
-    /// Called by `client-N`: whether a newer client may take its place, unless it is a WebSocket.
-    pub(crate) fn set_evictable(&self, evictable: bool) {
-        self.link().is_evictable.store(evictable, Relaxed);
+    /// Called by `client-N`, and before it starts: from now on a newcomer may take its place, while it waits for this.
+    #[inline(never)]
+    pub(crate) fn begin_wait(&self, wait: Wait) {
+        let (link, state) = (self.link(), self.state());
+        if !self.is_evicted() {
+            state.half_open().enter(Neighbour::of(link.peer.ip()), link.id, link.since, wait);
+        }
     }
 
-    /// Returns whether a newer client may take its place.
-    pub(crate) fn is_evictable(&self) -> bool {
-        !self.is_websocket() && self.link().is_evictable.load(Relaxed)
+    /// Called by `client-N`, when it is to be answered, and behind its end: nobody takes its place.
+    #[inline(never)]
+    pub(crate) fn end_wait(&self) {
+        self.state().half_open().leave(Neighbour::of(self.link().peer.ip()), self.link().id);
+    }
+
+    /// Called by the listener: from now on it does not become a WebSocket any more.
+    pub(crate) fn set_evicted(&self) {
+        self.link().is_evicted.store(true, Release);
+    }
+
+    /// Called by the listener behind that: ends the wait of `client-N`. One that waits for input still refuses what has
+    /// come, so that nobody is cut without a word.
+    pub(crate) fn evict(&self, wait: Wait) {
+        match wait {
+            Wait::ForInput => self.link().transport.shutdown(Shutdown::Read),
+            Wait::ForOutput => self.outbox().kill(DisconnectReason::Evicted),
+        }
+    }
+
+    /// Returns whether a newcomer takes its place.
+    pub(crate) fn is_evicted(&self) -> bool {
+        self.link().is_evicted.load(Acquire)
     }
 
     /// Called once, by `client-N`, when the peer's Close frame is here.

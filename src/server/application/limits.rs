@@ -1,0 +1,35 @@
+//! How much strangers may have: of clients, of connects.
+
+use super::Application;
+use crate::rate::Rate;
+
+impl Application {
+    /// Sets the most clients of one address at a time; no limit by default. One more gets a 503 with `Retry-After`, from 1
+    /// to 10 seconds at random; over TLS it gets an alert. An address is all of an IPv4 address, and the first 64 bits
+    /// of an IPv6 one. Behind a proxy that [`xheaders`](Application::xheaders) trusts, the address that it has told
+    /// counts, for WebSockets, and never the proxy's own. The clients of a company or a mobile network may have one
+    /// address in common.
+    ///
+    /// # Panics
+    /// If there are none.
+    #[track_caller]
+    pub fn max_clients_per_address(mut self, clients: usize) -> Application {
+        assert!(clients > 0, "an address has at least 1 client, not 0");
+        self.settings.max_clients_per_address = Some(clients);
+        self
+    }
+
+    /// Sets how often one address may connect; no limit by default. One that connects more often gets a 429 with
+    /// `Retry-After`: the time until it may again, but from 1 to 10 seconds; over TLS it gets an alert. Addresses are as
+    /// for [`max_clients_per_address`](Application::max_clients_per_address).
+    ///
+    /// ```
+    /// use threadcast::{Application, Rate};
+    ///
+    /// Application::new().max_clients_per_address(100).max_connects_per_address(Rate::per_second(20));
+    /// ```
+    pub fn max_connects_per_address(mut self, rate: Rate) -> Application {
+        self.settings.max_connects_per_address = Some(rate);
+        self
+    }
+}
