@@ -12,6 +12,7 @@ use tungstenite::protocol::{Message as WsMessage, WebSocketConfig, WebSocketCont
 use crate::metrics::DisconnectReason;
 use crate::server::connection::Connection;
 use crate::server::frame_stream::{FrameStream, LARGE, ReadFailure};
+use crate::server::pace::TooFast;
 use crate::ws::frame::MAX_CONTROL;
 #[cfg(feature = "deflate")]
 use crate::ws::inflate::InflateError;
@@ -84,7 +85,7 @@ impl Reader {
             if message.is_text() || message.is_binary() {
                 self.before = Some(message.len());
             }
-            return Ok(match message {
+            let incoming = match message {
                 WsMessage::Text(text) => Incoming::Message(Message::received_text(text)),
                 WsMessage::Binary(bytes) => Incoming::Message(Message::received_binary(bytes)),
                 WsMessage::Ping(payload) => Incoming::Ping(payload),
@@ -97,7 +98,11 @@ impl Reader {
                     Incoming::Close // The next read writes the answer, and ends.
                 }
                 WsMessage::Frame(_) => unreachable!("tungstenite reads no raw frames"),
-            });
+            };
+            return match self.stream.count_message() {
+                Ok(()) => Ok(incoming),
+                Err(TooFast) => Err(too_fast()),
+            };
         }
     }
 
@@ -122,6 +127,7 @@ impl Reader {
             (Some(ReadFailure::PingTimeout), _) => {
                 return Err(End::Fail(1011, "ping timed out", DisconnectReason::PingTimeout));
             }
+            (Some(ReadFailure::TooFast), _) => return Err(too_fast()),
             (Some(ReadFailure::Header(HeaderError::MessageTooLarge)), _)
             | (None, WsError::Capacity(CapacityError::MessageTooLong { .. })) => (1009, "message too big"),
             #[cfg(feature = "deflate")]
@@ -148,6 +154,11 @@ impl Reader {
         };
         Err(End::Fail(code, reason, DisconnectReason::Failed))
     }
+}
+
+#[cold]
+fn too_fast() -> End {
+    End::Fail(1008, "rate limit exceeded", DisconnectReason::TooFast)
 }
 
 fn context(connection: &Connection) -> WebSocketContext {
