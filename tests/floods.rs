@@ -1,6 +1,6 @@
 //! Floods of connects, and storms of clients that leave and return together: the process stays alive, has never more
 //! threads than places, and pushes go on. Counts only; with `THREADCAST_FLOOD_SECONDS` (`make stress`) at full speed,
-//! for so many seconds each, with times.
+//! for that long each, with times.
 
 mod support;
 
@@ -142,7 +142,7 @@ fn a_flood_of_connects_leaves_no_more_threads_than_places_and_all_end() {
     }
 }
 
-/// Opens so many WebSockets, each as soon as there is room for it.
+/// Opens WebSockets, each as soon as there is room for it.
 fn come(addr: SocketAddr, clients: usize) -> Vec<TcpStream> {
     let open = |n: usize| {
         let mut opened = None;

@@ -26,7 +26,7 @@ const PUMPS_PART: usize = 8;
 const LEAST_PUMPS: usize = 8;
 const MOST_PUMPS: usize = 256;
 
-/// Returns how many pumps a server with so many clients may have.
+/// Returns how many pumps a server with this number of clients may have.
 pub(crate) fn pumps(clients: usize, delivery: Delivery) -> usize {
     match delivery {
         // A pump whose backlog is written may not be joined yet when its client needs the next one.
@@ -42,7 +42,7 @@ pub(crate) struct ThreadBudget {
     books: Mutex<Books>,
     /// Signalled when a permit is returned.
     returned: Condvar,
-    /// Started once, if at all: threads of a budget without a reaper leave their joining to whoever spawned them.
+    /// Started once, if at all: threads of a budget without a reaper are joined by their spawner.
     reaper: OnceLock<Reaper>,
     /// Woken when a permit is returned, for the listener, which does not block for one.
     waker: OnceLock<Arc<Waker>>,
@@ -64,9 +64,9 @@ type Task = Box<dyn FnOnce() + Send>;
 pub(crate) struct Worker(Arc<Work>);
 
 struct Work {
-    /// What the thread does: taken by the thread when it begins, or by whoever gives it up before that.
+    /// What the thread does: taken by the thread when it begins, or by the one that drops it before that.
     task: Mutex<Option<Task>>,
-    /// The thread is joined under this lock, and its permit returned: whoever gets the lock after that can start another
+    /// The thread is joined under this lock, and its permit returned: the next one to get the lock can start another
     /// one. The thread itself never takes it.
     running: Mutex<Option<Running>>,
 }

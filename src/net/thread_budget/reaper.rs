@@ -57,7 +57,7 @@ impl ThreadBudget {
         }
     }
 
-    /// Starts the pumps for which there are permits, and gives up those that have waited too long. Returns when the next
+    /// Starts the pumps for which there are permits, and drops those that have waited too long. Returns when the next
     /// one will have.
     fn serve_waiting(self: &Arc<ThreadBudget>) -> Option<Instant> {
         loop {
