@@ -14,7 +14,7 @@ use rustix::io::Errno;
 /// See the [module](self).
 pub(crate) struct Waker {
     event: OwnedFd,
-    /// Whether somebody waits for a place or a thread. Written by the listener, read by each thread that gives one back.
+    /// Whether somebody waits for a place or a thread. Written by the listener, read by each thread that returns one.
     is_wanted: AtomicBool,
 }
 

@@ -69,8 +69,8 @@ const BUFFERS_PART: u64 = 4;
 /// Bytes for what is buffered, at the least: a server that may keep nothing serves nobody.
 const LEAST_BUFFERS: u64 = 1 << 20;
 
-/// Clients where limits cannot be read, such as outside Linux.
-const FALLBACK: u64 = 1000;
+/// Places where limits cannot be read, such as outside Linux: for 1000 clients.
+const FALLBACK: u64 = 1000 + SPARE_PLACES as u64;
 /// Bytes for what is buffered there.
 const FALLBACK_BUFFERS: u64 = 64 << 20;
 
@@ -144,15 +144,13 @@ impl ClientCost {
 impl Limits {
     fn capacity(&self, client: &ClientCost) -> Capacity {
         let &ClientCost { memory, space, .. } = client;
-        // Requests have places beyond the clients.
-        let places = |places: u64| places.saturating_sub(SPARE_PLACES as u64);
         let after = |limit: u64, reserve: u64| limit - reserve.min(limit / SMALL);
         let threads = |limit: Option<u64>, reserve: u64, each: u64| {
-            limit.map(|limit| places(client.most(after(limit, reserve), each)))
+            limit.map(|limit| client.most(after(limit, reserve), each))
         };
-        let within = |left: Option<u64>, each: u64| left.map(|left| places(left / CLIENTS_PART / each));
+        let within = |left: Option<u64>, each: u64| left.map(|left| left / CLIENTS_PART / each);
         let rows = [
-            (self.descriptors.map(|limit| places(after(limit, DESCRIPTOR_RESERVE))), Limit::Descriptors),
+            (self.descriptors.map(|limit| after(limit, DESCRIPTOR_RESERVE)), Limit::Descriptors),
             (threads(self.mappings, MAPPING_RESERVE, MAPPINGS_PER_THREAD), Limit::Mappings),
             (threads(self.system_threads, THREAD_RESERVE, 1), Limit::SystemThreads),
             (threads(self.thread_numbers, THREAD_RESERVE, 1), Limit::ThreadNumbers),
@@ -168,7 +166,8 @@ impl Limits {
         let smallest =
             rows.into_iter().filter_map(|(clients, limit)| Some((clients?, limit))).min_by_key(|row| row.0);
         let (clients, limit) = smallest.unwrap_or((FALLBACK, Limit::Unknown));
-        Capacity { clients: usize::try_from(clients.max(1)).unwrap_or(usize::MAX), limit }
+        let clients = clients.saturating_sub(SPARE_PLACES as u64).max(1);
+        Capacity { clients: usize::try_from(clients).unwrap_or(usize::MAX), limit }
     }
 
     /// Returns what is left of the addresses when the server's own threads, and all arenas, have theirs.

@@ -4,7 +4,7 @@
 //! Written by every `client-N` that begins or ends to wait for its peer, and by the listener, behind the lock in
 //! [`ServerState`](crate::server::state::ServerState).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::server::addresses::Neighbour;
@@ -12,6 +12,9 @@ use crate::server::addresses::Neighbour;
 /// A connection that is younger than this is not evicted for another one of its own address: a flood from there keeps
 /// the threads that it has, and each of them has the time to ask.
 const YOUNG: Duration = Duration::from_secs(2);
+
+/// Most connections that are remembered though they have been reset.
+const MOST_RESET: usize = 4096;
 
 /// What a client without a WebSocket, which may be evicted, lets its thread wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +25,7 @@ pub(crate) enum Wait {
     ForOutput,
 }
 
-/// Who gives way to a newcomer.
+/// Who makes room for a newcomer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
     /// This one, which is not in here any more.
@@ -41,6 +44,8 @@ pub(crate) struct HalfOpen {
     counts: HashMap<Neighbour, usize>,
     /// The addresses by how many they have.
     by_count: BTreeSet<(usize, Neighbour)>,
+    /// Those of them that have been reset, in that order. They count as long as they would be young.
+    reset: VecDeque<(Neighbour, u64, Instant)>,
 }
 
 impl HalfOpen {
@@ -60,6 +65,28 @@ impl HalfOpen {
     pub(crate) fn leave(&mut self, neighbour: Neighbour, id: u64) {
         if self.connections.remove(&(neighbour, id)).is_some() {
             self.count(neighbour, |count| count - 1);
+        }
+    }
+
+    /// A connection that is in here has been reset. It goes on to count: who connects and resets, again and again, would
+    /// otherwise have a new thread each time.
+    pub(crate) fn reset(&mut self, neighbour: Neighbour, id: u64, since: Instant) {
+        self.reset.push_back((neighbour, id, since));
+        if self.reset.len() > MOST_RESET {
+            self.forget_first();
+        }
+    }
+
+    /// Counts those no more that have been reset and would not be young.
+    pub(crate) fn forget_reset(&mut self, now: Instant) {
+        while self.reset.front().is_some_and(|(_, _, since)| now.duration_since(*since) >= YOUNG) {
+            self.forget_first();
+        }
+    }
+
+    fn forget_first(&mut self) {
+        if let Some((neighbour, id, _)) = self.reset.pop_front() {
+            self.leave(neighbour, id);
         }
     }
 
@@ -121,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn who_gives_way_as_a_table() {
+    fn who_makes_room_as_a_table() {
         let (begun, evicted) = (Instant::now(), |id| Way::Evicted(id, Wait::ForInput));
         let (young, old) = (begun + YOUNG / 2, begun + YOUNG);
         for (all, newcomer, waiting, shared, now, way) in [
@@ -146,6 +173,23 @@ mod tests {
             let found = half_open(begun, all).make_room(newcomer, waiting, shared, now);
             assert_eq!(found, way, "{newcomer:?} comes to {all:?}");
         }
+    }
+
+    #[test]
+    fn who_has_been_reset_counts_as_long_as_it_would_be_young() {
+        let begun = Instant::now();
+        let mut all = half_open(begun, &[(A, &[1, 2]), (B, &[3])]);
+        all.reset(A, 1, begun);
+        all.forget_reset(begun + YOUNG / 2);
+        assert_eq!((all.len(), all.make_room(A, 0, false, begun)), (3, Way::Newcomer));
+        all.forget_reset(begun + YOUNG);
+        assert_eq!((all.len(), all.reset.len()), (2, 0));
+        let many = 2 * MOST_RESET as u64;
+        for id in 9..9 + many {
+            all.enter(C, id, begun, Wait::ForInput);
+            all.reset(C, id, begun);
+        }
+        assert_eq!((all.len(), all.reset.len()), (2 + MOST_RESET, MOST_RESET));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::io::{self, ErrorKind};
 use std::net::Shutdown;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
@@ -188,6 +189,9 @@ fn recv_from(
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             result => {
                 connection.report(Event::Wakes);
+                if result.as_ref().is_err_and(|error| error.kind() == ErrorKind::ConnectionReset) {
+                    connection.link().is_reset.store(true, Relaxed);
+                }
                 return result;
             }
         }

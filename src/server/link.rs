@@ -64,6 +64,8 @@ pub(crate) struct ClientLink {
     pub(crate) since: Instant,
     /// Whether it makes room for a newcomer. Written once by the listener, read by `client-N`.
     pub(crate) is_evicted: AtomicBool,
+    /// Whether the peer has reset it before it was a WebSocket. Written and read by `client-N`.
+    pub(crate) is_reset: AtomicBool,
     /// The topics that it leaves at its end. Written by any thread that subscribes it, and ended by `client-N`.
     pub(crate) memberships: Memberships,
     /// The pump that runs, or waits for a thread, or the last one that did. Written by the drainer, joined by `client-N`
@@ -94,6 +96,7 @@ impl ClientLink {
             latency: Latency::default(),
             since: Instant::now(),
             is_evicted: AtomicBool::new(false),
+            is_reset: AtomicBool::new(false),
             memberships: Memberships::default(),
             pump: Mutex::default(),
         }

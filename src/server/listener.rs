@@ -55,6 +55,12 @@ struct Newcomer {
     deadline: Instant,
 }
 
+impl Newcomer {
+    fn neighbour(&self) -> Neighbour {
+        Neighbour::of(self.connection.link().peer.ip())
+    }
+}
+
 impl Listener {
     pub(crate) fn new(
         state: Arc<ServerState>,
@@ -112,8 +118,10 @@ impl Listener {
     /// Starts the client's thread, lets it wait, or rejects it.
     fn admit(&mut self, stream: TcpStream, peer: SocketAddr) {
         let neighbour = Neighbour::of(peer.ip());
-        let is_neighbour = |other: &&Newcomer| Neighbour::of(other.connection.link().peer.ip()) == neighbour;
-        let of_its_own = self.waiting.iter().filter(is_neighbour).count();
+        let of_its_own = self.waiting.iter().filter(|other| other.neighbour() == neighbour).count();
+        if self.waiting.len() >= self.registry.most_waiting() && 2 * of_its_own < self.waiting.len() {
+            self.make_room_to_wait(of_its_own);
+        }
         match self.registry.admit(peer.ip(), self.waiting.len(), of_its_own) {
             Ok(Admitted { at_once, counted }) => {
                 let connection = Connection::new(stream, peer, self.state.clone());
@@ -125,6 +133,17 @@ impl Listener {
                 }
             }
             Err(rejection) => self.reject(stream, peer.ip(), rejection),
+        }
+    }
+
+    /// Rejects the last of the address that has the most waiting, if one more of the newcomer's would still have fewer.
+    fn make_room_to_wait(&mut self, of_its_own: usize) {
+        let neighbours: Vec<_> = self.waiting.iter().map(Newcomer::neighbour).collect();
+        let count = |neighbour| neighbours.iter().filter(|other| **other == neighbour).count();
+        let most = neighbours.iter().enumerate().map(|(at, neighbour)| (count(*neighbour), at)).max();
+        let crowded = most.filter(|(count, _)| *count > of_its_own + 1);
+        if let Some(newcomer) = crowded.and_then(|(_, at)| self.waiting.remove(at)) {
+            self.dismiss(newcomer, Rejection::HalfOpen);
         }
     }
 
@@ -200,64 +219,4 @@ impl Listener {
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-    use crate::server::connection::tests::{accepted, state};
-
-    /// One that admits a client, and has places for requests.
-    fn listener() -> Listener {
-        let (state, waker) = (state(1), Arc::new(Waker::new().unwrap()));
-        let registry = Arc::new(Registry::new(state.clone(), waker.clone()));
-        Listener::new(state, Arc::new(Router::new()), registry, waker)
-    }
-
-    #[test]
-    fn a_newcomer_waits_without_a_thread_for_a_place_and_not_for_ever() {
-        let mut listener = listener();
-        let registry = listener.registry.clone();
-        let mut inside = Vec::new();
-        // Their threads do not end: there are none.
-        while registry.has_place() {
-            let ((stream, peer), _) = accepted();
-            inside.push(Connection::new(stream, peer, listener.state.clone()));
-            registry.insert(&inside[inside.len() - 1], None);
-        }
-        let other = SocketAddr::from(([192, 0, 2, 1], 80));
-        let [((one, _), _its_end), ((late, _), mut its_end)] = [accepted(), accepted()];
-        listener.admit(one, other);
-        assert!(inside[0].is_evicted() && !inside[1].is_evicted());
-        assert_eq!((listener.waiting.len(), listener.state.budget.running()), (1, 0));
-        registry.remove(&inside[0]);
-        listener.start_waiting();
-        assert_eq!((listener.waiting.len(), listener.state.budget.running()), (0, 1));
-        listener.admit(late, SocketAddr::from(([192, 0, 2, 2], 80)));
-        listener.waiting[0].deadline = Instant::now();
-        listener.start_waiting();
-        assert_eq!((listener.waiting.len(), listener.state.counters.rejected.get()), (0, 1));
-        let mut answer = [0; 12];
-        io::Read::read_exact(&mut its_end, &mut answer).unwrap();
-        assert_eq!(&answer, b"HTTP/1.1 503");
-    }
-
-    /// As one is that was stopped while it backed off.
-    #[test]
-    fn a_listener_that_is_stopped_ends_though_nobody_wakes_it() {
-        let listener = listener();
-        listener.state.stop();
-        listener.run(&TcpListener::bind("127.0.0.1:0").unwrap());
-    }
-
-    #[test]
-    fn a_client_is_admitted_and_leaves_and_its_thread_is_joined() {
-        let mut listener = listener();
-        let (state, registry) = (listener.state.clone(), listener.registry.clone());
-        let ((stream, peer), its_end) = accepted();
-        listener.admit(stream, peer);
-        assert_eq!(registry.connections().len(), 1);
-        drop(its_end);
-        let deadline = Instant::now() + Duration::from_secs(60);
-        assert_eq!(registry.wait_until_empty(deadline), 0);
-        state.budget.join_all(deadline);
-        assert_eq!((state.counters.accepted.get(), state.counters.ended.get()), (1, 1));
-    }
-}
+mod tests;

@@ -70,15 +70,15 @@ impl Registry {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn places(&self) -> usize {
+    pub(crate) fn places(&self) -> usize {
         self.state.max_clients.saturating_add(SPARE_PLACES)
     }
 
-    fn most_waiting(&self) -> usize {
+    pub(crate) fn most_waiting(&self) -> usize {
         (self.state.max_clients / WAITING_SHARE).clamp(LEAST_WAITING, MOST_WAITING)
     }
 
-    /// Decides about a newcomer, beside `waiting` others, so many of them of its own address. It may be let in at once, or
+    /// Decides about a newcomer, beside `waiting` others, `of_its_own` of them of its address. It may be let in at once, or
     /// in the place of one that is evicted for it. What this costs does not grow with the number of clients.
     pub(crate) fn admit(
         &self,
@@ -88,18 +88,26 @@ impl Registry {
     ) -> Result<Admitted, Rejection> {
         let neighbour = Neighbour::of(newcomer);
         let is_proxy = self.state.settings.trusts(newcomer);
+        let now = Instant::now();
         let mut clients = self.clients();
         if !is_proxy {
             clients.addresses.connect(neighbour, self.state.began.elapsed())?;
         }
         let is_full = clients.alive.len() + waiting >= self.places();
         let mut half_open = self.state.half_open();
+        half_open.forget_reset(now);
         let share = (self.state.max_clients / PENDING_SHARE).max(1).saturating_add(SPARE_PLACES);
         let full = Rejection::Full { most: self.state.max_clients };
         let way = if waiting >= self.most_waiting() {
             return Err(full);
         } else if is_full || half_open.len() >= share {
-            half_open.make_room(neighbour, of_its_own, is_proxy, Instant::now())
+            loop {
+                match half_open.make_room(neighbour, of_its_own, is_proxy, now) {
+                    // It has been reset, so it leaves no place.
+                    Way::Evicted(id, _) if is_full && !clients.alive.contains_key(&id) => {}
+                    way => break way,
+                }
+            }
         } else {
             Way::Nobody
         };
@@ -194,7 +202,11 @@ impl Registry {
     }
 
     fn take(&self, connection: &Connection) -> Option<Connection> {
-        connection.end_wait();
+        if connection.is_websocket() {
+            connection.end_wait()
+        } else {
+            connection.end_half_open()
+        }
         let mut clients = self.clients();
         let Entry { connection, is_websocket, counted } = clients.alive.remove(&connection.id())?;
         clients.websockets -= usize::from(is_websocket);

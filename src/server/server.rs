@@ -84,7 +84,8 @@ impl Server {
     }
 
     /// Serves `application` on a socket that listens already: in a test, or under a supervisor that has bound the
-    /// port. With as many clients as this machine can hold.
+    /// port. With as many clients as this machine can hold. The socket is set to non-blocking, which holds for every
+    /// process that has it. It is never shut down: other processes that have it go on, and what waits in it is not reset.
     ///
     /// # Errors
     /// [`Error::Io`] if it does not listen, or a thread cannot be started.

@@ -22,11 +22,11 @@ fn the_smallest_limit_binds_as_a_table() {
         (Limits { descriptors: Some(0), ..linux }, 1, Limit::Descriptors),
         (Limits { group_threads: Some(4096), ..linux }, 3568, Limit::GroupThreads),
         (Limits { user_threads: Some(8000), ..linux }, 7472, Limit::UserThreads),
-        // For few clients there are 8 pumps, or one more than clients.
+        // With few clients there are 8 pumps, or one more than clients.
         (Limits { group_threads: Some(100), ..linux }, 51, Limit::GroupThreads),
         (Limits { group_threads: Some(60), ..linux }, 21, Limit::GroupThreads),
         (Limits { group_threads: Some(8), ..linux }, 1, Limit::GroupThreads),
-        (Limits { mappings: Some(160), ..linux }, 6, Limit::Mappings),
+        (Limits { mappings: Some(120), ..linux }, 1, Limit::Mappings),
         (Limits { mappings: Some(1 << 20), ..linux }, 32_240, Limit::ThreadNumbers),
         (Limits { system_threads: Some(5512), ..linux }, 4984, Limit::SystemThreads),
         (Limits { are_hidden: true, ..linux }, 1000, Limit::Unknown),

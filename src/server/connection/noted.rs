@@ -54,6 +54,16 @@ impl Connection {
         self.state().half_open().leave(Neighbour::of(self.link().peer.ip()), self.link().id);
     }
 
+    /// Called by `client-N` behind its end, if it has not become a WebSocket.
+    #[inline(never)]
+    pub(crate) fn end_half_open(&self) {
+        if !self.link().is_reset.load(Relaxed) {
+            return self.end_wait();
+        }
+        let (link, neighbour) = (self.link(), Neighbour::of(self.link().peer.ip()));
+        self.state().half_open().reset(neighbour, link.id, link.since);
+    }
+
     /// Called by the listener: from now on it does not become a WebSocket any more.
     pub(crate) fn set_evicted(&self) {
         self.link().is_evicted.store(true, Release);
