@@ -15,7 +15,7 @@ use tungstenite::Bytes;
 use crate::error::Error;
 use crate::net::buffers::Held;
 use crate::server::connection::Connection;
-use crate::server::pace::TooFast;
+use crate::server::rate_limiter::TooFast;
 use crate::server::received::Received;
 use crate::ws::frame::{self, Frame};
 use crate::ws::header::CLOSE;

@@ -12,7 +12,7 @@ use tungstenite::protocol::{Message as WsMessage, WebSocketConfig, WebSocketCont
 use crate::metrics::DisconnectReason;
 use crate::server::connection::Connection;
 use crate::server::frame_stream::{FrameStream, LARGE, ReadFailure};
-use crate::server::pace::TooFast;
+use crate::server::rate_limiter::TooFast;
 use crate::ws::frame::MAX_CONTROL;
 #[cfg(feature = "deflate")]
 use crate::ws::inflate::InflateError;

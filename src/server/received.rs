@@ -11,8 +11,8 @@ use crate::net::transport::Transport;
 use crate::observer::Event;
 use crate::server::connection::Connection;
 use crate::server::keepalive::Keepalive;
-use crate::server::pace::{Counted, Pace, TooFast};
 use crate::server::patience::Patience;
+use crate::server::rate_limiter::{Counted, RateLimiter, TooFast};
 use crate::ws::frame::Frame;
 
 /// Bytes received at a time.
@@ -35,7 +35,7 @@ pub(crate) struct Received {
     /// Whether it has sent more than it may.
     is_too_fast: bool,
     /// Where there is a limit for a client.
-    pace: Option<Box<Pace>>,
+    limiter: Option<Box<RateLimiter>>,
     /// At the client's end only.
     patience: Option<Box<Patience>>,
 }
@@ -52,7 +52,7 @@ impl Received {
             keepalive: Keepalive::default(),
             is_silent: false,
             is_too_fast: false,
-            pace: Pace::new(connection),
+            limiter: RateLimiter::new(connection),
             patience: connection.is_client().then(|| Box::new(Patience::new())),
         }
     }
@@ -74,8 +74,8 @@ impl Received {
     /// Counts a message that has come. Blocks where that is too fast, or is an error.
     #[inline]
     pub(crate) fn count_message(&mut self) -> std::result::Result<(), TooFast> {
-        let Some(pace) = &mut self.pace else { return Ok(()) };
-        pace.count(&self.connection, Counted::Messages, 1)
+        let Some(limiter) = &mut self.limiter else { return Ok(()) };
+        limiter.count(&self.connection, Counted::Messages, 1)
     }
 
     /// Takes a Pong that answers the keepalive's Ping. False for any other.
@@ -176,8 +176,8 @@ impl Received {
             patience.heard();
         }
         (self.start, self.end) = (0, received);
-        if let Some(pace) = &mut self.pace
-            && pace.count(&self.connection, Counted::Bytes, received).is_err()
+        if let Some(limiter) = &mut self.limiter
+            && limiter.count(&self.connection, Counted::Bytes, received).is_err()
         {
             self.is_too_fast = true;
             return Err(ErrorKind::PermissionDenied.into());

@@ -1,4 +1,4 @@
-//! [`Pace`]: whether a client keeps to the rates at which it may send, and what happens if it does not. On `client-N`.
+//! [`RateLimiter`]: whether a client keeps to the rates at which it may send, and what happens if it does not. On `client-N`.
 //!
 //! A client that is slowed is not read meanwhile: TCP does the rest.
 
@@ -29,16 +29,16 @@ pub(crate) struct TooFast;
 
 /// See the [module](self). Times are since the server's start.
 #[derive(Default)]
-pub(crate) struct Pace {
+pub(crate) struct RateLimiter {
     /// When what has been sent so far is paid for.
     messages: Duration,
     bytes: Duration,
     is_narrow: bool,
 }
 
-impl Pace {
+impl RateLimiter {
     /// Returns what counts, if there is a limit.
-    pub(crate) fn new(connection: &Connection) -> Option<Box<Pace>> {
+    pub(crate) fn new(connection: &Connection) -> Option<Box<RateLimiter>> {
         let settings = &connection.state().settings;
         (settings.max_messages.is_some() || settings.max_bytes.is_some()).then(Box::default)
     }
