@@ -166,7 +166,7 @@ pub use hub::fan_out::FanOut;
 pub use hub::fleet::{Fleet, FleetLosses, FleetOptions, FleetStats};
 pub use hub::topics::Hub;
 pub use hub::topics::relay::Relay;
-pub use metrics::{Disconnects, Meter, Rejections, Stats};
+pub use metrics::{Disconnects, Limited, Meter, Rejections, Stats};
 #[cfg(feature = "tls")]
 pub use net::tls::config::TlsConfig;
 pub use net::transport::Delivery;
@@ -179,6 +179,7 @@ pub use server::capacity::{Capacity, Limit};
 pub use server::connection::Connection;
 pub use server::handler::{RequestHandler, WebSocketHandler};
 pub use server::server::Server;
+pub use server::settings::OverLimit;
 pub use ws::message::Message;
 
 /// The target of every log line of the library.

@@ -225,6 +225,15 @@ fn application(options: &Options, clients: &Arc<Clients>) -> Result<(Application
         Some(rate) => application.max_connects_per_address(rate),
         None => application,
     };
+    let application = match options.max_messages {
+        Some(rate) => application.max_messages(rate),
+        None => application,
+    };
+    let application = match options.max_bytes {
+        Some(rate) => application.max_bytes(rate),
+        None => application,
+    };
+    let application = application.over_limit(options.over_limit.into());
     let capacity = capacity(options, &application);
     let readings = Readings { meter, capacity: capacity.clients, rounds: Arc::default(), fleet, token };
     let (shown, public) = (readings.clone(), options.stats == Audience::Public);

@@ -20,6 +20,8 @@ pub(crate) enum DisconnectReason {
     CloseTimeout,
     /// The peer showed no sign of life after a Ping.
     PingTimeout,
+    /// It sent more than it may.
+    TooFast,
     /// The server shut down.
     Shutdown,
     /// A handler or a drainer panicked.
@@ -52,6 +54,8 @@ pub(crate) struct Counters {
     pub(crate) rejected_half_open: Counter,
     pub(crate) rejected_clients_per_address: Counter,
     pub(crate) rejected_connects_per_address: Counter,
+    pub(crate) limited_messages: Counter,
+    pub(crate) limited_bytes: Counter,
     pub(crate) pushes: Counter,
     pub(crate) bytes: Counter,
     /// Bytes that compression took off those.
@@ -63,6 +67,7 @@ pub(crate) struct Counters {
     evicted: Counter,
     close_timeout: Counter,
     ping_timeout: Counter,
+    too_fast: Counter,
     shutdown: Counter,
     panicked: Counter,
     done: Counter,
@@ -79,6 +84,7 @@ impl Counters {
             DisconnectReason::Evicted => &self.evicted,
             DisconnectReason::CloseTimeout => &self.close_timeout,
             DisconnectReason::PingTimeout => &self.ping_timeout,
+            DisconnectReason::TooFast => &self.too_fast,
             DisconnectReason::Shutdown => &self.shutdown,
             DisconnectReason::Panicked => &self.panicked,
             DisconnectReason::Done => &self.done,
@@ -146,6 +152,7 @@ impl Meter {
             evicted: counters.evicted.get(),
             close_timeout: counters.close_timeout.get(),
             ping_timeout: counters.ping_timeout.get(),
+            too_fast: counters.too_fast.get(),
             shutdown: counters.shutdown.get(),
             panicked: counters.panicked.get(),
             done: counters.done.get(),
@@ -161,6 +168,10 @@ impl Meter {
             accepted,
             rejected: counters.rejected.get(),
             rejections,
+            limited: Limited {
+                messages: counters.limited_messages.get(),
+                bytes: counters.limited_bytes.get(),
+            },
             pushes: counters.pushes.get(),
             bytes,
             bytes_uncompressed: bytes + saved,
@@ -182,6 +193,8 @@ pub struct Stats {
     pub rejected: u64,
     /// The same, by reason.
     pub rejections: Rejections,
+    /// How often clients were slowed or closed, since they sent more than they may.
+    pub limited: Limited,
     /// Frames accepted for sending.
     pub pushes: u64,
     /// Bytes in those, as they are sent.
@@ -209,6 +222,16 @@ pub struct Rejections {
     pub connects_per_address: u64,
 }
 
+/// How often clients were over a limit of their own, by limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limited {
+    /// See [`max_messages`](crate::Application::max_messages).
+    pub messages: u64,
+    /// See [`max_bytes`](crate::Application::max_bytes).
+    pub bytes: u64,
+}
+
 /// How many connections have ended, by who ended them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -227,6 +250,9 @@ pub struct Disconnects {
     pub close_timeout: u64,
     /// The peer did not answer a Ping in time.
     pub ping_timeout: u64,
+    /// The client sent more than [`max_messages`](crate::Application::max_messages) or
+    /// [`max_bytes`](crate::Application::max_bytes) allow.
+    pub too_fast: u64,
     /// The server shut down.
     pub shutdown: u64,
     /// A handler panicked, or a thread that was writing.

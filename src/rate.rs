@@ -1,4 +1,4 @@
-//! [`Rate`]: so many events a time, and whether one more is within it. Pure: the caller has the clock.
+//! [`Rate`]: at most N events in a time, and whether one more is within it. Pure: the caller has the clock.
 
 use std::fmt;
 use std::num::NonZeroU64;

@@ -1,6 +1,6 @@
 //! Floods of connects, and storms of clients that leave and return together: the process stays alive, has never more
 //! threads than places, and pushes go on. Counts only; with `THREADCAST_FLOOD_SECONDS` (`make stress`) at full speed,
-//! for so many seconds each, with times.
+//! for that long each, with times.
 
 mod support;
 
@@ -19,8 +19,9 @@ use threadcast::{Application, Capacity};
 const HELD: usize = 100;
 /// Threads of the program that are no client's.
 const OWN_THREADS: usize = 20;
-/// Pumps beside 200 clients.
-const PUMPS: usize = 25;
+/// Places beside those of 200 clients: for requests, and an eighth for pumps.
+const FOR_REQUESTS: usize = 16;
+const PUMPS: usize = 27;
 const INTERVAL: Duration = Duration::from_millis(50);
 /// How late pushes to an established client may be, but for one in a hundred.
 const LATE: Duration = Duration::from_millis(200);
@@ -125,7 +126,8 @@ fn a_flood_of_connects_leaves_no_more_threads_than_places_and_all_end() {
     for (form, args, sends) in FORMS {
         let program = start(&[&["--max-clients", "200"], args].concat());
         let maps = mappings(&program);
-        let places = if args.contains(&"handoff") { 400 } else { 200 + PUMPS };
+        let places =
+            if args.contains(&"handoff") { 2 * (200 + FOR_REQUESTS) } else { 200 + FOR_REQUESTS + PUMPS };
         let watch = Watch::begin(&program);
         flood(program.addr(), sends, |connects| connects < 5000);
         let most = watch.most();
@@ -141,7 +143,7 @@ fn a_flood_of_connects_leaves_no_more_threads_than_places_and_all_end() {
     }
 }
 
-/// Opens so many WebSockets, each as soon as there is room for it.
+/// Opens WebSockets, each as soon as there is room for it.
 fn come(addr: SocketAddr, clients: usize) -> Vec<TcpStream> {
     let open = |n: usize| {
         let mut opened = None;
@@ -182,7 +184,7 @@ fn clients_that_leave_and_return_together_leave_no_more_threads_than_places_and_
         lose(all);
     }
     let most = watch.most();
-    assert!((clients..=places + 256 + OWN_THREADS).contains(&most), "{most}");
+    assert!((clients..=places + FOR_REQUESTS + 256 + OWN_THREADS).contains(&most), "{most}");
     eventually("all threads of clients have ended", || of_clients(&program) == 0);
     // glibc keeps 40 MiB of stacks, each of which is two mappings, for the next threads.
     eventually("their mappings are gone", || mappings(&program) < 3000);

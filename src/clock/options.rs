@@ -11,8 +11,8 @@ use threadcast::{Origin, Rate};
 
 use crate::clock::{fleet, interval, mistake};
 use values::{
-    address, channel, clients, clients_per_address, host, interval_or_off, origin, port, rate, size,
-    size_or_off, stack_size, threads, topic,
+    address, byte_rate, channel, clients, clients_per_address, host, interval_or_off, origin, port, rate,
+    size, size_or_off, stack_size, threads, topic,
 };
 
 mod values;
@@ -112,6 +112,18 @@ pub struct Options {
     #[arg(long, value_name = "RATE", value_parser = rate, help_heading = "Clients")]
     pub max_connects_per_address: Option<Rate>,
 
+    /// How many messages a client may send, e.g. 20/s, 100/m or 5/h [default: no limit]
+    #[arg(long, value_name = "RATE", value_parser = rate, help_heading = "Clients")]
+    pub max_messages: Option<Rate>,
+
+    /// How many bytes a client may send, e.g. 64KiB/s or 1MiB/s [default: no limit]
+    #[arg(long, value_name = "RATE", value_parser = byte_rate, help_heading = "Clients")]
+    pub max_bytes: Option<Rate>,
+
+    /// What happens to a client that sends more: it is read later, or closed with 1008
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = OverLimitOption::Slow, help_heading = "Clients")]
+    pub over_limit: OverLimitOption,
+
     /// Largest message accepted from a client
     #[arg(long, value_name = "SIZE", default_value = "10MiB", value_parser = size, help_heading = "Clients")]
     pub max_message: usize,
@@ -189,6 +201,24 @@ impl From<DeliveryOption> for threadcast::Delivery {
         match delivery {
             DeliveryOption::Inline => threadcast::Delivery::Inline,
             DeliveryOption::Handoff => threadcast::Delivery::Handoff,
+        }
+    }
+}
+
+/// [`threadcast::OverLimit`](threadcast::OverLimit), as an option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OverLimitOption {
+    /// Read it later.
+    Slow,
+    /// Close it with 1008.
+    Close,
+}
+
+impl From<OverLimitOption> for threadcast::OverLimit {
+    fn from(over_limit: OverLimitOption) -> threadcast::OverLimit {
+        match over_limit {
+            OverLimitOption::Slow => threadcast::OverLimit::Slow,
+            OverLimitOption::Close => threadcast::OverLimit::Close,
         }
     }
 }

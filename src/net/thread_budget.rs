@@ -16,7 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use reaper::{Order, Reaper, Waiting};
+use reaper::{Reaper, ReaperOrder, WaitingPump};
 
 use crate::net::transport::Delivery;
 use crate::net::waker::Waker;
@@ -26,7 +26,7 @@ const PUMPS_PART: usize = 8;
 const LEAST_PUMPS: usize = 8;
 const MOST_PUMPS: usize = 256;
 
-/// Returns how many pumps a server with so many clients may have.
+/// Returns how many pumps a server with this number of clients may have.
 pub(crate) fn pumps(clients: usize, delivery: Delivery) -> usize {
     match delivery {
         // A pump whose backlog is written may not be joined yet when its client needs the next one.
@@ -42,7 +42,7 @@ pub(crate) struct ThreadBudget {
     books: Mutex<Books>,
     /// Signalled when a permit is returned.
     returned: Condvar,
-    /// Started once, if at all: threads of a budget without a reaper leave their joining to whoever spawned them.
+    /// Started once, if at all: threads of a budget without a reaper are joined by their spawner.
     reaper: OnceLock<Reaper>,
     /// Woken when a permit is returned, for the listener, which does not block for one.
     waker: OnceLock<Arc<Waker>>,
@@ -54,7 +54,7 @@ struct Books {
     /// Permits that are out: threads that run, or are not joined.
     running: usize,
     /// Pumps without a permit, the oldest first. Started by the reaper.
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<WaitingPump>,
 }
 
 type Task = Box<dyn FnOnce() + Send>;
@@ -64,14 +64,14 @@ type Task = Box<dyn FnOnce() + Send>;
 pub(crate) struct Worker(Arc<Work>);
 
 struct Work {
-    /// What the thread does: taken by the thread when it begins, or by whoever gives it up before that.
+    /// What the thread does: taken by the thread when it begins, or by the one that drops it before that.
     task: Mutex<Option<Task>>,
-    /// The thread is joined under this lock, and its permit returned: whoever gets the lock after that can start another
+    /// The thread is joined under this lock, and its permit returned: the next one to get the lock can start another
     /// one. The thread itself never takes it.
-    running: Mutex<Option<Running>>,
+    running: Mutex<Option<RunningThread>>,
 }
 
-struct Running {
+struct RunningThread {
     thread: JoinHandle<()>,
     permit: Permit,
 }
@@ -146,9 +146,9 @@ impl ThreadBudget {
             return Ok(worker);
         }
         let until = Instant::now() + patience;
-        books.waiting.push_back(Waiting { worker: worker.clone(), name, stack_size, until });
+        books.waiting.push_back(WaitingPump { worker: worker.clone(), name, stack_size, until });
         drop(books);
-        self.order(Order::Look);
+        self.order(ReaperOrder::Look);
         Ok(worker)
     }
 
@@ -175,7 +175,7 @@ impl ThreadBudget {
         let (is_idle, waiting) = (books.running == 0, std::mem::take(&mut books.waiting));
         drop(books);
         waiting.iter().for_each(|waiting| waiting.worker.give_up());
-        self.order(Order::Stop);
+        self.order(ReaperOrder::Stop);
         let thread = self.reaper.get().and_then(|reaper| lock(&reaper.thread).take());
         join(thread.filter(|_| is_idle));
     }
@@ -197,7 +197,7 @@ impl Drop for ThreadEnd {
     /// Not inlined: what is below every thread's stack stays small.
     #[inline(never)]
     fn drop(&mut self) {
-        self.budget.order(Order::Join(self.own.clone()));
+        self.budget.order(ReaperOrder::Join(self.own.clone()));
     }
 }
 
@@ -221,7 +221,7 @@ impl Worker {
             }
         });
         match started {
-            Ok(thread) => *running = Some(Running { thread, permit }),
+            Ok(thread) => *running = Some(RunningThread { thread, permit }),
             Err(error) => {
                 drop(running);
                 self.give_up();
@@ -244,7 +244,7 @@ impl Worker {
     /// Blocks until the thread has ended. Its permit is returned then. A pump that waits for a thread is given up.
     pub(crate) fn join(&self) {
         let mut running = lock(&self.0.running);
-        if let Some(Running { thread, permit }) = running.take() {
+        if let Some(RunningThread { thread, permit }) = running.take() {
             join(Some(thread));
             drop(permit);
         }

@@ -43,7 +43,7 @@ struct Known {
 
 /// Why an address may have no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum OverLimit {
+pub(crate) enum AddressLimit {
     /// It has as many clients as it may.
     Clients { most: usize },
     /// It has connected too often: it may again in this time.
@@ -83,7 +83,7 @@ impl Addresses {
     }
 
     /// Counts a connect, or returns why there may be none. `now` is since the server's start.
-    pub(crate) fn connect(&mut self, neighbour: Neighbour, now: Duration) -> Result<(), OverLimit> {
+    pub(crate) fn connect(&mut self, neighbour: Neighbour, now: Duration) -> Result<(), AddressLimit> {
         if self.max_clients.is_none() && self.connects.is_none() {
             return Ok(());
         }
@@ -95,13 +95,13 @@ impl Addresses {
         if let Some(rate) = self.connects {
             let arrival = rate.arrive(Duration::from_nanos(known.paid_at), now, 1);
             if !arrival.early.is_zero() {
-                return Err(OverLimit::Connects { rate, early: arrival.early });
+                return Err(AddressLimit::Connects { rate, early: arrival.early });
             }
             known.paid_at = u64::try_from(arrival.paid_at.as_nanos()).unwrap_or(u64::MAX);
         }
         self.known.insert(neighbour, known);
         match self.max_clients {
-            Some(most) if known.clients as usize >= most => Err(OverLimit::Clients { most }),
+            Some(most) if known.clients as usize >= most => Err(AddressLimit::Clients { most }),
             _ => Ok(()),
         }
     }
@@ -172,12 +172,12 @@ mod tests {
             addresses.connect(one, seconds(9)).unwrap();
             assert!(addresses.enter(one));
         }
-        let early = OverLimit::Connects { rate, early: Duration::from_millis(500) };
+        let early = AddressLimit::Connects { rate, early: Duration::from_millis(500) };
         assert_eq!(addresses.connect(one, seconds(9)), Err(early));
         addresses.connect(other, seconds(9)).unwrap();
         addresses.connect(one, seconds(10)).unwrap();
         assert!(addresses.enter(one));
-        assert_eq!(addresses.connect(one, seconds(11)), Err(OverLimit::Clients { most: 3 }));
+        assert_eq!(addresses.connect(one, seconds(11)), Err(AddressLimit::Clients { most: 3 }));
         addresses.leave(one);
         addresses.connect(one, seconds(12)).unwrap();
     }
@@ -212,7 +212,7 @@ mod tests {
         assert!(addresses.known.capacity() < 2 * MOST_KNOWN / 10, "{}", addresses.known.capacity());
         addresses.connect(stays, seconds(3)).unwrap();
         assert!(addresses.enter(stays));
-        assert_eq!(addresses.connect(stays, seconds(5)), Err(OverLimit::Clients { most: 2 }));
+        assert_eq!(addresses.connect(stays, seconds(5)), Err(AddressLimit::Clients { most: 2 }));
     }
 
     #[test]

@@ -149,7 +149,7 @@ impl ClientCost {
         }
     }
 
-    /// Returns how many clients find room, each of which takes `each` for a thread, with the pumps for so many.
+    /// Returns how many clients find room, each of which takes `each` for a thread, with their pumps.
     fn most(&self, room: u64, each: u64) -> u64 {
         let takes = |clients: u64| {
             let pumps = pumps(usize::try_from(clients).unwrap_or(usize::MAX), self.delivery) as u64;

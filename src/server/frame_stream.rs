@@ -15,6 +15,7 @@ use tungstenite::Bytes;
 use crate::error::Error;
 use crate::net::buffers::Held;
 use crate::server::connection::Connection;
+use crate::server::rate_limiter::TooFast;
 use crate::server::received::Received;
 use crate::ws::frame::{self, Frame};
 use crate::ws::header::CLOSE;
@@ -37,6 +38,8 @@ pub(crate) enum ReadFailure {
     Inflate(InflateError),
     /// The peer showed no sign of life after a Ping.
     PingTimeout,
+    /// The client has sent more than it may.
+    TooFast,
 }
 
 /// See the [module](self).
@@ -82,13 +85,24 @@ impl FrameStream {
 
     /// Returns why the last read failed; `None` if that was the end of the connection.
     pub(crate) fn failure(&self) -> Option<ReadFailure> {
-        self.failure.or(self.received.is_silent().then_some(ReadFailure::PingTimeout))
+        let of_receiving = || match &self.received {
+            received if received.is_silent() => Some(ReadFailure::PingTimeout),
+            received if received.is_too_fast() => Some(ReadFailure::TooFast),
+            _ => None,
+        };
+        self.failure.or_else(of_receiving)
     }
 
     /// Called when a message has been handled.
     pub(crate) fn message_handled(&mut self) {
         self.message = 0;
         self.held.clear();
+    }
+
+    /// Counts a message that has come. Blocks where that is too fast, or is an error.
+    #[inline]
+    pub(crate) fn count_message(&mut self) -> Result<(), TooFast> {
+        self.received.count_message()
     }
 
     /// Takes a Pong that answers the keepalive's Ping. False for any other, which is the handler's.

@@ -16,6 +16,7 @@ pub(crate) mod application;
 pub(crate) mod capacity;
 pub(crate) mod keepalive;
 pub(crate) mod patience;
+pub(crate) mod rate_limiter;
 pub(crate) mod received;
 pub(crate) mod frame_stream;
 pub(crate) mod reader;

@@ -13,6 +13,7 @@ use crate::metrics::DisconnectReason;
 use crate::printable::printable;
 use crate::server::connection::Connection;
 use crate::server::frame_stream::{FrameStream, LARGE, ReadFailure};
+use crate::server::rate_limiter::TooFast;
 use crate::ws::frame::MAX_CONTROL;
 #[cfg(feature = "deflate")]
 use crate::ws::inflate::InflateError;
@@ -85,7 +86,7 @@ impl Reader {
             if message.is_text() || message.is_binary() {
                 self.before = Some(message.len());
             }
-            return Ok(match message {
+            let incoming = match message {
                 WsMessage::Text(text) => Incoming::Message(Message::received_text(text)),
                 WsMessage::Binary(bytes) => Incoming::Message(Message::received_binary(bytes)),
                 WsMessage::Ping(payload) => Incoming::Ping(payload),
@@ -102,7 +103,11 @@ impl Reader {
                     Incoming::Close // The next read writes the answer, and ends.
                 }
                 WsMessage::Frame(_) => unreachable!("tungstenite reads no raw frames"),
-            });
+            };
+            return match self.stream.count_message() {
+                Ok(()) => Ok(incoming),
+                Err(TooFast) => Err(too_fast()),
+            };
         }
     }
 
@@ -127,6 +132,7 @@ impl Reader {
             (Some(ReadFailure::PingTimeout), _) => {
                 return Err(End::Fail(1011, "ping timed out", DisconnectReason::PingTimeout));
             }
+            (Some(ReadFailure::TooFast), _) => return Err(too_fast()),
             (Some(ReadFailure::Header(HeaderError::MessageTooLarge)), _)
             | (None, WsError::Capacity(CapacityError::MessageTooLong { .. })) => (1009, "message too big"),
             #[cfg(feature = "deflate")]
@@ -153,6 +159,11 @@ impl Reader {
         };
         Err(End::Fail(code, reason, DisconnectReason::Failed))
     }
+}
+
+#[cold]
+fn too_fast() -> End {
+    End::Fail(1008, "rate limit exceeded", DisconnectReason::TooFast)
 }
 
 fn context(connection: &Connection) -> WebSocketContext {

@@ -12,6 +12,7 @@ use crate::observer::Event;
 use crate::server::connection::Connection;
 use crate::server::keepalive::Keepalive;
 use crate::server::patience::Patience;
+use crate::server::rate_limiter::{Counted, RateLimiter, TooFast};
 use crate::ws::frame::Frame;
 
 /// Bytes received at a time.
@@ -31,6 +32,10 @@ pub(crate) struct Received {
     keepalive: Keepalive,
     /// Whether the peer showed no sign of life after a Ping.
     is_silent: bool,
+    /// Whether it has sent more than it may.
+    is_too_fast: bool,
+    /// Where there is a limit for a client.
+    limiter: Option<Box<RateLimiter>>,
     /// At the client's end only.
     patience: Option<Box<Patience>>,
 }
@@ -46,6 +51,8 @@ impl Received {
             end,
             keepalive: Keepalive::default(),
             is_silent: false,
+            is_too_fast: false,
+            limiter: RateLimiter::new(connection),
             patience: connection.is_client().then(|| Box::new(Patience::new())),
         }
     }
@@ -57,6 +64,18 @@ impl Received {
     /// Returns whether the last read failed since the peer showed no sign of life.
     pub(crate) fn is_silent(&self) -> bool {
         self.is_silent
+    }
+
+    /// Returns whether the last read failed since the client had sent more than it may.
+    pub(crate) fn is_too_fast(&self) -> bool {
+        self.is_too_fast
+    }
+
+    /// Counts a message that has come. Blocks where that is too fast, or is an error.
+    #[inline]
+    pub(crate) fn count_message(&mut self) -> std::result::Result<(), TooFast> {
+        let Some(limiter) = &mut self.limiter else { return Ok(()) };
+        limiter.count(&self.connection, Counted::Messages, 1)
     }
 
     /// Takes a Pong that answers the keepalive's Ping. False for any other.
@@ -165,6 +184,12 @@ impl Received {
             patience.heard();
         }
         (self.start, self.end) = (0, received);
+        if let Some(limiter) = &mut self.limiter
+            && limiter.count(&self.connection, Counted::Bytes, received).is_err()
+        {
+            self.is_too_fast = true;
+            return Err(ErrorKind::PermissionDenied.into());
+        }
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::metrics::Counters;
-use crate::server::addresses::OverLimit;
+use crate::server::addresses::AddressLimit;
 
 /// `Retry-After`, in seconds. Those who are refused together come back at different times.
 const RETRY_AFTER: std::ops::RangeInclusive<u64> = 1..=10;
@@ -17,12 +17,12 @@ pub(crate) enum Rejection {
     /// Its own address has the most half-open connections.
     HalfOpen,
     /// Its address has as much as it may.
-    OverLimit(OverLimit),
+    AddressLimit(AddressLimit),
 }
 
-impl From<OverLimit> for Rejection {
-    fn from(limit: OverLimit) -> Rejection {
-        Rejection::OverLimit(limit)
+impl From<AddressLimit> for Rejection {
+    fn from(limit: AddressLimit) -> Rejection {
+        Rejection::AddressLimit(limit)
     }
 }
 
@@ -33,8 +33,8 @@ impl Rejection {
         match self {
             Rejection::Full { .. } => &counters.rejected_full,
             Rejection::HalfOpen => &counters.rejected_half_open,
-            Rejection::OverLimit(OverLimit::Clients { .. }) => &counters.rejected_clients_per_address,
-            Rejection::OverLimit(OverLimit::Connects { .. }) => &counters.rejected_connects_per_address,
+            Rejection::AddressLimit(AddressLimit::Clients { .. }) => &counters.rejected_clients_per_address,
+            Rejection::AddressLimit(AddressLimit::Connects { .. }) => &counters.rejected_connects_per_address,
         }
         .add(1);
     }
@@ -44,10 +44,10 @@ impl Rejection {
         match self {
             Rejection::Full { most } => format!("the limit is {most}"),
             Rejection::HalfOpen => "their address has the most half-open connections".to_owned(),
-            Rejection::OverLimit(OverLimit::Clients { most }) => {
+            Rejection::AddressLimit(AddressLimit::Clients { most }) => {
                 format!("the limit of clients per address is {most}")
             }
-            Rejection::OverLimit(OverLimit::Connects { rate, .. }) => {
+            Rejection::AddressLimit(AddressLimit::Connects { rate, .. }) => {
                 format!("the limit of connects per address is {rate}")
             }
         }
@@ -61,15 +61,15 @@ impl Rejection {
             Rejection::HalfOpen => {
                 (503, "503: Too many half-open connections from your address, try again later")
             }
-            Rejection::OverLimit(OverLimit::Clients { .. }) => {
+            Rejection::AddressLimit(AddressLimit::Clients { .. }) => {
                 (503, "503: Too many clients from your address, try again later")
             }
-            Rejection::OverLimit(OverLimit::Connects { .. }) => {
+            Rejection::AddressLimit(AddressLimit::Connects { .. }) => {
                 (429, "429: Too many connects from your address, try again later")
             }
         };
         let seconds = match self {
-            Rejection::OverLimit(OverLimit::Connects { early, .. }) => whole_seconds(early),
+            Rejection::AddressLimit(AddressLimit::Connects { early, .. }) => whole_seconds(early),
             _ => rand::random_range(RETRY_AFTER),
         };
         Error::refused(status, reason).with_header("Retry-After", &seconds.to_string())
@@ -92,7 +92,7 @@ mod tests {
         let rate = Rate::per_minute(1);
         for (early, seconds) in [(1, "1"), (1000, "1"), (1001, "2"), (9999, "10"), (60_000, "10")] {
             let early = Duration::from_millis(early);
-            let error = Rejection::from(OverLimit::Connects { rate, early }).to_error();
+            let error = Rejection::from(AddressLimit::Connects { rate, early }).to_error();
             let Error::Refused { status, headers, .. } = error else { panic!("{error:?}") };
             assert_eq!((status, &headers[..]), (429, &[("Retry-After".to_owned(), seconds.to_owned())][..]));
         }

@@ -14,6 +14,18 @@ use crate::rate::Rate;
 /// Most bytes that may wait for one client.
 const MAX_BACKLOG: usize = 1 << 30;
 
+/// What happens to a client that sends faster than [`max_messages`](crate::Application::max_messages) or
+/// [`max_bytes`](crate::Application::max_bytes) allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum OverLimit {
+    /// It is read later, at its rate. Nothing is lost.
+    #[default]
+    Slow,
+    /// It is closed with 1008.
+    Close,
+}
+
 /// See [`Application`](crate::Application), which has a method for each; some are a client's, too.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -25,6 +37,10 @@ pub(crate) struct Settings {
     /// Most clients of an address; `None` for no limit.
     pub(crate) max_clients_per_address: Option<usize>,
     pub(crate) max_connects_per_address: Option<Rate>,
+    /// What one client may send; `None` for no limit.
+    pub(crate) max_messages: Option<Rate>,
+    pub(crate) max_bytes: Option<Rate>,
+    pub(crate) over_limit: OverLimit,
     pub(crate) max_message: usize,
     pub(crate) max_body: usize,
     pub(crate) max_backlog: usize,
@@ -86,6 +102,9 @@ impl Default for Settings {
             proxies: Vec::new(),
             max_clients_per_address: None,
             max_connects_per_address: None,
+            max_messages: None,
+            max_bytes: None,
+            over_limit: OverLimit::default(),
             max_message: 10 << 20,
             max_body: 1 << 20,
             max_backlog: 1 << 20,

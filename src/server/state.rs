@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crossbeam_channel::Sender;
 
+use crate::log_limit::LogLimiter;
 use crate::metrics::Counters;
 use crate::net::buffers::Buffers;
 use crate::net::closer::Overdue;
@@ -34,6 +35,8 @@ pub(crate) struct ServerState {
     pub(crate) buffers: Arc<Buffers>,
     /// Who may have to make room for a newcomer.
     half_open: Mutex<HalfOpen>,
+    /// What is logged once a minute of all clients together. Locked by `client-N`, while a line is made.
+    trouble: Mutex<LogLimiter>,
     /// What the kernel holds for each client. Read where a Ping has timed out.
     pub(crate) tcp_table: TcpTable,
     /// To the threads that do the arithmetic of handshakes, if it serves TLS.
@@ -66,6 +69,7 @@ impl ServerState {
             observer,
             buffers,
             half_open: Mutex::default(),
+            trouble: Mutex::default(),
             tcp_table: TcpTable::default(),
             #[cfg(feature = "tls")]
             handshakes: None,
@@ -83,6 +87,10 @@ impl ServerState {
 
     pub(crate) fn half_open(&self) -> MutexGuard<'_, HalfOpen> {
         self.half_open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn trouble(&self) -> MutexGuard<'_, LogLimiter> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins the shutdown.

@@ -83,6 +83,15 @@ pub(super) fn rate(text: &str) -> Result<Rate, String> {
     text.parse().map_err(|error: Error| without(&error.to_string()))
 }
 
+pub(super) fn byte_rate(text: &str) -> Result<Rate, String> {
+    let how = || "expected a size and /s, /m or /h, such as 64KiB/s or 1MiB/s".to_owned();
+    let (bytes, unit) = text.split_once('/').ok_or_else(how)?;
+    if !matches!(unit, "s" | "m" | "h") {
+        return Err(how());
+    }
+    rate(&format!("{}/{unit}", size(bytes)?))
+}
+
 pub(super) fn channel(text: &str) -> Result<String, String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if !(1..=64).contains(&text.len()) || !text.chars().all(is_plain) {

@@ -15,13 +15,13 @@ use super::{Permit, ThreadBudget, Worker};
 const LONGEST: Duration = Duration::from_secs(3600);
 
 pub(super) struct Reaper {
-    orders: Sender<Order>,
+    orders: Sender<ReaperOrder>,
     /// Taken by [`join_all`](ThreadBudget::join_all).
     pub(super) thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What the reaper is to do.
-pub(super) enum Order {
+pub(super) enum ReaperOrder {
     /// This thread is about to end.
     Join(Worker),
     /// A pump waits.
@@ -31,7 +31,7 @@ pub(super) enum Order {
 }
 
 /// A pump without a thread.
-pub(super) struct Waiting {
+pub(super) struct WaitingPump {
     pub(super) worker: Worker,
     pub(super) name: String,
     pub(super) stack_size: usize,
@@ -51,13 +51,13 @@ impl ThreadBudget {
     }
 
     /// Sends the reaper an order. Once it has ended, nobody carries it out.
-    pub(super) fn order(&self, order: Order) {
+    pub(super) fn order(&self, order: ReaperOrder) {
         if let Some(reaper) = self.reaper.get() {
             let _ = reaper.orders.send(order);
         }
     }
 
-    /// Starts the pumps for which there are permits, and gives up those that have waited too long. Returns when the next
+    /// Starts the pumps for which there are permits, and drops those that have waited too long. Returns when the next
     /// one will have.
     fn serve_waiting(self: &Arc<ThreadBudget>) -> Option<Instant> {
         loop {
@@ -67,7 +67,7 @@ impl ThreadBudget {
             if !has_permit && until > Instant::now() {
                 return Some(until);
             }
-            let Waiting { worker, name, stack_size, .. } = books.waiting.pop_front()?;
+            let WaitingPump { worker, name, stack_size, .. } = books.waiting.pop_front()?;
             if !has_permit || worker.is_given_up() {
                 drop(books);
                 worker.give_up();
@@ -84,13 +84,13 @@ impl ThreadBudget {
     }
 }
 
-fn reap(orders: &Receiver<Order>, budget: &Weak<ThreadBudget>) {
+fn reap(orders: &Receiver<ReaperOrder>, budget: &Weak<ThreadBudget>) {
     loop {
         let until = budget.upgrade().and_then(|budget| budget.serve_waiting());
         match orders.recv_deadline(until.unwrap_or_else(|| Instant::now() + LONGEST)) {
-            Ok(Order::Join(worker)) => worker.join(),
-            Ok(Order::Look) | Err(RecvTimeoutError::Timeout) => {}
-            Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            Ok(ReaperOrder::Join(worker)) => worker.join(),
+            Ok(ReaperOrder::Look) | Err(RecvTimeoutError::Timeout) => {}
+            Ok(ReaperOrder::Stop) | Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }

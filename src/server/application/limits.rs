@@ -2,6 +2,7 @@
 
 use super::Application;
 use crate::rate::Rate;
+use crate::server::settings::OverLimit;
 
 impl Application {
     /// Sets the most clients of one address at a time; no limit by default. One more gets a 503 with `Retry-After`, from 1
@@ -30,6 +31,34 @@ impl Application {
     /// ```
     pub fn max_connects_per_address(mut self, rate: Rate) -> Application {
         self.settings.max_connects_per_address = Some(rate);
+        self
+    }
+
+    /// Sets how many messages a client may send, Pings and Pongs among them; no limit by default. The client is slowed
+    /// beyond that, or closed: [`over_limit`](Application::over_limit).
+    ///
+    /// ```
+    /// use threadcast::{Application, OverLimit, Rate};
+    ///
+    /// Application::new().max_messages(Rate::per_second(20)).over_limit(OverLimit::Close);
+    /// ```
+    pub fn max_messages(mut self, rate: Rate) -> Application {
+        self.settings.max_messages = Some(rate);
+        self
+    }
+
+    /// Sets how many bytes a client may send over its WebSocket, as they arrive; no limit by default. Its messages may be
+    /// larger than a second's worth, if it takes the time to send them.
+    pub fn max_bytes(mut self, rate: Rate) -> Application {
+        self.settings.max_bytes = Some(rate);
+        self
+    }
+
+    /// Sets what happens to a client that sends more than [`max_messages`](Application::max_messages) or
+    /// [`max_bytes`](Application::max_bytes). By default its thread sleeps before it reads on, so the client cannot send
+    /// on either, and loses nothing.
+    pub fn over_limit(mut self, over_limit: OverLimit) -> Application {
+        self.settings.over_limit = over_limit;
         self
     }
 }
