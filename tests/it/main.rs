@@ -36,6 +36,7 @@ mod page;
 mod proxies;
 mod proxy;
 mod publish;
+mod rates;
 mod responses;
 mod server;
 mod signals;

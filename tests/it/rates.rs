@@ -1,6 +1,6 @@
 //! Clients that send more than they may: slowed, or closed, and counted.
 
-mod support;
+use crate::support;
 
 use std::time::{Duration, Instant};
 
