@@ -84,8 +84,6 @@ struct MachinesWatch {
 /// Up from the moment that one of our own beats comes back.
 struct LinkState {
     is_up: bool,
-    /// Whether the log has said so.
-    has_broken: bool,
     since: Instant,
     /// Whether it has ever been up: before that [`join`](crate::Fleet::join) says what is wrong.
     was_up: bool,
@@ -116,7 +114,6 @@ impl FleetState {
             others: Mutex::new(Others::new(Instant::now())),
             link: Mutex::new(LinkState {
                 is_up: false,
-                has_broken: false,
                 since: Instant::now(),
                 was_up: false,
                 reasons: Vec::new(),
@@ -178,11 +175,10 @@ impl FleetState {
         let mut link = self.link();
         if !link.is_up {
             // The end of an outage is as important as its beginning.
-            let level = if link.has_broken { log::Level::Warn } else { log::Level::Info };
+            let level = if link.was_up { log::Level::Warn } else { log::Level::Info };
             log::log!(target: crate::LOG, level, "the fleet's link to Redis is up");
             let reasons = Vec::new();
-            *link =
-                LinkState { is_up: true, has_broken: false, since: Instant::now(), was_up: true, reasons };
+            *link = LinkState { is_up: true, since: Instant::now(), was_up: true, reasons };
             self.is_up.notify_all();
             drop(link);
             self.claims.claim_all_again();
@@ -217,7 +213,6 @@ impl FleetState {
                 "the fleet's link to Redis has broken: {}; this machine's own clients get everything",
                 printable(why)
             );
-            link.has_broken = true;
         } else if is_new && link.was_up {
             log::warn!(target: crate::LOG, "the fleet's link to Redis is still down: {}", printable(why));
         }
