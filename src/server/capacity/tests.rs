@@ -153,9 +153,9 @@ fn what_the_application_takes_is_counted_as_a_table() {
     const MIB: u64 = 1 << 20;
     let limits = Limits { group_memory: Some(96 * MIB), memory: Some(960 * MIB), ..Limits::default() };
     for (client_memory, other_memory, clients, each, buffers) in [
-        (0, 0, 1024, 48, 24 * MIB),
-        (48 << 10, 0, 512, 96, 24 * MIB),
-        (0, 48 * MIB, 512, 48, 12 * MIB),
+        (0, 0, 1008, 48, 24 * MIB),
+        (48 << 10, 0, 496, 96, 24 * MIB),
+        (0, 48 * MIB, 496, 48, 12 * MIB),
         (0, 97 * MIB, 1, 48, MIB),
         (u64::MAX, u64::MAX, 1, u64::MAX >> 10, MIB),
     ] {
