@@ -588,7 +588,7 @@ fn handed_off_every_client_has_a_writer_and_gets_the_same() {
     assert!(is_payload(&a.frame().payload) && is_payload(&a.frame().payload));
     expect_threads(&program, &["client-1", "closer", "listener", "reaper", "send", "threadcast", "writer-1"]);
     a.send_frame(0x88, "");
-    eventually("its threads are gone", || threads(program.pid()).len() == 4);
+    eventually("its threads are gone", || threads(program.pid()).len() == 5);
     let mut b = client(&program, "B");
     program.signal(Signal::TERM);
     while b.frame() != close_frame(1001, "server shutting down") {}
