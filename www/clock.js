@@ -27,7 +27,8 @@ const WATCH_MS = 1_000; // from one look at the silence to the next
 const ASLEEP_MS = 4_000; // a look that comes so late has been held up: the tab, or the machine, was asleep
 const AWAKE_MS = 2_000; // then what has arrived meanwhile is delivered first
 
-const ID_SHOWN = 100; // characters of an Id in a sentence; one in a URL may have thousands
+const ID_BYTES = 256; // the server refuses a longer one
+const ID_SHOWN = 100; // characters of an Id in a sentence
 
 const CLOSE_REASON_BYTES = 123; // a control frame carries 125 bytes, and the code takes two
 const CLOSE_REPLACED = 4001; // sent by this server when a newer client takes the same Id
@@ -156,6 +157,8 @@ function closeText(code, reason) {
 function connect() {
   clearTimeout(retryTimer);
   afterwards = "retry";
+  const error = idError(id); // of one that came with the page's address
+  if (error) return refuse(error);
 
   const url = new URL("websocket", location); // beside the page, which a proxy may show as /clock/
   url.protocol = url.protocol.replace("http", "ws"); // a page from https: may only speak wss:
@@ -200,6 +203,14 @@ function connect() {
     if (afterwards === "retry" && code === CLOSE_REPLACED) afterwards = "replaced";
     goOn(CLOSE_MEANING[code] ?? `The server closed it with ${code}.`);
   };
+}
+
+// Tells what is wrong with the Id. There is no connection until it is another one.
+function refuse(error) {
+  afterwards = "stay";
+  window.socket = socket = null;
+  showError("id-error", error, $("id"));
+  showState(error);
 }
 
 // What the server says of itself, and what others have published; nothing of a text that only looks like that.
@@ -360,9 +371,17 @@ function showError(name, text, ...inputs) {
   if (text) inputs[0].focus();
 }
 
+// What is wrong with an Id, or "".
+function idError(name) {
+  const bytes = new TextEncoder().encode(name).length;
+  if (bytes === 0) return "An Id needs at least one character.";
+  return bytes > ID_BYTES ? `An Id has at most ${ID_BYTES} bytes in UTF-8; this one has ${bytes}.` : "";
+}
+
 function useId(name) {
-  showError("id-error", name ? "" : "An Id needs at least one character.", $("id"));
-  if (!name) return;
+  const error = idError(name);
+  showError("id-error", error, $("id"));
+  if (error) return;
   const same = name === id;
   id = name;
   showId();

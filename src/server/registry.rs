@@ -38,13 +38,13 @@ pub(crate) struct Registry {
 }
 
 struct Entries {
-    alive: HashMap<u64, Entry>,
+    alive: HashMap<u64, ClientEntry>,
     /// How many of those are WebSockets.
     websockets: usize,
     addresses: Addresses,
 }
 
-struct Entry {
+struct ClientEntry {
     connection: Connection,
     is_websocket: bool,
     counted: Option<Neighbour>,
@@ -146,7 +146,7 @@ impl Registry {
 
     /// Adds a client whose thread is about to start.
     pub(crate) fn insert(&self, connection: &Connection, counted: Option<Neighbour>) {
-        let entry = Entry { connection: connection.clone(), is_websocket: false, counted };
+        let entry = ClientEntry { connection: connection.clone(), is_websocket: false, counted };
         self.clients().alive.insert(connection.id(), entry);
         connection.begin_wait(Wait::ForInput);
     }
@@ -208,7 +208,7 @@ impl Registry {
             connection.end_half_open()
         }
         let mut clients = self.clients();
-        let Entry { connection, is_websocket, counted } = clients.alive.remove(&connection.id())?;
+        let ClientEntry { connection, is_websocket, counted } = clients.alive.remove(&connection.id())?;
         clients.websockets -= usize::from(is_websocket);
         counted.inspect(|neighbour| clients.addresses.leave(*neighbour));
         Some(connection)

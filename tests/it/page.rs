@@ -595,14 +595,27 @@ fn of_two_tabs_with_one_id_the_newer_goes_on() {
 #[test]
 fn an_endless_id_is_cut_where_it_is_told() {
     let program = Program::start(FAST);
-    let target = format!("/?Id={}", "W".repeat(5000));
+    let target = format!("/?Id={}", "W".repeat(256));
     let older = Page::open(program.addr(), &target);
     let newer = Page::open(program.addr(), &target);
     older.wait_for("the end", "state === 'closed' && $('detail').textContent.startsWith('Replaced:')");
     assert!(older.text("detail").chars().count() < 400, "{}", older.text("detail"));
     older.look("dark", 390, 844);
     older.assert_fits(390, "dark");
-    assert!(newer.is("state === 'open' && $('id').value.length === 5000"), "the server knows all of it");
+    assert!(newer.is("state === 'open' && $('id').value.length === 256"), "the server knows all of it");
+}
+
+#[test]
+fn an_id_that_the_server_would_refuse_is_told_and_not_tried() {
+    let program = Program::start(FAST);
+    let page = Page::open(program.addr(), &format!("/?Id={}", "W".repeat(257)));
+    page.wait_for("what is wrong", "$('detail').textContent.includes('this one has 257')");
+    assert!(page.is("state === 'closed' && $('id-error').textContent.includes('at most 256 bytes')"));
+    assert_eq!(page.text("count-onerror"), "0", "nothing was tried");
+    page.fill("id", "short");
+    page.press("Enter");
+    page.wait_for("a connection", "state === 'open'");
+    assert_eq!(page.text("id-error"), "");
 }
 
 #[test]

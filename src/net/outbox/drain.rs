@@ -144,7 +144,8 @@ impl<L: Link> Drain<L> {
             outbox.backlog.remove_uncounted(holds);
         }
         let before = outbox.backlog.written();
-        if before.is_waited_for() {
+        // Room is made where a frame begins; this is for those who wait for the last one.
+        if before.is_waited_for() && before.frames() == 1 {
             outbox.wake();
         }
         // A writer stays until it has written the Close. Of a dead connection nobody becomes the drainer

@@ -104,8 +104,13 @@ impl Link for ModelSocket {
 }
 
 fn model(run: impl Fn() + Send + Sync + 'static) {
+    model_with(3, run);
+}
+
+/// Where three threads take locks, three preemptions take an hour.
+fn model_with(preemptions: usize, run: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = builder.preemption_bound.or(Some(3));
+    builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
     builder.check(run);
 }
 

@@ -20,7 +20,7 @@ pub(super) fn of_a_thread(stack_size: usize) -> u64 {
 }
 
 /// Returns the largest step from one thread to the next, `None` where it cannot be seen. One by one: glibc keeps the
-/// stacks of threads that have ended, and gives them to the first that ask.
+/// stacks of threads that have ended, and hands them to the first thread that asks.
 fn counted(stack_size: usize) -> Option<u64> {
     let (end, ended) = crossbeam_channel::bounded::<()>(0);
     let mut threads = Vec::new();

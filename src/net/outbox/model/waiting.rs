@@ -28,7 +28,7 @@ fn who_waits_is_woken_by_a_death() {
 
 #[test]
 fn producers_that_wait_for_room_are_all_woken() {
-    model(|| {
+    model_with(2, || {
         // The pump writes the response, and behind it waits half of the limit and more.
         let outbox = begun(ModelSocket::with_room(0));
         assert!(outbox.push(Frame { bytes: Bytes::from_static(&[b'a'; 600]), is_close: false }).is_ok());
@@ -43,7 +43,7 @@ fn producers_that_wait_for_room_are_all_woken() {
 
 #[test]
 fn the_reader_and_a_producer_both_get_their_turn() {
-    model(|| {
+    model_with(2, || {
         let outbox = begun(ModelSocket::with_room(0));
         assert!(outbox.push(Frame { bytes: Bytes::from_static(&[b'a'; 600]), is_close: false }).is_ok());
         let other = outbox.clone();
