@@ -22,6 +22,8 @@ pub(crate) enum DisconnectReason {
     PingTimeout,
     /// It sent more than it may.
     TooFast,
+    /// It held most of what may be buffered, with a message or a body that was not whole.
+    GaveWay,
     /// The server shut down.
     Shutdown,
     /// A handler or a drainer panicked.
@@ -68,6 +70,7 @@ pub(crate) struct Counters {
     close_timeout: Counter,
     ping_timeout: Counter,
     too_fast: Counter,
+    gave_way: Counter,
     shutdown: Counter,
     panicked: Counter,
     done: Counter,
@@ -85,6 +88,7 @@ impl Counters {
             DisconnectReason::CloseTimeout => &self.close_timeout,
             DisconnectReason::PingTimeout => &self.ping_timeout,
             DisconnectReason::TooFast => &self.too_fast,
+            DisconnectReason::GaveWay => &self.gave_way,
             DisconnectReason::Shutdown => &self.shutdown,
             DisconnectReason::Panicked => &self.panicked,
             DisconnectReason::Done => &self.done,
@@ -153,6 +157,7 @@ impl Meter {
             close_timeout: counters.close_timeout.get(),
             ping_timeout: counters.ping_timeout.get(),
             too_fast: counters.too_fast.get(),
+            gave_way: counters.gave_way.get(),
             shutdown: counters.shutdown.get(),
             panicked: counters.panicked.get(),
             done: counters.done.get(),
@@ -253,6 +258,9 @@ pub struct Disconnects {
     /// The client sent more than [`max_messages`](crate::Application::max_messages) or
     /// [`max_bytes`](crate::Application::max_bytes) allow.
     pub too_fast: u64,
+    /// It held most of what may be buffered, with a message or a body that was not whole, and others needed the
+    /// room: see [`max_buffered`](crate::Application::max_buffered).
+    pub gave_way: u64,
     /// The server shut down.
     pub shutdown: u64,
     /// A handler panicked, or a thread that was writing.

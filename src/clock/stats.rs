@@ -81,6 +81,7 @@ impl Readings {
                 "close_timeout": ends.close_timeout,
                 "ping_timeout": ends.ping_timeout,
                 "too_fast": ends.too_fast,
+                "gave_way": ends.gave_way,
                 "shutdown": ends.shutdown,
                 "panicked": ends.panicked,
                 "done": ends.done,

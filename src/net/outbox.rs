@@ -59,9 +59,10 @@ pub(crate) trait Link: Send + Sync + Sized + 'static {
     fn sent(&self, bytes: usize) {
         let _ = bytes;
     }
-    /// Counts bytes that begin to wait. False if all that waits, for all clients, is more than there is room for.
-    fn hold(&self, bytes: u64) -> bool {
-        let _ = bytes;
+    /// Counts bytes that begin to wait, `all` for this client. False if all that waits, for all clients, is more than
+    /// there is room for.
+    fn hold(&self, bytes: u64, all: u64) -> bool {
+        let _ = (bytes, all);
         true
     }
     /// Takes off bytes that wait no longer.
@@ -149,7 +150,7 @@ impl<L: Link> Outbox<L> {
                 if !is_counted {
                     self.backlog.add_uncounted(cost);
                 }
-                let has_room = self.link.hold(cost);
+                let has_room = self.link.hold(cost, self.bytes());
                 // Counted, it has to come, also if there is no room for it.
                 self.channel.send(Queued { frame, is_counted });
                 if !has_room {
@@ -188,7 +189,8 @@ impl<L: Link> Outbox<L> {
             if self.link.delivery() == Delivery::Handoff {
                 // Not counted, and never written: it wakes a writer that waits for the next frame.
                 let frame = Frame { bytes: Bytes::new(), is_close: false };
-                self.link.hold(cost(&frame));
+                // Nobody has to make room for it.
+                self.link.hold(cost(&frame), u64::MAX);
                 self.backlog.add_uncounted(cost(&frame));
                 self.channel.send(Queued { frame, is_counted: false });
             }

@@ -216,8 +216,10 @@ impl Application {
     }
 
     /// Sets the bytes that may wait for and from all clients together, in backlogs, bodies, and messages that are
-    /// not whole; by default a quarter of the memory that is left when the server starts. A push beyond it
-    /// disconnects its client as a slow consumer, a message beyond it closes with 1013, a body gets 503.
+    /// not whole; by default a quarter of the memory that is left when the server starts. At this bound the client has to
+    /// give way, with 1009 or 413, that holds most with a message or a body that is not whole. If nobody holds as much
+    /// as the one that needs room, that one has to: a push disconnects its client as a slow consumer, a message closes
+    /// with 1013, a body gets 503. See [`guide::attacks`](crate::guide::attacks).
     pub fn max_buffered(mut self, bytes: u64) -> Application {
         self.settings.max_buffered = Some(bytes);
         self

@@ -44,6 +44,7 @@ pub(crate) fn run(connection: &Connection, routes: &Router<Route>, registry: &Re
     guard.deregister(match reason {
         _ if connection.state().is_stopping() => DisconnectReason::Shutdown,
         _ if connection.is_evicted() => DisconnectReason::Evicted,
+        _ if connection.has_given_way() => DisconnectReason::GaveWay,
         reason => reason,
     });
 }

@@ -13,7 +13,7 @@ use std::time::Instant;
 use tungstenite::Bytes;
 
 use crate::error::Error;
-use crate::net::buffers::Held;
+use crate::net::buffers::{Held, HoldError};
 use crate::server::connection::Connection;
 use crate::server::rate_limiter::TooFast;
 use crate::server::received::Received;
@@ -33,6 +33,8 @@ pub(crate) enum ReadFailure {
     Header(HeaderError),
     /// There is no room for more of the message.
     NoRoom,
+    /// The room of the message is for others.
+    GaveWay,
     /// A compressed message cannot be read.
     #[cfg(feature = "deflate")]
     Inflate(InflateError),
@@ -88,9 +90,16 @@ impl FrameStream {
         let of_receiving = || match &self.received {
             received if received.is_silent() => Some(ReadFailure::PingTimeout),
             received if received.is_too_fast() => Some(ReadFailure::TooFast),
+            received if received.connection().has_given_way() => Some(ReadFailure::GaveWay),
             _ => None,
         };
         self.failure.or_else(of_receiving)
+    }
+
+    /// Called when a message is whole: it has to give way no more. False if it has to.
+    #[inline]
+    pub(crate) fn message_is_whole(&mut self) -> bool {
+        self.held.settle()
     }
 
     /// Called when a message has been handled.
@@ -99,7 +108,7 @@ impl FrameStream {
         self.held.clear();
     }
 
-    /// Counts a message that has come. Blocks where that is too fast, or is an error.
+    /// Told a message that has come. Blocks where that is too fast, or is an error.
     #[inline]
     pub(crate) fn count_message(&mut self) -> Result<(), TooFast> {
         self.received.count_message()
@@ -115,18 +124,23 @@ impl FrameStream {
         self.received.wait_until(until);
     }
 
-    /// Counts bytes that are handed out, and those of a compressed message that wait.
+    /// Told bytes that are handed out, and those of a compressed message that wait.
     fn count(&mut self, bytes: usize) -> io::Result<()> {
         self.message += bytes as u64;
         let kept = self.message;
         #[cfg(feature = "deflate")]
         let kept = kept + self.inflater.as_ref().map_or(0, |inflater| inflater.waiting());
         // What fits into a read's buffer is not worth counting.
-        if kept > LARGE && !self.held.grow_to(kept) {
-            self.failure = Some(ReadFailure::NoRoom);
-            return Err(ErrorKind::OutOfMemory.into());
+        if kept <= LARGE {
+            return Ok(());
         }
-        Ok(())
+        self.held.grow_to(kept, self.received.connection().outbox()).map_err(|error| {
+            self.failure = Some(match error {
+                HoldError::Full => ReadFailure::NoRoom,
+                HoldError::GiveWay => ReadFailure::GaveWay,
+            });
+            ErrorKind::OutOfMemory.into()
+        })
     }
 
     /// [`read`](Read::read) where messages may be compressed.

@@ -6,12 +6,13 @@
 use std::io::{self, ErrorKind};
 use std::net::Shutdown;
 use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::http::request::Request;
 use crate::http::request_body::{BodyDecoder, Pace};
-use crate::net::buffers::Held;
+use crate::net::buffers::{Held, HoldError};
 use crate::net::closer::CLOSE_GRACE;
 use crate::net::transport::Transport;
 use crate::observer::Event;
@@ -28,6 +29,10 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 const HEAD_READ: usize = 2048;
 /// Bytes received at a time while a body is read.
 const BODY_READ: usize = 16 << 10;
+/// How long those linger that gave way, how long after the last bytes, and how often they look.
+const SHUT_LINGER: Duration = Duration::from_secs(1);
+const SHUT_QUIET: Duration = Duration::from_millis(250);
+const SHUT_STEP: Duration = Duration::from_millis(10);
 /// `Retry-After` of a 503, in seconds: for want of room for a client, or for its body.
 pub(crate) const RETRY_AFTER: &str = "5";
 /// Asks for the body of a client that waits with it.
@@ -107,15 +112,14 @@ pub(crate) fn read_body(
     loop {
         let taken = decoder.take(received)?;
         received.drain(..taken);
-        if !held.grow_to(decoder.len() as u64) {
-            return Err(Error::refused(503, "503: No room for this body, try again later")
-                .with_header("Retry-After", RETRY_AFTER));
-        }
+        let grown = held.grow_to(decoder.len() as u64, connection.outbox());
+        grown.map_err(|error| no_room(connection, error))?;
         if decoder.is_done() {
             break;
         }
         received.resize(BODY_READ, 0);
         match recv_before(connection, received, pace.deadline()) {
+            Ok(0) if connection.has_given_way() => return Err(no_room(connection, HoldError::GiveWay)),
             Ok(0) => return check_evicted(connection).map(|()| None),
             Ok(length) => {
                 received.truncate(length);
@@ -127,10 +131,27 @@ pub(crate) fn read_body(
             Err(_) => return Ok(None),
         }
     }
+    if !held.settle() {
+        return Err(no_room(connection, HoldError::GiveWay));
+    }
     received.shrink_to_fit();
     connection.end_wait();
     request.set_body(decoder.into_body());
     Ok(Some(held))
+}
+
+/// Refuses a body for want of room.
+#[cold]
+#[inline(never)]
+fn no_room(connection: &Connection, error: HoldError) -> Error {
+    let refusal = match error {
+        HoldError::Full => Error::refused(503, "503: No room for this body, try again later"),
+        HoldError::GiveWay => {
+            connection.set_given_way();
+            Error::refused(413, "413: No room for all of this body, try again later")
+        }
+    };
+    refusal.with_header("Retry-After", RETRY_AFTER)
 }
 
 /// Asks for the body. `false` if the client takes nothing.
@@ -150,6 +171,9 @@ fn send_continue(connection: &Connection) -> bool {
 /// the kernel send RST, and the peer would lose what is still on its way to it. Nobody decrypts them.
 #[inline(never)]
 pub(crate) fn linger(connection: &Connection) {
+    if connection.has_given_way() {
+        linger_shut(connection);
+    }
     connection.link().transport.shutdown(Shutdown::Write);
     let is_websocket = connection.is_websocket();
     if !is_websocket {
@@ -157,6 +181,28 @@ pub(crate) fn linger(connection: &Connection) {
     }
     if is_websocket || !connection.is_evicted() {
         discard_until(connection, Instant::now() + CLOSE_GRACE);
+    }
+}
+
+/// Does so for one that gave way, before it is told that nothing follows: its socket is shut for reading, and then the
+/// kernel resets what sends more. Whose socket is shut cannot wait for bytes.
+#[cold]
+#[inline(never)]
+fn linger_shut(connection: &Connection) {
+    connection.state().trouble().warn_of(
+        "messages and bodies that are not whole leave no room for others",
+        &"who holds most has to give way",
+        connection,
+    );
+    let (begun, mut bytes) = (Instant::now(), vec![0; BODY_READ]);
+    let mut heard = begun;
+    while begun.elapsed() < SHUT_LINGER && heard.elapsed() < SHUT_QUIET {
+        match connection.link().transport.tcp().recv(&mut bytes) {
+            Ok(0) => thread::sleep(SHUT_STEP),
+            Ok(_) => heard = Instant::now(),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
     }
 }
 

@@ -10,9 +10,10 @@ use std::{fmt, io};
 use tungstenite::protocol::Role;
 
 use crate::metrics::DisconnectReason;
+use crate::net::buffers::MayGiveWay;
 use crate::net::closer::{CLOSE_GRACE, Kill, Overdue, OverduePeer};
 use crate::net::maybe_tls::MaybeTls;
-use crate::net::outbox::Link;
+use crate::net::outbox::{Link, Outbox};
 use crate::net::thread_budget::Worker;
 use crate::net::transport::{Delivery, Transport};
 use crate::net::unacked::Unacked;
@@ -64,6 +65,8 @@ pub(crate) struct ClientLink {
     pub(crate) since: Instant,
     /// Whether it makes room for a newcomer. Written once by the listener, read by `client-N`.
     pub(crate) is_evicted: AtomicBool,
+    /// Whether it has to give way to others that need the room of its message. Written by any thread, read by `client-N`.
+    pub(crate) has_given_way: AtomicBool,
     /// Whether the peer has reset it before it was a WebSocket. Written and read by `client-N`.
     pub(crate) is_reset: AtomicBool,
     /// The topics that it leaves at its end. Written by any thread that subscribes it, and ended by `client-N`.
@@ -96,6 +99,7 @@ impl ClientLink {
             latency: Latency::default(),
             since: Instant::now(),
             is_evicted: AtomicBool::new(false),
+            has_given_way: AtomicBool::new(false),
             is_reset: AtomicBool::new(false),
             memberships: Memberships::default(),
             pump: Mutex::default(),
@@ -198,8 +202,8 @@ impl Link for ClientLink {
         }
     }
 
-    fn hold(&self, bytes: u64) -> bool {
-        self.state.buffers.hold(bytes)
+    fn hold(&self, bytes: u64, all: u64) -> bool {
+        self.state.buffers.hold(bytes, all)
     }
 
     fn release(&self, bytes: u64) {
@@ -225,6 +229,18 @@ impl Link for ClientLink {
     #[inline]
     fn report(&self, event: Event) {
         self.state.observer.report(self.id, event);
+    }
+}
+
+impl MayGiveWay for Outbox<ClientLink> {
+    fn give_way(&self) {
+        self.link.has_given_way.store(true, Ordering::Release);
+        if self.has_room() {
+            self.link.transport.shutdown(Shutdown::Read);
+        } else {
+            // Its thread does not read: it waits until the client takes what was answered before.
+            self.kill(DisconnectReason::GaveWay);
+        }
     }
 }
 

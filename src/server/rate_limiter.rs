@@ -92,7 +92,11 @@ impl RateLimiter {
         let until = Instant::now() + time.min(Duration::from_secs(365 * 86_400));
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || connection.is_closed() || connection.state().is_stopping() {
+            if left.is_zero()
+                || connection.is_closed()
+                || connection.has_given_way()
+                || connection.state().is_stopping()
+            {
                 return;
             }
             let step = left.min(STEP);

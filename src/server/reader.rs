@@ -85,6 +85,9 @@ impl Reader {
             // A control frame may come in the middle of a message, which goes on.
             if message.is_text() || message.is_binary() {
                 self.before = Some(message.len());
+                if !self.stream.message_is_whole() {
+                    return Err(must_give_way());
+                }
             }
             let incoming = match message {
                 WsMessage::Text(text) => Incoming::Message(Message::received_text(text)),
@@ -133,6 +136,7 @@ impl Reader {
                 return Err(End::Fail(1011, "ping timed out", DisconnectReason::PingTimeout));
             }
             (Some(ReadFailure::TooFast), _) => return Err(too_fast()),
+            (Some(ReadFailure::GaveWay), _) => return Err(must_give_way()),
             (Some(ReadFailure::Header(HeaderError::MessageTooLarge)), _)
             | (None, WsError::Capacity(CapacityError::MessageTooLong { .. })) => (1009, "message too big"),
             #[cfg(feature = "deflate")]
@@ -164,6 +168,11 @@ impl Reader {
 #[cold]
 fn too_fast() -> End {
     End::Fail(1008, "rate limit exceeded", DisconnectReason::TooFast)
+}
+
+#[cold]
+fn must_give_way() -> End {
+    End::Fail(1009, "no room for all of this message, try again later", DisconnectReason::GaveWay)
 }
 
 fn context(connection: &Connection) -> WebSocketContext {

@@ -279,38 +279,115 @@ fn what_waits_for_all_clients_together_has_a_bound_and_the_others_go_on() {
     assert_eq!(witness.frame().payload.len(), 1 << 20, "and all has been given back");
 }
 
-#[test]
-fn a_message_that_there_is_no_room_for_closes_with_1013() {
-    let probed = Probed::start_with(
+/// Says how long a message is. There is 1 MiB for all.
+fn measuring() -> Probed {
+    Probed::start_with(
         |application| application.max_buffered(1 << 20),
         |connection, message| connection.write_message(message.as_bytes().len().to_string()),
+    )
+}
+
+/// A client that has begun a message, of which the server has this much, and has stopped.
+fn begun(probed: &Probed, length: usize) -> Raw {
+    let mut client = Raw::websocket(probed.addr, "/ws");
+    client.send_frame(0x02, vec![0; length]);
+    // A Ping ends no message, and is answered behind it.
+    client.send_frame(0x89, "read");
+    assert_eq!(client.frame(), frame(0x8a, "read"));
+    client
+}
+
+#[test]
+fn a_message_that_there_is_no_room_for_closes_with_1013_if_nobody_holds_more() {
+    let probed = measuring();
+    let mut part = begun(&probed, 400 << 10);
+    let mut client = Raw::websocket(probed.addr, "/ws");
+    client.send_frame(0x82, vec![0; 2 << 20]);
+    assert_eq!(client.frame(), close_frame(1013, "no room for this message, try again later"));
+    part.send_frame(0x80, "end");
+    assert_eq!(part.frame(), frame(0x81, ((400 << 10) + 3).to_string()));
+    assert_eq!(probed.server.stats().disconnects.gave_way, 0);
+    let mut next = Raw::websocket(probed.addr, "/ws");
+    next.send_frame(0x82, vec![0; 900 << 10]);
+    assert_eq!(next.frame(), frame(0x81, (900 << 10).to_string()), "all has been given back");
+}
+
+const GAVE_WAY: &str = "no room for all of this message, try again later";
+
+#[test]
+fn who_holds_all_with_messages_that_are_not_whole_has_to_give_way_to_a_newcomer() {
+    let probed = measuring();
+    let mut witness = Raw::websocket(probed.addr, "/ws");
+    let mut strangers: Vec<_> = (0..3).map(|_| begun(&probed, 300 << 10)).collect();
+    let mut small = begun(&probed, 50 << 10);
+    for gone in 1..=2 {
+        let mut newcomer = Raw::websocket(probed.addr, "/ws");
+        newcomer.send_frame(0x82, vec![0; 300 << 10]);
+        assert_eq!(newcomer.frame(), frame(0x81, (300 << 10).to_string()));
+        // Of those that hold the same, the one that began first.
+        assert_eq!(strangers.remove(0).frame(), close_frame(1009, GAVE_WAY));
+        eventually("it is counted", || probed.server.stats().disconnects.gave_way == gone);
+        strangers.push(begun(&probed, 300 << 10));
+    }
+    witness.send_frame(0x81, "hello");
+    assert_eq!(witness.frame(), frame(0x81, "5"), "nobody else has noticed");
+    for (client, length) in strangers.iter_mut().zip([300 << 10; 3]).chain([(&mut small, 50 << 10)]) {
+        client.send_frame(0x80, "end");
+        assert_eq!(client.frame(), frame(0x81, (length + 3).to_string()), "all others go on");
+    }
+    assert_eq!(probed.server.stats().disconnects.gave_way, 2);
+}
+
+#[test]
+fn who_has_to_give_way_and_goes_on_sending_is_told_why() {
+    let probed = measuring();
+    let mut stranger = begun(&probed, 900 << 10);
+    let mut newcomer = Raw::websocket(probed.addr, "/ws");
+    newcomer.send_frame(0x82, vec![0; 300 << 10]);
+    assert_eq!(newcomer.frame(), frame(0x81, (300 << 10).to_string()));
+    // Behind the end of its turn: nobody reads this as a message, and nothing is reset.
+    stranger.send_frame(0x00, vec![0; 1000]);
+    assert_eq!(stranger.frame(), close_frame(1009, GAVE_WAY));
+}
+
+#[test]
+fn a_client_is_no_slow_consumer_for_what_strangers_hold() {
+    let probed = measuring();
+    let (reader, connection) = probed.open();
+    with_small_buffer(&reader);
+    let mut stranger = begun(&probed, 1000 << 10);
+    // More than the socket takes of it at once, and less than what the stranger holds.
+    let mut sent = 0;
+    while connection.backlog() < 200 << 10 {
+        connection.write_message(vec![0; 64 << 10]).expect("there is room for it");
+        sent += 1;
+    }
+    assert_eq!(stranger.frame(), close_frame(1009, GAVE_WAY));
+    let mut reader = reader;
+    for _ in 0..sent {
+        assert_eq!(reader.frame().payload.len(), 64 << 10);
+    }
+    assert_eq!(probed.server.stats().slow_consumers, 0);
+}
+
+#[test]
+fn who_has_to_give_way_and_does_not_read_is_disconnected_at_once() {
+    let probed = Probed::start_with(
+        |application| application.max_buffered(1 << 20).max_backlog(128 << 10),
+        |connection, message| connection.write_message(message.as_bytes().len().to_string()),
     );
-    let websocket = || Raw::websocket(probed.addr, "/ws");
-    // Parts of messages, whose clients do not go on. One that comes while a whole message is held may be refused itself.
-    let mut parts = Vec::new();
-    eventually("the room is taken", || {
-        let mut part = websocket();
-        // In fragments, with a ping between, which ends no message.
-        for first in [0x02, 0x89, 0x00] {
-            part.send_frame(first, vec![0; if first == 0x89 { 4 } else { 150 << 10 }]);
-        }
-        parts.push(part);
-        let mut client = websocket();
-        client.send_frame(0x82, vec![0; 300 << 10]);
-        client.frame() == close_frame(1013, "no room for this message, try again later")
-    });
-    // What is small goes on; and when they have left, so does what is large.
-    eventually("there is room for a small one", || {
-        let mut client = websocket();
-        client.send_frame(0x82, vec![0; 1000]);
-        client.frame() == frame(0x81, "1000")
-    });
-    drop(parts);
-    eventually("there is room again", || {
-        let mut client = websocket();
-        client.send_frame(0x82, vec![0; 300 << 10]);
-        client.frame() == frame(0x81, (300 << 10).to_string())
-    });
+    let (mut deaf, connection) = probed.open();
+    with_small_buffer(&deaf);
+    deaf.send_frame(0x02, vec![0; 700 << 10]);
+    deaf.send_frame(0x89, "read");
+    assert_eq!(deaf.frame(), frame(0x8a, "read"));
+    while connection.backlog() < 96 << 10 {
+        connection.write_message(vec![0; 4 << 10]).expect("less than its limit waits");
+    }
+    let mut newcomer = Raw::websocket(probed.addr, "/ws");
+    newcomer.send_frame(0x82, vec![0; 500 << 10]);
+    assert_eq!(newcomer.frame(), frame(0x81, (500 << 10).to_string()));
+    eventually("it is counted", || probed.server.stats().disconnects.gave_way == 1);
 }
 
 #[test]

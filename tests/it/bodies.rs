@@ -478,32 +478,57 @@ fn two_routes_at_one_path_are_a_panic_that_names_it() {
     }
 }
 
-#[test]
-fn a_body_that_there_is_no_room_for_gets_503_and_a_later_one_is_taken() {
+/// A POST of `length` bytes, of which `sent` come.
+fn posted(server: &Server, length: usize, sent: usize) -> Raw {
+    let mut client = Raw::connect(server.local_addr());
+    client.send(format!(
+        "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{}",
+        "x".repeat(sent)
+    ));
+    client
+}
+
+/// There is 1 MiB for all bodies.
+fn mirror() -> Server {
     let application = Application::new().page("/", || Mirror).max_body(4 << 20).max_buffered(1 << 20);
-    let server = Server::bind("127.0.0.1:0", application).unwrap();
-    let post = |length: usize, sent: usize| {
-        let mut client = Raw::connect(server.local_addr());
-        client.send(format!(
-            "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{}",
-            "x".repeat(sent)
-        ));
-        client
-    };
-    // Parts, which hold what they are. One that comes while a whole body is held may be refused itself.
-    let mut parts = Vec::new();
-    support::eventually("the room is taken", || {
-        parts.push(post(400 << 10, 300 << 10));
-        let head = post(300 << 10, 300 << 10).head();
-        head.starts_with("HTTP/1.1 503 ") && head.contains("Retry-After: 5\r\n")
-    });
-    support::eventually("there is room for a small one", || {
-        post(1000, 1000).head().starts_with("HTTP/1.1 200 ")
-    });
-    drop(parts);
-    support::eventually("there is room again", || {
-        post(300 << 10, 300 << 10).head().starts_with("HTTP/1.1 200 ")
-    });
+    Server::bind("127.0.0.1:0", application).unwrap()
+}
+
+#[test]
+fn a_body_that_there_is_no_room_for_gets_503_if_nobody_holds_more() {
+    let server = mirror();
+    let head = posted(&server, 2 << 20, 2 << 20).head();
+    assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("Retry-After: 5\r\n"), "{head}");
+    assert!(posted(&server, 1000, 1000).head().starts_with("HTTP/1.1 200 "));
+    assert!(posted(&server, 900 << 10, 900 << 10).head().starts_with("HTTP/1.1 200 "), "all is given back");
+    assert_eq!(server.stats().disconnects.gave_way, 0);
+}
+
+#[test]
+fn who_holds_all_with_bodies_that_are_not_whole_has_to_give_way_to_a_newcomer() {
+    let server = mirror();
+    let mut parts: Vec<_> = (0..3)
+        .map(|_| {
+            let part = posted(&server, 400 << 10, 300 << 10);
+            support::eventually("it is read", || support::on_its_way(server.local_addr()) == 0);
+            part
+        })
+        .collect();
+    for gone in 1..=2 {
+        assert!(posted(&server, 300 << 10, 300 << 10).head().starts_with("HTTP/1.1 200 "));
+        let head = parts.remove(0).head();
+        assert_eq!(status(&head), 413, "{head}");
+        assert_eq!(header_values(&head, "Connection"), ["close"]);
+        assert_eq!(header_values(&head, "Retry-After"), ["5"]);
+        support::eventually("it is counted", || server.stats().disconnects.gave_way == gone);
+        parts.push(posted(&server, 400 << 10, 300 << 10));
+        support::eventually("it is read", || support::on_its_way(server.local_addr()) == 0);
+    }
+    for part in &mut parts {
+        part.send("x".repeat(100 << 10));
+        assert_eq!(status(&part.head()), 200, "all others go on");
+    }
+    assert_eq!(server.stats().disconnects.gave_way, 2);
 }
 
 #[test]

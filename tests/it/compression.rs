@@ -350,7 +350,7 @@ fn half_messages_by_the_thousand_hold_what_came_of_them_and_no_more() {
     for raw in &mut crowd {
         raw.send(half);
     }
-    eventually("all is read", || unread(&program) == 0);
+    eventually("all is read", || support::on_its_way(program.addr()) == 0);
     let grown = resident_kib(program.pid()).saturating_sub(before);
     assert!(grown / CLIENTS < 48, "{} KiB each", grown / CLIENTS);
     // Another one is served as if they were not there.
@@ -364,18 +364,6 @@ fn resident_kib(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("reads");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("has a size");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
-}
-
-/// Bytes that the kernel holds for the program's connections.
-fn unread(program: &Program) -> u64 {
-    let port = format!(":{:04X}", program.addr().port());
-    let table = fs::read_to_string("/proc/net/tcp").expect("reads");
-    let queues = table.lines().filter_map(|line| {
-        let fields: Vec<_> = line.split_whitespace().collect();
-        let queue = fields.get(4)?.split_once(':')?.1;
-        fields[1].ends_with(&port).then(|| u64::from_str_radix(queue, 16).unwrap_or(0))
-    });
-    queues.sum()
 }
 
 #[test]

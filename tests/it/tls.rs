@@ -314,3 +314,31 @@ fn keys_that_are_used_up_are_changed_or_end_the_connection_and_nothing_is_droppe
         }
     }
 }
+
+#[test]
+fn over_tls_too_who_holds_most_has_to_give_way_with_1009_or_413() {
+    let identity = Identity::new();
+    let tls = identity.config();
+    let settings = |application: Application| application.page("/", || Scheme).max_buffered(1 << 20).tls(tls);
+    let probed = Probed::start_with(settings, |_, _| Ok(()));
+    let config = Arc::new(identity.client(&[&TLS13]));
+    let newcomer = |gone: u64| {
+        let mut newcomer = Secure::websocket(probed.addr, &config, "/ws");
+        newcomer.send_frame(0x82, vec![0; 300 << 10]);
+        newcomer.send_frame(0x89, "read");
+        assert_eq!(newcomer.frame(), (0x8a, b"read".to_vec()));
+        eventually("it is counted", || probed.server.stats().disconnects.gave_way == gone);
+    };
+    let mut stranger = Secure::websocket(probed.addr, &config, "/ws");
+    stranger.send_frame(0x02, vec![0; 900 << 10]);
+    stranger.send_frame(0x89, "read");
+    assert_eq!(stranger.frame(), (0x8a, b"read".to_vec()));
+    newcomer(1);
+    assert_eq!(stranger.frame().1[..2], 1009_u16.to_be_bytes());
+    let mut stranger = Secure::connect(probed.addr, &config);
+    stranger.send("DELETE / HTTP/1.1\r\nHost: h\r\nContent-Length: 950000\r\n\r\n");
+    stranger.send(vec![b'x'; 900_000]);
+    eventually("it is read", || support::on_its_way(probed.addr) == 0);
+    newcomer(2);
+    assert_eq!(status(&stranger.head()), 413);
+}

@@ -313,6 +313,23 @@ pub fn fetch(addr: SocketAddr, request: impl AsRef<[u8]>) -> (String, Vec<u8>) {
     raw.response()
 }
 
+/// Bytes that clients have sent to a server of this machine and that it has not read.
+pub fn on_its_way(addr: SocketAddr) -> u64 {
+    let port = format!(":{:04X}", addr.port());
+    let table = fs::read_to_string("/proc/net/tcp").expect("reads");
+    let queues = table.lines().filter_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let (sent, received) = fields.get(4)?.split_once(':')?;
+        let bytes = |queue| u64::from_str_radix(queue, 16).unwrap_or(0);
+        match (fields[1].ends_with(&port), fields[2].ends_with(&port)) {
+            (true, _) => Some(bytes(received)),
+            (_, true) => Some(bytes(sent)),
+            _ => None,
+        }
+    });
+    queues.sum()
+}
+
 /// The status in the head of a response.
 pub fn status(head: &str) -> u16 {
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());

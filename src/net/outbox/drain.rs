@@ -75,7 +75,7 @@ impl<L: Link> Drain<L> {
             // From here on its own frame waits as well.
             self.holds = self.cost;
             self.outbox.backlog.add_uncounted(self.cost);
-            if !self.outbox.link.hold(self.cost) {
+            if !self.outbox.link.hold(self.cost, self.outbox.bytes()) {
                 let backlog = self.outbox.bytes();
                 self.give_up(DisconnectReason::Overflow { backlog });
                 return if frames > 0 { Ok(()) } else { Err(PushError::Full(backlog)) };

@@ -87,6 +87,16 @@ impl Connection {
         self.link().is_evicted.load(Acquire)
     }
 
+    /// Called by `client-N`, which may know before its flag is set.
+    pub(crate) fn set_given_way(&self) {
+        self.link().has_given_way.store(true, Release);
+    }
+
+    /// Returns whether it has to give way to others that need the room of its message or body, which is not whole.
+    pub(crate) fn has_given_way(&self) -> bool {
+        self.link().has_given_way.load(Acquire)
+    }
+
     /// Called once, by `client-N`, when the peer's Close frame is here.
     pub(crate) fn set_close(&self, code: Option<u16>, reason: Option<String>) {
         self.link().close.get_or_init(|| (code, reason.filter(|reason| !reason.is_empty())));

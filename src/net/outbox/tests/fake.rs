@@ -139,8 +139,8 @@ impl Link for Fake {
     fn disconnect(&self, reason: DisconnectReason) {
         self.reason.lock().unwrap().replace(reason);
     }
-    fn hold(&self, bytes: u64) -> bool {
-        self.buffers.as_ref().is_none_or(|buffers| buffers.hold(bytes))
+    fn hold(&self, bytes: u64, all: u64) -> bool {
+        self.buffers.as_ref().is_none_or(|buffers| buffers.hold(bytes, all))
     }
     fn release(&self, bytes: u64) {
         if let Some(buffers) = &self.buffers {
