@@ -23,11 +23,11 @@ BROWSERS := chromium chromium-browser google-chrome
 RUST := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 
 # Minutes that `test` takes on 2 cores from an empty target/, and what `full` adds: a release build, all of Autobahn,
-# and what of stress is not told how long. Fuzz, soak and the fleet's soak take DURATION seconds each. Of the six tests
-# of both directions, which take DUPLEX seconds each, two run at once.
+# and what of stress is not told how long. Fuzz, soak, the abuse and the fleet's soak take DURATION seconds each. Of the
+# six tests of both directions, which take DUPLEX seconds each, two run at once.
 TEST_MINUTES := 12
 MORE_MINUTES := 25
-FULL_MINUTES = $$(($(TEST_MINUTES) + $(MORE_MINUTES) + (3 * $(DURATION) + 3 * $(DUPLEX) + 59) / 60))
+FULL_MINUTES = $$(($(TEST_MINUTES) + $(MORE_MINUTES) + (4 * $(DURATION) + 3 * $(DUPLEX) + 59) / 60))
 
 # What `test` checks, in this order.
 CHECKS := lint features pack doc suite loom autobahn
@@ -137,7 +137,8 @@ fuzz: ## Fuzz the head reader and the read loop for DURATION seconds (600)
 soak: DURATION := 1800
 soak: ## Let clients of all kinds come and go for DURATION seconds (1800), and see that nothing grows
 	@$(call needs,cc redis)
-	THREADCAST_SOAK_SECONDS=$(DURATION) $(CARGO) test $(PROGRAM) --release --test soak -- --nocapture
+	THREADCAST_SOAK_SECONDS=$(DURATION) $(CARGO) test $(PROGRAM) --release --test soak -- --nocapture come_and_go
+	THREADCAST_ABUSE_SECONDS=$(DURATION) $(CARGO) test $(PROGRAM) --release --test soak -- --nocapture abuse
 	THREADCAST_SOAK_SECONDS=$(DURATION) $(CARGO) test $(PROGRAM) --release --test fleet_soak -- --nocapture
 
 .PHONY: footprint

@@ -5,6 +5,10 @@
 //! It goes in spells. Between two of them everybody leaves but the witnesses, and a line is printed.
 //! `make soak` takes 30 minutes; among the other tests it takes seconds, with the same assertions.
 
+#[path = "soak/abuse.rs"]
+mod abuse;
+#[path = "soak/abusers.rs"]
+mod abusers;
 #[path = "soak/visitors.rs"]
 mod visitors;
 
@@ -248,8 +252,15 @@ fn spell(addr: SocketAddr, seed: u64, end: Instant, visits: &Mutex<Visits>) {
 
 // ---- the test ----
 
+/// One test of this crate at a time: each measures a program beside which nothing else runs.
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 #[test]
 fn after_all_who_come_and_go_the_program_is_as_it_was_and_who_stays_misses_nothing() {
+    let _alone = alone();
     let seconds = env::var("THREADCAST_SOAK_SECONDS").ok();
     let seconds =
         seconds.map_or(SECONDS, |seconds| seconds.parse().expect("THREADCAST_SOAK_SECONDS is a number"));

@@ -161,8 +161,13 @@ impl Raw {
 
     /// Connects from the address 127.0.0.`host`: to a server on the loopback that is another machine.
     pub fn connect_from(host: u8, addr: SocketAddr) -> Raw {
+        Raw::connect_from_ip([127, 0, 0, host], addr)
+    }
+
+    /// Connects from an address of the loopback.
+    pub fn connect_from_ip(ip: [u8; 4], addr: SocketAddr) -> Raw {
         let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
-        rustix::net::bind(&socket, &SocketAddr::from(([127, 0, 0, host], 0))).expect("an address");
+        rustix::net::bind(&socket, &SocketAddr::from((ip, 0))).expect("an address");
         rustix::net::connect(&socket, &addr).expect("connects");
         Raw::over(socket.into())
     }
