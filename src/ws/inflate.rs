@@ -181,7 +181,11 @@ impl Compressed {
     fn ready(&mut self, is_masked: bool) -> Result<&[u8], InflateError> {
         let is_due = self.is_whole || self.is_full || self.input.len() >= PART;
         if self.state.is_none() && is_due {
-            self.state = if self.is_whole { Some(Lent::wait()) } else { Lent::for_a_part() };
+            self.state = if self.is_whole {
+                Some(Lent::wait(self.input.len() - self.used))
+            } else {
+                Lent::for_a_part()
+            };
         }
         let Some(state) = self.state.as_mut().and_then(|lent| lent.state.as_mut()) else { return Ok(&[]) };
         if state.ready.is_empty() && is_due {

@@ -21,6 +21,13 @@ pub(super) const STATES: usize = 16;
 /// States that messages may have of which the rest is still to come. Those that are whole need theirs for as long
 /// as the arithmetic takes, so there is always one for them to wait for.
 pub(super) const STATES_OF_PARTS: usize = 8;
+/// States that whole messages of more than [`LARGE`] bytes may have: their arithmetic may take a second, and a small
+/// message does not wait for it. Together with those of parts less than all.
+pub(super) const STATES_OF_LARGE: usize = 4;
+/// Compressed bytes of the largest message that is small. The worst of that size take milliseconds.
+pub(super) const LARGE: usize = 64 * 1024;
+/// A last block without content, which a message may have millions of. Each would cost a reset of the state.
+const EMPTY_BLOCK: [u8; 2] = [0x03, 0x00];
 
 /// Stands behind a message in place of the empty block that its sender has cut off (RFC 7692, section 7.2.1), to find out
 /// where the message has ended.
@@ -45,20 +52,40 @@ pub(super) struct InflateState {
 pub(super) struct Lent {
     /// Always there until then, if the pool has been [filled](Lent::fill).
     pub(super) state: Option<InflateState>,
-    is_part: bool,
+    kind: Kind,
+}
+
+/// What a state is lent to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A message of which the rest is still to come.
+    Part,
+    Small,
+    Large,
 }
 
 /// The states of the process.
 pub(super) struct Pool {
     pub(super) free: Vec<InflateState>,
-    /// Lent to messages that were whole, and to those that were not.
+    /// Lent to messages that were whole, the large ones among them, and to those that were not.
     pub(super) whole: usize,
+    pub(super) large: usize,
     pub(super) parts: usize,
+    /// Small and large messages that wait for a state.
+    waiting: [usize; 2],
 }
 
-pub(super) static POOL: Mutex<Pool> = Mutex::new(Pool { free: Vec::new(), whole: 0, parts: 0 });
-/// Signalled when one is given back.
-static GIVEN_BACK: Condvar = Condvar::new();
+pub(super) static POOL: Mutex<Pool> =
+    Mutex::new(Pool { free: Vec::new(), whole: 0, large: 0, parts: 0, waiting: [0; 2] });
+/// Signalled when one is given back and a small message waits, or a large one.
+static GIVEN_BACK: [Condvar; 2] = [const { Condvar::new() }; 2];
+
+#[cfg(all(test, not(loom)))]
+impl Pool {
+    pub(super) fn is_waited_for_by_large(&self) -> bool {
+        self.waiting[1] > 0
+    }
+}
 
 impl InflateState {
     fn new() -> InflateState {
@@ -78,7 +105,12 @@ impl InflateState {
             made += step.1 as usize;
             match status {
                 // A block that says that it is the last one; others may follow (RFC 7692, section 7.2.3.4).
-                Status::StreamEnd => self.stream.reset(false),
+                Status::StreamEnd => {
+                    self.stream.reset(false);
+                    while input[used..].starts_with(&EMPTY_BLOCK) {
+                        used += EMPTY_BLOCK.len();
+                    }
+                }
                 _ if step == (0, 0) => break,
                 _ => {}
             }
@@ -123,25 +155,33 @@ impl Lent {
         pool.free.extend((there..STATES).map(|_| InflateState::new()));
     }
 
-    /// Blocks until there is a state for a message that is whole, which is soon.
-    pub(super) fn wait() -> Lent {
-        let pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_taken = |pool: &mut Pool| pool.whole + pool.parts >= STATES;
-        let pool = GIVEN_BACK.wait_while(pool, is_taken).unwrap_or_else(PoisonError::into_inner);
-        Lent::take(pool, false)
+    /// Blocks until there is a state for a message that is whole, of which `bytes` are not inflated yet. That is soon,
+    /// unless it is large and other large ones are there.
+    pub(super) fn wait(bytes: usize) -> Lent {
+        let is_large = bytes > LARGE;
+        let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_taken = |pool: &mut Pool| {
+            pool.whole + pool.parts >= STATES || (is_large && pool.large >= STATES_OF_LARGE)
+        };
+        let class = usize::from(is_large);
+        pool.waiting[class] += 1;
+        let mut pool = GIVEN_BACK[class].wait_while(pool, is_taken).unwrap_or_else(PoisonError::into_inner);
+        pool.waiting[class] -= 1;
+        Lent::take(pool, if is_large { Kind::Large } else { Kind::Small })
     }
 
     /// Returns a state for a message of which the rest may never come, unless too many of those have one.
     pub(super) fn for_a_part() -> Option<Lent> {
         let pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
         let is_free = pool.parts < STATES_OF_PARTS && pool.whole + pool.parts < STATES;
-        is_free.then(|| Lent::take(pool, true))
+        is_free.then(|| Lent::take(pool, Kind::Part))
     }
 
-    fn take(mut pool: MutexGuard<'_, Pool>, is_part: bool) -> Lent {
-        let count = if is_part { &mut pool.parts } else { &mut pool.whole };
-        *count += 1;
-        Lent { state: pool.free.pop(), is_part }
+    fn take(mut pool: MutexGuard<'_, Pool>, kind: Kind) -> Lent {
+        pool.parts += usize::from(kind == Kind::Part);
+        pool.whole += usize::from(kind != Kind::Part);
+        pool.large += usize::from(kind == Kind::Large);
+        Lent { state: pool.free.pop(), kind }
     }
 }
 
@@ -152,8 +192,12 @@ impl Drop for Lent {
         state.ready = 0..0;
         let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
         pool.free.push(state);
-        let count = if self.is_part { &mut pool.parts } else { &mut pool.whole };
-        *count -= 1;
-        GIVEN_BACK.notify_one();
+        pool.parts -= usize::from(self.kind == Kind::Part);
+        pool.whole -= usize::from(self.kind != Kind::Part);
+        pool.large -= usize::from(self.kind == Kind::Large);
+        let is_waited_for = pool.waiting.map(|waiting| waiting > 0);
+        drop(pool);
+        let turns = GIVEN_BACK.iter().zip(is_waited_for).filter(|(_, is_waited_for)| *is_waited_for);
+        turns.for_each(|(given_back, _)| given_back.notify_one());
     }
 }

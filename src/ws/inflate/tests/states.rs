@@ -3,7 +3,7 @@
 use std::thread;
 
 use super::*;
-use crate::ws::inflate::states::{POOL, STATES, STATES_OF_PARTS};
+use crate::ws::inflate::states::{LARGE, POOL, STATES, STATES_OF_LARGE, STATES_OF_PARTS};
 
 #[test]
 fn half_messages_leave_a_state_for_those_that_are_whole() {
@@ -42,7 +42,7 @@ fn half_messages_leave_a_state_for_those_that_are_whole() {
 #[test]
 fn a_message_waits_for_a_state_and_is_read_when_there_is_one() {
     let _alone = alone();
-    let all: Vec<_> = (0..STATES).map(|_| Lent::wait()).collect();
+    let all: Vec<_> = (0..STATES).map(|_| Lent::wait(LARGE)).collect();
     assert!(Lent::for_a_part().is_none());
     let reader = thread::spawn(|| {
         read(&mut Inflater::new(MAX, true), &frame(TEXT | RSV1 | FIN, &deflated(b"x")), 100).unwrap()
@@ -50,4 +50,35 @@ fn a_message_waits_for_a_state_and_is_read_when_there_is_one() {
     drop(all);
     assert_eq!(messages(&reader.join().unwrap()), [(TEXT, b"x".to_vec())]);
     assert_eq!(POOL.lock().unwrap().free.len(), STATES);
+}
+
+#[test]
+fn a_small_message_does_not_wait_for_large_ones_and_those_wait_for_each_other() {
+    let _alone = alone();
+    let large: Vec<_> = (0..STATES_OF_LARGE).map(|_| Lent::wait(LARGE + 1)).collect();
+    let parts: Vec<_> = std::iter::from_fn(Lent::for_a_part).collect();
+    assert_eq!(parts.len(), STATES_OF_PARTS);
+    let next = thread::spawn(|| drop(Lent::wait(LARGE + 1)));
+    while !POOL.lock().unwrap().is_waited_for_by_large() {
+        thread::yield_now();
+    }
+    let small = STATES - STATES_OF_LARGE - STATES_OF_PARTS;
+    let taken: Vec<_> = (0..small).map(|_| Lent::wait(LARGE)).collect();
+    assert!(!next.is_finished() && POOL.lock().unwrap().is_waited_for_by_large());
+    drop((taken, parts));
+    assert!(!next.is_finished(), "what others give back is not for a large one");
+    drop(large);
+    next.join().unwrap();
+    assert_eq!(POOL.lock().unwrap().free.len(), STATES);
+}
+
+#[test]
+fn a_message_of_a_million_empty_last_blocks_is_read() {
+    let _alone = alone();
+    for (blocks, text) in [(1, ""), (1_000_000, ""), (1_000_000, "x")] {
+        let mut data = [3, 0].repeat(blocks);
+        data.extend(deflated(text.as_bytes()));
+        let read = read(&mut Inflater::new(MAX, true), &frame(TEXT | RSV1 | FIN, &data), 10_000).unwrap();
+        assert_eq!(messages(&read), [(TEXT, text.as_bytes().to_vec())], "{blocks}");
+    }
 }
