@@ -73,9 +73,9 @@ fn a_small_message_does_not_wait_for_large_ones_and_those_wait_for_each_other() 
 }
 
 #[test]
-fn a_message_of_a_million_empty_last_blocks_is_read() {
+fn a_message_of_half_a_million_empty_last_blocks_is_read() {
     let _alone = alone();
-    for (blocks, text) in [(1, ""), (1_000_000, ""), (1_000_000, "x")] {
+    for (blocks, text) in [(1, ""), (500_000, ""), (500_000, "x")] {
         let mut data = [3, 0].repeat(blocks);
         data.extend(deflated(text.as_bytes()));
         let read = read(&mut Inflater::new(MAX, true), &frame(TEXT | RSV1 | FIN, &data), 10_000).unwrap();
