@@ -23,7 +23,8 @@ impl Redis {
     /// Starts one on a free port, `PORT` in its arguments, of the loopback.
     pub fn start(arguments: &[&str]) -> Redis {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let own = ["--bind", "127.0.0.1", "--save", "", "--port", "PORT"];
+        let own =
+            ["--bind", "127.0.0.1", "--save", "", "--dir", env!("CARGO_TARGET_TMPDIR"), "--port", "PORT"];
         let arguments = own.iter().chain(arguments).map(|one| one.replace("PORT", &port.to_string()));
         let arguments: Vec<_> = arguments.collect();
         let process = Redis::spawn(port, &arguments);
