@@ -1,4 +1,4 @@
-//! `guide::behaviour`, *Messages*: what a handler takes from a client and returns in an error is one line of the log.
+//! `tests/BEHAVIOUR.md`, *Messages*: what a handler takes from a client and returns in an error is one line of the log.
 
 mod support;
 use support::python;

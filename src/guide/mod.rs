@@ -12,16 +12,12 @@
 //! | [`compression`] | permessage-deflate: what it saves, what it costs, and what it reveals |
 //! | [`tls`] | `https` and `wss`: in the server or in a proxy, certificates, and what it costs |
 //! | [`lesson`] | threads or an event loop, with five experiments |
-//! | [`behaviour`] | what happens in each case, with the test that holds threadcast to it |
 //! | [`tornado`] | Tornado's names beside threadcast's, and what is different |
 //! | [`from_tungstenite`] | a client in tungstenite beside one here, and the usual hack |
 //! | [`operating`] | options, signals, logs, numbers, limits, systemd, proxies |
 
 #[doc = include_str!("attacks.md")]
 pub mod attacks {}
-
-#[doc = include_str!("behaviour.md")]
-pub mod behaviour {}
 
 #[doc = include_str!("capacity.md")]
 pub mod capacity {}

@@ -1,4 +1,4 @@
-//! `guide::behaviour`, *Arguments* and *Cookies*: over the wire, and beside a real Tornado, which is
+//! `tests/BEHAVIOUR.md`, *Arguments* and *Cookies*: over the wire, and beside a real Tornado, which is
 //! installed from PyPI into a virtual environment under `target/`. What one side signs the other reads.
 
 use crate::support;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
-const PAGE: &str = include_str!("../../src/guide/behaviour.md");
+const PAGE: &str = include_str!("../BEHAVIOUR.md");
 
 /// The functions that a `#[test]` stands above.
 fn tests_of(source: &str) -> HashSet<String> {

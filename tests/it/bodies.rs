@@ -1,4 +1,4 @@
-//! `guide::behaviour`, *Paths and bodies*: path parameters, what a handler gets of a body, and that nothing of
+//! `tests/BEHAVIOUR.md`, *Paths and bodies*: path parameters, what a handler gets of a body, and that nothing of
 //! a body is ever read as a second request.
 
 use crate::support;

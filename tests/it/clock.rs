@@ -1,4 +1,4 @@
-//! `guide::behaviour`, *The clock*: the binary, seen from outside.
+//! `tests/BEHAVIOUR.md`, *The clock*: the binary, seen from outside.
 
 use crate::support;
 

@@ -1,4 +1,4 @@
-//! `guide::behaviour`, *Close*: what is on the wire, and what `close_code` and `close_reason` say.
+//! `tests/BEHAVIOUR.md`, *Close*: what is on the wire, and what `close_code` and `close_reason` say.
 
 use crate::support;
 

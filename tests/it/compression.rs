@@ -1,4 +1,4 @@
-//! `guide::behaviour`, *Compression*: what is agreed on, what arrives, what is sent to whom, and what happens to what
+//! `tests/BEHAVIOUR.md`, *Compression*: what is agreed on, what arrives, what is sent to whom, and what happens to what
 //! is wrong.
 
 use crate::support;

@@ -1,4 +1,4 @@
-//! `guide::behaviour`, *Many machines, the program*: several of it, with a real Redis between them.
+//! `tests/BEHAVIOUR.md`, *Many machines, the program*: several of it, with a real Redis between them.
 
 use crate::support;
 use support::fleet as machines;

@@ -1,4 +1,4 @@
-//! `guide::behaviour`, *The handshake*: who becomes a WebSocket, who is refused and how, and what `open` can
+//! `tests/BEHAVIOUR.md`, *The handshake*: who becomes a WebSocket, who is refused and how, and what `open` can
 //! do before the 101 is written.
 
 use crate::support;

@@ -1,4 +1,4 @@
-//! `guide::behaviour`, *Pages and requests*: the pages and files, and what a client must not send.
+//! `tests/BEHAVIOUR.md`, *Pages and requests*: the pages and files, and what a client must not send.
 
 use crate::support;
 

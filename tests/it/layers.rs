@@ -155,7 +155,7 @@ fn the_source_and_the_manual_say_things_plainly() {
     paths.extend(sources("tests").into_iter().filter(|path| !path.ends_with("layers.rs")));
     paths.extend(["Makefile", "README.md", "tests/compare/README.md", "tests/fleet.sh"].map(PathBuf::from));
     let files: Vec<_> = paths.into_iter().map(|path| (path.clone(), read(path))).collect();
-    assert!(files.iter().any(|(path, _)| path.ends_with("behaviour.md")), "the manual is there");
+    assert!(files.iter().any(|(path, _)| path.ends_with("capacity.md")), "the manual is there");
     assert_eq!(lines_with(&WORDS, &files), [""; 0]);
     let bad = [(PathBuf::from("a.rs"), "fine\n/// Gives, to whom it may.\n// somany shallow\n".to_owned())];
     assert_eq!(lines_with(&WORDS, &bad), ["a.rs:2: gives"]);

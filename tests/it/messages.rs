@@ -1,4 +1,4 @@
-//! `guide::behaviour`, *Messages*: what arrives, what is sent, and what happens to what is wrong.
+//! `tests/BEHAVIOUR.md`, *Messages*: what arrives, what is sent, and what happens to what is wrong.
 
 use crate::support;
 

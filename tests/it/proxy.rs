@@ -1,4 +1,4 @@
-//! `guide::behaviour`, *Behind a proxy*: whose word about the client counts, and what never reaches the log.
+//! `tests/BEHAVIOUR.md`, *Behind a proxy*: whose word about the client counts, and what never reaches the log.
 
 use crate::support;
 

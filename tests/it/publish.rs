@@ -1,4 +1,4 @@
-//! `guide::behaviour`, *Messages to topics*: who may publish, what each client gets, and what it may ask for.
+//! `tests/BEHAVIOUR.md`, *Messages to topics*: who may publish, what each client gets, and what it may ask for.
 
 use crate::support;
 

@@ -1,4 +1,4 @@
-//! `guide::behaviour`, *Responses*: files that are sent in pieces, refusals with headers, redirects, statuses.
+//! `tests/BEHAVIOUR.md`, *Responses*: files that are sent in pieces, refusals with headers, redirects, statuses.
 
 use crate::support;
 
