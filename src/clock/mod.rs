@@ -1,11 +1,13 @@
 //! The application: the clock of the Tornado tutorial, on top of the framework.
 
+pub mod application;
 pub mod clients;
 pub mod console;
 pub mod fleet;
 pub mod greeting;
 pub mod handlers;
 pub mod interval;
+pub mod listening;
 pub mod log_output;
 pub mod log_thread;
 pub mod logging;
