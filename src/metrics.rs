@@ -1,7 +1,7 @@
 //! What a server counts, and the reasons for which connections end. Written by every thread, read by anyone.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Who, or what, ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +74,8 @@ pub(crate) struct Counters {
     shutdown: Counter,
     panicked: Counter,
     done: Counter,
+    /// Set once, by the thread that drains the server or shuts it down, and read by every thread.
+    draining: AtomicBool,
 }
 
 impl Counters {
@@ -94,6 +96,16 @@ impl Counters {
             DisconnectReason::Done => &self.done,
         };
         counter.add(1);
+    }
+
+    /// Notes that the server is about to end.
+    pub(crate) fn begin_draining(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Returns whether the server is about to end.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
     }
 }
 
@@ -140,6 +152,12 @@ impl Drop for PushTally<'_> {
 pub struct Meter(pub(crate) Arc<Counters>);
 
 impl Meter {
+    /// Returns whether the server is about to end, as [`Server::is_draining`](crate::Server::is_draining) does: a page
+    /// that a load balancer asks, such as `/ready`, answers 503 then.
+    pub fn is_draining(&self) -> bool {
+        self.0.is_draining()
+    }
+
     /// Returns the numbers now.
     pub fn stats(&self) -> Stats {
         let counters = &*self.0;
