@@ -87,8 +87,8 @@ fn run(options: &Options) -> Result<()> {
     log::info!("shutting down; another signal, a second or more from now, ends at once");
     // First, since its clients would be waited for.
     lab.into_iter().for_each(Running::stop);
+    server.drain(options.ending.drain_delay, options.ending.drain);
     drop(redirect);
-    server.shutdown();
     send.stop();
     // The handlers, which have it too, are gone.
     readings.fleet.and_then(Arc::into_inner).into_iter().for_each(Fleet::leave);

@@ -56,6 +56,7 @@ pub(crate) struct Counters {
     pub(crate) rejected_half_open: Counter,
     pub(crate) rejected_clients_per_address: Counter,
     pub(crate) rejected_connects_per_address: Counter,
+    pub(crate) rejected_draining: Counter,
     pub(crate) limited_messages: Counter,
     pub(crate) limited_bytes: Counter,
     pub(crate) pushes: Counter,
@@ -185,6 +186,7 @@ impl Meter {
             half_open: counters.rejected_half_open.get(),
             clients_per_address: counters.rejected_clients_per_address.get(),
             connects_per_address: counters.rejected_connects_per_address.get(),
+            draining: counters.rejected_draining.get(),
         };
         Stats {
             clients: accepted - ended,
@@ -243,6 +245,8 @@ pub struct Rejections {
     pub clients_per_address: u64,
     /// See [`max_connects_per_address`](crate::Application::max_connects_per_address).
     pub connects_per_address: u64,
+    /// The server was about to end: see [`Server::drain`](crate::Server::drain).
+    pub draining: u64,
 }
 
 /// How often clients were over a limit of their own, by limit.

@@ -9,6 +9,7 @@ use threadcast::Origin;
 
 use crate::clock::{fleet, mistake};
 use clients::ClientOptions;
+use ending::EndOptions;
 use lab::LabOptions;
 use logging::LogOptions;
 use messages::MessageOptions;
@@ -17,6 +18,7 @@ use tls::TlsOptions;
 use values::{address, host, origin, port};
 
 pub mod clients;
+pub mod ending;
 pub mod lab;
 pub mod logging;
 pub mod messages;
@@ -32,7 +34,7 @@ mod values;
     max_term_width = 100,
     after_help = "\
 Signals:
-  SIGINT, SIGTERM   close every client with 1001, and end; another one, a second later, ends at once
+  SIGINT, SIGTERM   close every client, and end; another one, a second later, ends at once
   SIGHUP            open the log file again; the end, if there is none
   SIGUSR1           log the numbers of /stats
 
@@ -86,6 +88,9 @@ pub struct Options {
 
     #[command(flatten)]
     pub log: LogOptions,
+
+    #[command(flatten)]
+    pub ending: EndOptions,
 
     #[command(flatten)]
     pub lab: LabOptions,

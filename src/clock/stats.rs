@@ -66,6 +66,7 @@ impl Readings {
                 "half_open": server.rejections.half_open,
                 "clients_per_address": server.rejections.clients_per_address,
                 "connects_per_address": server.rejections.connects_per_address,
+                "draining": server.rejections.draining,
             },
             "limited": { "messages": server.limited.messages, "bytes": server.limited.bytes },
             "pushes": server.pushes,

@@ -17,6 +17,7 @@ use crate::observer::Event;
 use crate::server::application::{MakeFor, Route};
 use crate::server::connection::Connection;
 use crate::server::half_open::Wait;
+use crate::server::link::Stage;
 use crate::server::registry::Registry;
 #[cfg(feature = "tls")]
 use crate::server::secure;
@@ -40,6 +41,10 @@ pub(crate) fn run(connection: &Connection, routes: &Router<Route>, registry: &Re
     connection.state().counters.accepted.add(1);
     let reason = serve(connection, routes, registry);
     connection.leave_topics();
+    connection.set_stage(Stage::Lingering);
+    if connection.state().is_stopping() {
+        registry.has_answered();
+    }
     input::linger(connection);
     guard.deregister(match reason {
         _ if connection.state().is_stopping() => DisconnectReason::Shutdown,
@@ -61,7 +66,10 @@ fn serve(connection: &Connection, routes: &Router<Route>, registry: &Registry) -
     let transport = &connection.link().transport;
     loop {
         match serve_one(connection, routes, registry, &mut received, deadline) {
-            Next::Request => deadline = input::head_deadline(),
+            Next::Request => {
+                connection.set_stage(if received.is_empty() { Stage::Idle } else { Stage::Asking });
+                deadline = input::head_deadline();
+            }
             Next::End => {
                 transport.finish();
                 return DisconnectReason::Done;
@@ -94,7 +102,9 @@ fn serve_one<'a>(
     received: &mut Vec<u8>,
     deadline: Instant,
 ) -> Next<'a> {
-    let (mut request, route) = match read_request(connection, routes, received, deadline) {
+    let asked = read_request(connection, routes, received, deadline);
+    connection.set_stage(Stage::Answering);
+    let (mut request, route) = match asked {
         Ok(Some(found)) => found,
         Ok(None) => return Next::End,
         Err(refusal) => return refuse(connection, &refusal),
@@ -155,7 +165,10 @@ fn answer<'a>(
     let Some(response) = pages::answer(connection, route, request, received) else { return Next::End };
     // What follows a body that was not read to its end is no request. Beyond the clients there are places for requests,
     // but not to keep.
-    let goes_on = request.keep_alive() && request.unread_body().is_none() && !registry.is_crowded();
+    let goes_on = request.keep_alive()
+        && request.unread_body().is_none()
+        && !registry.is_crowded()
+        && !connection.state().counters.is_draining();
     let then = if goes_on { Then::KeepAlive } else { Then::Close };
     respond(connection, Some(request), &response, then)
 }

@@ -19,6 +19,7 @@ use crate::observer::Event;
 use crate::printable::printable;
 use crate::server::connection::Connection;
 use crate::server::half_open::Wait;
+use crate::server::link::Stage;
 use crate::server::rejection::Rejection;
 
 /// How long a request head may take from the accept, TLS included, or from the response before it, to its end, whatever
@@ -64,7 +65,10 @@ pub(crate) fn read_head(
         received.resize(have + HEAD_READ, 0);
         match recv_before(connection, &mut received[have..], deadline) {
             Ok(0) => return check_evicted(connection).map(|()| None),
-            Ok(length) => received.truncate(have + length),
+            Ok(length) => {
+                connection.set_stage(Stage::Asking);
+                received.truncate(have + length);
+            }
             Err(error) => return Ok(lost(connection, &error)),
         }
     }

@@ -2,7 +2,7 @@
 //! drainer; everything else here is read by any thread.
 
 use std::net::{Shutdown, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use std::{fmt, io};
@@ -37,6 +37,19 @@ pub(crate) struct Latency {
     pub(crate) at: AtomicU64,
 }
 
+/// How far a client is that is no WebSocket: what the end of the server may cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// A request may be on its way: from the accept to the end of the first head, and from the first byte of another one.
+    Asking,
+    /// A request is here, and its answer is not out.
+    Answering,
+    /// It has been answered, and nothing of another request is here.
+    Idle,
+    /// It has its last answer.
+    Lingering,
+}
+
 /// See the [module](self).
 pub(crate) struct ClientLink {
     pub(crate) transport: MaybeTls,
@@ -69,6 +82,8 @@ pub(crate) struct ClientLink {
     pub(crate) has_given_way: AtomicBool,
     /// Whether the peer has reset it before it was a WebSocket. Written and read by `client-N`.
     pub(crate) is_reset: AtomicBool,
+    /// The [`Stage`]. Written by `client-N`, read by the thread that ends the server.
+    pub(crate) stage: AtomicU8,
     /// The topics that it leaves at its end. Written by any thread that subscribes it, and ended by `client-N`.
     pub(crate) memberships: Memberships,
     /// The pump that runs, or waits for a thread, or the last one that did. Written by the drainer, joined by `client-N`
@@ -101,6 +116,7 @@ impl ClientLink {
             is_evicted: AtomicBool::new(false),
             has_given_way: AtomicBool::new(false),
             is_reset: AtomicBool::new(false),
+            stage: AtomicU8::new(Stage::Asking as u8),
             memberships: Memberships::default(),
             pump: Mutex::default(),
         }

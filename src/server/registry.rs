@@ -3,6 +3,8 @@
 //! Written by the listener and by every `client-N`. The lock is held for a look-up or a change, never while
 //! something is sent, started or joined.
 
+mod ending;
+
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -31,7 +33,7 @@ pub(crate) struct Registry {
     state: Arc<ServerState>,
     waker: Arc<Waker>,
     clients: Mutex<Entries>,
-    /// Signalled when a client has left.
+    /// Signalled when a client has left, and while the server ends also when it has its answer.
     left: Condvar,
     /// Says who is rejected.
     trouble: Mutex<LogLimiter>,
@@ -165,6 +167,9 @@ impl Registry {
     fn take_place(&self, connection: &Connection, client: SocketAddr) -> Result<(), Rejection> {
         let mut clients = self.clients();
         let Entries { alive, websockets, addresses } = &mut *clients;
+        if self.state.refuses_websockets() {
+            return Err(Rejection::Draining);
+        }
         let most = self.state.max_clients;
         let entry =
             alive.get_mut(&connection.id()).filter(|_| *websockets < most && !connection.is_evicted());
@@ -176,6 +181,9 @@ impl Registry {
         }
         entry.is_websocket = true;
         *websockets += 1;
+        if self.state.is_stopping() {
+            self.left.notify_all();
+        }
         Ok(())
     }
 
@@ -212,24 +220,6 @@ impl Registry {
         clients.websockets -= usize::from(is_websocket);
         counted.inspect(|neighbour| clients.addresses.leave(*neighbour));
         Some(connection)
-    }
-
-    /// Returns all clients.
-    pub(crate) fn connections(&self) -> Vec<Connection> {
-        self.clients().alive.values().map(|entry| entry.connection.clone()).collect()
-    }
-
-    /// Blocks until the last client has left, or the deadline passes. Returns the number still there.
-    pub(crate) fn wait_until_empty(&self, deadline: Instant) -> usize {
-        let mut clients = self.clients();
-        while !clients.alive.is_empty() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return clients.alive.len();
-            }
-            clients = self.left.wait_timeout(clients, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        0
     }
 }
 

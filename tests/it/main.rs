@@ -16,6 +16,7 @@ mod client;
 mod clock;
 mod close;
 mod compression;
+mod drain;
 mod examples;
 mod fleet;
 mod fleet_links;

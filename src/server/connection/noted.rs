@@ -12,6 +12,7 @@ use crate::net::transport::Transport;
 use crate::printable::printable;
 use crate::server::addresses::Neighbour;
 use crate::server::half_open::Wait;
+use crate::server::link::Stage;
 
 /// Most characters that log lines show of a path. It is kept as long as the WebSocket is open.
 const MAX_PATH: usize = 200;
@@ -95,6 +96,17 @@ impl Connection {
     /// Returns whether it has to give way to others that need the room of its message or body, which is not whole.
     pub(crate) fn has_given_way(&self) -> bool {
         self.link().has_given_way.load(Acquire)
+    }
+
+    /// Called by `client-N`.
+    #[inline]
+    pub(crate) fn set_stage(&self, stage: Stage) {
+        self.link().stage.store(stage as u8, Release);
+    }
+
+    /// Returns whether it is in this stage.
+    pub(crate) fn is(&self, stage: Stage) -> bool {
+        self.link().stage.load(Acquire) == stage as u8
     }
 
     /// Called once, by `client-N`, when the peer's Close frame is here.

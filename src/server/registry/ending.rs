@@ -1,0 +1,57 @@
+//! What the thread that ends the server asks of the registry, and waits for.
+
+use std::collections::HashMap;
+use std::sync::PoisonError;
+use std::time::Instant;
+
+use super::{ClientEntry, Registry};
+use crate::server::connection::Connection;
+use crate::server::link::Stage;
+
+impl Registry {
+    /// Returns all clients.
+    pub(crate) fn connections(&self) -> Vec<Connection> {
+        self.clients().alive.values().map(|entry| entry.connection.clone()).collect()
+    }
+
+    /// Returns the WebSockets, and those that are about to be one.
+    pub(crate) fn websockets(&self) -> Vec<Connection> {
+        let clients = self.clients();
+        let websockets = clients.alive.values().filter(|entry| entry.is_websocket);
+        websockets.map(|entry| entry.connection.clone()).collect()
+    }
+
+    /// Called by a client that has its last answer, while the server ends.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn has_answered(&self) {
+        // Who waits has either seen it, or is woken.
+        drop(self.clients());
+        self.left.notify_all();
+    }
+
+    /// Blocks until every client is a WebSocket, or has its answer, or the deadline passes.
+    pub(crate) fn wait_until_answered(&self, deadline: Instant) {
+        let is_open = |entry: &ClientEntry| {
+            [Stage::Asking, Stage::Answering].iter().any(|stage| entry.connection.is(*stage))
+        };
+        self.wait_while(deadline, |alive| alive.values().any(|entry| !entry.is_websocket && is_open(entry)));
+    }
+
+    /// Blocks until the last client has left, or the deadline passes. Returns the number still there.
+    pub(crate) fn wait_until_empty(&self, deadline: Instant) -> usize {
+        self.wait_while(deadline, |alive| !alive.is_empty())
+    }
+
+    fn wait_while(&self, deadline: Instant, waits: impl Fn(&HashMap<u64, ClientEntry>) -> bool) -> usize {
+        let mut clients = self.clients();
+        while waits(&clients.alive) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            clients = self.left.wait_timeout(clients, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        clients.alive.len()
+    }
+}
