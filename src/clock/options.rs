@@ -74,6 +74,10 @@ pub struct Options {
     #[arg(long, value_name = "WHO", value_enum, default_value_t = Audience::Local)]
     pub stats: Audience,
 
+    /// Print this
+    #[arg(long, short, action = ArgAction::HelpShort)]
+    help: Option<bool>,
+
     #[command(flatten)]
     pub tls: TlsOptions,
 
@@ -94,10 +98,6 @@ pub struct Options {
 
     #[command(flatten)]
     pub lab: LabOptions,
-
-    /// Print this
-    #[arg(long, short, action = ArgAction::HelpShort)]
-    help: Option<bool>,
 }
 
 /// Who may look.
