@@ -1,7 +1,11 @@
 //! What a server counts, and the reasons for which connections end. Written by every thread, read by anyone.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+pub use by_reason::HandshakeResults;
+
+mod by_reason;
 
 /// Who, or what, ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +55,14 @@ impl Counter {
 pub(crate) struct Counters {
     pub(crate) accepted: Counter,
     pub(crate) ended: Counter,
+    pub(crate) websockets: Counter,
+    pub(crate) websockets_ended: Counter,
+    pub(crate) handshakes: Counter,
+    pub(crate) handshakes_failed: Counter,
+    pub(crate) tls_handshakes: Counter,
+    pub(crate) tls_handshakes_failed: Counter,
+    pub(crate) pumps: Counter,
+    pub(crate) pumps_ended: Counter,
     pub(crate) rejected: Counter,
     pub(crate) rejected_full: Counter,
     pub(crate) rejected_half_open: Counter,
@@ -74,6 +86,8 @@ pub(crate) struct Counters {
     shutdown: Counter,
     panicked: Counter,
     done: Counter,
+    /// Set once, when the server begins to drain, so that a page can say so. See [`Meter::is_draining`].
+    pub(crate) draining: AtomicBool,
 }
 
 impl Counters {
@@ -146,6 +160,8 @@ impl Meter {
         // In this order, or a client that comes and goes meanwhile would be one less than none.
         let ended = counters.ended.get();
         let accepted = counters.accepted.get();
+        let websockets_ended = counters.websockets_ended.get();
+        let pumps_ended = counters.pumps_ended.get();
         let saved = counters.saved.get();
         let bytes = counters.bytes.get();
         let disconnects = Disconnects {
@@ -170,7 +186,11 @@ impl Meter {
         };
         Stats {
             clients: accepted - ended,
+            websockets: counters.websockets.get() - websockets_ended,
             accepted,
+            handshakes: HandshakeResults::of(&counters.handshakes, &counters.handshakes_failed),
+            tls_handshakes: HandshakeResults::of(&counters.tls_handshakes, &counters.tls_handshakes_failed),
+            pumps: counters.pumps.get() - pumps_ended,
             rejected: counters.rejected.get(),
             rejections,
             limited: Limited {
@@ -192,8 +212,16 @@ impl Meter {
 pub struct Stats {
     /// Connections open now, pages and WebSockets.
     pub clients: u64,
+    /// Those of them that are WebSockets; no more than the [`Capacity`](crate::Capacity).
+    pub websockets: u64,
     /// Connections accepted since the start.
     pub accepted: u64,
+    /// Requests for a WebSocket, by result.
+    pub handshakes: HandshakeResults,
+    /// HandshakeResults of TLS, by result; one that the client leaves has failed.
+    pub tls_handshakes: HandshakeResults,
+    /// Threads that write to a full socket now.
+    pub pumps: u64,
     /// Connections rejected with 503 or 429, whatever the reason.
     pub rejected: u64,
     /// The same, by reason.
