@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 pub use by_reason::HandshakeResults;
+pub(crate) use push_tally::PushTally;
 
 mod by_reason;
+mod push_tally;
 
 /// Who, or what, ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,8 +88,8 @@ pub(crate) struct Counters {
     shutdown: Counter,
     panicked: Counter,
     done: Counter,
-    /// Set once, when the server begins to drain, so that a page can say so. See [`Meter::is_draining`].
-    pub(crate) draining: AtomicBool,
+    /// Set once, by the thread that drains the server or shuts it down, and read by every thread.
+    draining: AtomicBool,
 }
 
 impl Counters {
@@ -109,42 +111,15 @@ impl Counters {
         };
         counter.add(1);
     }
-}
 
-/// Pushes of one broadcast, which are counted together when this is dropped: the counters are shared by all threads that
-/// push, and each change of one takes it away from the others.
-#[derive(Default)]
-pub(crate) struct PushTally<'a> {
-    counters: Option<&'a Counters>,
-    pushes: u64,
-    bytes: u64,
-    saved: u64,
-}
-
-impl<'a> PushTally<'a> {
-    /// Counts a frame of `bytes` bytes, from which compression took `saved`.
-    #[inline]
-    pub(crate) fn add(&mut self, counters: &'a Counters, bytes: usize, saved: usize) {
-        if !self.counters.is_some_and(|before| std::ptr::eq(before, counters)) {
-            self.count();
-            self.counters = Some(counters);
-        }
-        self.pushes += 1;
-        self.bytes += bytes as u64;
-        self.saved += saved as u64;
+    /// Notes that the server is about to end.
+    pub(crate) fn begin_draining(&self) {
+        self.draining.store(true, Ordering::Release);
     }
 
-    fn count(&mut self) {
-        let Some(counters) = self.counters.take().filter(|_| self.pushes > 0) else { return };
-        counters.pushes.add(std::mem::take(&mut self.pushes));
-        counters.bytes.add(std::mem::take(&mut self.bytes));
-        counters.saved.add(std::mem::take(&mut self.saved));
-    }
-}
-
-impl Drop for PushTally<'_> {
-    fn drop(&mut self) {
-        self.count();
+    /// Returns whether the server is about to end.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
     }
 }
 
@@ -154,6 +129,12 @@ impl Drop for PushTally<'_> {
 pub struct Meter(pub(crate) Arc<Counters>);
 
 impl Meter {
+    /// Returns whether the server is about to end, as [`Server::is_draining`](crate::Server::is_draining) does: a page
+    /// that a load balancer asks, such as `/ready`, answers 503 then.
+    pub fn is_draining(&self) -> bool {
+        self.0.is_draining()
+    }
+
     /// Returns the numbers now.
     pub fn stats(&self) -> Stats {
         let counters = &*self.0;

@@ -1,8 +1,6 @@
 //! Numbers by name, for programs that show all of them: a new reason is in their lists without a change there.
 
-use std::sync::atomic::Ordering;
-
-use super::{Counter, Counters, Disconnects, Limited, Meter, Rejections};
+use super::{Counter, Counters, Disconnects, Limited, Rejections};
 
 /// How many handshakes there were, by result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,13 +26,6 @@ impl Counters {
 impl Drop for CountedPump<'_> {
     fn drop(&mut self) {
         self.0.pumps_ended.add(1);
-    }
-}
-
-impl Meter {
-    /// Returns whether the server drains: it serves its clients, and new ones should go to another server.
-    pub fn is_draining(&self) -> bool {
-        self.0.draining.load(Ordering::Acquire)
     }
 }
 

@@ -95,6 +95,7 @@ impl ServerState {
 
     /// Begins the shutdown.
     pub(crate) fn stop(&self) {
+        self.counters.begin_draining();
         self.stopping.store(true, Ordering::Release);
     }
 

@@ -45,7 +45,11 @@ fn a_scraper_gets_the_text_that_it_asks_for() {
     assert_eq!(header_values(&head, "Content-Type"), [content_type]);
     assert!(open.ends_with("\n# EOF\n"));
     let names = |text: &str| samples(text).into_keys().collect::<Vec<_>>();
-    assert_eq!(names(&plain), names(&open.replace(".0\"}", "\"}")), "the same samples, but that OpenMetrics writes a bound of 1 as 1.0");
+    assert_eq!(
+        names(&plain),
+        names(&open.replace(".0\"}", "\"}")),
+        "the same samples, but that OpenMetrics writes a bound of 1 as 1.0"
+    );
     assert_eq!(families(&plain)["threadcast_frames_pushed_total"], "counter");
     assert_eq!(families(&open)["threadcast_frames_pushed"], "counter");
     assert_eq!(families(&plain)["threadcast_build_info"], "gauge");
