@@ -3,6 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+pub use by_reason::HandshakeResults;
+pub(crate) use push_tally::PushTally;
+
+mod by_reason;
+mod push_tally;
+
 /// Who, or what, ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DisconnectReason {
@@ -51,6 +57,14 @@ impl Counter {
 pub(crate) struct Counters {
     pub(crate) accepted: Counter,
     pub(crate) ended: Counter,
+    pub(crate) websockets: Counter,
+    pub(crate) websockets_ended: Counter,
+    pub(crate) handshakes: Counter,
+    pub(crate) handshakes_failed: Counter,
+    pub(crate) tls_handshakes: Counter,
+    pub(crate) tls_handshakes_failed: Counter,
+    pub(crate) pumps: Counter,
+    pub(crate) pumps_ended: Counter,
     pub(crate) rejected: Counter,
     pub(crate) rejected_full: Counter,
     pub(crate) rejected_half_open: Counter,
@@ -110,43 +124,6 @@ impl Counters {
     }
 }
 
-/// Pushes of one broadcast, which are counted together when this is dropped: the counters are shared by all threads that
-/// push, and each change of one takes it away from the others.
-#[derive(Default)]
-pub(crate) struct PushTally<'a> {
-    counters: Option<&'a Counters>,
-    pushes: u64,
-    bytes: u64,
-    saved: u64,
-}
-
-impl<'a> PushTally<'a> {
-    /// Counts a frame of `bytes` bytes, from which compression took `saved`.
-    #[inline]
-    pub(crate) fn add(&mut self, counters: &'a Counters, bytes: usize, saved: usize) {
-        if !self.counters.is_some_and(|before| std::ptr::eq(before, counters)) {
-            self.count();
-            self.counters = Some(counters);
-        }
-        self.pushes += 1;
-        self.bytes += bytes as u64;
-        self.saved += saved as u64;
-    }
-
-    fn count(&mut self) {
-        let Some(counters) = self.counters.take().filter(|_| self.pushes > 0) else { return };
-        counters.pushes.add(std::mem::take(&mut self.pushes));
-        counters.bytes.add(std::mem::take(&mut self.bytes));
-        counters.saved.add(std::mem::take(&mut self.saved));
-    }
-}
-
-impl Drop for PushTally<'_> {
-    fn drop(&mut self) {
-        self.count();
-    }
-}
-
 /// Reads what a server counts; clones read the same. From
 /// [`Application::meter`](crate::Application::meter), before the server runs, so that a page can show it.
 #[derive(Debug, Clone, Default)]
@@ -165,6 +142,8 @@ impl Meter {
         // In this order, or a client that comes and goes meanwhile would be one less than none.
         let ended = counters.ended.get();
         let accepted = counters.accepted.get();
+        let websockets_ended = counters.websockets_ended.get();
+        let pumps_ended = counters.pumps_ended.get();
         let saved = counters.saved.get();
         let bytes = counters.bytes.get();
         let disconnects = Disconnects {
@@ -190,7 +169,11 @@ impl Meter {
         };
         Stats {
             clients: accepted - ended,
+            websockets: counters.websockets.get() - websockets_ended,
             accepted,
+            handshakes: HandshakeResults::of(&counters.handshakes, &counters.handshakes_failed),
+            tls_handshakes: HandshakeResults::of(&counters.tls_handshakes, &counters.tls_handshakes_failed),
+            pumps: counters.pumps.get() - pumps_ended,
             rejected: counters.rejected.get(),
             rejections,
             limited: Limited {
@@ -212,8 +195,16 @@ impl Meter {
 pub struct Stats {
     /// Connections open now, pages and WebSockets.
     pub clients: u64,
+    /// Those of them that are WebSockets; no more than the [`Capacity`](crate::Capacity).
+    pub websockets: u64,
     /// Connections accepted since the start.
     pub accepted: u64,
+    /// Requests for a WebSocket, by result.
+    pub handshakes: HandshakeResults,
+    /// HandshakeResults of TLS, by result; one that the client leaves has failed.
+    pub tls_handshakes: HandshakeResults,
+    /// Threads that write to a full socket now.
+    pub pumps: u64,
     /// Connections rejected with 503 or 429, whatever the reason.
     pub rejected: u64,
     /// The same, by reason.

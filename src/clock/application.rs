@@ -7,8 +7,11 @@ use std::sync::Arc;
 use crate::clock::clients::Clients;
 use crate::clock::greeting::Greeting;
 use crate::clock::handlers::Site;
+use crate::clock::health::HealthHandler;
+use crate::clock::metrics::MetricsHandler;
 use crate::clock::options::{Audience, Options};
 use crate::clock::publish::{PublishHandler, Token};
+use crate::clock::rounds::RoundStats;
 use crate::clock::stats::{Readings, StatsHandler};
 use crate::clock::topics::Topics;
 use crate::clock::{console, fleet, handlers, logging, publish, redirect};
@@ -97,10 +100,24 @@ pub fn from_options(
     };
     let application = application.over_limit(options.clients.over_limit.into());
     let capacity = capacity(options, &application);
-    let readings = Readings { meter, capacity: capacity.clients, rounds: Arc::default(), fleet, token };
-    let (shown, public) = (readings.clone(), options.stats == Audience::Public);
-    let application = application.page("/stats", move || StatsHandler { readings: shown.clone(), public });
-    Ok((application, capacity, readings))
+    let rounds = Arc::new(RoundStats::new(options.pushes.interval));
+    let clients = clients.clone();
+    let readings = Readings { meter, capacity: capacity.clients, clients, rounds, fleet, token };
+    Ok((watched(application, &readings, options.stats == Audience::Public), capacity, readings))
+}
+
+/// Adds the pages for those who watch the program.
+fn watched(application: Application, readings: &Readings, public: bool) -> Application {
+    let health = |for_newcomers| {
+        let readings = readings.clone();
+        move || HealthHandler { readings: readings.clone(), for_newcomers }
+    };
+    let (stats, registry) = (readings.clone(), Arc::new(MetricsHandler::registry(readings.clone())));
+    application
+        .page("/stats", move || StatsHandler { readings: stats.clone(), public })
+        .page("/metrics", move || MetricsHandler { registry: registry.clone(), public })
+        .page_for_any_host("/health", health(false))
+        .page_for_any_host("/ready", health(true))
 }
 
 /// Returns what the machine allows, or what was asked for.

@@ -69,8 +69,8 @@ pub struct Options {
     #[arg(long, value_name = "NAME", value_parser = host)]
     pub host: Vec<String>,
 
-    /// Who may look at /stats. A proxy on this machine that adds no X-Forwarded-For, or the like, is taken
-    /// for a local client: let it refuse /stats
+    /// Who may look at /stats and /metrics. A proxy on this machine that adds no X-Forwarded-For, or the like, is
+    /// taken for a local client: let it refuse both
     #[arg(long, value_name = "WHO", value_enum, default_value_t = Audience::Local)]
     pub stats: Audience,
 

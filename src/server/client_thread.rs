@@ -111,8 +111,14 @@ fn serve_one<'a>(
     };
     match route.and_then(|route| websocket_for(route, &request)) {
         Some(make) => match open(connection, registry, &request, make) {
-            Ok(session) => Next::Session(session),
-            Err(refusal) => refuse(connection, &refusal),
+            Ok(session) => {
+                connection.state().counters.handshakes.add(1);
+                Next::Session(session)
+            }
+            Err(refusal) => {
+                connection.state().counters.handshakes_failed.add(1);
+                refuse(connection, &refusal)
+            }
         },
         None => answer(connection, registry, route, &mut request, received),
     }
@@ -131,17 +137,21 @@ fn read_request<'r>(
     // Whose request is here gets its answer; but see `answer`.
     connection.end_wait();
     input::check_evicted(connection)?;
-    check_host(connection, &request)?;
-    let Some(found) = routes.find(request.path()) else { return Ok(Some((request, None))) };
+    let found = routes.find(request.path());
+    check_host(connection, found.as_ref().map(|found| found.route), &request)?;
+    let Some(found) = found else { return Ok(Some((request, None))) };
     let route = found.route;
     request.set_route(found.path, &found.arguments)?;
     Ok(Some((request, Some(route))))
 }
 
-/// Refuses a request for another server.
+/// Refuses a request for another server, unless it is for a page that does not care.
 #[inline(never)]
-fn check_host(connection: &Connection, request: &Request) -> Result<()> {
+fn check_host(connection: &Connection, route: Option<&Route>, request: &Request) -> Result<()> {
     if connection.state().settings.hosts.include(request.header("Host").as_deref()) {
+        return Ok(());
+    }
+    if route.is_some_and(|route| route.any_host && websocket_for(route, request).is_none()) {
         return Ok(());
     }
     Err(Error::refused(421, "421: Misdirected Request: this server has no such name"))

@@ -175,6 +175,7 @@ impl Link for ClientLink {
         self.transport.set_send_timeout(PUMP_WRITE.min(self.write_deadline()))?;
         let ClientLink { id, state, pump: last, .. } = self;
         let (id, stack_size, observer) = (*id, state.settings.stack_size, state.observer.clone());
+        let counters = state.counters.clone();
         // Held until the pump is in it: the next one may be wanted before that.
         let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
         let before = last.take();
@@ -182,7 +183,9 @@ impl Link for ClientLink {
             // It has given up its role, so it is about to end.
             before.inspect(Worker::join);
             observer.report(id, Event::PumpBegins);
+            let running = counters.pump_begins();
             pump();
+            drop(running);
             observer.report(id, Event::PumpEnds);
         };
         let started = match self.delivery() {

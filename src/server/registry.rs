@@ -92,7 +92,8 @@ impl Registry {
         let is_proxy = self.state.settings.trusts(newcomer);
         let now = Instant::now();
         let mut clients = self.clients();
-        if !is_proxy {
+        let is_limited = self.state.settings.limits_at_accept(newcomer);
+        if is_limited {
             clients.addresses.connect(neighbour, self.state.began.elapsed())?;
         }
         let is_full = clients.alive.len() + waiting >= self.places();
@@ -123,7 +124,7 @@ impl Registry {
         if let Some((connection, _)) = &evicted {
             connection.set_evicted();
         }
-        let is_counted = !is_proxy && clients.addresses.enter(neighbour);
+        let is_counted = is_limited && clients.addresses.enter(neighbour);
         drop(clients);
         if let Some((connection, wait)) = evicted {
             connection.evict(wait);
@@ -174,13 +175,14 @@ impl Registry {
         let entry =
             alive.get_mut(&connection.id()).filter(|_| *websockets < most && !connection.is_evicted());
         let Some(entry) = entry else { return Err(Rejection::Full { most }) };
-        if client != connection.link().peer && !self.state.settings.trusts(client.ip()) {
+        if self.state.settings.limits_at_upgrade(connection.link().peer.ip(), client.ip()) {
             let neighbour = Neighbour::of(client.ip());
             addresses.connect(neighbour, self.state.began.elapsed())?;
             entry.counted = Some(neighbour).filter(|neighbour| addresses.enter(*neighbour));
         }
         entry.is_websocket = true;
         *websockets += 1;
+        self.state.counters.websockets.add(1);
         if self.state.is_stopping() {
             self.left.notify_all();
         }
@@ -218,6 +220,7 @@ impl Registry {
         let mut clients = self.clients();
         let ClientEntry { connection, is_websocket, counted } = clients.alive.remove(&connection.id())?;
         clients.websockets -= usize::from(is_websocket);
+        self.state.counters.websockets_ended.add(is_websocket.into());
         counted.inspect(|neighbour| clients.addresses.leave(*neighbour));
         Some(connection)
     }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::http::response::{Response, Then};
 use crate::net::maybe_tls::MaybeTls;
-use crate::net::tls::handshake::{FULL, HandshakeProgress};
+use crate::net::tls::duplex::TlsStream;
+use crate::net::tls::handshake::{FULL, HandshakeProgress, Handshakes};
 use crate::net::transport::Transport;
 use crate::printable::printable;
 use crate::server::connection::Connection;
@@ -32,6 +33,20 @@ pub(crate) fn handshake(connection: &Connection, deadline: Instant) -> bool {
     else {
         return true;
     };
+    let is_done = exchange_flights(connection, handshakes, tls, deadline);
+    let counters = &connection.state().counters;
+    if is_done { &counters.tls_handshakes } else { &counters.tls_handshakes_failed }.add(1);
+    is_done
+}
+
+/// Does the handshake; see above.
+#[inline(never)]
+fn exchange_flights(
+    connection: &Connection,
+    handshakes: &Handshakes,
+    tls: &TlsStream,
+    deadline: Instant,
+) -> bool {
     let mut handshake = handshakes.begin();
     let (mut is_first, mut flight) = (true, 0);
     loop {
