@@ -42,7 +42,7 @@ pub(crate) fn run(connection: &Connection, routes: &Router<Route>, registry: &Re
     let reason = serve(connection, routes, registry);
     connection.leave_topics();
     connection.set_stage(Stage::Lingering);
-    if connection.state().is_stopping() {
+    if connection.state().is_stopping() && !connection.is_websocket() {
         registry.has_answered();
     }
     input::linger(connection);

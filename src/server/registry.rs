@@ -33,8 +33,8 @@ pub(crate) struct Registry {
     state: Arc<ServerState>,
     waker: Arc<Waker>,
     clients: Mutex<Entries>,
-    /// Signalled when a client has left, and while the server ends also when it has its answer.
-    left: Condvar,
+    /// Signalled when the last client has left, and while the server ends when one has its answer, if somebody waits.
+    changed: Condvar,
     /// Says who is rejected.
     trouble: Mutex<LogLimiter>,
 }
@@ -44,6 +44,8 @@ struct Entries {
     /// How many of those are WebSockets.
     websockets: usize,
     addresses: Addresses,
+    /// Whether a shutdown waits: a signal costs a system call, heard or not.
+    is_awaited: bool,
 }
 
 struct ClientEntry {
@@ -64,8 +66,9 @@ impl Registry {
     /// Starts without a client.
     pub(crate) fn new(state: Arc<ServerState>, waker: Arc<Waker>) -> Registry {
         let addresses = Addresses::new(&state.settings);
-        let clients = Mutex::new(Entries { alive: HashMap::new(), websockets: 0, addresses });
-        Registry { state, waker, clients, left: Condvar::new(), trouble: Mutex::default() }
+        let clients =
+            Mutex::new(Entries { alive: HashMap::new(), websockets: 0, addresses, is_awaited: false });
+        Registry { state, waker, clients, changed: Condvar::new(), trouble: Mutex::default() }
     }
 
     fn clients(&self) -> MutexGuard<'_, Entries> {
@@ -167,7 +170,7 @@ impl Registry {
 
     fn take_place(&self, connection: &Connection, client: SocketAddr) -> Result<(), Rejection> {
         let mut clients = self.clients();
-        let Entries { alive, websockets, addresses } = &mut *clients;
+        let Entries { alive, websockets, addresses, is_awaited } = &mut *clients;
         if self.state.refuses_websockets() {
             return Err(Rejection::Draining);
         }
@@ -183,8 +186,8 @@ impl Registry {
         entry.is_websocket = true;
         *websockets += 1;
         self.state.counters.websockets.add(1);
-        if self.state.is_stopping() {
-            self.left.notify_all();
+        if *is_awaited {
+            self.changed.notify_all();
         }
         Ok(())
     }
@@ -201,7 +204,11 @@ impl Registry {
         let removed = self.take(connection);
         self.state.counters.ended.add(1);
         drop(removed);
-        self.left.notify_all();
+        let clients = self.clients();
+        if clients.is_awaited && clients.alive.is_empty() {
+            self.changed.notify_all();
+        }
+        drop(clients);
         self.waker.gave_back();
     }
 

@@ -21,13 +21,14 @@ impl Registry {
         websockets.map(|entry| entry.connection.clone()).collect()
     }
 
-    /// Called by a client that has its last answer, while the server ends.
+    /// Called by a client that is no WebSocket and has its last answer, while the server ends.
     #[cold]
     #[inline(never)]
     pub(crate) fn has_answered(&self) {
         // Who waits has either seen it, or is woken.
-        drop(self.clients());
-        self.left.notify_all();
+        if self.clients().is_awaited {
+            self.changed.notify_all();
+        }
     }
 
     /// Blocks until every client is a WebSocket, or has its answer, or the deadline passes.
@@ -45,12 +46,13 @@ impl Registry {
 
     fn wait_while(&self, deadline: Instant, waits: impl Fn(&HashMap<u64, ClientEntry>) -> bool) -> usize {
         let mut clients = self.clients();
+        clients.is_awaited = true;
         while waits(&clients.alive) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
-            clients = self.left.wait_timeout(clients, left).unwrap_or_else(PoisonError::into_inner).0;
+            clients = self.changed.wait_timeout(clients, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         clients.alive.len()
     }
