@@ -9,7 +9,7 @@ fn head(response: &Response, then: Then) -> String {
     String::from_utf8(response.head(then).unwrap()).unwrap()
 }
 
-/// Returns what follows the head.
+/// Returns the bytes after the head.
 fn body(response: &Response, request: Option<&Request>) -> Vec<u8> {
     let mut written = Vec::new();
     let wrote = response.write_to(b"head".to_vec(), request, |piece| {
