@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_seen_is_escaped_and_what_is_stays_as_a_table() {
+    fn invisible_characters_are_escaped_and_visible_ones_stay_as_a_table() {
         for (text, shown) in [
             ("A", "A"),
             (r#"it's "a\b""#, r#"it's "a\b""#),
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_shown_is_not_formatted() {
+    fn text_beyond_the_limit_is_not_formatted() {
         let pieces = std::cell::Cell::new(0);
         let shown = printable(Endless(&pieces)).at_most(25).to_string();
         assert_eq!((shown.as_str(), pieces.get()), ("0123456789012345678901234...", 3));
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_cannot_be_had_is_what_there_is_of_it() {
+    fn a_failing_display_shows_as_much_as_it_wrote() {
         assert_eq!(printable(Faulty).to_string(), "half");
     }
 }

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_early_says_by_how_much() {
+    fn an_early_event_says_by_how_much() {
         let (rate, now) = (Rate::per_second(10), Duration::from_secs(100));
         let first = rate.arrive(Duration::ZERO, now, 10);
         assert_eq!(first, Arrival { paid_at: now + SECOND, early: Duration::ZERO });

@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_written_in_pieces_between_what_stands_around_it() {
+    fn a_file_is_written_in_pieces_between_other_parts() {
         let content: Vec<u8> = (0..200_001_u32).map(|n| (n % 251) as u8).collect();
         let (path, part) = file(&content);
         let mut body = Body::default();

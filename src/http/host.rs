@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_host_is_a_panic_that_says_so() {
+    fn an_invalid_host_is_a_panic_that_says_so() {
         for name in
             ["", ".", "me.test:80", "http://me.test", "me.test/", "a b", "*.me.test", "[::1]:80", "u@me.test"]
         {
