@@ -95,7 +95,7 @@ fn with_64_descriptors(args: &[&str]) -> Program {
 }
 
 #[test]
-fn with_few_descriptors_it_refuses_and_serves_again_when_there_is_room() {
+fn with_few_descriptors_it_refuses_and_serves_again_when_one_is_free() {
     let program = with_64_descriptors(&["--logging", "warning"]);
     let line = program.wait_for_line("threadcast is at ");
     assert!(line.contains("(RLIMIT_NOFILE"), "{line}");
@@ -117,7 +117,7 @@ fn expect_service(program: &Program) {
 }
 
 #[test]
-fn without_a_descriptor_to_accept_with_it_says_so_once_and_serves_again_when_there_is_one() {
+fn without_a_free_descriptor_it_says_so_once_and_serves_again_when_one_is_free() {
     let begun = Instant::now();
     let program = with_64_descriptors(&["--logging", "warning", "--max-clients", "1000"]);
     assert!(program.wait_for_line("threadcast is at ").contains("for up to 1000 clients (as chosen)"));

@@ -213,7 +213,7 @@ fn certificates_that_are_wrong_are_one_line_as_a_table() {
 }
 
 #[test]
-fn roots_are_read_as_certificates_are_and_what_is_not_understood_is_named() {
+fn roots_are_read_as_certificates_are_and_an_unknown_block_is_named() {
     let (identity, other) = (Identity::new(), Identity::new());
     let server = secure_echo(&identity);
     let connect = |roots: String| {
@@ -241,7 +241,7 @@ fn roots_are_read_as_certificates_are_and_what_is_not_understood_is_named() {
 }
 
 #[test]
-fn over_tls_recv_timeout_of_zero_does_not_wait_and_takes_what_has_come() {
+fn over_tls_recv_timeout_of_zero_does_not_wait_and_takes_waiting_messages() {
     let identity = Identity::new();
     let server = secure_echo(&identity);
     let builder = Builder::new(&format!("wss://localhost:{}/ws", server.addr.port()));

@@ -41,7 +41,7 @@ fn free_port() -> SocketAddr {
 }
 
 #[test]
-fn without_anywhere_to_print_it_serves_all_the_same() {
+fn with_its_output_closed_it_still_serves() {
     let addr = free_port();
     let script = format!("exec \"$0\" --port {} --address 127.0.0.1 --interval 20ms >&- 2>&-", addr.port());
     let _program = Program::spawn(Command::new("sh").args(["-c", &script, env!("CARGO_BIN_EXE_threadcast")]));

@@ -64,10 +64,10 @@ fn no_fault_of_redis_is_seen_here_and_after_it_the_others_hear_again() {
     });
 }
 
-const HALF_OPEN: &str = "a_link_that_goes_down_without_a_word_is_noticed_and_made_anew";
+const HALF_OPEN: &str = "a_link_that_fails_silently_is_noticed_and_replaced";
 
 #[test]
-fn a_link_that_goes_down_without_a_word_is_noticed_and_made_anew() {
+fn a_link_that_fails_silently_is_noticed_and_replaced() {
     in_a_network_of_its_own(HALF_OPEN, half_open);
 }
 

@@ -135,7 +135,7 @@ fn an_error_with_a_clients_line_end_is_one_line_of_the_log() {
 }
 
 #[test]
-fn what_is_escaped_are_unicodes_categories_cc_cf_zl_zp_and_cn_in_every_character() {
+fn characters_of_the_categories_cc_cf_zl_zp_and_cn_are_escaped_and_no_others() {
     const SCRIPT: &str = "import sys, unicodedata\n\
         print(' '.join(unicodedata.category(chr(c)) for c in range(0x110000)))";
     let output = Command::new(python::python()).args(["-c", SCRIPT]).output().expect("python3 runs");

@@ -82,7 +82,7 @@ fn a_flood_from_one_address_refuses_itself_and_those_of_another_one_get_in() {
 }
 
 #[test]
-fn who_makes_room_is_the_oldest_of_the_address_that_has_the_most_and_each_address_keeps_its_first() {
+fn the_oldest_of_the_address_with_the_most_makes_room_and_each_address_keeps_its_first() {
     let probed = server(4, |application| application);
     let lonely = silent(&probed, 2, 1).pop().unwrap();
     let mut crowd = silent(&probed, 3, SPARE);
@@ -144,7 +144,7 @@ fn silent_connects_do_not_hold_the_places_for_requests() {
 }
 
 #[test]
-fn of_many_requests_at_once_each_gets_its_page_or_a_503() {
+fn many_requests_at_once_each_get_a_page_or_a_503() {
     let probed = server(4, |application| application);
     for _ in 0..10 {
         let answers = thread::scope(|scope| {
@@ -267,7 +267,7 @@ fn over_tls_an_address_that_has_too_much_gets_an_alert() {
 }
 
 #[test]
-fn over_tls_who_has_to_make_room_before_it_has_said_anything_gets_an_alert() {
+fn over_tls_a_silent_connection_that_makes_room_gets_an_alert() {
     let identity = Identity::new();
     let config = identity.config();
     let probed = server(4, |application| application.tls(config));
@@ -278,7 +278,7 @@ fn over_tls_who_has_to_make_room_before_it_has_said_anything_gets_an_alert() {
 }
 
 #[test]
-fn over_tls_who_has_to_make_room_behind_its_handshake_gets_a_503() {
+fn over_tls_a_connection_that_makes_room_after_its_handshake_gets_a_503() {
     let identity = Identity::new();
     let config = identity.config();
     let probed = server(4, |application| application.tls(config));
@@ -292,7 +292,7 @@ fn over_tls_who_has_to_make_room_behind_its_handshake_gets_a_503() {
 }
 
 #[test]
-fn limits_of_an_address_that_are_none_are_one_line_and_exit_2() {
+fn invalid_limits_of_an_address_are_one_line_and_exit_2() {
     for (args, what) in [
         (["--max-clients-per-address", "0"], "an address has a number of clients from 1 on"),
         (["--max-clients-per-address", "-1"], "an address has a number of clients from 1 on"),

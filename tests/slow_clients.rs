@@ -70,7 +70,7 @@ fn stall(connection: &Connection) {
 
 /// Pumps have a budget of their own: a thread too many can abort the process.
 #[test]
-fn a_full_socket_for_which_there_is_no_pump_waits_for_one_and_keeps_nobody_out() {
+fn a_full_socket_without_a_pump_waits_for_one_and_keeps_nobody_out() {
     let _alone = alone();
     let capacity = Capacity::new(20);
     let settings = |application: Application| application.max_backlog(64 << 20).write_deadline(DEADLINE);

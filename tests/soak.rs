@@ -259,7 +259,7 @@ fn alone() -> std::sync::MutexGuard<'static, ()> {
 }
 
 #[test]
-fn after_all_who_come_and_go_the_program_is_as_it_was_and_who_stays_misses_nothing() {
+fn as_clients_come_and_go_the_program_stays_as_it_was_and_steady_clients_miss_nothing() {
     let _alone = alone();
     let seconds = env::var("THREADCAST_SOAK_SECONDS").ok();
     let seconds =

@@ -129,7 +129,7 @@ fn a_backlog_that_stands_still_has_a_deadline_and_one_that_moves_has_none() {
 }
 
 #[test]
-fn slow_clients_share_what_they_have_not_got() {
+fn slow_clients_share_their_unsent_frames() {
     const CLIENTS: usize = 20;
     const FRAME: usize = 4 << 20;
     let _alone = alone();

@@ -23,7 +23,7 @@ use threadcast::{
     Application, Connection, Exchange, Fleet, FleetOptions, Hub, Message, Result, Server, WebSocketHandler,
 };
 
-const TEST: &str = "each_client_gets_what_is_published_here_and_through_redis";
+const TEST: &str = "each_client_gets_messages_from_its_machine_and_through_redis";
 /// Clients if nobody says how many.
 const FEW: usize = 50;
 /// Messages of each kind to each server.
@@ -185,7 +185,7 @@ fn percentiles(mut took: Vec<f64>) -> [f64; 2] {
 }
 
 #[test]
-fn each_client_gets_what_is_published_here_and_through_redis() {
+fn each_client_gets_messages_from_its_machine_and_through_redis() {
     if support::is_run_again() {
         return serve();
     }

@@ -414,7 +414,7 @@ fn an_argument_may_have_a_default_or_many_values() {
 
 // The same table, and Tornado itself.
 #[test]
-fn tornado_makes_the_same_of_every_argument() {
+fn tornado_parses_every_argument_alike() {
     let tornado = Tornado::start(&[("one", Keys::One(SECRET))]);
     let ours = threadcast(Keys::One(SECRET));
     let (theirs, ours) = (tornado.addr("one"), ours.local_addr());
@@ -448,7 +448,7 @@ const ROTATING: Keys = Keys::Many(&[(1, "one"), (2, "two"), (10, "ten")], 10);
 
 // The signed value, to the byte, and each side reads what the other signed.
 #[test]
-fn tornado_signs_the_same_bytes_and_reads_ours_as_we_read_its() {
+fn tornado_signs_equal_bytes_and_both_read_each_others_cookies() {
     for keys in [Keys::One(SECRET), ROTATING, Keys::Many(&[(0, "zero"), (7, "seven")], 0)] {
         let (secret, version) = keys.json();
         let (mut sign, mut decode) = (Vec::new(), Vec::new());
@@ -477,7 +477,7 @@ fn tornado_signs_the_same_bytes_and_reads_ours_as_we_read_its() {
 
 // What is valid for how long, and what is forged. Tornado agrees on all but one row.
 #[test]
-fn tornado_accepts_and_refuses_the_same_signed_values() {
+fn tornado_accepts_and_refuses_signed_values_as_we_do() {
     let at = 1_300_000_000;
     let keys = Keys::One(SECRET);
     let signed = create_signed_value(&keys.secret(), "key", b"value", at);
@@ -591,7 +591,7 @@ fn cookies_pass_between_the_pages_and_websockets_of_both() {
 
 // 31 days from a server's own clock, forgeries, and no more than 31 days ahead.
 #[test]
-fn a_secure_cookie_that_is_old_forged_or_from_far_ahead_is_none() {
+fn an_old_forged_or_future_secure_cookie_does_not_count() {
     let tornado = Tornado::start(&[("one", Keys::One(SECRET))]);
     let ours = threadcast(Keys::One(SECRET));
     let (theirs, ours) = (tornado.addr("one"), ours.local_addr());
@@ -660,7 +660,7 @@ const COOKIES: [(&str, Option<&str>); 29] = [
 
 // Tornado reads the same from every `Cookie` line.
 #[test]
-fn tornado_reads_the_same_from_every_cookie_line() {
+fn tornado_reads_every_cookie_line_alike() {
     let tornado = Tornado::start(&[("one", Keys::One(SECRET))]);
     let ours = threadcast(Keys::One(SECRET));
     for (cookies, expected) in COOKIES {
@@ -749,7 +749,7 @@ fn parts(line: &str) -> (String, Vec<(String, String)>) {
 
 // `Set-Cookie` as Tornado writes it, with `HttpOnly; SameSite=Lax` added.
 #[test]
-fn set_cookie_is_what_tornado_writes_and_two_attributes_more() {
+fn set_cookie_is_tornados_line_with_two_more_attributes() {
     let tornado = Tornado::start(&[("one", Keys::One(SECRET))]);
     let ours = threadcast(Keys::One(SECRET));
     let line = |addr: SocketAddr| {

@@ -70,7 +70,7 @@ fn producers_that_wait_for_room_push_a_hundred_times_the_backlog_and_lose_nothin
 }
 
 #[test]
-fn who_waits_for_room_is_told_that_it_did_not_come_or_that_the_connection_has_closed() {
+fn waiting_for_room_ends_with_a_timeout_or_the_close() {
     let probed = Probed::start_with(
         |application| application.max_backlog(64 << 20).write_deadline(DEADLINE),
         |_, _| Ok(()),
@@ -128,7 +128,7 @@ fn a_close_behind_a_backlog_waits_until_the_client_has_taken_it() {
 }
 
 #[test]
-fn a_client_that_takes_what_it_is_sent_is_alive_though_the_ping_waits_behind_that() {
+fn a_slow_client_that_still_reads_is_alive_while_its_ping_is_queued() {
     let probed = Probed::start_with(
         |application| application.ping_interval(Some(Duration::from_millis(300))).max_backlog(64 << 20),
         |_, _| Ok(()),
@@ -166,7 +166,7 @@ fn a_client_that_takes_nothing_is_dead_though_the_kernel_took_all_for_it() {
 }
 
 #[test]
-fn the_latency_is_that_of_the_last_keepalives_ping_whose_pong_is_not_the_handlers() {
+fn the_latency_is_that_of_the_last_keepalive_ping_and_the_handler_does_not_get_its_pong() {
     let probed = Probed::start_with(
         |application| application.ping_interval(Some(Duration::from_millis(100))).ping_timeout(DEADLINE),
         |_, _| Ok(()),
@@ -259,7 +259,7 @@ fn a_download_that_hardly_goes_on_keeps_nobody_out() {
 }
 
 #[test]
-fn what_waits_for_all_clients_together_has_a_bound_and_the_others_go_on() {
+fn the_bytes_that_wait_for_all_clients_have_a_limit_and_other_clients_continue() {
     let settings = |application: Application| application.max_backlog(64 << 20).max_buffered(2 << 20);
     let probed = Probed::start_with(settings, |connection, message| connection.write_message(message));
     let (mut witness, _) = probed.open();
@@ -298,7 +298,7 @@ fn begun(probed: &Probed, length: usize) -> Raw {
 }
 
 #[test]
-fn a_message_that_there_is_no_room_for_closes_with_1013_if_nobody_holds_more() {
+fn a_message_without_room_closes_with_1013_if_nobody_holds_more() {
     let probed = measuring();
     let mut part = begun(&probed, 400 << 10);
     let mut client = Raw::websocket(probed.addr, "/ws");
@@ -315,7 +315,7 @@ fn a_message_that_there_is_no_room_for_closes_with_1013_if_nobody_holds_more() {
 const GAVE_WAY: &str = "no room for all of this message, try again later";
 
 #[test]
-fn who_holds_all_with_messages_that_are_not_whole_has_to_give_way_to_a_newcomer() {
+fn a_holder_of_incomplete_messages_gives_way_to_a_newcomer() {
     let probed = measuring();
     let mut witness = Raw::websocket(probed.addr, "/ws");
     let mut strangers: Vec<_> = (0..3).map(|_| begun(&probed, 300 << 10)).collect();
@@ -339,7 +339,7 @@ fn who_holds_all_with_messages_that_are_not_whole_has_to_give_way_to_a_newcomer(
 }
 
 #[test]
-fn who_has_to_give_way_and_goes_on_sending_is_told_why() {
+fn a_client_that_gives_way_and_keeps_sending_learns_why() {
     let probed = measuring();
     let mut stranger = begun(&probed, 900 << 10);
     let mut newcomer = Raw::websocket(probed.addr, "/ws");
@@ -351,7 +351,7 @@ fn who_has_to_give_way_and_goes_on_sending_is_told_why() {
 }
 
 #[test]
-fn a_client_is_no_slow_consumer_for_what_strangers_hold() {
+fn a_client_does_not_become_a_slow_consumer_because_of_other_clients() {
     let probed = measuring();
     let (reader, connection) = probed.open();
     with_small_buffer(&reader);
@@ -371,7 +371,7 @@ fn a_client_is_no_slow_consumer_for_what_strangers_hold() {
 }
 
 #[test]
-fn who_has_to_give_way_and_does_not_read_is_disconnected_at_once() {
+fn a_client_that_gives_way_and_does_not_read_is_disconnected_at_once() {
     let probed = Probed::start_with(
         |application| application.max_buffered(1 << 20).max_backlog(128 << 10),
         |connection, message| connection.write_message(message.as_bytes().len().to_string()),
@@ -440,7 +440,7 @@ impl WebSocketHandler for Opens {
 }
 
 #[test]
-fn what_open_writes_is_not_limited_and_waiting_there_is_an_error_at_once() {
+fn messages_from_open_are_not_limited_and_waiting_in_it_is_an_error_at_once() {
     for delivery in [Delivery::Inline, Delivery::Handoff] {
         let (waited, results) = std::sync::mpsc::channel();
         let application =

@@ -55,7 +55,7 @@ fn arguments_of_every_kind_survive() {
 }
 
 #[test]
-fn it_is_the_same_process_and_its_files_stay_open() {
+fn it_keeps_its_process_id_and_open_files() {
     let child = Command::new(program()).args(["wait"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let mut child = child.expect("it starts");
     let number = child.id();
@@ -78,7 +78,7 @@ fn it_begins_again_once_and_its_child_once_more() {
 }
 
 #[test]
-fn what_is_set_for_the_allocator_is_kept_and_the_rest_is_added() {
+fn allocator_settings_are_kept_and_missing_ones_added() {
     for (given, has) in [
         ("", CACHE.to_owned()),
         ("glibc.malloc.check=1", format!("glibc.malloc.check=1:{CACHE}")),
@@ -122,7 +122,7 @@ fn without_a_shell_it_goes_on() {
 
 /// An upgrade puts another file in its place, or none, while it starts.
 #[test]
-fn a_program_whose_file_has_been_replaced_goes_on() {
+fn a_program_whose_file_has_been_replaced_continues() {
     let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("begin_again_replaced");
     for replace in ["rm \"$0\"", "rm \"$0\"; echo 'exit 9' > \"$0\"; chmod +x \"$0\""] {
         let _ = fs::remove_file(&copy);

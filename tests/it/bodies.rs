@@ -163,7 +163,7 @@ fn answer(raw: &mut Raw) -> (u16, bool, String) {
 }
 
 #[test]
-fn a_body_reaches_its_method_and_what_follows_it_is_the_next_request() {
+fn a_body_reaches_its_method_and_the_next_request_follows_it() {
     let (_server, addr) = start();
     let mut raw = Raw::connect(addr);
     let full = "x".repeat(MAX_BODY);
@@ -495,7 +495,7 @@ fn mirror() -> Server {
 }
 
 #[test]
-fn a_body_that_there_is_no_room_for_gets_503_if_nobody_holds_more() {
+fn a_body_without_room_gets_503_if_nobody_holds_more() {
     let server = mirror();
     let head = posted(&server, 2 << 20, 2 << 20).head();
     assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("Retry-After: 5\r\n"), "{head}");
@@ -505,7 +505,7 @@ fn a_body_that_there_is_no_room_for_gets_503_if_nobody_holds_more() {
 }
 
 #[test]
-fn who_holds_all_with_bodies_that_are_not_whole_has_to_give_way_to_a_newcomer() {
+fn a_holder_of_incomplete_bodies_gives_way_to_a_newcomer() {
     let server = mirror();
     let mut parts: Vec<_> = (0..3)
         .map(|_| {

@@ -61,7 +61,7 @@ fn messages_go_both_ways_and_a_close_ends_both() {
 }
 
 #[test]
-fn the_request_is_that_of_the_rfc_with_what_was_asked_for() {
+fn the_request_is_the_rfcs_with_the_callers_headers() {
     let far = Far::bind();
     let builder = to(&far)
         .origin("http://b.test")
@@ -106,7 +106,7 @@ fn the_request_is_that_of_the_rfc_with_what_was_asked_for() {
 }
 
 #[test]
-fn what_cannot_be_asked_for_is_an_error_before_anything_is_sent() {
+fn an_invalid_request_is_an_error_before_anything_is_sent() {
     let far = Far::bind();
     for (builder, says) in [
         (to(&far).header("Host", "b.test"), "the header Host is the client's own"),
@@ -129,7 +129,7 @@ fn what_cannot_be_asked_for_is_an_error_before_anything_is_sent() {
 }
 
 #[test]
-fn each_frame_has_a_mask_of_its_own_and_what_is_shared_stays_plain() {
+fn each_frame_has_its_own_mask_and_shared_frames_stay_plain() {
     let far = Far::bind();
     let (first, _kept, mut raw) = far.open(&to(&far));
     let (second, _kept, mut other) = far.open(&to(&far));
@@ -164,7 +164,7 @@ fn a_client_can_be_in_a_topic_and_leaves_it_at_its_end() {
 }
 
 #[test]
-fn pings_are_answered_and_what_came_with_the_101_is_read() {
+fn pings_are_answered_and_frames_that_came_with_the_101_are_read() {
     let far = Far::bind();
     let early = [plain(0x89, "early"), plain(0x81, "text")].concat();
     let (connected, mut raw) = far.meet(&to(&far), SWITCHING, &early);
@@ -231,7 +231,7 @@ fn panic_unless_timed_out(error: &Error) -> bool {
 }
 
 #[test]
-fn who_asks_again_and_again_with_a_timeout_of_zero_keeps_the_connection_alive() {
+fn polling_with_a_timeout_of_zero_keeps_the_connection_alive() {
     let far = Far::bind();
     let interval = Duration::from_millis(50);
     let (_connection, mut messages, mut raw) = far.open(&to(&far).ping_interval(Some(interval)));
@@ -274,7 +274,7 @@ fn switching(headers: &str) -> String {
 }
 
 #[test]
-fn answers_that_are_no_websocket_as_a_table() {
+fn answers_without_a_websocket_as_a_table() {
     let far = Far::bind();
     let upgrade = "Upgrade: websocket\r\nConnection: Upgrade";
     let right = format!("{upgrade}\r\nSec-WebSocket-Accept: ACCEPT");
@@ -463,7 +463,7 @@ fn a_server_that_is_slow_or_leaves_is_an_error_by_the_deadline() {
 }
 
 #[test]
-fn who_is_not_there_is_named() {
+fn an_absent_server_is_named() {
     let addr = Far::bind().addr();
     let line = error(client::connect(&format!("ws://localhost:{}/x?token=secret", addr.port())));
     assert!(line.starts_with(&format!("cannot connect to ws://localhost:{}/x (", addr.port())), "{line}");
@@ -473,7 +473,7 @@ fn who_is_not_there_is_named() {
 }
 
 #[test]
-fn what_a_server_may_not_send_closes_with_its_code_as_a_table() {
+fn forbidden_frames_close_with_their_code_as_a_table() {
     let far = Far::bind();
     let masked_text = masked(0x81, b"hi");
     for (bytes, code, says) in [
@@ -528,7 +528,7 @@ fn a_connection_that_ends_without_a_close_is_an_error() {
 // ---- ends ----
 
 #[test]
-fn the_servers_close_is_an_end_and_is_answered_behind_what_was_accepted() {
+fn the_servers_close_is_an_end_and_is_answered_after_accepted_messages() {
     let far = Far::bind();
     let (connection, mut messages, mut raw) = far.open(&to(&far));
     connection.write_message("before").expect("is open");
@@ -584,7 +584,7 @@ fn a_server_that_never_ends_tcp_is_left_after_5_seconds() {
 }
 
 #[test]
-fn dropped_messages_end_it_with_1001_behind_what_was_accepted_and_do_not_block() {
+fn dropping_messages_ends_it_with_1001_after_accepted_messages_and_does_not_block() {
     let far = Far::bind();
     let (connection, messages, mut raw) = far.open(&to(&far).max_backlog(64 << 20));
     let sent: Vec<_> = (0..20).map(|n| n.to_string().repeat(500_000)).collect();
@@ -690,7 +690,7 @@ fn a_pong_is_a_sign_of_life_and_measures_the_latency() {
 // ---- much at once ----
 
 #[test]
-fn who_waits_for_room_is_never_a_slow_consumer_and_who_does_not_is() {
+fn a_writer_that_waits_for_room_meets_no_slow_consumer_and_another_does() {
     let far = Far::bind();
     let (connection, messages, mut raw) = far.open(&to(&far));
     thread::scope(|scope| {

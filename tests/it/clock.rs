@@ -122,7 +122,7 @@ fn above_twenty_clients_a_round_has_one_line_unless_everything_is_shown() {
 }
 
 #[test]
-fn what_a_client_sends_cannot_forge_a_log_line() {
+fn a_client_cannot_forge_a_log_line() {
     let program = Program::start(&["--log-file", "/dev/null"]);
     let mut client = client(&program, "a%0Ab%1B[31m%E2%80%AE");
     client.send_frame(0x81, "x\r\nClient root is closed");
@@ -140,7 +140,7 @@ fn peak(program: &Program) -> u64 {
 }
 
 #[test]
-fn of_a_large_message_no_more_is_formatted_than_the_log_shows() {
+fn a_large_message_is_formatted_only_as_far_as_the_log_shows_it() {
     const SIZE: usize = 10 << 20;
     let program = Program::start(&["--interval", "1h"]);
     let mut client = client(&program, "A");
@@ -198,7 +198,7 @@ fn an_id_of_more_than_256_bytes_is_a_400_that_says_so() {
 }
 
 #[test]
-fn the_numbers_that_are_asked_for_are_printed_at_every_level() {
+fn the_numbers_of_sigusr1_are_logged_at_every_level() {
     for level in ["warning", "error", "none"] {
         let program = Program::start(&["--logging", level]);
         for _ in 0..2 {
@@ -460,7 +460,7 @@ fn the_log_goes_to_a_file_as_well() {
 }
 
 #[test]
-fn who_offers_the_subprotocol_is_told_the_interval_before_the_first_push() {
+fn a_client_of_the_subprotocol_gets_the_interval_before_the_first_push() {
     let chosen = "Sec-WebSocket-Protocol: threadcast.1\r\n";
     let told = |json: &str| Some(frame(0x81, json));
     let plain = &["--interval", "50ms"][..];
@@ -512,7 +512,7 @@ fn www_serves_pages_from_the_disk() {
 }
 
 #[test]
-fn the_echo_is_there_in_the_lab_only() {
+fn the_echo_exists_in_the_lab_only() {
     let lab = Program::start(&["--lab"]);
     let mut client = Raw::websocket(lab.addr(), "/echo?Id=A");
     client.send_frame(0x82, "x");
@@ -524,7 +524,7 @@ fn the_echo_is_there_in_the_lab_only() {
 }
 
 #[test]
-fn in_the_lab_a_handler_sleeps_or_spins_when_it_is_told_to_and_delays_nobody() {
+fn in_the_lab_a_handler_sleeps_or_spins_on_request_and_delays_nobody() {
     let program = Program::start(&["--lab", "--interval", "20ms", "--logging", "none"]);
     let (mut told, mut other) = (client(&program, "A"), client(&program, "B"));
     for command in ["sleep 300", "spin 300"] {
@@ -582,7 +582,7 @@ fn a_large_round_is_shared_and_everybody_gets_its_one_payload() {
 }
 
 #[test]
-fn handed_off_every_client_has_a_writer_and_gets_the_same() {
+fn with_handoff_every_client_has_a_writer_and_gets_every_push() {
     let mut program = Program::start(&["--delivery", "handoff", "--interval", "50ms", "--logging", "none"]);
     let mut a = client(&program, "A");
     assert!(is_payload(&a.frame().payload) && is_payload(&a.frame().payload));
@@ -626,7 +626,7 @@ fn an_idle_server_with_a_hundred_clients_sleeps() {
 }
 
 #[test]
-fn the_numbers_are_for_this_machine_and_not_for_who_comes_by_a_proxy_or_a_foreign_name() {
+fn stats_are_for_this_machine_and_not_for_clients_of_a_proxy_or_a_foreign_name() {
     let (local, public) = (Program::start(&[]), Program::start(&["--stats", "public"]));
     for (headers, status) in [
         ("Host: localhost\r\n", "200"),

@@ -66,7 +66,7 @@ fn fin_rst_and_half_close_leave_no_code() {
 }
 
 #[test]
-fn close_sends_what_it_was_given() {
+fn close_sends_its_code_and_reason() {
     let probed = Probed::start();
     for (code, reason, expected) in [
         (None, None, frame(0x88, "")),
@@ -143,7 +143,7 @@ fn a_reason_that_is_too_long_is_cut_between_two_characters() {
 /// The outbox's rule 8: closing a socket with unread input would make the kernel send RST, and the
 /// peer would lose the Close frame and what came before it.
 #[test]
-fn what_was_sent_before_a_failure_arrives_though_the_peer_goes_on_sending() {
+fn messages_before_a_failure_arrive_while_the_peer_keeps_sending() {
     let probed = Probed::start_with(|application| application.max_backlog(64 << 20), |_, _| Ok(()));
     let (mut client, connection) = probed.open();
     let message = vec![7; 4 << 20];

@@ -184,7 +184,7 @@ fn a_broadcast_reaches_plain_compressed_and_small_window_clients_alike() {
 }
 
 #[test]
-fn a_small_window_gets_compressed_what_fits_into_it() {
+fn a_small_window_gets_messages_that_fit_compressed() {
     let probed = Probed::start_with(|application| application.compression(Some(1)), |_, _| Ok(()));
     let mut open_still = Vec::new();
     for bits in 8..=15 {
@@ -338,7 +338,7 @@ fn bombs_end_at_the_limit_in_bounded_memory() {
 }
 
 #[test]
-fn half_messages_by_the_thousand_hold_what_came_of_them_and_no_more() {
+fn half_messages_by_the_thousand_wait_in_their_compressed_form() {
     const CLIENTS: u64 = 1000;
     let program = compressed_program(&["--max-clients", "2000"]);
     let data = deflated(text(100_000).as_bytes());

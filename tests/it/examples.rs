@@ -47,13 +47,13 @@ fn visit(client: &str, addresses: &[SocketAddr]) {
 }
 
 #[test]
-fn the_chat_tells_who_comes_and_goes_in_each_room() {
+fn the_chat_announces_arrivals_and_departures_in_each_room() {
     let (_chat, address) = start("chat", &[]);
     visit("chat", &[address]);
 }
 
 #[test]
-fn the_dashboard_shows_what_those_with_the_token_post() {
+fn the_dashboard_shows_the_posts_of_callers_with_the_token() {
     let (_dashboard, address) = start("dashboard", &[]);
     visit("dashboard", &[address]);
 }
@@ -153,7 +153,7 @@ fn the_client_sends_lines_and_prints_messages_and_ends_with_either_side() {
 }
 
 #[test]
-fn who_reconnects_is_back_when_the_server_is() {
+fn a_client_that_reconnects_is_back_when_the_server_is() {
     let first = clock(0);
     let addr = first.addr();
     let mut command = Command::new(directory().join("reconnect"));
@@ -188,7 +188,7 @@ fn who_reconnects_is_back_when_the_server_is() {
 }
 
 #[test]
-fn the_relay_tells_everybody_what_its_server_says_and_when_that_is_away() {
+fn the_relay_passes_on_its_servers_messages_and_reports_its_absence() {
     let clock = clock(0);
     let url = format!("ws://{}/websocket?Id=relay", clock.addr());
     let (relay, address) =

@@ -16,7 +16,7 @@ use support::{Directory, close_frame, eventually};
 use threadcast::{Fleet, FleetOptions, FleetStats, Hub, Message};
 
 #[test]
-fn what_is_published_on_one_machine_is_heard_on_all_once_and_in_order() {
+fn a_message_published_on_one_machine_arrives_on_all_once_and_in_order() {
     let redis = Redis::start(&[]);
     let [mut here, mut there] = two(&redis);
     for n in 0..2000 {
@@ -45,7 +45,7 @@ fn what_is_published_on_one_machine_is_heard_on_all_once_and_in_order() {
 }
 
 #[test]
-fn what_is_too_large_or_to_no_topic_stays_and_is_counted() {
+fn a_message_that_is_too_large_or_without_a_topic_stays_and_is_counted() {
     let redis = Redis::start(&[]);
     let [mut here, mut there] = two(&redis);
     here.hub.publish("a", "x".repeat(1001)).unwrap();
@@ -92,7 +92,7 @@ impl threadcast::Relay for Nobody {
 }
 
 #[test]
-fn without_redis_a_machines_own_clients_hear_all_and_with_it_again_the_others_hear_what_is_new() {
+fn without_redis_a_machines_own_clients_get_all_and_with_it_again_the_others_get_new_messages() {
     let mut redis = Redis::start(&[]);
     let mut machines = two(&redis);
     redis.kill();
@@ -142,7 +142,7 @@ fn a_redis_that_stands_still_holds_up_no_publish() {
 }
 
 #[test]
-fn what_another_tenant_of_redis_says_is_measured_bounded_and_counted() {
+fn messages_of_another_tenant_of_redis_are_bounded_and_counted() {
     let redis = Redis::start(&[]);
     let mut machines = two(&redis);
     let client = redis::Client::open(redis.url()).unwrap();
@@ -192,7 +192,7 @@ fn each_new_reason_of_an_outage_is_known() {
 }
 
 #[test]
-fn who_cannot_join_is_told_why_and_no_password() {
+fn a_failed_join_says_why_and_shows_no_password() {
     let redis = Redis::start(&["--requirepass", "secret"]);
     let port = redis.port;
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -237,7 +237,7 @@ fn who_cannot_join_is_told_why_and_no_password() {
 }
 
 #[test]
-fn an_id_belongs_to_who_claimed_it_last_on_any_machine() {
+fn an_id_belongs_to_the_last_claim_on_any_machine() {
     let redis = Redis::start(&[]);
     let mut machines = [(); 3].map(|()| Machine::join(&redis));
     let all_know = || machines.iter().all(|one| one.fleet.stats().machines == 3);

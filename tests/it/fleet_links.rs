@@ -96,7 +96,7 @@ fn a_machine_that_stays_at_a_demoted_primary_finds_the_new_one() {
 }
 
 #[test]
-fn a_replica_is_no_place_to_meet_and_says_so() {
+fn a_replica_cannot_serve_a_fleet_and_the_error_says_so() {
     let (primary, replica) = (Redis::start(&[]), Redis::start(&[]));
     replica.say(&format!("REPLICAOF 127.0.0.1 {}", primary.port));
     let error = Fleet::join(&Hub::new(), &FleetOptions::new(&replica.url()), || 0).unwrap_err().to_string();

@@ -91,7 +91,7 @@ fn publish(program: &Program, topic: &str, body: &str) -> String {
 }
 
 #[test]
-fn what_is_published_at_redis_or_at_a_machine_reaches_the_clients_of_all_once() {
+fn a_message_published_at_redis_or_a_machine_reaches_all_clients_once() {
     let redis = Redis::start(&[]);
     let [one, two, three] = machines(&redis);
     let (mut a, mut b, mut c) = (plain(&one, "A"), wrapped(&two, "B"), plain(&three, "C"));
@@ -138,7 +138,7 @@ fn an_id_is_one_clients_on_whatever_machine() {
 }
 
 #[test]
-fn who_speaks_threadcast_1_is_told_how_many_machines_there_are_and_when_that_changes() {
+fn clients_of_threadcast_1_get_the_number_of_machines_and_its_changes() {
     let redis = Redis::start(&[]);
     let one = machine(&redis);
     let mut a = wrapped(&one, "A");
@@ -210,7 +210,7 @@ fn stats_has_the_fleet_and_says_since_when_its_link_is_down() {
 }
 
 #[test]
-fn a_redis_that_stands_still_holds_up_neither_the_time_nor_what_is_published() {
+fn a_redis_that_stands_still_delays_neither_the_time_nor_publishing() {
     let redis = Redis::start(&[]);
     let args = ["--redis", &redis.url(), "--interval", "50ms", "--port", "0", "--address", "127.0.0.1"];
     let program =
@@ -364,7 +364,7 @@ fn a_password_in_an_option_is_refused_in_one_line_without_it() {
 }
 
 #[test]
-fn without_redis_there_is_no_thread_of_a_fleet_and_no_word_of_it() {
+fn without_redis_nothing_of_a_fleet_runs_or_shows() {
     let redis = Redis::start(&[]);
     let (with, without) = (machine(&redis), Program::spawn(&mut command(&[], &[])));
     without.wait_for_line("threadcast is at http://");
@@ -416,7 +416,7 @@ fn run(line: &str) {
 }
 
 #[test]
-fn the_fleet_to_play_with_does_what_it_prints_and_ends_with_all_that_it_started() {
+fn the_demo_fleet_does_what_it_prints_and_ends_everything_that_it_started() {
     let port = free_ports();
     let script = fleet_to_play_with(port, "fleet-to-play-with");
     script.wait_for_line("Ctrl-C ends all of it");

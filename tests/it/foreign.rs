@@ -152,7 +152,7 @@ fn a_handshake_has_its_answer_whatever_panics_beside_it() {
 }
 
 #[test]
-fn what_was_accepted_and_the_close_arrive_whatever_panics_beside_them() {
+fn accepted_messages_and_the_close_arrive_despite_panics() {
     let server = Server::bind("127.0.0.1:0", application()).unwrap();
     let closed = |code: u16, reason: &str| close_frame(code, reason);
     for (what, close) in [
@@ -259,7 +259,7 @@ fn a_shutdown_beside_a_handler_that_blocks_takes_its_grace_and_a_second_more() {
 }
 
 #[test]
-fn limits_that_are_as_large_as_can_be_let_messages_through() {
+fn the_largest_limits_let_messages_through() {
     let application = application().max_message(usize::MAX).max_body(usize::MAX).max_buffered(u64::MAX);
     #[cfg(feature = "deflate")]
     let application = application.compression(Some(1));

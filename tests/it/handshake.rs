@@ -303,7 +303,7 @@ fn a_key_may_have_odd_bits_where_none_are_used() {
 
 // A proxy in front may have read the other one.
 #[test]
-fn a_key_or_a_version_that_is_there_twice_is_refused() {
+fn a_repeated_key_or_version_is_refused() {
     let probed = Probed::start();
     let (key, other) = ("dGhlIHNhbXBsZSBub25jZQ==", "AQIDBAUGBwgJCgsMDQ4PEA==");
     for (name, values) in [
@@ -661,7 +661,7 @@ fn a_panic_before_open_is_a_500_and_on_close_does_not_run() {
 
 // In Tornado's `open` cookies raise; in threadcast they ride on the 101.
 #[test]
-fn what_open_sets_rides_on_the_101() {
+fn headers_and_cookies_from_open_are_on_the_101() {
     let served = Served::open(|connection, exchange| {
         let known = exchange.get_secure_cookie("who")?.map(|who| String::from_utf8_lossy(&who).into_owned());
         connection.write_message(known.unwrap_or_else(|| "nobody".to_owned()))?;
@@ -692,7 +692,7 @@ fn what_open_sets_rides_on_the_101() {
 }
 
 #[test]
-fn what_a_101_cannot_carry_is_a_500() {
+fn a_header_that_a_101_cannot_carry_is_a_500() {
     type Set = fn(&mut Exchange<'_>) -> Result<()>;
     // Whether `open` learns of it itself; if not, it has not refused, and `on_close` runs.
     let table: [(&str, bool, Set); 10] = [

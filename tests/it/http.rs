@@ -181,7 +181,7 @@ fn names_that_begin_with_a_dot_are_404() {
 
 // A directory of the root and a link that leads out of it change places while files are asked for.
 #[test]
-fn what_is_exchanged_while_it_is_opened_lets_nobody_out() {
+fn exchanging_files_while_they_are_opened_leads_nobody_out() {
     const REQUESTS: usize = 3000;
     let top = Directory::new("http-exchange");
     top.write("www/index.html", "");
@@ -262,7 +262,7 @@ fn a_target_is_a_path_or_a_url_with_a_host() {
 
 // RFC 9112, section 3.2.2: `Host` is not looked at beside it.
 #[test]
-fn the_authority_of_a_url_is_who_the_request_is_for() {
+fn the_authority_of_a_url_is_the_requests_host() {
     let program = Program::start(&["--allow-origin", "https://friend.example"]);
     let request = |target: &str, host: &str| format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
     for (target, host, expected) in [
@@ -622,7 +622,7 @@ fn an_unknown_path_is_404_and_a_method_not_allowed_is_405() {
 }
 
 #[test]
-fn what_follows_a_body_is_never_read_as_a_second_request() {
+fn bytes_after_a_body_are_never_read_as_a_second_request() {
     let program = Program::start(&[]);
     let smuggled = get("/static/clock.css", "");
     let length = format!("Content-Length: {}\r\n", smuggled.len());
@@ -666,7 +666,7 @@ fn what_follows_a_body_is_never_read_as_a_second_request() {
 }
 
 #[test]
-fn a_request_that_says_that_it_has_no_body_is_answered_and_what_follows_it_too() {
+fn a_request_with_a_length_of_0_is_answered_and_the_next_one_too() {
     let program = Program::start(&[]);
     let mut raw = Raw::connect(program.addr());
     raw.send(get("/", "Content-Length: 0\r\n") + &get("/static/clock.css", ""));

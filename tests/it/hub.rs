@@ -52,7 +52,7 @@ fn join(server: &Server, room: &str) -> Raw {
 }
 
 #[test]
-fn who_is_in_a_room_hears_what_is_said_there_and_nothing_else() {
+fn members_of_a_room_get_its_messages_and_no_others() {
     let (server, hub) = rooms();
     let (mut ann, mut bob, mut eve) = (join(&server, "a"), join(&server, "a"), join(&server, "b"));
     assert_eq!((hub.count("a"), hub.count("b"), hub.count("c")), (2, 1, 0));

@@ -102,7 +102,7 @@ fn status(program: &Program, request: &str) -> String {
 }
 
 #[test]
-fn without_the_lab_there_is_none_of_it() {
+fn without_the_lab_its_paths_do_not_exist() {
     let program = Program::start(&[]);
     for path in ["/lab", "/lab/lab.js", "/lab/lab.html", "/static/lab.js", "/lab/events?Id=A", "/echo?Id=A"] {
         assert_eq!(status(&program, &get(path, "")), "404", "{path}");
@@ -145,7 +145,7 @@ fn only_a_page_of_this_server_may_watch() {
 }
 
 #[test]
-fn a_watcher_is_told_who_is_there_and_what_happens() {
+fn a_watcher_gets_the_clients_and_then_the_events() {
     let program = Program::start(QUICK);
     let mut ann = Raw::websocket(program.addr(), "/websocket?Id=ann");
     ann.frame();
@@ -252,7 +252,7 @@ fn however_many_ask_the_first_six_come_once_and_start_again_brings_them_back() {
 }
 
 #[test]
-fn a_watcher_is_told_which_clients_are_watchers_too() {
+fn a_watcher_learns_which_clients_are_watchers_too() {
     let program = Program::start(QUICK);
     let one = Watcher::new(&program);
     let other = Watcher::new(&program);
@@ -310,7 +310,7 @@ fn the_numbers_are_those_of_the_process() {
 }
 
 #[test]
-fn what_comes_too_fast_is_dropped_and_counted_and_the_rest_goes_on() {
+fn excess_events_are_dropped_and_counted_and_the_rest_continues() {
     let program = Program::start(QUICK);
     let mut watcher = Watcher::new(&program);
     let mut flood = Raw::websocket(program.addr(), "/websocket?Id=flood");
@@ -360,7 +360,7 @@ fn switches(pid: u32) -> Vec<String> {
 }
 
 #[test]
-fn it_ends_with_watchers_and_clients_of_its_own() {
+fn it_ends_with_its_watchers_and_its_own_clients() {
     let mut program = Program::start(QUICK);
     let mut watcher = Watcher::new(&program);
     watcher.order("come here 5");

@@ -179,7 +179,7 @@ fn a_pump_appears_for_a_client_that_does_not_read_and_goes_with_it() {
 }
 
 #[test]
-fn above_200_lanes_it_says_what_it_leaves_out() {
+fn above_200_lanes_it_says_how_many_it_leaves_out() {
     let program = Program::start(LAB);
     let page = open(&program);
     page.click("more");
@@ -502,7 +502,7 @@ fn everything_in_the_lab_can_be_read_from_the_last_row() {
 }
 
 #[test]
-fn what_a_button_is_for_is_said_when_it_is_pointed_at() {
+fn pointing_at_a_button_explains_it() {
     let program = Program::start(LAB);
     let page = open(&program);
     page.click("panic");
@@ -678,7 +678,7 @@ fn without_its_server_the_page_stands_still_and_says_so_until_the_server_is_back
 }
 
 #[test]
-fn each_view_has_its_own_hint_and_without_servers_beside_there_is_nothing_to_press() {
+fn each_view_has_its_own_hint_and_without_other_servers_nothing_to_press() {
     let program = Program::start(LAB);
     let page = open(&program);
     let buttons = |view: &str, disabled: bool| {

@@ -110,7 +110,7 @@ impl Machine {
 const NOW: &str = "1.99.0";
 
 #[test]
-fn what_is_missing_is_said_in_one_line_and_nothing_is_done() {
+fn a_missing_tool_is_named_in_one_line_and_nothing_runs() {
     let everything = "build-essential curl openssl chromium python3 python3-venv iproute2 util-linux redis-server \
                       haproxy nginx";
     let old = |tool: &str, found: &str| {
@@ -169,7 +169,7 @@ fn what_is_missing_is_said_in_one_line_and_nothing_is_done() {
 }
 
 #[test]
-fn what_is_missing_is_installed_and_nothing_else() {
+fn only_missing_tools_are_installed() {
     for (name, user) in [("installs-as-root", 0), ("installs-with-sudo", 1000)] {
         let machine = Machine::new(name, user, NOW).with_apt_get().with_sudo(true);
         let run = machine.make("run");
@@ -187,7 +187,7 @@ fn what_is_missing_is_installed_and_nothing_else() {
 }
 
 #[test]
-fn the_tests_begin_with_what_they_do_and_end_with_what_was_not_run() {
+fn the_tests_begin_with_their_plan_and_end_with_the_tests_that_did_not_run() {
     let needed =
         ["cc", "curl", "openssl", "chromium", "python3", "ip", "unshare", "redis-server", "haproxy", "nginx"];
     let all = |name: &str| Machine::new(name, 1000, NOW).with(&needed);
@@ -229,7 +229,7 @@ fn the_tests_begin_with_what_they_do_and_end_with_what_was_not_run() {
 }
 
 #[test]
-fn the_minutes_that_it_takes_are_those_of_the_page_and_grow_with_what_it_is_told() {
+fn the_minutes_that_it_takes_match_the_page_and_grow_with_its_arguments() {
     let minutes = |target: &str| -> u32 {
         // Nothing is installed, so nothing is run.
         let printed = Machine::new("minutes", 1000, NOW).make(target).printed;

@@ -9,7 +9,7 @@ use support::{DEADLINE, Event, Probed, Wire, close_frame, frame, masked};
 use threadcast::{Application, Error, Message};
 
 #[test]
-fn text_and_binary_arrive_as_what_they_are() {
+fn text_arrives_as_text_and_binary_as_binary() {
     let probed = Probed::start();
     let (mut client, _) = probed.open();
     client.send_frame(0x81, "你好");

@@ -169,7 +169,7 @@ fn a_page_with_a_password_in_its_address_connects() {
 
 // Whatever line of a script fails: it is said, the page connects, and it comes back when the connection is lost.
 #[test]
-fn an_error_in_a_script_is_shown_and_the_page_connects_all_the_same() {
+fn an_error_in_a_script_is_shown_and_the_page_still_connects() {
     let program = Program::start(&["--lab", "--interval", "250ms", "--logging", "none"]);
     for (script, told) in [
         ("history.replaceState = () => { throw new Error('no address') }", "no address"),
@@ -231,7 +231,7 @@ fn a_thousand_pushes_a_second_are_drawn_once_a_frame() {
 
 // An Id, a topic, a text, a reason: whatever it runs, the page's own words stay as they are.
 #[test]
-fn what_strangers_type_turns_no_sentence_round() {
+fn right_to_left_input_does_not_reverse_the_pages_sentences() {
     let (program, page) = published_to("/?Id=%E2%80%AEevil%E2%81%A9%E2%80%AE&topic=news");
     assert!(
         page.is("document.title === 'Open \u{b7} \u{2068}\u{202e}evil\u{202e}\u{2069} \u{b7} threadcast'")
@@ -310,7 +310,7 @@ fn the_log_shows_onopen_and_each_onmessage() {
 }
 
 #[test]
-fn what_is_sent_reaches_the_server() {
+fn a_sent_message_reaches_the_server() {
     let program = Program::start(&[]);
     let page = Page::open(program.addr(), "/?Id=A");
     for text in ["hi there", "你好, 🧵", "<b>bold</b>"] {
@@ -361,7 +361,7 @@ fn publish(program: &Program, topic: &str, body: &[u8]) {
 }
 
 #[test]
-fn what_is_published_stands_apart_from_the_time_the_newest_on_top() {
+fn published_messages_are_apart_from_the_time_the_newest_on_top() {
     let (program, page) = published_to("/?Id=A&topic=news");
     assert!(page.is("document.querySelector('.messages').hidden && $('machines').hidden"));
     for (topic, body) in [
@@ -442,7 +442,7 @@ fn the_longest_message_fits_into_every_window_and_the_keyboard_scrolls_it() {
 }
 
 #[test]
-fn a_close_by_the_user_shows_what_came_back_and_is_final() {
+fn a_close_by_the_user_shows_code_and_reason_and_is_final() {
     let program = Program::start(FAST);
     let page = Page::open(program.addr(), "/?Id=A");
     for (round, (code, reason, shown, logged)) in [
@@ -513,7 +513,7 @@ fn a_bad_close_code_is_explained_and_nothing_is_sent() {
 }
 
 #[test]
-fn the_page_comes_back_by_itself_when_the_server_does() {
+fn the_page_reconnects_when_the_server_comes_back() {
     let program = Program::start(FAST);
     let addr = program.addr();
     let page = Page::open(addr, "/?Id=A");
@@ -571,7 +571,7 @@ fn a_server_that_shuts_down_says_1001() {
 }
 
 #[test]
-fn of_two_tabs_with_one_id_the_newer_goes_on() {
+fn with_two_tabs_of_one_id_the_newer_continues() {
     let program = Program::start(FAST);
     let older = Page::open(program.addr(), "/?Id=A");
     let newer = Page::open(program.addr(), "/?Id=A");
@@ -593,7 +593,7 @@ fn of_two_tabs_with_one_id_the_newer_goes_on() {
 }
 
 #[test]
-fn an_endless_id_is_cut_where_it_is_told() {
+fn an_endless_id_is_cut_for_display() {
     let program = Program::start(FAST);
     let target = format!("/?Id={}", "W".repeat(256));
     let older = Page::open(program.addr(), &target);
@@ -606,7 +606,7 @@ fn an_endless_id_is_cut_where_it_is_told() {
 }
 
 #[test]
-fn an_id_that_the_server_would_refuse_is_told_and_not_tried() {
+fn an_id_that_the_server_would_refuse_is_reported_and_not_sent() {
     let program = Program::start(FAST);
     let page = Page::open(program.addr(), "/?Id=A");
     page.eval(&format!("location.search = '?Id={}'", "W".repeat(257)));
@@ -741,7 +741,7 @@ fn the_browser_has_nothing_to_complain_about() {
 }
 
 #[test]
-fn a_connection_that_falls_silent_is_noticed_and_made_anew() {
+fn a_connection_that_falls_silent_is_noticed_and_replaced() {
     let program = Program::start(FAST);
     let relay = Relay::start(program.addr(), "");
     let page = Page::open(relay.addr, "/?Id=A");
@@ -774,7 +774,7 @@ fn a_connection_that_falls_silent_is_noticed_and_made_anew() {
 }
 
 #[test]
-fn a_tab_that_was_asleep_hears_what_came_meanwhile_before_it_judges() {
+fn a_tab_that_was_asleep_reads_waiting_pushes_before_it_judges() {
     let program = Program::start(FAST);
     let relay = Relay::start(program.addr(), "");
     let page = Page::open(relay.addr, "/?Id=A");
@@ -864,7 +864,7 @@ fn before_the_first_push_it_says_so_and_nothing_jumps_when_it_comes() {
 }
 
 #[test]
-fn where_there_is_a_lab_the_page_has_its_link() {
+fn with_a_lab_the_page_links_to_it() {
     let without = Program::start(FAST);
     let page = Page::open(without.addr(), "/?Id=A");
     page.wait_for("pushes", "+$('count').textContent >= 1");

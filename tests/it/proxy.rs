@@ -47,7 +47,7 @@ fn who(addr: SocketAddr, lines: &str) -> [String; 2] {
 }
 
 #[test]
-fn only_a_trusted_proxy_says_who_the_client_is_and_how_it_came() {
+fn only_a_trusted_proxy_sets_the_clients_address_and_scheme() {
     let off = serve(|application| application);
     let others = serve(|application| application.xheaders([IpAddr::from([10, 0, 0, 1])]));
     let trusted = serve(|application| application.xheaders([Ipv4Addr::LOCALHOST.into()]));

@@ -156,7 +156,7 @@ fn topics_that_cannot_be_had_are_400_as_a_table() {
 }
 
 #[test]
-fn who_may_not_publish_is_told_why_as_a_table() {
+fn refusals_to_publish_as_a_table() {
     let program = serve(&["--logging", "debug"]);
     let mut client = client(&program, "Id=A", false);
     let bearer = |token: &str| format!("Authorization: Bearer {token}\r\n");
@@ -192,7 +192,7 @@ fn who_may_not_publish_is_told_why_as_a_table() {
 }
 
 #[test]
-fn a_token_comes_from_a_file_or_from_the_environment_and_without_one_there_is_no_route() {
+fn a_token_comes_from_a_file_or_the_environment_and_without_one_the_route_does_not_exist() {
     let directory = Directory::new("publish-token");
     let path = secret(&directory, "token", format!("{TOKEN}\n"));
     let lines = format!("Authorization: Bearer {TOKEN}\r\n");
@@ -282,7 +282,7 @@ fn options_that_do_nothing_have_one_warning() {
 }
 
 #[test]
-fn a_token_that_is_none_is_one_line_without_it_and_exit_1() {
+fn an_invalid_token_is_one_line_without_it_and_exit_1() {
     let directory = Directory::new("publish-bad-token");
     for (name, content) in [
         ("empty", &b" \n"[..]),

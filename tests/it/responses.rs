@@ -198,7 +198,7 @@ fn a_failure_or_a_panic_keeps_no_header() {
 }
 
 #[test]
-fn a_status_that_is_none_is_a_500_and_a_204_has_no_body() {
+fn an_invalid_status_is_a_500_and_a_204_has_no_body() {
     type Row = (fn(&mut Exchange<'_>) -> Result<()>, u16, &'static [&'static str]);
     let table: [Row; 8] = [
         (
@@ -273,7 +273,7 @@ fn a_status_that_is_none_is_a_500_and_a_204_has_no_body() {
 }
 
 #[test]
-fn what_only_a_page_can_have_makes_an_open_that_sets_it_a_500() {
+fn an_open_that_sets_a_status_or_a_body_is_a_500() {
     for function in [
         (|exchange| {
             exchange.set_status(201);

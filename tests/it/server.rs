@@ -90,7 +90,7 @@ fn a_handler_is_made_of_the_request_and_its_refusal_is_the_answer() {
 }
 
 #[test]
-fn it_serves_on_a_socket_that_is_there_already() {
+fn it_serves_on_an_existing_socket() {
     for nonblocking in [false, true] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(nonblocking).unwrap();

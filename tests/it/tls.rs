@@ -114,7 +114,7 @@ fn a_client_that_leaves_without_close_notify_is_an_ordinary_end() {
 }
 
 #[test]
-fn what_speaks_the_wrong_protocol_is_told_so() {
+fn the_wrong_protocol_gets_an_answer_that_says_so() {
     let identity = Identity::new();
     let secure = echoing(&identity);
     let plain = Probed::start();
@@ -170,7 +170,7 @@ fn a_server_without_a_place_sends_an_alert_at_once_and_does_no_handshake() {
 }
 
 #[test]
-fn http_1_1_is_what_is_spoken_and_another_protocol_gets_an_alert() {
+fn http_1_1_is_agreed_on_and_another_protocol_gets_an_alert() {
     let identity = Identity::new();
     let probed = echoing(&identity);
     for versions in VERSIONS {
@@ -316,7 +316,7 @@ fn keys_that_are_used_up_are_changed_or_end_the_connection_and_nothing_is_droppe
 }
 
 #[test]
-fn over_tls_too_who_holds_most_has_to_give_way_with_1009_or_413() {
+fn over_tls_too_the_largest_holder_gives_way_with_1009_or_413() {
     let identity = Identity::new();
     let tls = identity.config();
     let settings = |application: Application| application.page("/", || Scheme).max_buffered(1 << 20).tls(tls);

@@ -99,7 +99,7 @@ fn rustls_hello(identity: &Identity) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_no_handshake_is_answered_at_once_as_a_table() {
+fn garbage_in_place_of_a_handshake_is_answered_at_once_as_a_table() {
     let mut attacked = Attacked::start("tls-attacks-first");
     let server_name = |name: &[u8]| {
         let length = name.len() as u16;
@@ -159,7 +159,7 @@ fn what_is_no_handshake_is_answered_at_once_as_a_table() {
 }
 
 #[test]
-fn who_does_not_trust_the_certificate_is_in_the_log() {
+fn a_client_that_does_not_trust_the_certificate_is_in_the_log() {
     let mut attacked = Attacked::start("tls-attacks-stranger");
     for (number, version) in [&TLS12, &TLS13].into_iter().enumerate() {
         let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
@@ -262,7 +262,7 @@ fn an_end_in_the_middle_of_a_message_is_an_ordinary_end() {
 }
 
 #[test]
-fn who_asks_for_a_renegotiation_is_told_that_there_is_none_and_ended() {
+fn a_renegotiation_is_refused_and_the_connection_ends() {
     let mut attacked = Attacked::start("tls-attacks-renegotiation");
     let mut command = Command::new("openssl");
     command.args(["s_client", "-tls1_2", "-connect", &attacked.program.addr().to_string()]);

@@ -77,7 +77,7 @@ fn keys_of_every_usual_kind_and_form_are_taken() {
 }
 
 #[test]
-fn what_is_wrong_with_a_file_is_one_line() {
+fn an_error_in_a_file_is_one_line() {
     let files = Directory::new("tls-wrong");
     for (name, algorithm) in [
         ("good", P256),
@@ -186,7 +186,7 @@ fn what_is_wrong_with_a_file_is_one_line() {
 }
 
 #[test]
-fn a_configuration_of_rustls_is_taken_unless_it_offers_what_is_not_spoken() {
+fn a_rustls_configuration_is_accepted_unless_it_offers_an_unsupported_protocol() {
     let make = |change: fn(&mut ServerConfig)| {
         let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
         let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();

@@ -101,7 +101,7 @@ fn a_key_that_others_may_read_is_warned_of() {
 }
 
 #[test]
-fn a_certificate_of_its_own_has_the_fingerprint_that_it_prints() {
+fn a_self_signed_certificate_has_the_fingerprint_that_it_prints() {
     let files = Directory::new("tls-program-self-signed");
     let program = Program::start(&["--tls-self-signed"]);
     let line = program.wait_for_line("its certificate, made now for localhost, 127.0.0.1, ::1");
@@ -121,7 +121,7 @@ fn a_certificate_of_its_own_has_the_fingerprint_that_it_prints() {
 }
 
 #[test]
-fn http_is_told_where_https_is() {
+fn http_requests_are_redirected_to_https() {
     let program = Program::start(&["--tls-self-signed", "--http-port", "0"]);
     let (port, http) = (program.addr().port(), program.addr_in(LEADS));
     let ask = |method: &str, target: &str, host: &str| {
