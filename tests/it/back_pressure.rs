@@ -1,5 +1,4 @@
-//! Producers that wait for their client, clients that take what they are sent slowly and steadily, and who of
-//! them is still alive.
+//! Producers that wait for their client, clients that read slowly and steadily, and which of them count as alive.
 
 use crate::support;
 
@@ -25,12 +24,12 @@ fn read_slowly(stream: &mut TcpStream, rate: usize) -> Vec<u8> {
             Err(error) => panic!("waited for more than {} bytes: {error}", bytes.len()),
         }
         let due = Duration::from_secs_f64(bytes.len() as f64 / rate as f64);
-        // The pace is what is tested, nothing is waited for.
+        // The test is about this pace; it waits for nothing.
         thread::park_timeout(due.saturating_sub(begun.elapsed()));
     }
 }
 
-/// A client whose kernel holds little for it.
+/// Shrinks the client's receive buffer.
 fn with_small_buffer(raw: &Raw) {
     rustix::net::sockopt::set_socket_recv_buffer_size(&raw.stream, 16 << 10).unwrap();
 }
@@ -135,7 +134,7 @@ fn a_slow_client_that_still_reads_is_alive_while_its_ping_is_queued() {
     );
     let (mut client, connection) = probed.open();
     with_small_buffer(&client);
-    // Some of it waits in the outbox, and the last part in the kernel alone.
+    // Some of it waits in the outbox, and the last part only in the kernel.
     connection.write_message(vec![7; 2 << 20]).unwrap();
     connection.write_message("last").unwrap();
     let begun = Instant::now();
@@ -182,7 +181,7 @@ fn the_latency_is_that_of_the_last_keepalive_ping_and_the_handler_does_not_get_i
     client.send_frame(0x8a, &ping.payload);
     eventually("it is measured", || connection.latency().is_some());
     assert!(connection.latency_age().unwrap() <= answered.elapsed());
-    // The same once more answers nothing.
+    // A second copy answers nothing.
     client.send_frame(0x8a, &ping.payload);
     assert_eq!(probed.next("the handler's Pong"), Event::Pong(ping.payload));
 }
@@ -248,13 +247,13 @@ fn a_download_that_hardly_goes_on_keeps_nobody_out() {
     let _silent: Vec<_> = (2..18).map(|host| Raw::connect_from(host, server.local_addr())).collect();
     let (begun, mut bytes) = (Instant::now(), vec![0; 512]);
     eventually("its place is taken", || {
-        // A few bytes each time.
+        // A few bytes per read.
         let _ = download.stream.read(&mut bytes);
         let mut newer = Raw::connect(server.local_addr());
         newer.send(get("/none", "Connection: close\r\n"));
         newer.response_or_end().is_some_and(|head| head.starts_with("HTTP/1.1 404 "))
     });
-    // Unless this machine is so slow that the others have had the ten seconds that a head may take.
+    // Unless this machine is so slow that the others have used up the ten seconds for a head.
     assert!(server.stats().disconnects.evicted == 1 || begun.elapsed() > Duration::from_secs(10));
 }
 
@@ -267,7 +266,7 @@ fn the_bytes_that_wait_for_all_clients_have_a_limit_and_other_clients_continue()
     let mut accepted = 0;
     for (client, connection) in &stalled {
         with_small_buffer(client);
-        // Far below its own limit: that of all is what it meets.
+        // Far below its own limit: it meets the limit of all clients.
         while connection.write_message(vec![0; 256 << 10]).is_ok() {
             accepted += 1;
             assert!(accepted < 4000, "nothing stops it");
@@ -279,7 +278,7 @@ fn the_bytes_that_wait_for_all_clients_have_a_limit_and_other_clients_continue()
     assert_eq!(witness.frame().payload.len(), 1 << 20, "and all has been given back");
 }
 
-/// Says how long a message is. There is 1 MiB for all.
+/// Answers with the length of a message. The limit for all is 1 MiB.
 fn measuring() -> Probed {
     Probed::start_with(
         |application| application.max_buffered(1 << 20),
@@ -287,11 +286,11 @@ fn measuring() -> Probed {
     )
 }
 
-/// A client that has begun a message, of which the server has this much, and has stopped.
+/// A client that has stopped after this much of a message, which the server has.
 fn begun(probed: &Probed, length: usize) -> Raw {
     let mut client = Raw::websocket(probed.addr, "/ws");
     client.send_frame(0x02, vec![0; length]);
-    // A Ping ends no message, and is answered behind it.
+    // A Ping does not end a message, and its Pong shows that the server has read up to it.
     client.send_frame(0x89, "read");
     assert_eq!(client.frame(), frame(0x8a, "read"));
     client
@@ -324,7 +323,7 @@ fn a_holder_of_incomplete_messages_gives_way_to_a_newcomer() {
         let mut newcomer = Raw::websocket(probed.addr, "/ws");
         newcomer.send_frame(0x82, vec![0; 300 << 10]);
         assert_eq!(newcomer.frame(), frame(0x81, (300 << 10).to_string()));
-        // Of those that hold the same, the one that began first.
+        // Among equals, the one that began first.
         assert_eq!(strangers.remove(0).frame(), close_frame(1009, GAVE_WAY));
         eventually("it is counted", || probed.server.stats().disconnects.gave_way == gone);
         strangers.push(begun(&probed, 300 << 10));
@@ -345,7 +344,7 @@ fn a_client_that_gives_way_and_keeps_sending_learns_why() {
     let mut newcomer = Raw::websocket(probed.addr, "/ws");
     newcomer.send_frame(0x82, vec![0; 300 << 10]);
     assert_eq!(newcomer.frame(), frame(0x81, (300 << 10).to_string()));
-    // Behind the end of its turn: nobody reads this as a message, and nothing is reset.
+    // After the end of its turn: the server does not read this as a message, and resets nothing.
     stranger.send_frame(0x00, vec![0; 1000]);
     assert_eq!(stranger.frame(), close_frame(1009, GAVE_WAY));
 }
@@ -356,7 +355,7 @@ fn a_client_does_not_become_a_slow_consumer_because_of_other_clients() {
     let (reader, connection) = probed.open();
     with_small_buffer(&reader);
     let mut stranger = begun(&probed, 1000 << 10);
-    // More than the socket takes of it at once, and less than what the stranger holds.
+    // More than the socket takes of it at once, and less than the stranger holds.
     let mut sent = 0;
     while connection.backlog() < 200 << 10 {
         connection.write_message(vec![0; 64 << 10]).expect("there is room for it");
@@ -411,7 +410,7 @@ fn a_message_above_the_limit_leaves_room_behind_it() {
     assert!(matches!(connection.write_message("too much"), Err(Error::SlowConsumer { .. })));
 }
 
-/// Writes much in `open`, and says there what became of waiting.
+/// Writes much in `open`, and reports the result of waiting there.
 struct Opens {
     waited: std::sync::mpsc::Sender<(Duration, Result<()>)>,
 }

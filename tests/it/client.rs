@@ -1,4 +1,4 @@
-//! The client against this crate's server, and against ones that speak bytes: what it sends, what it takes, how it ends.
+//! The client against this crate's server, and against servers that speak bytes: requests, frames, endings.
 
 use crate::support;
 use support::far;
@@ -13,7 +13,7 @@ use support::{DEADLINE, Event, Probed, close_frame, eventually, frame, header_va
 use threadcast::client::{self, Builder, Messages};
 use threadcast::{Connection, Error, Hub, Message, Result, broadcast};
 
-/// What a client waits for whose deadline is to pass.
+/// A short deadline, which the test lets pass.
 const SHORT: Duration = Duration::from_millis(200);
 
 fn to(far: &Far) -> Builder {
@@ -38,7 +38,7 @@ fn error<T>(result: Result<T>) -> String {
     }
 }
 
-// ---- what it says, and hears ----
+// ---- requests and messages ----
 
 #[test]
 fn messages_go_both_ways_and_a_close_ends_both() {
@@ -206,7 +206,7 @@ fn recv_timeout_of_zero_does_not_wait() {
     for _ in 0..5000 {
         assert!(matches!(messages.recv_timeout(Duration::ZERO), Err(Error::TimedOut)));
     }
-    // A timeout of the kernel takes 1 to 10 ms each.
+    // A kernel timeout takes 1 to 10 ms each.
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
     let long = "x".repeat(100_000);
     raw.send(plain(0x81, &long));
@@ -266,7 +266,7 @@ fn a_flood_of_pings_does_not_outlast_recv_timeout() {
     });
 }
 
-// ---- servers that are wrong ----
+// ---- faulty servers ----
 
 /// A 101 with these headers.
 fn switching(headers: &str) -> String {
@@ -539,7 +539,7 @@ fn the_servers_close_is_an_end_and_is_answered_after_accepted_messages() {
         let end = scope.spawn(|| messages.recv());
         assert_eq!(unmasked(&mut raw), frame(0x81, "before"));
         assert_eq!(unmasked(&mut raw), frame(0x88, 1012_u16.to_be_bytes()));
-        // What comes behind it is nobody's; and the server ends TCP first.
+        // The client ignores bytes after it; and the server ends TCP first.
         raw.send(plain(0x81, "nonsense"));
         raw.stream.shutdown(Shutdown::Write).expect("shuts");
         assert!(matches!(end.join().unwrap(), Ok(None)));
@@ -595,7 +595,7 @@ fn dropping_messages_ends_it_with_1001_after_accepted_messages_and_does_not_bloc
     let begun = Instant::now();
     drop(messages);
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
-    // What the server says now is read, so that the kernel does not reset.
+    // The client reads these bytes, so that the kernel does not reset.
     raw.send(plain(0x81, "x".repeat(100_000)));
     for text in &sent {
         assert!(unmasked(&mut raw) == frame(0x81, text));
@@ -620,7 +620,7 @@ fn recv_ends_only_when_all_that_was_accepted_is_written() {
     }
     connection.close(None, None).expect("is open");
     assert!(connection.backlog() > 0, "the socket is full");
-    // A server that says Close, and reads what is on its way.
+    // A server that sends a Close, and reads the rest.
     raw.send(plain(0x88, ""));
     raw.stream.shutdown(Shutdown::Write).expect("shuts");
     thread::scope(|scope| {
@@ -687,7 +687,7 @@ fn a_pong_is_a_sign_of_life_and_measures_the_latency() {
     }
 }
 
-// ---- much at once ----
+// ---- load ----
 
 #[test]
 fn a_writer_that_waits_for_room_meets_no_slow_consumer_and_another_does() {
@@ -773,7 +773,7 @@ fn a_server_that_wants_pongs_and_takes_none_is_not_read_for_ever() {
         let ended = messages.recv();
         assert!(matches!(ended, Err(Error::SlowConsumer { .. })), "{ended:?}");
         assert!(connection.is_closed());
-        // Its socket goes, so the server's last write fails.
+        // Its socket closes, so the server's last write fails.
         drop((connection, messages));
     });
 }

@@ -26,7 +26,7 @@ fn client(program: &Program, id: &str) -> Raw {
     Raw::websocket(program.addr(), &format!("/websocket?Id={id}"))
 }
 
-/// Waits until it has these threads and no others: one has its name a moment after its start.
+/// Waits until it has exactly these threads: a thread gets its name a moment after its start.
 fn expect_threads(program: &Program, expected: &[&str]) {
     eventually(&format!("the threads {expected:?}"), || {
         let mut names = threads(program.pid());
@@ -45,7 +45,7 @@ fn every_client_gets_the_time_as_python_prints_it_one_payload_a_round() {
             assert!(push.first == 0x81 && is_payload(&push.payload), "{push:?}");
         }
     }
-    // From some round on they are all in it, and get the same.
+    // From some round on all of them are in it, with equal payloads.
     let mut latest = clients.each_mut().map(|client| client.frame().payload);
     eventually("a common round", || {
         let newest = latest.iter().max().unwrap().clone();
@@ -74,11 +74,11 @@ fn ten_pushes_are_a_second_apart_and_do_not_drift() {
     let mut client = client(&program, "A");
     client.frame();
     let times: Vec<_> = (0..10).map(|_| (client.frame(), Instant::now()).1).collect();
-    // How late each one is, in milliseconds: against a grid of seconds, wherever that begins.
+    // How late each one is, in milliseconds, against a grid of seconds with any origin.
     let late = |n: usize| (times[n] - times[0]).as_secs_f64() * 1000.0 - n as f64 * 1000.0;
     let late: Vec<_> = (0..10).map(late).collect();
-    // On a machine that is busy with other tests some are late, but none is early. So the most punctual of the
-    // first and of the last show whether the grid has moved, by 3 ms a second or more.
+    // On a machine that is busy with other tests some are late, but none is early. So the most punctual of the first
+    // and of the last show whether the grid has moved, by 3 ms a second or more.
     let most_punctual = |some: &[f64]| some.iter().copied().fold(f64::INFINITY, f64::min);
     let drift = most_punctual(&late[6..]) - most_punctual(&late[..4]);
     assert!(drift.abs() < 18.0, "{late:?}");
@@ -132,7 +132,7 @@ fn a_client_cannot_forge_a_log_line() {
     assert!(!program.lines().iter().any(|line| line.starts_with("Client root")));
 }
 
-/// The most memory that it has had so far, in KiB.
+/// The program's peak memory so far, in KiB.
 fn peak(program: &Program) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", program.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux has it");
@@ -219,7 +219,7 @@ fn the_newer_client_takes_the_id_and_the_older_is_closed_with_4001() {
     older.send_frame(0x88, 4001u16.to_be_bytes());
     program.wait_for_line("Client A is closed 4001");
     assert_eq!(older.rest(), b"");
-    // The end of the older one has not removed the newer one.
+    // The end of the older one has left the newer one in place.
     (0..3).for_each(|_| assert!(is_payload(&newer.frame().payload)));
 }
 
@@ -613,7 +613,7 @@ fn an_idle_server_with_a_hundred_clients_sleeps() {
     };
     let switches = || asleep().map(|switches| switches.iter().sum::<u64>());
     let (mut before, mut equal) = (None, 0);
-    // The same at a hundred looks, and nobody is awake at any of them.
+    // Equal counts at a hundred looks, and no thread awake at any of them.
     eventually("all threads are asleep", || {
         let now = switches();
         equal = if now.is_some() && now == before { equal + 1 } else { 0 };

@@ -1,4 +1,4 @@
-//! `tests/BEHAVIOUR.md`, *Close*: what is on the wire, and what `close_code` and `close_reason` say.
+//! `tests/BEHAVIOUR.md`, *Close*: the bytes on the wire, and the values of `close_code` and `close_reason`.
 
 use crate::support;
 
@@ -79,7 +79,7 @@ fn close_sends_its_code_and_reason() {
         connection.close(code, reason).unwrap();
         assert_eq!(client.frame(), frame(0x81, "before"));
         assert_eq!(client.frame(), expected);
-        // The peer's answer, which need not be the same.
+        // The peer's answer may differ.
         client.send_frame(0x88, [&3001u16.to_be_bytes()[..], b"ok"].concat());
         probed.expect_close(Some(3001), Some("ok"));
         assert_eq!(client.rest(), b"", "no second Close frame");
@@ -140,8 +140,8 @@ fn a_reason_that_is_too_long_is_cut_between_two_characters() {
     }
 }
 
-/// The outbox's rule 8: closing a socket with unread input would make the kernel send RST, and the
-/// peer would lose the Close frame and what came before it.
+/// The outbox's rule 8: closing a socket with unread input would make the kernel send RST, and the peer would lose the
+/// Close frame and earlier messages.
 #[test]
 fn messages_before_a_failure_arrive_while_the_peer_keeps_sending() {
     let probed = Probed::start_with(|application| application.max_backlog(64 << 20), |_, _| Ok(()));
@@ -149,7 +149,7 @@ fn messages_before_a_failure_arrive_while_the_peer_keeps_sending() {
     let message = vec![7; 4 << 20];
     connection.write_message(message.clone()).unwrap();
     client.send([0x83, 0x80, 0, 0, 0, 0]);
-    // The server has failed the connection, and this is never read as messages.
+    // The server has failed the connection, and never reads this as messages.
     let mut writer = client.stream.try_clone().unwrap();
     let flood =
         std::thread::spawn(move || while std::io::Write::write_all(&mut writer, &[0; 4096]).is_ok() {});

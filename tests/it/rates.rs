@@ -1,4 +1,4 @@
-//! Clients that send more than they may: slowed, or closed, and counted.
+//! Clients that send more than their rate: slowed, or closed, and counted.
 
 use crate::support;
 

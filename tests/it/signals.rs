@@ -1,5 +1,5 @@
-//! Which signals end the program and which do not, and a log file that is full, moved away, or none. All from
-//! outside: the binary, real signals, real limits.
+//! The signals that end the program and those that do not, and a log file that is full, moved away, or missing. All
+//! from outside: the binary, real signals, real limits.
 
 use crate::support;
 
@@ -20,8 +20,8 @@ fn client(program: &Program) -> Raw {
     Raw::websocket(program.addr(), "/websocket?Id=A")
 }
 
-/// The program, in a shell that has done something first. What a shell starts in the background ignores SIGINT and
-/// SIGQUIT, and so would this, if the tests ran there.
+/// The program, in a shell that runs a command first. A background process of a shell ignores SIGINT and SIGQUIT, and
+/// if the tests ran in one, the program would too.
 fn after(shell: &str, args: &[&str]) -> Program {
     let script = format!("{shell}; exec \"$0\" \"$@\"");
     let mut command = Command::new("env");
@@ -34,7 +34,7 @@ fn kill(program: &Program, signal: &str) {
     assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success(), "{signal}");
 }
 
-/// A path of this test's own, where there is nothing.
+/// A path that does not exist.
 fn nothing_at(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = fs::remove_file(&path);
@@ -45,7 +45,7 @@ fn expect_pushes(client: &mut Raw) {
     (0..5).for_each(|_| assert_eq!(client.frame().first, 0x81));
 }
 
-/// Takes pushes until the Close comes, and answers it.
+/// Reads pushes until the Close comes, and answers it.
 fn expect_going_away(client: &mut Raw) {
     while client.frame() != close_frame(1001, "server shutting down") {}
     client.send_frame(0x88, 1001u16.to_be_bytes());
@@ -117,7 +117,7 @@ fn an_output_at_its_limit_loses_only_lines_and_later_says_how_many() {
         expect_pushes(&mut client);
         text().contains(" lines are lost, which could not be written\n")
     });
-    // The line that was cut at the limit has not swallowed the next one.
+    // The line that was cut at the limit has not absorbed the next one.
     assert!(text().starts_with('\n') || text().starts_with("[INFO] "), "{}", text());
     assert_eq!(program.lines(), Vec::<String>::new(), "nothing went elsewhere");
 }
