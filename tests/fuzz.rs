@@ -283,7 +283,7 @@ impl Fuzzed {
     }
 }
 
-// ---- what must not happen meanwhile ----
+// ---- events that fail the test ----
 
 static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
@@ -307,7 +307,7 @@ fn watch() {
             }
             default(info);
         }));
-        log::set_logger(&LogWatch).expect("there is no other");
+        log::set_logger(&LogWatch).expect("the only logger");
         log::set_max_level(log::LevelFilter::Debug);
     });
 }

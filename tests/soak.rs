@@ -76,7 +76,7 @@ const AGAIN: Duration = Duration::from_millis(10);
 
 // ---- the witnesses ----
 
-/// What a witness has seen.
+/// All that a witness has seen.
 #[derive(Default)]
 struct Seen {
     /// Each push's time, as sent. The witness's thread writes it, the test reads it between the spells.

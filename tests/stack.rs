@@ -181,7 +181,7 @@ const OF_THE_PROGRAM: &[(&str, &str, Drive)] = &[
     ("a handshake that is refused", "client-1", |addr| {
         answered(addr, &upgrade("/websocket", "Origin: http://localhost\r\n"), "HTTP/1.1 400 ")
     }),
-    ("a head that is none", "client-1", |addr| answered(addr, "what?\r\n\r\n", "HTTP/1.1 400 ")),
+    ("a malformed head", "client-1", |addr| answered(addr, "what?\r\n\r\n", "HTTP/1.1 400 ")),
     ("a head with 200 headers", "client-1", |addr| {
         answered(addr, &get("/", &"X: x\r\n".repeat(200)), "HTTP/1.1 431 ")
     }),
@@ -216,7 +216,7 @@ const OF_THE_PROGRAM: &[(&str, &str, Drive)] = &[
         assert_eq!(raw.frame().first, 0xc2);
         settled(raw)
     }),
-    ("compressed data that is none", "client-1", |addr| {
+    ("invalid compressed data", "client-1", |addr| {
         close(compressed(addr, "/websocket?Id=A"), 0xc1, &[0xff; 100], 1007)
     }),
     ("a compressed message over the limit", "client-1", |addr| {
@@ -263,7 +263,7 @@ const OVER_TLS: &[(&str, &str, DriveTls)] = &[
         client.tls.write_all(b"GET").expect_err("an alert");
         client
     }),
-    ("what is no record", "client-1", |addr, config| {
+    ("an invalid record", "client-1", |addr, config| {
         let mut client = Secure::websocket(addr, config, "/websocket?Id=A");
         client.tls.sock.write_all(b"\x17\x03\x03\x00\x20 which is no record of theirs ...").expect("sends");
         client.rest().expect_err("an alert");
@@ -722,7 +722,7 @@ fn where_each_byte_of_an_idle_client_goes() {
         (
             "heap: freed, and kept by the allocator for that thread",
             Some(idle.each(|memory| memory.heap) - in_use),
-            "the same without it, less the line above",
+            "the table without it, less the line above",
         ),
         ("anything else", Some(idle.each(|memory| memory.rest)), "`/proc/PID/smaps`: the rest"),
         ("page tables", Some(idle.each(|memory| memory.page_tables)), "`grep VmPTE /proc/PID/status`"),

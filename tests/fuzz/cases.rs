@@ -213,11 +213,11 @@ fn request(dice: &mut Dice) -> (Vec<u8>, u16, bool) {
     let many = format!("{HOST}{}", "X: y\r\n".repeat(120));
     let handshake =
         |more: &str| format!("{HOST}Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n{more}");
-    let (no_key, old, elsewhere) = (
+    let (no_key, old, foreign) = (
         handshake("Sec-WebSocket-Version: 13\r\n"),
         handshake("Sec-WebSocket-Version: 8\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"),
         handshake(
-            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: http://elsewhere\r\n",
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: http://other.test\r\n",
         ),
     );
     let rows = [
@@ -250,7 +250,7 @@ fn request(dice: &mut Dice) -> (Vec<u8>, u16, bool) {
         ("GET", "/ws", "1.1", HOST, 426, true),
         ("GET", "/ws", "1.1", &no_key, 400, true),
         ("GET", "/ws", "1.1", &old, 426, true),
-        ("GET", "/ws", "1.1", &elsewhere, 403, true),
+        ("GET", "/ws", "1.1", &foreign, 403, true),
     ];
     let (method, target, version, head, status, last) = rows[dice.below(rows.len())];
     let lines = lines(dice);

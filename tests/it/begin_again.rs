@@ -105,8 +105,7 @@ fn signal_stacks_are_kept_on_request_and_an_overflow_then_has_its_message() {
     assert_eq!(without.status.signal(), Some(11), "{without:?}");
 }
 
-/// Without `/bin/sh` it continues, and still sets up the allocator. Root in a user namespace of its own can hide the
-/// shell.
+/// Without `/bin/sh` it continues, and still sets up the allocator. Root in its own user namespace can hide the shell.
 #[test]
 fn without_a_shell_it_goes_on() {
     let script = "mount --bind /dev/null /bin/sh && exec \"$0\" \"$@\"";

@@ -33,7 +33,7 @@ fn echo() -> (Probed, Connection, Messages) {
 
 fn error<T>(result: Result<T>) -> String {
     match result {
-        Ok(_) => panic!("is no error"),
+        Ok(_) => panic!("not an error"),
         Err(error) => error.to_string(),
     }
 }
@@ -137,7 +137,7 @@ fn each_frame_has_its_own_mask_and_shared_frames_stay_plain() {
     let (mut client, third) = server.open();
     let all = [first.clone(), second, third];
     for text in ["a".repeat(10), "b".repeat(1000), "c".repeat(100_000)] {
-        assert_eq!(broadcast(&all, text.as_str()).expect("is no mistake"), 3);
+        assert_eq!(broadcast(&all, text.as_str()).expect("valid"), 3);
         for raw in [&mut raw, &mut other] {
             assert_eq!(unmasked(raw), frame(0x81, &text));
         }

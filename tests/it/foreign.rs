@@ -351,7 +351,7 @@ mod resolvers {
         eventually("all threads for handshakes are held up", || {
             resolver.asked.load(Ordering::SeqCst) == threads
         });
-        // At the deadline of its own head, which counts from its accept.
+        // At the deadline for its head, which counts from its accept.
         for client in &mut clients {
             assert_eq!(client.read(&mut [0]).expect("its end, in time"), 0);
         }

@@ -45,7 +45,7 @@ fn blocks() -> Vec<Block> {
     let listed = fs::read_to_string("src/guide/mod.rs").unwrap();
     for page in &pages {
         let name = page.file_name().unwrap().to_str().unwrap();
-        assert!(listed.contains(&format!("include_str!(\"{name}\")")), "{name} is no page");
+        assert!(listed.contains(&format!("include_str!(\"{name}\")")), "{name} is not a page");
     }
     let texts: Vec<_> = pages.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
     texts.iter().flat_map(|text| text.split("\n# ")).flat_map(blocks_of).collect()

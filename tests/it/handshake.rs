@@ -55,7 +55,7 @@ fn assert_refused(raw: &mut Raw, status: u16, text: &str, case: &str) -> String 
 type Open = dyn Fn(&Connection, &mut Exchange<'_>) -> Result<()> + Send + Sync;
 type Choose = fn(&[&str]) -> Option<String>;
 
-/// What the methods of a [`Scripted`] handler do.
+/// The methods of a [`Scripted`] handler.
 #[derive(Clone)]
 struct Script {
     open: Arc<Open>,
@@ -552,13 +552,13 @@ fn subprotocols_as_a_table() {
     let never: Choose = |_| None;
     let empty: Choose = |offered| offered.is_empty().then(|| "none offered".to_owned());
     for (case, choose, offers, chosen) in [
-        ("the default is none", Script::default().choose, &["a, b"][..], None),
+        ("the default chooses none", Script::default().choose, &["a, b"][..], None),
         ("none is picked", never, &["a, b"], None),
         ("the last", last, &["a, b"], Some("b")),
         ("the only one", last, &["chat.v2"], Some("chat.v2")),
         ("without spaces", last, &["a,b,c"], Some("c")),
         ("in several lines", joined, &["a", "b,c"], Some("b")),
-        ("empty members are none", joined, &["a,, b ,c,"], Some("b")),
+        ("empty members do not count", joined, &["a,, b ,c,"], Some("b")),
         ("the case is kept", last, &["CHAT"], Some("CHAT")),
         ("nothing offered", last, &[], None),
     ] {
@@ -575,7 +575,7 @@ fn subprotocols_as_a_table() {
         ("one that was not offered", other, &["chat"][..]),
         ("part of one that was", part, &["chat"]),
         ("one in place of none", empty, &[]),
-        ("a line of its own", injects, &["chat"]),
+        ("an injected line", injects, &["chat"]),
     ] {
         let served = Served::start(Script { choose, ..Script::default() });
         let mut raw = served.client(handshake("/ws", &[("Sec-WebSocket-Protocol", offers)]));
@@ -696,7 +696,7 @@ fn a_header_that_a_101_cannot_carry_is_a_500() {
     type Set = fn(&mut Exchange<'_>) -> Result<()>;
     // Whether `open` itself gets the error; if not, it has not refused, and `on_close` runs.
     let table: [(&str, bool, Set); 10] = [
-        ("a line of its own", false, |exchange| exchange.set_header("X", "a\r\nSet-Cookie: b=c")),
+        ("an injected line", false, |exchange| exchange.set_header("X", "a\r\nSet-Cookie: b=c")),
         ("a name with a line", false, |exchange| exchange.set_header("X: y\r\nZ", "a")),
         ("a name with a space", false, |exchange| exchange.set_header("X Y", "a")),
         ("not ASCII", false, |exchange| exchange.set_header("X", "\u{e9}")),

@@ -710,8 +710,8 @@ fn malformed_requests_are_400_and_the_end() {
         ("a space in Host", "GET / HTTP/1.1\r\nHost: a b\r\n\r\n"),
         ("a user in Host", "GET / HTTP/1.1\r\nHost: u@h\r\n\r\n"),
         ("an address without its end in Host", "GET / HTTP/1.1\r\nHost: [::1\r\n\r\n"),
-        ("a port that is none in Host", "GET / HTTP/1.1\r\nHost: a:99999\r\n\r\n"),
-        ("a Host that is none in HTTP/1.0", "GET / HTTP/1.0\r\nHost: a b\r\n\r\n"),
+        ("an invalid port in Host", "GET / HTTP/1.1\r\nHost: a:99999\r\n\r\n"),
+        ("an invalid Host in HTTP/1.0", "GET / HTTP/1.0\r\nHost: a b\r\n\r\n"),
         ("HTTP/2", "GET / HTTP/2.0\r\nHost: a\r\n\r\n"),
         ("the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
         ("HTTP/0.9", "GET /\r\n"),
@@ -864,7 +864,7 @@ fn half_open_connections_disturb_nobody() {
         let whole = get("/", "");
         match whole.strip_prefix(sent) {
             Some(rest) => raw.send(rest),
-            None => panic!("{sent:?} is no beginning of a request"),
+            None => panic!("{sent:?} does not begin a request"),
         }
     }
     for (n, raw) in half_open.iter_mut().enumerate() {

@@ -80,7 +80,7 @@ impl Watcher {
         self.raw.send_frame(0x81, text);
     }
 
-    /// Blocks until the lab has this number of its own clients on this server. Returns their names.
+    /// Blocks until this many clients of the lab are on this server. Returns their names.
     fn crowd(&mut self, clients: u64) -> Vec<String> {
         while self.crowd["places"]["here"] != clients {
             self.message();

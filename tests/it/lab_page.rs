@@ -309,7 +309,7 @@ fn a_loop_freezes_and_threads_do_not() {
     );
     page.eval("lab.order('leave threads')");
     page.wait_for("them to leave", "lab.beside.columns[0].crowd === 0");
-    // Three columns are no wider than they need to be.
+    // Three columns are as narrow as they can be.
     page.look("light", 390, 844);
     assert!(page.is("$('columns').offsetWidth < 600"), "{}", page.eval("$('columns').offsetWidth"));
 }

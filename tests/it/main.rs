@@ -1,5 +1,5 @@
 //! The tests that can share a process, a file each: one crate links once, and cargo runs the tests of all files side by
-//! side. A test that counts the threads, descriptors or memory of its own process, sets a limit or collects the log is
+//! side. A test that counts the threads, descriptors or memory of its process, sets a limit or collects the log is
 //! a separate crate beside this directory.
 
 #[path = "../support/mod.rs"]

@@ -550,7 +550,7 @@ fn connect_now_does_not_wait_for_the_countdown() {
         "a click to connect at once",
         "state === 'closed' && ($('connect').focus(), $('connect').click(), $('state').textContent === 'Connecting')",
     );
-    page.wait_for("the countdown to begin anew", "/^Try 1 in/.test($('countdown').textContent)");
+    page.wait_for("the countdown to restart", "/^Try 1 in/.test($('countdown').textContent)");
     assert!(page.is("document.activeElement.id === 'status'"), "the focus is not lost with the button");
     let _program = start_at(addr);
     page.wait_for("a new connection", "state === 'open' && $('connect').hidden");
@@ -783,7 +783,7 @@ fn a_tab_that_was_asleep_reads_waiting_pushes_before_it_judges() {
     page.eval("((until) => { while (performance.now() < until); })(performance.now() + 8000)");
     relay.thaw();
     let (_, count) = page.time_and_count();
-    page.wait_for("what came meanwhile", &format!("+$('count').textContent >= {count} + 10"));
+    page.wait_for("the pushes that came in between", &format!("+$('count').textContent >= {count} + 10"));
     assert_eq!([page.text("count-onopen"), page.text("notice")], ["1", ""]);
 }
 

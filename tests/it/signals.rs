@@ -119,7 +119,7 @@ fn an_output_at_its_limit_loses_only_lines_and_later_says_how_many() {
     });
     // The line that was cut at the limit has not absorbed the next one.
     assert!(text().starts_with('\n') || text().starts_with("[INFO] "), "{}", text());
-    assert_eq!(program.lines(), Vec::<String>::new(), "nothing went elsewhere");
+    assert_eq!(program.lines(), Vec::<String>::new(), "nothing went to the terminal");
 }
 
 #[test]

@@ -47,14 +47,14 @@ const GROWTH_KIB: u64 = 48 << 10;
 
 // ---- honest clients ----
 
-/// What honest clients have seen together.
+/// All that the honest clients have seen together.
 #[derive(Default)]
 struct Book {
     /// Each push that any of them got, as sent: times, in order.
     pushes: Mutex<BTreeSet<String>>,
 }
 
-/// What one honest client has seen.
+/// All that one honest client has seen.
 struct Seen {
     first: String,
     last: String,

@@ -49,7 +49,7 @@ pub struct Abuser<'a> {
 
 type Way = fn(&mut Abuser<'_>) -> io::Result<()>;
 
-/// What each abuser does, from how many addresses, and the milliseconds between two runs.
+/// The kinds of abuse, from how many addresses, and the milliseconds between two runs.
 const WAYS: &[(&str, Way, usize, u64)] = &[
     ("connects and resets", floods, 1, 25),
     ("sends half heads", half_heads, 3, 500),
