@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::connection::connection::Connection;
+use crate::connection::membership::{Group, GroupTopic};
 use crate::error::{Error, Result};
-use crate::server::connection::Connection;
-use crate::server::membership::{Group, GroupTopic};
 
 /// Close code for a connection that has lost its Id to a younger one. In the range for private use (RFC 6455, section
 /// 7.4.2).
