@@ -53,7 +53,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Appends to the body of a page: HTML in UTF-8, unless the handler sets `Content-Type`. A refusal drops the body.
-    /// `open` has no page: writing there turns the answer into a 500, and the log says so.
+    /// `open` has no page, so writing in it turns the answer into a 500, and the log says so.
     pub fn write(&mut self, body: impl AsRef<[u8]>) {
         self.response.body.write(body.as_ref());
     }

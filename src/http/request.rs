@@ -46,7 +46,7 @@ impl Request {
     pub(crate) fn parse(bytes: &[u8], peer: SocketAddr) -> Result<Option<(Request, usize)>> {
         let mut lines = vec![httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut head = httparse::Request::new(&mut lines);
-        // No further than the limit, so that bytes behind the head in the same read change nothing.
+        // No further than the limit, so that bytes after the head in the same read change nothing.
         let length = match head.parse(&bytes[..bytes.len().min(MAX_HEAD)]) {
             Ok(httparse::Status::Complete(length)) => length,
             Ok(httparse::Status::Partial) if bytes.len() < MAX_HEAD => return Ok(None),

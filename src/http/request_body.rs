@@ -85,9 +85,9 @@ enum Awaited {
     Size,
     /// Remaining bytes of a chunk.
     Chunk(usize),
-    /// The empty line behind a chunk.
+    /// The empty line after a chunk.
     ChunkEnd,
-    /// A line behind the last chunk.
+    /// A line after the last chunk.
     Trailer,
     Done,
 }

@@ -207,7 +207,7 @@ impl Fleet {
         self.state.watch(Box::new(tell));
     }
 
-    /// Returns how many machines and clients there are, and what was sent, received and lost.
+    /// Returns the numbers of machines and clients, and the counts of messages.
     pub fn stats(&self) -> FleetStats {
         let (others, clients) = self.state.others().now(Instant::now());
         let (is_linked, since, reason) = self.state.link_now();

@@ -722,7 +722,7 @@ fn plain_cookies_pass_between_tornado_and_threadcast() {
     for value in ["a,b", "x;y", "q\"q", "back\\slash", "\\054", "\"v\"", "Zoë", "\\\"", "a;\\b,\"c\\\\"] {
         let (status, head, _) = set(theirs, value);
         assert_eq!(status, 200, "{value}: {head}");
-        // A quoted value has no semicolon, so the line can be cut there.
+        // A quoted value has no semicolon, so the line can be cut at one.
         let line = cookie_line(&head);
         assert!(line.starts_with("Cookie: k=\""), "{line}");
         for (reading, at) in [("Tornado", theirs), ("threadcast", ours)] {

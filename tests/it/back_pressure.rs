@@ -410,7 +410,7 @@ fn a_message_above_the_limit_leaves_room_behind_it() {
     assert!(matches!(connection.write_message("too much"), Err(Error::SlowConsumer { .. })));
 }
 
-/// Writes much in `open`, and reports the result of waiting there.
+/// Writes much in `open`, and reports the result of waiting in it.
 struct Opens {
     waited: std::sync::mpsc::Sender<(Duration, Result<()>)>,
 }
