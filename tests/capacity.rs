@@ -222,7 +222,7 @@ fn a_thousand_half_open_connections_keep_nobody_out_and_pushes_go_on() {
             (0..3).for_each(|_| assert_eq!(client.frame().first, 0x81));
         }
         // Or fewer half-open ones, because they do not stay.
-        eventually("no more than may be are there", || (21..=21 + at_last).contains(&clients()));
+        eventually("no more than the limit are open", || (21..=21 + at_last).contains(&clients()));
     }
 }
 

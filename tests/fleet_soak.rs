@@ -131,7 +131,7 @@ fn after_all_machines_that_come_and_go_a_fleet_is_as_it_was() {
         });
         linked(&machines);
         let mut sample = Sample::take();
-        eventually("all is as it was at first", || {
+        eventually("everything is as at the start", || {
             sample = Sample::take();
             (sample.threads, sample.descriptors) == (first.threads, first.descriptors)
         });

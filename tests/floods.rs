@@ -152,14 +152,14 @@ fn a_flood_of_connects_leaves_no_more_threads_than_places_and_all_end() {
 fn come(addr: SocketAddr, clients: usize) -> Vec<TcpStream> {
     let open = |n: usize| {
         let mut opened = None;
-        eventually("a client is let in", || {
+        eventually("a client gets in", || {
             let mut raw = Raw::connect(addr);
             raw.send(upgrade(&format!("/websocket?Id={n}"), ""));
             let is_open = raw.response_or_end().is_some_and(|head| head.starts_with("HTTP/1.1 101 "));
             opened = is_open.then_some(raw.stream);
             is_open
         });
-        opened.expect("it is let in")
+        opened.expect("it gets in")
     };
     (0..clients).map(open).collect()
 }

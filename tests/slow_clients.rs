@@ -77,7 +77,7 @@ fn a_full_socket_without_a_pump_waits_for_one_and_keeps_nobody_out() {
     let mut stalled: Vec<_> = (0..9).map(|_| probed.open()).collect();
     stalled.iter().for_each(|(_, connection)| stall(connection));
     // While threads start and end, a look at all of them may miss one.
-    eventually("the pumps that there may be are at work", || pumps() == 8);
+    eventually("all allowed pumps are at work", || pumps() == 8);
     let without: Vec<_> = {
         let names = server_threads();
         stalled.iter().map(|(_, connection)| !names.contains(&format!("pump-{}", connection.id()))).collect()
@@ -105,7 +105,7 @@ fn a_client_that_leaves_while_its_socket_waits_for_a_pump_is_gone_at_once() {
     let probed = Probed::start_within(capacity, settings, |_, _| Ok(()));
     let mut stalled: Vec<_> = (0..9).map(|_| probed.open()).collect();
     stalled.iter().for_each(|(_, connection)| stall(connection));
-    eventually("the pumps that there may be are at work", || pumps() == 8);
+    eventually("all allowed pumps are at work", || pumps() == 8);
     let names = server_threads();
     let waits = |connection: &Connection| !names.contains(&format!("pump-{}", connection.id()));
     let at = stalled.iter().position(|(_, connection)| waits(connection)).unwrap();
@@ -200,7 +200,7 @@ fn an_echo_to_a_client_that_does_not_read_stops_reading_and_loses_nothing() {
             std::io::Write::write_all(&mut writer, &masked(0x82, &vec![n as u8; 64 * 1024])).unwrap();
         }
     });
-    eventually("the server does not read any more", || connection.backlog() > 128 << 10);
+    eventually("the server stops reading", || connection.backlog() > 128 << 10);
     for n in 0..messages {
         assert!(client.frame() == frame(0x82, vec![n as u8; 64 * 1024]), "{n}");
     }

@@ -295,7 +295,7 @@ fn as_clients_come_and_go_the_program_stays_as_it_was_and_steady_clients_miss_no
     let pushes = agree(&witnesses);
     for (what, (well, short)) in &*visits.lock().expect("nothing panics under it") {
         println!("{what:>25}: {well:>8}, and {short} cut short");
-        assert!(*well > 0, "nobody who {what} came through");
+        assert!(*well > 0, "no visitor who {what} completed its visit");
     }
     println!("refused {}, slow consumers {}", stats["refused"], stats["slow_consumers"]);
     assert!(stats["refused"].as_u64() > Some(0) && stats["slow_consumers"].as_u64() > Some(0), "{stats}");

@@ -509,7 +509,7 @@ impl WebSocketHandler for Deep {
         let visits = exchange.get_secure_cookie("visits")?.map_or(0, |value| value[0]);
         exchange.set_secure_cookie("visits", [visits])?;
         connection.write_message(Message::json(&vec![connection.id(); 100])?)?;
-        self.everybody.lock().expect("nobody panics under it").push(connection.clone());
+        self.everybody.lock().expect("no holder panics").push(connection.clone());
         Ok(())
     }
 
@@ -522,7 +522,7 @@ impl WebSocketHandler for Deep {
         match message.as_text() {
             Some("fail") => Err(Error::invalid("as it was told")),
             Some("fill the first") => {
-                let first = self.everybody.lock().expect("nobody panics under it")[0].clone();
+                let first = self.everybody.lock().expect("no holder panics")[0].clone();
                 while first.write_message(vec![0; 64 << 10]).is_ok() {}
                 connection.write_message("it is full")
             }

@@ -378,7 +378,7 @@ fn a_cross_origin_request_is_403_unless_the_handler_allows_it() {
     }
     let mut raw = Raw::connect(addr);
     raw.send(get("/mirror", "Origin: http://evil.test\r\n"));
-    assert_eq!(answer(&mut raw).0, 200, "a GET is read by who may");
+    assert_eq!(answer(&mut raw).0, 200, "an allowed client may GET");
 }
 
 #[test]
@@ -574,7 +574,7 @@ fn prepare_runs_before_the_body_is_read_and_its_error_is_the_answer() {
     }
     let mut raw = Raw::connect(addr);
     raw.send(request("OPTIONS", "/guarded?as=nobody", "", ""));
-    assert_eq!(status(&raw.head()), 204, "who asks what there is need not say who it is");
+    assert_eq!(status(&raw.head()), 204, "OPTIONS needs no name");
     raw.send(request("PUT", "/guarded?as=405", "", ""));
     let (head, _) = raw.response();
     assert_eq!((status(&head), header_values(&head, "Allow")), (405, vec!["GET, HEAD, POST, OPTIONS"]));

@@ -58,7 +58,7 @@ fn a_message_that_is_too_large_or_without_a_topic_stays_and_is_counted() {
         machine.hears("last");
     }
     eventually("here it counted three", || here.fleet.stats().lost.refused == 3);
-    eventually("there it counted two", || there.fleet.stats().lost.refused == 2);
+    eventually("two machines counted", || there.fleet.stats().lost.refused == 2);
 }
 
 #[test]

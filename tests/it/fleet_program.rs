@@ -452,7 +452,7 @@ fn the_demo_fleet_does_what_it_prints_and_ends_everything_that_it_started() {
     // Its clients move to the other machines.
     (0..3).for_each(|_| drop(connect("D")));
     let (head, _) = fetch(at(port), get("/stats", ""));
-    assert_eq!(status(&head), 404, "the numbers are not for who comes by the proxy");
+    assert_eq!(status(&head), 404, "the numbers are not for clients of the proxy");
 
     script.signal(Signal::TERM);
     let (code, lines) = script.run_to_its_end();

@@ -31,7 +31,7 @@ const FILES: [(&str, &str, &[u8]); 4] = [
 fn header<'a>(head: &'a str, name: &str) -> &'a str {
     match header_values(head, name)[..] {
         [value] => value,
-        ref other => panic!("{name} is there {} times in {head}", other.len()),
+        ref other => panic!("{name} occurs {} times in {head}", other.len()),
     }
 }
 

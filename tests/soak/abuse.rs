@@ -349,7 +349,7 @@ fn beside_all_kinds_of_abuse_the_honest_miss_nothing_and_afterwards_the_program_
         let mut publisher = Publisher { addr, number: 0 };
         publisher.count();
         let (rounds, pushes) = (number(&stats(addr), "rounds"), book.len());
-        eventually("nobody else is there", || of_clients(&threads(pid)) == HONEST);
+        eventually("no other client is connected", || of_clients(&threads(pid)) == HONEST);
         let before = Sample::take(pid);
 
         let abuse = run_abuse(addr, pid, &mut publisher, Duration::from_secs(seconds.unwrap_or(SECONDS)));
@@ -376,7 +376,7 @@ fn beside_all_kinds_of_abuse_the_honest_miss_nothing_and_afterwards_the_program_
         abuse.judge(seconds.is_some());
 
         let last = book.last();
-        eventually("all have that push, since there is a later one", || book.last() > last);
+        eventually("all have that push, because a later one has come", || book.last() > last);
         program.signal(Signal::TERM);
         let (code, lines) = program.run_to_its_end();
         assert_eq!(code, Some(0));
@@ -450,7 +450,7 @@ impl Abuse {
     fn judge(&self, with_times: bool) {
         for (what, well, short) in &self.tally {
             println!("{what:>28}: {well:>8}, and {short} cut short");
-            assert!(*well > 0, "nobody who {what} came to its end");
+            assert!(*well > 0, "no abuser who {what} completed");
         }
         let mut waits = self.waits.clone();
         waits.sort_unstable();

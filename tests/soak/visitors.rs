@@ -225,7 +225,7 @@ fn echoes(visit: &mut Visit) -> io::Result<()> {
                 continue;
             }
         }
-        assert!(peer.frame()? == frame(0x82, &message), "not what was sent");
+        assert!(peer.frame()? == frame(0x82, &message), "other bytes than sent");
     }
     peer.send(masked(0x88, b""))?;
     assert_eq!(peer.frame()?, frame(0x88, b""));
@@ -348,14 +348,14 @@ fn gone(visit: &mut Visit) -> io::Result<()> {
 /// Stays until the server disconnects it, which shows on sending.
 fn never_reads(visit: &mut Visit) -> io::Result<()> {
     let mut peer = Peer::slow(visit.addr, &format!("/websocket?Id=never-{}", visit.dice.below(1000)))?;
-    eventually("who never reads is disconnected", || peer.send(masked(0x8a, b"")).is_err());
+    eventually("a client that never reads is disconnected", || peer.send(masked(0x8a, b"")).is_err());
     Ok(())
 }
 
 /// Too slow for the clock, so it ends like `never_reads`.
 fn sips(visit: &mut Visit) -> io::Result<()> {
     let mut peer = Peer::slow(visit.addr, &format!("/websocket?Id=sips-{}", visit.dice.below(1000)))?;
-    eventually("who reads 500 bytes a second is disconnected", || {
+    eventually("a client that reads 500 bytes a second is disconnected", || {
         peer.stream.read(&mut [0]).map_err(not_late).is_err() || peer.send(masked(0x8a, b"")).is_err()
     });
     Ok(())

@@ -197,7 +197,7 @@ pub fn endure(what: &str, machines: &mut [Machine; 2], fault: impl FnOnce(&[&Fle
         eventually("the other one hears", || far_latest.load(Relaxed) > 0);
         fault(&fleets);
         let (begun, published) = (Instant::now(), NEXT.load(Relaxed));
-        eventually("the other one hears what is new", || far_latest.load(Relaxed) > published);
+        eventually("the other one gets new messages", || far_latest.load(Relaxed) > published);
         let back = begun.elapsed();
         assert!(back < BACK, "{what}: after {back:?}");
         eventually("both are linked", || fleets.iter().all(|fleet| fleet.stats().is_linked));
