@@ -21,7 +21,7 @@ use clock::send_thread::{Rounds, SendThread};
 use clock::time::payload;
 use rustix::process::Signal;
 use serde_json::Value;
-use support::network::{in_a_network_of_its_own, ip};
+use support::network::{in_a_private_network, ip};
 use support::{Program, Raw, eventually, frame, threads};
 use threadcast::{Application, Server};
 
@@ -190,7 +190,7 @@ const VANISHES: &str = "a_peer_that_vanishes_without_a_word_is_noticed_and_nobod
 
 #[test]
 fn a_peer_that_vanishes_without_a_word_is_noticed_and_nobody_else_is_disturbed() {
-    in_a_network_of_its_own(VANISHES, a_peer_vanishes);
+    in_a_private_network(VANISHES, a_peer_vanishes);
 }
 
 fn a_peer_vanishes() {
@@ -300,7 +300,7 @@ const BOTH: &str = "where_ipv6_is_without_ipv4_by_default_it_listens_on_both";
 
 #[test]
 fn where_ipv6_is_without_ipv4_by_default_it_listens_on_both() {
-    in_a_network_of_its_own(BOTH, || {
+    in_a_private_network(BOTH, || {
         fs::write("/proc/sys/net/ipv6/bindv6only", "1").unwrap();
         let program = Program::spawn(Program::command().args(["--port", "0", "--interval", "20ms"]));
         let port = program.addr().port();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use machines::{BACK, Machine, Redis, endure, two};
 use rustix::process::Signal;
-use support::network::{in_a_network_of_its_own, ip};
+use support::network::{in_a_private_network, ip};
 use support::{eventually, threads};
 use threadcast::Fleet;
 
@@ -68,7 +68,7 @@ const HALF_OPEN: &str = "a_link_that_fails_silently_is_noticed_and_replaced";
 
 #[test]
 fn a_link_that_fails_silently_is_noticed_and_replaced() {
-    in_a_network_of_its_own(HALF_OPEN, half_open);
+    in_a_private_network(HALF_OPEN, half_open);
 }
 
 fn half_open() {

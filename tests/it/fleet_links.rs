@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use machines::{Machine, Redis, linked};
 use rustix::process::Signal;
-use support::network::{in_a_network_of_its_own, ip};
+use support::network::{in_a_private_network, ip};
 use support::{Directory, Program, eventually};
 use threadcast::{Fleet, FleetOptions, Hub};
 
@@ -111,7 +111,7 @@ const SILENT: &str = "while_dns_is_silent_a_stop_is_obeyed_and_a_start_fails_in_
 
 #[test]
 fn while_dns_is_silent_a_stop_is_obeyed_and_a_start_fails_in_time() {
-    in_a_network_of_its_own(SILENT, dns_is_silent);
+    in_a_private_network(SILENT, dns_is_silent);
 }
 
 fn dns_is_silent() {
@@ -190,7 +190,7 @@ const CABLE: &str = "a_cable_that_is_pulled_is_noticed_and_nothing_here_waits_fo
 
 #[test]
 fn a_cable_that_is_pulled_is_noticed_and_nothing_here_waits_for_it() {
-    in_a_network_of_its_own(CABLE, cable);
+    in_a_private_network(CABLE, cable);
 }
 
 fn cable() {

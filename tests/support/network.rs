@@ -6,7 +6,7 @@ use std::process::Command;
 
 /// Runs `test`, whose name is `name`, in a new network namespace. That needs the superuser, a user namespace, or sudo
 /// without a password, as on continuous integration.
-pub fn in_a_network_of_its_own(name: &str, test: fn()) {
+pub fn in_a_private_network(name: &str, test: fn()) {
     if super::is_run_again() {
         return test();
     }

@@ -145,7 +145,7 @@ impl TlsSession {
             // Refused while `rustls` has too much plaintext.
             let Ok(taken) = self.tls.read_tls(&mut left) else { break };
             match self.tls.process_new_packets() {
-                // This covers all that `rustls` answers automatically. A client that still waits for an answer, waits.
+                // `rustls` answers nothing else on its own. A client that waits for the answer keeps waiting.
                 Ok(_) if self.tls.wants_write() => self.fail("it asks for a renegotiation"),
                 Ok(state) => self.is_ended = taken == 0 || state.peer_has_closed(),
                 Err(error) => self.cannot_read(&error),
