@@ -4,6 +4,7 @@
 //! Blocks in `read`. Whatever happens here, the others do not notice, and the end is orderly: what was
 //! accepted is written, the peer's bytes are read to their end, then the socket goes.
 
+use std::net::SocketAddr;
 use std::thread;
 use std::time::Instant;
 
@@ -21,7 +22,7 @@ use crate::server::registry::Registry;
 #[cfg(feature = "tls")]
 use crate::server::secure;
 use crate::server::session::Session;
-use crate::server::{answer, input, pages};
+use crate::server::{answer, input, pages, proxy_header};
 use crate::ws::handshake;
 
 /// What follows a request.
@@ -54,13 +55,19 @@ pub(crate) fn run(connection: &Connection, routes: &Router<Route>, registry: &Re
 fn serve(connection: &Connection, routes: &Router<Route>, registry: &Registry) -> DisconnectReason {
     let mut received = Vec::new();
     let mut deadline = input::head_deadline();
+    let relayed = if connection.state().settings.proxy_protocol {
+        let Some(relayed) = proxy_header::read(connection, deadline) else { return DisconnectReason::Done };
+        relayed
+    } else {
+        None
+    };
     #[cfg(feature = "tls")]
     if !secure::handshake(connection, deadline) {
         return DisconnectReason::Done;
     }
     let transport = &connection.link().transport;
     loop {
-        match serve_one(connection, routes, registry, &mut received, deadline) {
+        match serve_one(connection, routes, registry, &mut received, deadline, relayed) {
             Next::Request => deadline = input::head_deadline(),
             Next::End => {
                 transport.finish();
@@ -93,8 +100,9 @@ fn serve_one<'a>(
     registry: &Registry,
     received: &mut Vec<u8>,
     deadline: Instant,
+    relayed: Option<SocketAddr>,
 ) -> Next<'a> {
-    let (mut request, route) = match read_request(connection, routes, received, deadline) {
+    let (mut request, route) = match read_request(connection, routes, received, deadline, relayed) {
         Ok(Some(found)) => found,
         Ok(None) => return Next::End,
         Err(refusal) => return refuse(connection, &refusal),
@@ -121,9 +129,12 @@ fn read_request<'r>(
     routes: &'r Router<Route>,
     received: &mut Vec<u8>,
     deadline: Instant,
+    relayed: Option<SocketAddr>,
 ) -> Result<Option<(Box<Request>, Option<&'r Route>)>> {
     connection.begin_wait(Wait::ForInput);
-    let Some(mut request) = input::read_head(connection, received, deadline)? else { return Ok(None) };
+    let Some(mut request) = input::read_head(connection, received, deadline, relayed)? else {
+        return Ok(None);
+    };
     // Whose request is here gets its answer; but see `answer`.
     connection.end_wait();
     input::check_evicted(connection)?;

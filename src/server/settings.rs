@@ -9,6 +9,7 @@ use crate::http::host::Hosts;
 #[cfg(feature = "tls")]
 use crate::net::tls::config::TlsConfig;
 use crate::net::transport::Delivery;
+use crate::network::Network;
 use crate::rate::Rate;
 
 /// Most bytes that may wait for one client.
@@ -33,7 +34,9 @@ pub(crate) struct Settings {
     /// Who a request may be for.
     pub(crate) hosts: Hosts,
     /// Proxies whose word about the client counts.
-    pub(crate) proxies: Vec<IpAddr>,
+    pub(crate) proxies: Vec<Network>,
+    /// Whether each connection begins with a PROXY header, from one of them.
+    pub(crate) proxy_protocol: bool,
     /// Most clients of an address; `None` for no limit.
     pub(crate) max_clients_per_address: Option<usize>,
     pub(crate) max_connects_per_address: Option<Rate>,
@@ -85,7 +88,7 @@ impl Settings {
 
     /// Returns whether this is a proxy whose word about the client counts.
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
-        self.proxies.iter().any(|proxy| proxy.to_canonical() == address.to_canonical())
+        self.proxies.iter().any(|proxy| proxy.contains(address))
     }
 
     /// Returns whether the limits of an address hold for all its connections. Those of a trusted proxy are its clients',
@@ -120,6 +123,7 @@ impl Default for Settings {
             cookies: CookieRules::default(),
             hosts: Hosts::default(),
             proxies: Vec::new(),
+            proxy_protocol: false,
             max_clients_per_address: None,
             max_connects_per_address: None,
             max_messages: None,

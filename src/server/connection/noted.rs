@@ -17,6 +17,16 @@ use crate::server::half_open::Wait;
 const MAX_PATH: usize = 200;
 
 impl Connection {
+    /// Returns how long ago the connection was accepted; at the client's end, made.
+    pub fn age(&self) -> Duration {
+        self.link().since.elapsed()
+    }
+
+    /// Returns the bytes that the system has taken for the peer so far: frames, and what TLS adds to them.
+    pub fn bytes_sent(&self) -> u64 {
+        self.link().sent.load(Relaxed)
+    }
+
     /// Called by `client-N` before it opens a WebSocket that is to be compressed.
     #[cfg(feature = "deflate")]
     pub(crate) fn set_compressed(&self, window_bits: u8) {
