@@ -39,6 +39,26 @@ impl Clients {
         (sessions.values().cloned().collect(), ids)
     }
 
+    /// Returns the connection that has an Id.
+    pub fn find(&self, id: &str) -> Option<Connection> {
+        self.sessions().get(id).cloned()
+    }
+
+    /// Returns the first clients behind the Id `after`, in the order of their Ids, and whether there are more.
+    pub fn page(&self, after: Option<&str>, most: usize) -> (Vec<(String, Connection)>, bool) {
+        let is_behind = |id: &str| after.is_none_or(|after| id > after);
+        let sessions = self.sessions();
+        let mut page: Vec<_> = sessions.iter().filter(|(id, _)| is_behind(id)).collect();
+        let has_more = page.len() > most;
+        if has_more {
+            page.select_nth_unstable_by_key(most, |(id, _)| *id);
+            page.truncate(most);
+        }
+        page.sort_unstable_by_key(|(id, _)| *id);
+        let page = page.into_iter().map(|(id, connection)| (id.clone(), connection.clone())).collect();
+        (page, has_more)
+    }
+
     fn sessions(&self) -> MutexGuard<'_, HashMap<String, Connection>> {
         // Nothing panics between two halves of a change, so a poisoned map is a whole one.
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)

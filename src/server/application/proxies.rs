@@ -1,5 +1,7 @@
 //! Proxies that are trusted, and what they tell of their clients.
 
+use std::net::IpAddr;
+
 use super::Application;
 use crate::network::Network;
 
@@ -16,25 +18,33 @@ impl Application {
     /// use std::net::{IpAddr, Ipv4Addr};
     ///
     /// threadcast::Application::new().xheaders([IpAddr::V4(Ipv4Addr::LOCALHOST)]);
-    /// let network: threadcast::Network = "10.0.0.0/8".parse()?;
-    /// threadcast::Application::new().xheaders([network]);
+    /// ```
+    pub fn xheaders(self, trusted: impl IntoIterator<Item = IpAddr>) -> Application {
+        self.trusted_proxies(trusted.into_iter().map(Network::from))
+    }
+
+    /// [`xheaders`](Application::xheaders) for the proxies in these networks.
+    ///
+    /// ```
+    /// let network = "10.0.0.0/8".parse()?;
+    /// threadcast::Application::new().trusted_proxies([network]);
     /// # Ok::<(), threadcast::Error>(())
     /// ```
-    pub fn xheaders(mut self, trusted: impl IntoIterator<Item: Into<Network>>) -> Application {
-        self.settings.proxies = trusted.into_iter().map(Into::into).collect();
+    pub fn trusted_proxies(mut self, trusted: impl IntoIterator<Item = Network>) -> Application {
+        self.settings.proxies = trusted.into_iter().collect();
         self
     }
 
     /// Reads a PROXY header, of version 1 or 2, before the first byte of each connection, and of TLS: the way in which a
-    /// proxy that passes on bytes tells who the client is. Only the proxies that [`xheaders`](Application::xheaders)
-    /// trusts may connect; all others are closed. A header that names nobody (`LOCAL`, `UNKNOWN`) is a proxy's own check,
-    /// and its address is the proxy's. Off by default, since whoever may send this header may be anybody.
+    /// proxy that passes on bytes tells who the client is. Only [trusted proxies](Application::trusted_proxies)
+    /// may connect; all others are closed. A header that names nobody (`LOCAL`, `UNKNOWN`) is a proxy's own check,
+    /// and its address is the proxy's. Off by default: a client that can connect past the proxy could name any address.
     ///
     /// For HAProxy `server one 10.0.0.2:8888 send-proxy-v2`, for nginx, in a `stream`, `proxy_protocol on`.
     ///
     /// ```
-    /// let proxies: threadcast::Network = "10.0.0.0/8".parse()?;
-    /// threadcast::Application::new().xheaders([proxies]).proxy_protocol(true);
+    /// let proxies = "10.0.0.0/8".parse()?;
+    /// threadcast::Application::new().trusted_proxies([proxies]).proxy_protocol(true);
     /// # Ok::<(), threadcast::Error>(())
     /// ```
     pub fn proxy_protocol(mut self, expected: bool) -> Application {
