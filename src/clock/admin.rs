@@ -6,9 +6,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-use crate::clock::clients::Clients;
+use crate::clock::clients::{Clients, Listed};
 use crate::clock::token::{Purpose, Token};
-use threadcast::{Application, Connection, Error, Exchange, Fleet, RequestHandler, Result, printable};
+use threadcast::{Application, Error, Exchange, Fleet, RequestHandler, Result, printable};
 
 /// What an administrator has to know.
 pub const ADMINISTRATION: Purpose =
@@ -45,8 +45,8 @@ impl RequestHandler for ClientsHandler {
         // An Id may be empty, so none at all is something else.
         let after = exchange.get_arguments("after")?.pop();
         let (page, has_more) = self.0.clients.page(after.as_deref(), PAGE);
-        let next = page.last().filter(|_| has_more).map(|(id, _)| id);
-        let clients: Vec<_> = page.iter().map(|(id, connection)| describe(id, connection)).collect();
+        let next = page.last().filter(|_| has_more).map(|last| &last.id);
+        let clients: Vec<_> = page.iter().map(describe).collect();
         exchange.set_header("Content-Type", "application/json; charset=utf-8")?;
         exchange.set_header("Cache-Control", "no-store")?;
         exchange.write(format!("{}\n", json!({ "clients": clients, "next": next })));
@@ -54,8 +54,8 @@ impl RequestHandler for ClientsHandler {
     }
 }
 
-fn describe(id: &str, connection: &Connection) -> Value {
-    let since: DateTime<Utc> = Utc::now() - connection.age();
+fn describe(Listed { id, connection, since }: &Listed) -> Value {
+    let since: DateTime<Utc> = Utc::now() - since.elapsed();
     json!({
         "id": id,
         "address": connection.peer_addr().to_string(),

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use proxy_header::{ParseConfig, Protocol, ProxyHeader};
 
+use crate::connection::connection::Connection;
 use crate::net::tcp::Tcp;
 use crate::net::transport::Transport;
-use crate::server::connection::Connection;
+use crate::server::client::Client;
 
 /// How a header of version 1 begins, and its most bytes with the line end.
 const V1: &[u8] = b"PROXY ";
@@ -34,7 +35,8 @@ enum Extent {
 /// Blocks until the header is here. Returns the client that it names, or `None` inside where it names nobody, as in the
 /// proxy's own checks. `None` means that the connection is of no use.
 #[inline(never)]
-pub(crate) fn read(connection: &Connection, deadline: Instant) -> Option<Option<SocketAddr>> {
+pub(crate) fn read(client: &Client, deadline: Instant) -> Option<Option<SocketAddr>> {
+    let connection = &client.connection;
     let tcp = connection.link().transport.tcp();
     let (mut header, mut ahead) = (Vec::new(), vec![0; V2_FIXED + MAX_V2]);
     loop {
@@ -60,7 +62,7 @@ pub(crate) fn read(connection: &Connection, deadline: Instant) -> Option<Option<
             return None;
         }
         match extent {
-            Extent::Whole(_) => return client(&header).or_else(|| wrong(connection)),
+            Extent::Whole(_) => return named(&header).or_else(|| wrong(connection)),
             Extent::Part => {}
             Extent::Wrong => return wrong(connection),
         }
@@ -115,7 +117,7 @@ fn extent(bytes: &[u8]) -> Extent {
 }
 
 /// Reads a whole header: the client, `None` inside if it names nobody, and `None` if it is wrong.
-fn client(header: &[u8]) -> Option<Option<SocketAddr>> {
+fn named(header: &[u8]) -> Option<Option<SocketAddr>> {
     let (parsed, length) = ProxyHeader::parse(header, ParseConfig::default()).ok()?;
     match parsed.proxied_address() {
         _ if length != header.len() => None,
@@ -160,7 +162,7 @@ mod tests {
                 assert_eq!(extent(&header[..end]), Extent::Part, "{end} of {header:?}");
             }
             let expected = expected.map(|address| address.parse().unwrap());
-            assert_eq!(client(&header), Some(expected), "{header:?}");
+            assert_eq!(named(&header), Some(expected), "{header:?}");
         }
     }
 
@@ -189,7 +191,7 @@ mod tests {
             v2(0x21, 0x11, &V4_REST[..8]),
         ] {
             assert_eq!(extent(&header), Extent::Whole(header.len()));
-            assert_eq!(client(&header), None, "{header:?}");
+            assert_eq!(named(&header), None, "{header:?}");
         }
     }
 }
