@@ -10,11 +10,11 @@ use threadcast::Connection;
 /// a look-up or a copy, never while something is sent.
 #[derive(Default)]
 pub struct Clients {
-    sessions: Mutex<HashMap<String, Session>>,
+    sessions: Mutex<HashMap<String, RegisteredClient>>,
 }
 
 /// One client.
-struct Session {
+struct RegisteredClient {
     connection: Connection,
     since: Instant,
 }
@@ -37,7 +37,7 @@ impl Clients {
 
     /// Registers `connection` as `id`. Returns the connection that had the name before.
     pub fn register(&self, id: &str, connection: &Connection) -> Option<Connection> {
-        let session = Session { connection: connection.clone(), since: Instant::now() };
+        let session = RegisteredClient { connection: connection.clone(), since: Instant::now() };
         self.sessions().insert(id.to_owned(), session).map(|older| older.connection)
     }
 
@@ -73,7 +73,7 @@ impl Clients {
             page.truncate(most);
         }
         page.sort_unstable_by_key(|(id, _)| *id);
-        let listed = |(id, Session { connection, since }): (&String, &Session)| Listed {
+        let listed = |(id, RegisteredClient { connection, since }): (&String, &RegisteredClient)| Listed {
             id: id.clone(),
             connection: connection.clone(),
             since: *since,
@@ -81,7 +81,7 @@ impl Clients {
         (page.into_iter().map(listed).collect(), has_more)
     }
 
-    fn sessions(&self) -> MutexGuard<'_, HashMap<String, Session>> {
+    fn sessions(&self) -> MutexGuard<'_, HashMap<String, RegisteredClient>> {
         // Nothing panics between two halves of a change, so a poisoned map is a whole one.
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
