@@ -66,7 +66,8 @@ fn run(options: &Options) -> Result<()> {
     let server = listening::bind(options, "--port", options.port, application, capacity)?;
     let redirect = options.tls.http_port.map(|port| {
         let application = redirect::application(server.local_addr().port(), options.clients.stack_size);
-        let application = application.hosts(application::hosts(options));
+        let application =
+            application::behind_proxies(application, options).hosts(application::hosts(options));
         listening::bind(options, "--http-port", port, application, redirect::CAPACITY)
     });
     let redirect = redirect.transpose()?;

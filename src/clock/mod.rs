@@ -1,5 +1,6 @@
 //! The application: the clock of the Tornado tutorial, on top of the framework.
 
+pub mod admin;
 pub mod application;
 pub mod clients;
 pub mod console;
@@ -25,4 +26,5 @@ pub mod signals;
 pub mod stats;
 pub mod time;
 pub mod tls;
+pub mod token;
 pub mod topics;

@@ -113,7 +113,7 @@ const NOW: &str = "1.99.0";
 #[test]
 fn a_missing_tool_is_named_in_one_line_and_nothing_runs() {
     let everything = "build-essential curl openssl chromium python3 python3-venv iproute2 util-linux redis-server \
-                      haproxy nginx";
+                      haproxy nginx prometheus";
     let old = |tool: &str, found: &str| {
         format!("threadcast needs Rust 1.88 or later; {tool} here: {found}. See https://rustup.rs")
     };
