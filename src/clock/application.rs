@@ -18,7 +18,7 @@ use crate::clock::{console, fleet, handlers, logging, publish, redirect};
 use threadcast::{Application, Capacity, Error, Result, StaticFiles};
 
 /// Returns what the options ask for: the routes with their limits, how many clients there may be, and what can be read
-/// of it all. `also` gets each message of a client.
+/// of it all. `also` gets each message of a client; `predecessor` is the process in whose place this one comes.
 ///
 /// # Errors
 /// What is wrong with an option that names something outside: a file, a directory, a Redis.
@@ -26,12 +26,17 @@ pub fn from_options(
     options: &Options,
     clients: &Arc<Clients>,
     also: fn(&str),
+    predecessor: Option<u32>,
 ) -> Result<(Application, Capacity, Readings)> {
     let pages = match &options.www {
         Some(directory) => directory_with_index(directory)?,
         None => handlers::PAGES,
     };
     let application = Application::new();
+    let application = match predecessor {
+        Some(process) => application.in_place_of(process),
+        None => application,
+    };
     let meter = application.meter();
     let token = Token::find(options.messages.publish_token_file.as_deref(), env::var_os(publish::TOKEN))?;
     let token = token.map(Arc::new);

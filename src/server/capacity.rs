@@ -29,11 +29,13 @@ mod groups;
 mod limits;
 mod mappings;
 
+use std::fs;
+
 use crate::net::thread_budget::pumps;
 use crate::net::transport::Delivery;
 use crate::server::application::Application;
 pub use crate::server::capacity::limits::Limit;
-use crate::server::capacity::limits::Limits;
+use crate::server::capacity::limits::{Limits, bytes};
 use crate::server::settings::Settings;
 use crate::server::state::SPARE_PLACES;
 
@@ -49,6 +51,8 @@ const SMALL: u64 = 4;
 /// Bytes of memory for one thread: 12 KiB of its stack, 16 of its kernel stack, 8 of the kernel for the thread
 /// and its mappings.
 const THREAD_MEMORY: u64 = 36 << 10;
+/// Those of the kernel among them.
+const KERNEL_MEMORY: u64 = 24 << 10;
 /// Bytes of memory for what a client has beside its threads: its heap, and 4 KiB of the kernel for the socket.
 const CLIENT_MEMORY: u64 = CLIENT_HEAP + (4 << 10);
 /// Bytes of memory for what TLS takes of one client.
@@ -103,14 +107,14 @@ impl Capacity {
     pub fn of_this_machine(application: &Application) -> Capacity {
         let settings = &application.settings;
         let mappings = mappings::of_a_thread(settings.stack_size);
-        let limits = Limits::of_this_machine().without(settings.other_memory);
+        let limits = Limits::for_settings(settings);
         limits.capacity(&ClientCost::new(settings, mappings))
     }
 }
 
 /// Bytes that may be buffered for all clients together: backlogs, bodies, and messages that are not whole.
 pub(crate) fn buffers_of_this_machine(settings: &Settings) -> u64 {
-    Limits::of_this_machine().without(settings.other_memory).buffers()
+    Limits::for_settings(settings).buffers()
 }
 
 /// Returns the limit for messages: the one that is asked for, or the memory that is left. tungstenite makes room for a
@@ -204,6 +208,31 @@ impl Limits {
         let mut rows = rows.into_iter();
         let (clients, limit) = rows.next().unwrap_or((FALLBACK as usize - SPARE_PLACES, self.unknown()));
         Capacity { clients, limit, next: rows.next() }
+    }
+
+    fn for_settings(settings: &Settings) -> Limits {
+        let limits = Limits::of_this_machine().without(settings.other_memory);
+        match settings.predecessor {
+            Some(process) => {
+                limits.when_gone(&fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default())
+            }
+            None => limits,
+        }
+    }
+
+    /// Returns the limits when the process with this status has ended, as far as it takes of what is left.
+    fn when_gone(self, status: &str) -> Limits {
+        let (resident, data) = (bytes(status, "VmRSS:"), bytes(status, "VmData:"));
+        let threads =
+            status.lines().find_map(|line| line.strip_prefix("Threads:")?.trim().parse::<u64>().ok());
+        let memory = resident.unwrap_or(0) + threads.unwrap_or(0) * KERNEL_MEMORY;
+        let more = |left: Option<u64>, bytes: u64| left.map(|left| left.saturating_add(bytes));
+        Limits {
+            commit: more(self.commit, data.unwrap_or(0)),
+            group_memory: more(self.group_memory, memory),
+            memory: more(self.memory, memory),
+            ..self
+        }
     }
 
     /// Returns the limits when the program has taken these bytes for something else.

@@ -60,6 +60,8 @@ pub(crate) struct Settings {
     /// Bytes that the application keeps for a client, and those of the program beside the server: both are counted.
     pub(crate) client_memory: u64,
     pub(crate) other_memory: u64,
+    /// The process that ends when this one serves.
+    pub(crate) predecessor: Option<u32>,
 }
 
 impl Settings {
@@ -140,6 +142,7 @@ impl Default for Settings {
             stack_size: 512 << 10,
             client_memory: 0,
             other_memory: 0,
+            predecessor: None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! [`ServerState`]: what all threads of one server share, but for the map of its clients.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -44,6 +44,8 @@ pub(crate) struct ServerState {
     pub(crate) handshakes: Option<Handshakes>,
     /// When the server was made.
     pub(crate) began: Instant,
+    /// How often the listener has looked around. Written by it, read by any thread.
+    pub(crate) beats: AtomicU64,
     /// Set once, by the thread that ends the server, before it wakes the listener.
     stopping: AtomicBool,
     /// Set once, by the same thread. Read by each `client-N` that asks for a WebSocket, behind the registry's lock.
@@ -76,6 +78,7 @@ impl ServerState {
             #[cfg(feature = "tls")]
             handshakes: None,
             began: Instant::now(),
+            beats: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             refusing: AtomicBool::new(false),
         }

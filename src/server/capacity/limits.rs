@@ -213,7 +213,7 @@ impl Limits {
 }
 
 /// Returns the bytes behind a name, in a file that has them in KiB: "VmSize:   207764 kB".
-fn bytes(text: &str, name: &str) -> Option<u64> {
+pub(super) fn bytes(text: &str, name: &str) -> Option<u64> {
     let value = text.lines().find_map(|line| line.strip_prefix(name))?;
     Some(value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
 }
