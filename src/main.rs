@@ -74,7 +74,8 @@ fn run(options: &Options, predecessor: Option<&Predecessor>) -> Result<()> {
     let server = Arc::new(server);
     let redirect = options.tls.http_port.map(|port| {
         let application = redirect::application(server.local_addr().port(), options.clients.stack_size);
-        let application = application.hosts(application::hosts(options));
+        let application =
+            application::behind_proxies(application, options).hosts(application::hosts(options));
         listening::bind(options, "--http-port", port, application, redirect::CAPACITY, sockets.redirect)
     });
     let redirect = redirect.transpose()?;

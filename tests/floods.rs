@@ -6,7 +6,7 @@ mod support;
 use support::deflate::{TAIL, deflated};
 use support::tls::{Identity, Secure};
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,8 @@ use std::{env, fs};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::version::TLS13;
-use support::{Directory, Program, Raw, eventually, masked, threads, upgrade};
+use serde_json::Value;
+use support::{Directory, Program, Raw, eventually, fetch, get, masked, threads, upgrade};
 use threadcast::{Application, Capacity};
 
 /// Sockets that a flood holds at a time.
@@ -304,4 +305,44 @@ fn beside_clients_that_send_bombs_a_compressed_echo_takes_less_than_half_a_secon
             assert!(most < Duration::from_millis(500), "{clients} clients send {name}: {most:?}");
         }
     }
+}
+
+/// How many rounds of pushes the server has sent.
+fn rounds(addr: SocketAddr) -> u64 {
+    let (_, body) = fetch(addr, get("/stats", ""));
+    serde_json::from_slice::<Value>(&body).expect("JSON")["rounds"].as_u64().expect("a number")
+}
+
+#[test]
+#[ignore = "takes every descriptor of this machine, in `make stress`"]
+fn as_many_clients_as_the_start_up_line_promises_are_held_and_none_misses_a_push() {
+    const ROUNDS: u64 = 5;
+    let _alone = alone();
+    raise_the_limit_of_descriptors();
+    // The clients answer no Ping.
+    let program = Program::start(&["--logging", "warning", "--ping-interval", "off"]);
+    let line = program.wait_for_line("threadcast is at ");
+    let promised =
+        line.split_once("for up to ").and_then(|(_, rest)| rest.split_once(' ')).expect("a number");
+    let promised: usize = promised.0.parse().expect("a number");
+    let descriptors = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |most| most as usize);
+    let clients = come(program.addr(), promised.min(descriptors - 64));
+    let begun = rounds(program.addr());
+    eventually("some rounds are pushed", || rounds(program.addr()) > begun + ROUNDS);
+    for mut client in &clients {
+        client.set_nonblocking(true).expect("a socket");
+        let mut bytes = Vec::new();
+        let end = client.read_to_end(&mut bytes).expect_err("the client is connected");
+        assert_eq!(end.kind(), io::ErrorKind::WouldBlock);
+        // The time has 26 characters, or 19 on a whole second.
+        let pushes = bytes.windows(2).filter(|head| matches!(head, [0x81, 19 | 26])).count();
+        assert!(pushes as u64 >= ROUNDS, "{pushes} pushes");
+    }
+    let mappings = mappings(&program);
+    println!(
+        "{} clients of {promised} are held, {:.2} mappings each",
+        clients.len(),
+        mappings as f64 / clients.len() as f64
+    );
+    assert!(mappings as f64 / clients.len() as f64 <= 2.1, "{mappings}");
 }

@@ -1,5 +1,6 @@
 //! The application: the clock of the Tornado tutorial, on top of the framework.
 
+pub mod admin;
 pub mod application;
 pub mod clients;
 pub mod console;
@@ -29,4 +30,5 @@ pub mod stats;
 pub mod succession;
 pub mod time;
 pub mod tls;
+pub mod token;
 pub mod topics;

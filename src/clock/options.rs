@@ -13,6 +13,7 @@ use ending::EndOptions;
 use lab::LabOptions;
 use logging::LogOptions;
 use messages::MessageOptions;
+use proxies::ProxyOptions;
 use pushes::PushOptions;
 use tls::TlsOptions;
 use values::{address, host, origin, port};
@@ -22,6 +23,7 @@ pub mod ending;
 pub mod lab;
 pub mod logging;
 pub mod messages;
+pub mod proxies;
 pub mod pushes;
 pub mod tls;
 mod values;
@@ -44,6 +46,7 @@ Signals:
 
 Environment:
   THREADCAST_PUBLISH_TOKEN   the token itself, in place of --publish-token-file
+  THREADCAST_ADMIN_TOKEN     the same for --admin-token-file
   THREADCAST_REDIS           what --redis takes, and a password: redis://USER:PASSWORD@HOST:PORT
 
 Example:
@@ -93,6 +96,9 @@ pub struct Options {
 
     #[command(flatten)]
     pub messages: MessageOptions,
+
+    #[command(flatten)]
+    pub proxies: ProxyOptions,
 
     #[command(flatten)]
     pub log: LogOptions,

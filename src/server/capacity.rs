@@ -25,18 +25,16 @@
 //! What the application keeps for a client is added to what a client is counted as, and what the program takes beside
 //! the server is taken off first.
 
-mod groups;
-mod limits;
 mod mappings;
 
 use std::fs;
 
+use crate::connection::settings::Settings;
+use crate::machine::{Limit, Limits};
 use crate::net::thread_budget::pumps;
 use crate::net::transport::Delivery;
 use crate::server::application::Application;
-pub use crate::server::capacity::limits::Limit;
-use crate::server::capacity::limits::{Limits, bytes};
-use crate::server::settings::Settings;
+use crate::server::settings::ServerSettings;
 use crate::server::state::SPARE_PLACES;
 
 /// Mappings left to the rest of the process: its code, heap, the allocator's arenas.
@@ -51,8 +49,6 @@ const SMALL: u64 = 4;
 /// Bytes of memory for one thread: 12 KiB of its stack, 16 of its kernel stack, 8 of the kernel for the thread
 /// and its mappings.
 const THREAD_MEMORY: u64 = 36 << 10;
-/// Those of the kernel among them.
-const KERNEL_MEMORY: u64 = 24 << 10;
 /// Bytes of memory for what a client has beside its threads: its heap, and 4 KiB of the kernel for the socket.
 const CLIENT_MEMORY: u64 = CLIENT_HEAP + (4 << 10);
 /// Bytes of memory for what TLS takes of one client.
@@ -74,8 +70,6 @@ const CLIENTS_PART: u64 = 2;
 const BUFFERS_PART: u64 = 4;
 /// Bytes for what is buffered, at the least: a server that may keep nothing serves nobody.
 const LEAST_BUFFERS: u64 = 1 << 20;
-/// A limit for messages up to here is taken as it is, whatever the machine has.
-const SMALL_MESSAGE: usize = 1 << 30;
 
 /// Places where limits cannot be read, such as outside Linux: for 1000 clients.
 const FALLBACK: u64 = 1000 + SPARE_PLACES as u64;
@@ -107,25 +101,25 @@ impl Capacity {
     pub fn of_this_machine(application: &Application) -> Capacity {
         let settings = &application.settings;
         let mappings = mappings::of_a_thread(settings.stack_size);
-        let limits = Limits::for_settings(settings);
-        limits.capacity(&ClientCost::new(settings, mappings))
+        let limits = limits_for(settings);
+        limits.capacity(&ClientCost::new(&application.connections, settings, mappings))
     }
 }
 
 /// Bytes that may be buffered for all clients together: backlogs, bodies, and messages that are not whole.
-pub(crate) fn buffers_of_this_machine(settings: &Settings) -> u64 {
-    Limits::for_settings(settings).buffers()
+pub(crate) fn buffers_of_this_machine(settings: &ServerSettings) -> u64 {
+    limits_for(settings).buffers()
 }
 
-/// Returns the limit for messages: the one that is asked for, or the memory that is left. tungstenite makes room for a
-/// message by its header alone, and where there is none the process ends.
-pub(crate) fn message_limit(settings: &Settings) -> usize {
-    let asked = settings.max_message;
-    if asked <= SMALL_MESSAGE {
-        return asked;
+/// Returns what the machine allows, as far as the program has not taken it, or has now and will not need it.
+fn limits_for(settings: &ServerSettings) -> Limits {
+    let limits = Limits::of_this_machine().without(settings.other_memory);
+    match settings.predecessor {
+        Some(process) => {
+            limits.when_gone(&fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default())
+        }
+        None => limits,
     }
-    let memory = buffers_of_this_machine(settings).saturating_mul(BUFFERS_PART);
-    asked.min(usize::try_from(memory).unwrap_or(usize::MAX)).max(SMALL_MESSAGE)
 }
 
 /// What a client takes.
@@ -139,14 +133,14 @@ struct ClientCost {
 }
 
 impl ClientCost {
-    fn new(settings: &Settings, mappings: u64) -> ClientCost {
-        let threads = settings.delivery.threads() as u64;
+    fn new(connections: &Settings, settings: &ServerSettings, mappings: u64) -> ClientCost {
+        let threads = connections.delivery.threads() as u64;
         let stack = settings.stack_size as u64;
         let tls = 0;
         #[cfg(feature = "tls")]
         let tls = if settings.tls.is_some() { TLS_MEMORY } else { tls };
         ClientCost {
-            delivery: settings.delivery,
+            delivery: connections.delivery,
             mappings,
             memory: (CLIENT_MEMORY + threads * THREAD_MEMORY + tls).saturating_add(settings.client_memory),
             space: (CLIENT_HEAP + tls)
@@ -210,44 +204,6 @@ impl Limits {
         Capacity { clients, limit, next: rows.next() }
     }
 
-    fn for_settings(settings: &Settings) -> Limits {
-        let limits = Limits::of_this_machine().without(settings.other_memory);
-        match settings.predecessor {
-            Some(process) => {
-                limits.when_gone(&fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default())
-            }
-            None => limits,
-        }
-    }
-
-    /// Returns the limits when the process with this status has ended, as far as it takes of what is left.
-    fn when_gone(self, status: &str) -> Limits {
-        let (resident, data) = (bytes(status, "VmRSS:"), bytes(status, "VmData:"));
-        let threads =
-            status.lines().find_map(|line| line.strip_prefix("Threads:")?.trim().parse::<u64>().ok());
-        let memory = resident.unwrap_or(0) + threads.unwrap_or(0) * KERNEL_MEMORY;
-        let more = |left: Option<u64>, bytes: u64| left.map(|left| left.saturating_add(bytes));
-        Limits {
-            commit: more(self.commit, data.unwrap_or(0)),
-            group_memory: more(self.group_memory, memory),
-            memory: more(self.memory, memory),
-            ..self
-        }
-    }
-
-    /// Returns the limits when the program has taken these bytes for something else.
-    fn without(self, bytes: u64) -> Limits {
-        let less = |left: Option<u64>| left.map(|left| left.saturating_sub(bytes));
-        Limits {
-            address_space: less(self.address_space),
-            data: less(self.data),
-            commit: less(self.commit),
-            group_memory: less(self.group_memory),
-            memory: less(self.memory),
-            ..self
-        }
-    }
-
     fn unknown(&self) -> Limit {
         Limit::Unknown { file: self.unread.unwrap_or("/proc") }
     }
@@ -262,16 +218,9 @@ impl Limits {
 
     fn buffers(&self) -> u64 {
         let hidden = self.is_memory_hidden.then_some(FALLBACK_BUFFERS * BUFFERS_PART);
-        let left = [
-            self.address_space_for_clients(),
-            self.data,
-            self.commit,
-            self.group_memory,
-            self.memory,
-            hidden,
-        ];
+        let left = Limits { address_space: self.address_space_for_clients(), ..*self }.left();
         left.into_iter()
-            .flatten()
+            .chain(hidden)
             .min()
             .map_or(FALLBACK_BUFFERS, |left| left / BUFFERS_PART)
             .max(LEAST_BUFFERS)

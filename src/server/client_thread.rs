@@ -4,6 +4,7 @@
 //! Blocks in `read`. Whatever happens here, the others do not notice, and the end is orderly: what was
 //! accepted is written, the peer's bytes are read to their end, then the socket goes.
 
+use std::net::SocketAddr;
 use std::thread;
 use std::time::Instant;
 
@@ -15,14 +16,13 @@ use crate::metrics::DisconnectReason;
 use crate::net::transport::Transport;
 use crate::observer::Event;
 use crate::server::application::{MakeFor, Route};
-use crate::server::connection::Connection;
+use crate::server::client::{Client, Stage};
 use crate::server::half_open::Wait;
-use crate::server::link::Stage;
 use crate::server::registry::Registry;
 #[cfg(feature = "tls")]
 use crate::server::secure;
 use crate::server::session::Session;
-use crate::server::{answer, input, pages};
+use crate::server::{answer, input, pages, proxy_header};
 use crate::ws::handshake;
 
 /// What follows a request.
@@ -36,19 +36,20 @@ enum Next<'a> {
 }
 
 /// Serves one client until it is gone.
-pub(crate) fn run(connection: &Connection, routes: &Router<Route>, registry: &Registry) {
-    let guard = ClientGuard { connection, registry };
+pub(crate) fn run(client: &Client, routes: &Router<Route>, registry: &Registry) {
+    let guard = ClientGuard { client, registry };
+    let connection = &client.connection;
     connection.state().counters.accepted.add(1);
-    let reason = serve(connection, routes, registry);
+    let reason = serve(client, routes, registry);
     connection.leave_topics();
-    connection.set_stage(Stage::Lingering);
-    if connection.state().is_stopping() && !connection.is_websocket() {
+    client.set_stage(Stage::Lingering);
+    if client.server.is_stopping() && !connection.is_websocket() {
         registry.has_answered();
     }
-    input::linger(connection);
+    input::linger(client);
     guard.deregister(match reason {
-        _ if connection.state().is_stopping() => DisconnectReason::Shutdown,
-        _ if connection.is_evicted() => DisconnectReason::Evicted,
+        _ if client.server.is_stopping() => DisconnectReason::Shutdown,
+        _ if client.is_evicted() => DisconnectReason::Evicted,
         _ if connection.has_given_way() => DisconnectReason::GaveWay,
         reason => reason,
     });
@@ -56,18 +57,25 @@ pub(crate) fn run(connection: &Connection, routes: &Router<Route>, registry: &Re
 
 /// Answers requests, and runs the WebSocket that one of them may become. Returns who ended it.
 #[inline(never)]
-fn serve(connection: &Connection, routes: &Router<Route>, registry: &Registry) -> DisconnectReason {
+fn serve(client: &Client, routes: &Router<Route>, registry: &Registry) -> DisconnectReason {
     let mut received = Vec::new();
     let mut deadline = input::head_deadline();
+    let relayed = if client.server.settings.proxy_protocol {
+        let Some(relayed) = proxy_header::read(client, deadline) else { return DisconnectReason::Done };
+        relayed
+    } else {
+        None
+    };
     #[cfg(feature = "tls")]
-    if !secure::handshake(connection, deadline) {
+    if !secure::handshake(client, deadline) {
         return DisconnectReason::Done;
     }
+    let connection = &client.connection;
     let transport = &connection.link().transport;
     loop {
-        match serve_one(connection, routes, registry, &mut received, deadline) {
+        match serve_one(client, routes, registry, &mut received, deadline, relayed) {
             Next::Request => {
-                connection.set_stage(if received.is_empty() { Stage::Idle } else { Stage::Asking });
+                client.set_stage(if received.is_empty() { Stage::Idle } else { Stage::Asking });
                 deadline = input::head_deadline();
             }
             Next::End => {
@@ -96,49 +104,51 @@ fn serve(connection: &Connection, routes: &Router<Route>, registry: &Registry) -
 /// its request nor the stack pages that the handshake would need on top of the read loop's.
 #[inline(never)]
 fn serve_one<'a>(
-    connection: &'a Connection,
+    client: &'a Client,
     routes: &Router<Route>,
     registry: &Registry,
     received: &mut Vec<u8>,
     deadline: Instant,
+    relayed: Option<SocketAddr>,
 ) -> Next<'a> {
-    let asked = read_request(connection, routes, received, deadline);
-    connection.set_stage(Stage::Answering);
+    let asked = read_request(client, routes, received, deadline, relayed);
+    client.set_stage(Stage::Answering);
     let (mut request, route) = match asked {
         Ok(Some(found)) => found,
         Ok(None) => return Next::End,
-        Err(refusal) => return refuse(connection, &refusal),
+        Err(refusal) => return refuse(client, &refusal),
     };
     match route.and_then(|route| websocket_for(route, &request)) {
-        Some(make) => match open(connection, registry, &request, make) {
+        Some(make) => match open(client, registry, &request, make) {
             Ok(session) => {
-                connection.state().counters.handshakes.add(1);
+                client.connection.state().counters.handshakes.add(1);
                 Next::Session(session)
             }
             Err(refusal) => {
-                connection.state().counters.handshakes_failed.add(1);
-                refuse(connection, &refusal)
+                client.connection.state().counters.handshakes_failed.add(1);
+                refuse(client, &refusal)
             }
         },
-        None => answer(connection, registry, route, &mut request, received),
+        None => answer(client, registry, route, &mut request, received),
     }
 }
 
 /// Blocks until a request is here, and finds its route; `None` if the client left.
 #[inline(never)]
 fn read_request<'r>(
-    connection: &Connection,
+    client: &Client,
     routes: &'r Router<Route>,
     received: &mut Vec<u8>,
     deadline: Instant,
+    relayed: Option<SocketAddr>,
 ) -> Result<Option<(Box<Request>, Option<&'r Route>)>> {
-    connection.begin_wait(Wait::ForInput);
-    let Some(mut request) = input::read_head(connection, received, deadline)? else { return Ok(None) };
+    client.begin_wait(Wait::ForInput);
+    let Some(mut request) = input::read_head(client, received, deadline, relayed)? else { return Ok(None) };
     // Whose request is here gets its answer; but see `answer`.
-    connection.end_wait();
-    input::check_evicted(connection)?;
+    client.end_wait();
+    input::check_evicted(client)?;
     let found = routes.find(request.path());
-    check_host(connection, found.as_ref().map(|found| found.route), &request)?;
+    check_host(client, found.as_ref().map(|found| found.route), &request)?;
     let Some(found) = found else { return Ok(Some((request, None))) };
     let route = found.route;
     request.set_route(found.path, &found.arguments)?;
@@ -147,8 +157,8 @@ fn read_request<'r>(
 
 /// Refuses a request for another server, unless it is for a page that does not care.
 #[inline(never)]
-fn check_host(connection: &Connection, route: Option<&Route>, request: &Request) -> Result<()> {
-    if connection.state().settings.hosts.include(request.header("Host").as_deref()) {
+fn check_host(client: &Client, route: Option<&Route>, request: &Request) -> Result<()> {
+    if client.server.settings.hosts.include(request.header("Host").as_deref()) {
         return Ok(());
     }
     if route.is_some_and(|route| route.any_host && websocket_for(route, request).is_none()) {
@@ -166,31 +176,26 @@ fn websocket_for<'r>(route: &'r Route, request: &Request) -> Option<&'r MakeFor>
 /// Answers a request that is none for a WebSocket.
 #[inline(never)]
 fn answer<'a>(
-    connection: &Connection,
+    client: &Client,
     registry: &Registry,
     route: Option<&Route>,
     request: &mut Request,
     received: &mut Vec<u8>,
 ) -> Next<'a> {
-    let Some(response) = pages::answer(connection, route, request, received) else { return Next::End };
+    let Some(response) = pages::answer(client, route, request, received) else { return Next::End };
     // What follows a body that was not read to its end is no request. Beyond the clients there are places for requests,
     // but not to keep.
     let goes_on = request.keep_alive()
         && request.unread_body().is_none()
         && !registry.is_crowded()
-        && !connection.state().counters.is_draining();
+        && !client.server.shared.counters.is_draining();
     let then = if goes_on { Then::KeepAlive } else { Then::Close };
-    respond(connection, Some(request), &response, then)
+    respond(client, Some(request), &response, then)
 }
 
 /// Writes a response; what follows is as it says, if it could be written.
-fn respond<'a>(
-    connection: &Connection,
-    request: Option<&Request>,
-    response: &Response,
-    then: Then,
-) -> Next<'a> {
-    match answer::write(connection, request, response, then) {
+fn respond<'a>(client: &Client, request: Option<&Request>, response: &Response, then: Then) -> Next<'a> {
+    match answer::write(client, request, response, then) {
         Ok(()) if then == Then::KeepAlive => Next::Request,
         _ => Next::End,
     }
@@ -198,23 +203,24 @@ fn respond<'a>(
 
 /// Answers with an error, and ends.
 #[inline(never)]
-fn refuse<'a>(connection: &Connection, error: &Error) -> Next<'a> {
-    respond(connection, None, &pages::refusal(connection, error), Then::Close)
+fn refuse<'a>(client: &Client, error: &Error) -> Next<'a> {
+    respond(client, None, &pages::refusal(&client.connection, error), Then::Close)
 }
 
 /// Opens a WebSocket; an error is a refusal that has not been sent.
 #[inline(never)]
 fn open<'a>(
-    connection: &'a Connection,
+    client: &'a Client,
     registry: &Registry,
     request: &Request,
     make: &MakeFor,
 ) -> Result<Session<'a>> {
     // Here, so that its stack is not on top of what the session needs.
     let upgrade = handshake::accept(request)?;
-    registry.upgrade(connection, request.peer_addr())?;
-    connection.set_request(request.path(), request.peer_addr());
-    let (session, head) = Session::open(make, connection, request, upgrade)?;
+    registry.upgrade(client, request.peer_addr())?;
+    let connection = &client.connection;
+    connection.set_path(request.path(), request.peer_addr());
+    let (session, head) = Session::open(make, client, request, upgrade)?;
     let transport = &connection.link().transport;
     // A socket that takes none of these is gone; then the first read says so.
     let _ = transport.set_nodelay(true);
@@ -228,18 +234,19 @@ fn open<'a>(
 
 /// Takes a client out of the registry, whose thread is about to end.
 struct ClientGuard<'a> {
-    connection: &'a Connection,
+    client: &'a Client,
     registry: &'a Registry,
 }
 
 impl ClientGuard<'_> {
     #[inline(never)]
     fn deregister(&self, reason: DisconnectReason) {
-        self.connection.leave_topics();
-        self.connection.outbox().kill(reason);
-        self.connection.link().join_pump();
-        self.connection.report(Event::Gone);
-        self.registry.remove(self.connection);
+        let connection = &self.client.connection;
+        connection.leave_topics();
+        connection.outbox().kill(reason);
+        connection.link().join_pump();
+        connection.report(Event::Gone);
+        self.registry.remove(self.client);
     }
 }
 

@@ -12,17 +12,20 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Receiver, Sender};
 use rustix::net::sockopt;
 
+use crate::connection::state::SharedState;
 use crate::error::{Error, Result};
+use crate::machine::message_limit;
 use crate::metrics::{Meter, Stats};
+use crate::net::thread_budget::ThreadBudget;
 #[cfg(feature = "tls")]
 use crate::net::tls::handshake::HandshakeThreads;
 use crate::net::waker::Waker;
 use crate::net::{closer, listen};
 use crate::server::application::Application;
-use crate::server::capacity::{Capacity, buffers_of_this_machine, message_limit};
+use crate::server::capacity::{Capacity, buffers_of_this_machine};
 use crate::server::listener::Listener;
 use crate::server::registry::Registry;
-use crate::server::state::ServerState;
+use crate::server::state::{SPARE_PLACES, ServerState};
 #[cfg(feature = "deflate")]
 use crate::ws::inflate::Inflater;
 
@@ -124,26 +127,29 @@ impl Server {
         let (open, closing) = crossbeam_channel::bounded(0);
         let listener = Arc::new(listener);
         let meter = application.meter();
-        let Application { routes, mut settings, observer, .. } = application;
+        let Application { routes, mut connections, settings, observer, .. } = application;
         let max_clients = capacity.clients;
         let buffered = settings.max_buffered.unwrap_or_else(|| buffers_of_this_machine(&settings));
-        settings.max_message = message_limit(&settings);
+        connections.max_message = message_limit(connections.max_message, settings.other_memory);
         log::debug!(target: crate::LOG, "{max_clients} clients, for whom {} KiB may be buffered", buffered >> 10);
         #[cfg(feature = "deflate")]
-        if settings.compression.is_some() {
+        if connections.compression.is_some() {
             Inflater::prepare();
         }
         let counters = meter.0.clone();
         #[cfg(feature = "tls")]
         let tls = settings.tls.as_ref().map(HandshakeThreads::start).transpose().map_err(Error::io(DOING))?;
-        let state = ServerState::new(settings, max_clients, buffered, counters, observer, to_closer);
+        let places = max_clients.saturating_add(SPARE_PLACES);
+        let budget = Arc::new(ThreadBudget::new(places, connections.delivery, settings.stack_size));
+        let shared = SharedState::new(connections, buffered, counters, budget, observer, to_closer);
+        let state = ServerState::new(settings, Arc::new(shared), max_clients);
         #[cfg(feature = "tls")]
         let (handshakes, handshake_threads) = tls.unzip();
         #[cfg(feature = "tls")]
         let state = state.with_handshakes(handshakes);
         let state = Arc::new(state);
         let (routes, registry) = (Arc::new(routes), Arc::new(Registry::new(state.clone(), waker.clone())));
-        state.budget.set_waker(waker.clone());
+        state.shared.budget.set_waker(waker.clone());
         let server = Server {
             local_addr,
             capacity,
@@ -161,7 +167,7 @@ impl Server {
             open: Mutex::new(Some(open)),
             closing,
         };
-        server.state.budget.start_reaper().map_err(Error::io(DOING))?;
+        server.state.shared.budget.start_reaper().map_err(Error::io(DOING))?;
         let closer = start("closer", move || closer::run(overdue, stopped)).map_err(Error::io(DOING))?;
         lock(&server.threads).push(closer);
         let accepting = Listener::new(state, routes, registry, waker);
@@ -222,7 +228,7 @@ impl Drop for Server {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::server::connection::tests::poison;
+    use crate::connection::connection::tests::poison;
 
     #[test]
     fn behind_poisoned_locks_it_shuts_down_and_is_joined() {

@@ -6,6 +6,7 @@
 mod support;
 
 // The files beside this one.
+mod admin;
 mod api;
 mod arguments_and_cookies;
 mod back_pressure;
@@ -39,6 +40,7 @@ mod page;
 mod prometheus;
 mod proxies;
 mod proxy;
+mod proxy_protocol;
 mod publish;
 mod rates;
 mod responses;

@@ -44,7 +44,7 @@ fn a_scraper_gets_the_text_that_it_asks_for() {
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     assert_eq!(header_values(&head, "Content-Type"), [content_type]);
     assert!(open.ends_with("\n# EOF\n"));
-    let names = |text: &str| samples(text).into_keys().collect::<Vec<_>>();
+    let names = |text: &str| samples(text).into_keys().collect::<BTreeSet<_>>();
     assert_eq!(
         names(&plain),
         names(&open.replace(".0\"}", "\"}")),

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::connection::connection::Connection;
+use crate::connection::membership::{Group, GroupTopic};
 use crate::error::{Error, Result};
-use crate::server::connection::Connection;
-use crate::server::membership::{Group, GroupTopic};
 
 /// Close code of a connection whose Id a younger one has. In the range for private use (RFC 6455, section 7.4.2).
 const REPLACED: u16 = 4001;
@@ -109,6 +109,20 @@ impl Claims {
             books.remove(noted);
         }
         released.is_some()
+    }
+
+    /// Begins to close the connection that has an Id here. Returns false if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a code that may not be sent.
+    pub(super) fn close(&self, id: &str, code: u16, reason: &str) -> Result<bool> {
+        let holder = self.lock().holders.get(id).map(|holder| holder.connection.clone());
+        let Some(connection) = holder else { return Ok(false) };
+        match connection.close(Some(code), Some(reason)) {
+            // It is on its way out already.
+            Ok(()) | Err(Error::Closed) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// Claims again all that there is.

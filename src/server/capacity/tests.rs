@@ -1,8 +1,12 @@
 use super::*;
 use crate::net::transport::Delivery;
 
+fn cost(application: &Application) -> ClientCost {
+    ClientCost::new(&application.connections, &application.settings, 4)
+}
+
 fn client(delivery: Delivery, stack_size: usize) -> ClientCost {
-    ClientCost::new(&Application::new().delivery(delivery).stack_size(stack_size).settings, 4)
+    cost(&Application::new().delivery(delivery).stack_size(stack_size))
 }
 
 #[test]
@@ -163,29 +167,10 @@ fn what_the_application_takes_is_counted_as_a_table() {
     ] {
         let application = Application::new().client_memory(client_memory).other_memory(other_memory);
         let limits = limits.without(application.settings.other_memory);
-        let Capacity { clients: found, limit, .. } =
-            limits.capacity(&ClientCost::new(&application.settings, 4));
+        let Capacity { clients: found, limit, .. } = limits.capacity(&cost(&application));
         let Limit::GroupMemory { each: found_each } = limit else { panic!("{limit:?}") };
         assert_eq!((found, found_each >> 10, limits.buffers()), (clients, each, buffers));
     }
-}
-
-#[test]
-fn what_the_process_before_this_one_takes_is_counted_as_free() {
-    let limits = Limits {
-        memory: Some(100 << 20),
-        group_memory: Some(50 << 20),
-        commit: Some(10 << 20),
-        ..Limits::default()
-    };
-    let gone = limits.when_gone("VmData:\t  2048 kB\nVmRSS:\t  1024 kB\nThreads:\t10\n");
-    let more = (1 << 20) + 10 * KERNEL_MEMORY;
-    assert_eq!(
-        (gone.memory, gone.group_memory, gone.commit, gone.address_space),
-        (Some((100 << 20) + more), Some((50 << 20) + more), Some(12 << 20), None)
-    );
-    let unread = limits.when_gone("");
-    assert_eq!((unread.memory, unread.commit), (limits.memory, limits.commit), "it has ended already");
 }
 
 #[test]

@@ -1,24 +1,23 @@
 //! What the thread that ends the server asks of the registry, and waits for.
 
 use std::collections::HashMap;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use super::{ClientEntry, Registry};
-use crate::server::connection::Connection;
-use crate::server::link::Stage;
+use crate::server::client::{Client, Stage};
 
 impl Registry {
     /// Returns all clients.
-    pub(crate) fn connections(&self) -> Vec<Connection> {
-        self.clients().alive.values().map(|entry| entry.connection.clone()).collect()
+    pub(crate) fn all(&self) -> Vec<Arc<Client>> {
+        self.clients().alive.values().map(|entry| entry.client.clone()).collect()
     }
 
     /// Returns the WebSockets, and those that are about to be one.
-    pub(crate) fn websockets(&self) -> Vec<Connection> {
+    pub(crate) fn websockets(&self) -> Vec<Arc<Client>> {
         let clients = self.clients();
         let websockets = clients.alive.values().filter(|entry| entry.is_websocket);
-        websockets.map(|entry| entry.connection.clone()).collect()
+        websockets.map(|entry| entry.client.clone()).collect()
     }
 
     /// Called by a client that is no WebSocket and has its last answer, while the server ends.
@@ -34,7 +33,7 @@ impl Registry {
     /// Blocks until every client is a WebSocket, or has its answer, or the deadline passes.
     pub(crate) fn wait_until_answered(&self, deadline: Instant) {
         let is_open = |entry: &ClientEntry| {
-            [Stage::Asking, Stage::Answering].iter().any(|stage| entry.connection.is(*stage))
+            [Stage::Asking, Stage::Answering].iter().any(|stage| entry.client.is(*stage))
         };
         self.wait_while(deadline, |alive| alive.values().any(|entry| !entry.is_websocket && is_open(entry)));
     }

@@ -11,8 +11,7 @@ use crate::metrics::DisconnectReason;
 #[cfg(feature = "tls")]
 use crate::net::tls::handshake::HandshakeThreads;
 use crate::net::transport::Transport;
-use crate::server::connection::Connection;
-use crate::server::link::Stage;
+use crate::server::client::{Client, Stage};
 
 /// How long a shutdown waits for the clients to answer its Close frames.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
@@ -58,7 +57,7 @@ impl Server {
     /// # }
     /// ```
     pub fn drain(&self, delay: Duration, over: impl Into<Option<Duration>>) {
-        self.state.counters.begin_draining();
+        self.state.shared.counters.begin_draining();
         if !delay.is_zero() {
             self.state.refuse_websockets();
             if !self.wait_until(Instant::now() + delay.min(LONGEST)) {
@@ -108,10 +107,10 @@ impl Server {
     }
 
     /// Ends the wait of clients that are not WebSockets for what they send.
-    fn cut(&self, which: impl Fn(&Connection) -> bool) {
-        let clients = self.registry.connections();
-        let clients = clients.iter().filter(|client| !client.is_websocket() && which(client));
-        clients.for_each(|client| client.link().transport.shutdown(Shutdown::Read));
+    fn cut(&self, which: impl Fn(&Client) -> bool) {
+        let clients = self.registry.all();
+        let clients = clients.iter().filter(|client| !client.connection.is_websocket() && which(client));
+        clients.for_each(|client| client.connection.link().transport.shutdown(Shutdown::Read));
     }
 
     /// Stops accepting, sends Close 1001 to every client, waits 3 seconds for the answers, ends those
@@ -147,15 +146,15 @@ impl Server {
         #[cfg(feature = "tls")]
         handshakes.iter_mut().for_each(HandshakeThreads::stop);
         if self.registry.wait_until_empty(deadline) > 0 {
-            for connection in self.registry.connections() {
-                connection.outbox().kill(DisconnectReason::Shutdown);
+            for client in self.registry.all() {
+                client.connection.outbox().kill(DisconnectReason::Shutdown);
             }
             let left = self.registry.wait_until_empty(last);
             if left > 0 {
                 log::warn!(target: crate::LOG, "shut down while {left} handlers were still running");
             }
         }
-        self.state.budget.join_all(last);
+        self.state.shared.budget.join_all(last);
         #[cfg(feature = "tls")]
         handshakes.iter_mut().for_each(|handshakes| handshakes.join(last));
         drop(lock(&self.running).take());
@@ -171,6 +170,6 @@ impl Server {
 }
 
 /// Closes a client, unless it is closing already.
-fn close(client: &Connection, (code, reason): (u16, &str)) {
-    let _ = client.close(Some(code), Some(reason));
+fn close(client: &Client, (code, reason): (u16, &str)) {
+    let _ = client.connection.close(Some(code), Some(reason));
 }
