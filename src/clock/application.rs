@@ -20,7 +20,7 @@ use crate::clock::{console, fleet, handlers, logging, redirect};
 use threadcast::{Application, Capacity, Error, Result, StaticFiles};
 
 /// Returns what the options ask for: the routes with their limits, how many clients there may be, and what can be read
-/// of it all. `also` gets each message of a client.
+/// of it all. `also` gets each message of a client; `predecessor` is the process in whose place this one comes.
 ///
 /// # Errors
 /// What is wrong with an option that names something outside: a file, a directory, a Redis.
@@ -28,12 +28,17 @@ pub fn from_options(
     options: &Options,
     clients: &Arc<Clients>,
     also: fn(&str),
+    predecessor: Option<u32>,
 ) -> Result<(Application, Capacity, Readings)> {
     let pages = match &options.www {
         Some(directory) => directory_with_index(directory)?,
         None => handlers::PAGES,
     };
     let application = Application::new();
+    let application = match predecessor {
+        Some(process) => application.in_place_of(process),
+        None => application,
+    };
     let meter = application.meter();
     let token = |purpose: Purpose, file: Option<&Path>| {
         let token = Token::find(purpose, file, env::var_os(purpose.variable))?;

@@ -28,6 +28,9 @@ pub mod pushes;
 pub mod tls;
 mod values;
 
+/// The port of `--port`, unless it is set.
+pub const DEFAULT_PORT: u16 = 8888;
+
 /// A WebSocket server with one blocking thread per client, which pushes the time.
 #[derive(Debug, Parser)]
 #[command(
@@ -39,6 +42,7 @@ Signals:
   SIGINT, SIGTERM   close every client, and end; another one, a second later, ends at once
   SIGHUP            open the log file again; the end, if there is none
   SIGUSR1           log the numbers of /stats
+  SIGUSR2           start the program again, hand on its sockets, and close the clients with 1012 when it serves
 
 Environment:
   THREADCAST_PUBLISH_TOKEN   the token itself, in place of --publish-token-file
@@ -52,7 +56,7 @@ Example:
 )]
 pub struct Options {
     /// Port to listen on; 0 lets the system choose one
-    #[arg(long, default_value_t = 8888, value_parser = port)]
+    #[arg(long, default_value_t = DEFAULT_PORT, value_parser = port)]
     pub port: u16,
 
     /// Address to listen on [default: all, IPv4 and IPv6]

@@ -56,8 +56,8 @@ impl Rejection {
             Rejection::AddressLimit(AddressLimit::Connects { rate, .. }) => {
                 format!("the limit of connects per address is {rate}")
             }
-            Rejection::NotAProxy => "they are not trusted proxies, and the PROXY protocol is on".to_owned(),
             Rejection::Draining => "the server is about to end".to_owned(),
+            Rejection::NotAProxy => "they are not trusted proxies, and the PROXY protocol is on".to_owned(),
         }
     }
 

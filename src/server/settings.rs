@@ -33,6 +33,8 @@ pub(crate) struct ServerSettings {
     /// Bytes that the application keeps for a client, and those of the program beside the server: both are counted.
     pub(crate) client_memory: u64,
     pub(crate) other_memory: u64,
+    /// The process that ends when this one serves.
+    pub(crate) predecessor: Option<u32>,
 }
 
 impl ServerSettings {
@@ -78,6 +80,7 @@ impl Default for ServerSettings {
             stack_size: 512 << 10,
             client_memory: 0,
             other_memory: 0,
+            predecessor: None,
         }
     }
 }

@@ -44,9 +44,11 @@ mod proxy_protocol;
 mod publish;
 mod rates;
 mod responses;
+mod restarts;
 mod server;
 mod signals;
 mod small_stack;
+mod supervisor;
 mod tls;
 mod tls_attacks;
 mod tls_config;
@@ -90,7 +92,7 @@ fn there_are_few_test_crates_and_each_asks_for_the_program() {
 }
 
 /// A file with one of these names needs more than Rust and a C compiler.
-const MORE: [&str; 11] = [
+const MORE: [&str; 12] = [
     "support::browser",
     "support::fleet",
     "support::network",
@@ -102,6 +104,7 @@ const MORE: [&str; 11] = [
     "/usr/sbin",
     "redis-server",
     "promtool",
+    "systemd-analyze",
 ];
 
 #[test]

@@ -113,7 +113,7 @@ const NOW: &str = "1.99.0";
 #[test]
 fn a_missing_tool_is_named_in_one_line_and_nothing_runs() {
     let everything = "build-essential curl openssl chromium python3 python3-venv iproute2 util-linux redis-server \
-                      haproxy nginx prometheus";
+                      haproxy nginx prometheus systemd";
     let old = |tool: &str, found: &str| {
         format!("threadcast needs Rust 1.88 or later; {tool} here: {found}. See https://rustup.rs")
     };
@@ -201,6 +201,7 @@ fn the_tests_begin_with_their_plan_and_end_with_the_tests_that_did_not_run() {
         "haproxy",
         "nginx",
         "prometheus",
+        "systemd-analyze",
     ];
     let all = |name: &str| Machine::new(name, 1000, NOW).with(&needed);
     let machine = all("test-passes");

@@ -11,6 +11,7 @@ pub mod network;
 pub mod openssl;
 pub mod python;
 pub mod relay;
+pub mod restarts;
 pub mod tls;
 
 use std::fs;
