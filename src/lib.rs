@@ -173,6 +173,7 @@ pub use net::transport::Delivery;
 pub use observer::{Event, Observer};
 pub use printable::{Printable, printable};
 pub use rate::Rate;
+pub use server::access::Access;
 pub use server::application::Application;
 pub use server::broadcast::broadcast;
 pub use server::capacity::{Capacity, Limit};

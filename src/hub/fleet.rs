@@ -51,6 +51,15 @@ impl FleetOptions {
     pub fn new(url: &str) -> FleetOptions {
         FleetOptions { url: url.to_owned(), channel: DEFAULT_CHANNEL.to_owned(), max_message: 1 << 20 }
     }
+
+    /// Checks the URL and the name, without connecting.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], as [`Fleet::join`].
+    pub fn check(&self) -> Result<()> {
+        channel::check_name(&self.channel)?;
+        redis_link::target(&self.url).map(drop)
+    }
 }
 
 /// A URL may have a password in it: it is not shown.

@@ -20,6 +20,7 @@ use crate::panics::Contained;
 use crate::server::handler::{RequestHandler, WebSocketHandler};
 use crate::server::settings::Settings;
 
+mod access_log;
 mod hosts;
 mod memory;
 

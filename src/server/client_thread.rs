@@ -14,6 +14,7 @@ use crate::http::router::Router;
 use crate::metrics::DisconnectReason;
 use crate::net::transport::Transport;
 use crate::observer::Event;
+use crate::server::accessed::{self, Asked};
 use crate::server::application::{MakeFor, Route};
 use crate::server::connection::Connection;
 use crate::server::half_open::Wait;
@@ -68,9 +69,11 @@ fn serve(connection: &Connection, routes: &Router<Route>, registry: &Registry) -
             }
             Next::Session(mut session) => {
                 let reason = session.run(received);
+                let failed = session.failed();
                 session.close();
                 connection.leave_topics();
                 connection.outbox().wait_until_written();
+                accessed::ended(connection, failed);
                 // Not beside a Close of ours that waits for an answer: who gets both drops what it has to say. Without
                 // a Close others may still write.
                 if reason == DisconnectReason::Done && connection.outbox().state().is_closing() {
@@ -97,14 +100,15 @@ fn serve_one<'a>(
     let (mut request, route) = match read_request(connection, routes, received, deadline) {
         Ok(Some(found)) => found,
         Ok(None) => return Next::End,
-        Err(refusal) => return refuse(connection, &refusal),
+        Err(refusal) => return refuse(connection, None, &refusal),
     };
+    let begun = connection.state().settings.access.begin();
     match route.and_then(|route| websocket_for(route, &request)) {
         Some(make) => match open(connection, registry, &request, make) {
             Ok(session) => Next::Session(session),
-            Err(refusal) => refuse(connection, &refusal),
+            Err(refusal) => refuse(connection, begun.map(|begun| (&*request, begun)), &refusal),
         },
-        None => answer(connection, registry, route, &mut request, received),
+        None => answer(connection, registry, route, &mut request, received, begun),
     }
 }
 
@@ -151,23 +155,27 @@ fn answer<'a>(
     route: Option<&Route>,
     request: &mut Request,
     received: &mut Vec<u8>,
+    begun: Option<Instant>,
 ) -> Next<'a> {
     let Some(response) = pages::answer(connection, route, request, received) else { return Next::End };
     // What follows a body that was not read to its end is no request. Beyond the clients there are places for requests,
     // but not to keep.
     let goes_on = request.keep_alive() && request.unread_body().is_none() && !registry.is_crowded();
     let then = if goes_on { Then::KeepAlive } else { Then::Close };
-    respond(connection, Some(request), &response, then)
+    respond(connection, begun.map(|begun| (&*request, begun)), Some(request), &response, then)
 }
 
 /// Writes a response; what follows is as it says, if it could be written.
 fn respond<'a>(
     connection: &Connection,
+    asked: Asked<'_>,
     request: Option<&Request>,
     response: &Response,
     then: Then,
 ) -> Next<'a> {
-    match answer::write(connection, request, response, then) {
+    let (written, bytes) = answer::write(connection, request, response, then);
+    accessed::answered(connection, asked, response.status, bytes);
+    match written {
         Ok(()) if then == Then::KeepAlive => Next::Request,
         _ => Next::End,
     }
@@ -175,8 +183,8 @@ fn respond<'a>(
 
 /// Answers with an error, and ends.
 #[inline(never)]
-fn refuse<'a>(connection: &Connection, error: &Error) -> Next<'a> {
-    respond(connection, None, &pages::refusal(connection, error), Then::Close)
+fn refuse<'a>(connection: &Connection, asked: Asked<'_>, error: &Error) -> Next<'a> {
+    respond(connection, asked, None, &pages::refusal(connection, error), Then::Close)
 }
 
 /// Opens a WebSocket; an error is a refusal that has not been sent.

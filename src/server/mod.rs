@@ -2,6 +2,7 @@
 //!
 //! A file imports only files above it in this list, and rooms above this one in `src/lib.rs`.
 
+pub(crate) mod access;
 pub(crate) mod settings;
 pub(crate) mod addresses;
 pub(crate) mod half_open;
@@ -20,6 +21,7 @@ pub(crate) mod rate_limiter;
 pub(crate) mod received;
 pub(crate) mod frame_stream;
 pub(crate) mod reader;
+pub(crate) mod accessed;
 pub(crate) mod guarded;
 pub(crate) mod session;
 pub(crate) mod registry;

@@ -10,6 +10,7 @@ use crate::http::host::Hosts;
 use crate::net::tls::config::TlsConfig;
 use crate::net::transport::Delivery;
 use crate::rate::Rate;
+use crate::server::access::AccessLog;
 
 /// Most bytes that may wait for one client.
 const MAX_BACKLOG: usize = 1 << 30;
@@ -60,6 +61,7 @@ pub(crate) struct Settings {
     /// Bytes that the application keeps for a client, and those of the program beside the server: both are counted.
     pub(crate) client_memory: u64,
     pub(crate) other_memory: u64,
+    pub(crate) access: AccessLog,
 }
 
 impl Settings {
@@ -120,6 +122,7 @@ impl Default for Settings {
             stack_size: 512 << 10,
             client_memory: 0,
             other_memory: 0,
+            access: AccessLog::default(),
         }
     }
 }

@@ -158,6 +158,16 @@ impl CertificateFiles {
         })))
     }
 
+    /// Reads both files now, on the calling thread.
+    pub(crate) fn reload(&self) -> Result<()> {
+        let files = &self.0;
+        let pems = read_both(&files.chain, &files.key, files.read)?;
+        let pair = Arc::new(pair_of(&pems, &files.chain, &files.key, &files.provider)?);
+        let mut current = files.current();
+        (current.pair, current.seen, current.has_failed) = (pair, Ok(digest(&pems)), false);
+        Ok(())
+    }
+
     /// Returns what a connection gets that begins now. The one that finds that it is time to look waits for
     /// [`LOOK_WAIT`] at most; nobody else looks for a second, nor while a look is not over.
     fn at(&self, now: Instant) -> Arc<CertifiedKey> {
