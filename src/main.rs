@@ -10,9 +10,13 @@ use std::sync::Arc;
 
 use crate::clock::clients::Clients;
 use crate::clock::options::Options;
+use crate::clock::options::instead::InsteadOptions;
+use crate::clock::reload::Reload;
 use crate::clock::send_thread::{Rounds, SendThread};
 use crate::clock::signals::Starting;
-use crate::clock::{application, console, listening, logging, redirect, signals, tls};
+use crate::clock::{
+    application, console, health_probe, listening, logging, printed, redirect, reload, signals, tls,
+};
 use crate::lab::beside::Beside;
 use crate::lab::setup::{Lab, Running, Setup};
 use crate::lab::{commands, page};
@@ -21,9 +25,11 @@ use threadcast::{Application, Connection, Error, Fleet, Result, StaticFiles};
 
 fn main() -> ExitCode {
     threadcast::begin_again();
-    match Options::parse_from_args(env::args_os()) {
+    match Options::parse(env::args_os(), env::vars_os()) {
         Ok(options) => {
-            let ended = signals::prepare().and_then(|()| run(&options));
+            console::set_format(options.log.log_format);
+            options.warnings.iter().for_each(console::warn);
+            let ended = signals::prepare().and_then(|()| act(&options));
             log::logger().flush();
             match ended {
                 Ok(()) => ExitCode::SUCCESS,
@@ -44,11 +50,25 @@ fn main() -> ExitCode {
     }
 }
 
+/// Serves, or does what is to be done instead.
+fn act(options: &Options) -> Result<()> {
+    match &options.instead {
+        InsteadOptions { check: true, .. } => check(options),
+        InsteadOptions { health: Some(url), .. } => health_probe::ask(url),
+        InsteadOptions { man: true, .. } => printed::man(),
+        InsteadOptions { completions: Some(shell), .. } => {
+            printed::completions(*shell);
+            Ok(())
+        }
+        _ => run(options),
+    }
+}
+
 /// Serves until a signal comes.
 fn run(options: &Options) -> Result<()> {
-    let starting = Starting::begin(options.log.log_file.is_some())?;
+    let starting = Starting::begin(reload::is_possible(options))?;
     let mut wishes = signals::listen()?;
-    let log = logging::start(options.log.logging.filter(), options.log.log_file.as_deref())?;
+    let log = logging::start(&options.log)?;
     let clients = Arc::new(Clients::new());
     let also = if options.lab.lab { commands::run } else { |_: &str| {} };
     let (application, capacity, readings) = application::from_options(options, &clients, also)?;
@@ -63,11 +83,11 @@ fn run(options: &Options) -> Result<()> {
         None => application,
     };
     starting.end();
-    let server = listening::bind(options, "--port", options.port, application, capacity)?;
+    let server = listening::bind(options, "port", options.port, application, capacity)?;
     let redirect = options.tls.http_port.map(|port| {
         let application = redirect::application(server.local_addr().port(), options.clients.stack_size);
         let application = application.hosts(application::hosts(options));
-        listening::bind(options, "--http-port", port, application, redirect::CAPACITY)
+        listening::bind(options, "http-port", port, application, redirect::CAPACITY)
     });
     let redirect = redirect.transpose()?;
     let lab = lab.map(|lab| lab.start(server.local_addr())).transpose()?;
@@ -81,8 +101,9 @@ fn run(options: &Options) -> Result<()> {
         .map_err(Error::io("cannot start the thread send"))?;
     listening::announce(&server, options.lab.lab, tls.as_ref(), redirect.as_ref());
     drop(log.held);
-    signals::wait_for_end(&mut wishes, log.file.as_ref(), || logging::print(readings.read()));
-    signals::end_at_the_next(wishes, log.file);
+    let reload = Reload::new(options, log.file, tls.map(|tls| tls.config), readings.token.clone());
+    signals::wait_for_end(&mut wishes, reload.as_ref(), || logging::print(readings.read()));
+    signals::end_at_the_next(wishes, reload);
     log::info!("{}", readings.read());
     log::info!("shutting down; another signal, a second or more from now, ends at once");
     // First, since its clients would be waited for.
@@ -92,6 +113,23 @@ fn run(options: &Options) -> Result<()> {
     send.stop();
     // The handlers, which have it too, are gone.
     readings.fleet.and_then(Arc::into_inner).into_iter().for_each(Fleet::leave);
+    Ok(())
+}
+
+/// Tries what [`run`] would do with the options, and prints them.
+fn check(options: &Options) -> Result<()> {
+    console::print(&options.values.to_toml());
+    let clients = Arc::new(Clients::new());
+    let (application, capacity, _) = application::from_options(options, &clients, |_| {})?;
+    if options.lab.lab {
+        lab(options, &clients, application)?;
+    }
+    tls::from_options(options)?;
+    options.log.log_file.as_deref().map_or(Ok(()), logging::check)?;
+    let _port = listening::try_port(options, "port", options.port)?;
+    let _redirect =
+        options.tls.http_port.map(|port| listening::try_port(options, "http-port", port)).transpose()?;
+    console::print(&format!("# up to {} clients ({})\n", capacity.clients, capacity.limit));
     Ok(())
 }
 

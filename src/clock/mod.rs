@@ -1,21 +1,27 @@
 //! The application: the clock of the Tornado tutorial, on top of the framework.
 
+pub mod access_lines;
 pub mod application;
 pub mod clients;
+pub mod configuration;
 pub mod console;
 pub mod fleet;
 pub mod greeting;
 pub mod handlers;
+pub mod health_probe;
 pub mod interval;
 pub mod listening;
+pub mod log_line;
 pub mod log_output;
 pub mod log_thread;
 pub mod logging;
 pub mod mistake;
 pub mod options;
+pub mod printed;
 pub mod publish;
 pub mod received_lines;
 pub mod redirect;
+pub mod reload;
 pub mod send_thread;
 pub mod signals;
 pub mod stats;

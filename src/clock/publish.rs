@@ -4,9 +4,9 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -26,8 +26,10 @@ const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// What a publisher has to know.
 pub struct Token {
-    keyed: Hmac<Sha256>,
-    code: [u8; 32],
+    /// Where it is from, if that is a file.
+    file: Option<PathBuf>,
+    /// Read by `client-N`, written by `reload`, each for a moment.
+    secret: RwLock<Secret>,
     /// Requests without it. Written by any `client-N`, read for `/stats`.
     refused: AtomicU64,
     /// When the log was told of them last.
@@ -41,31 +43,32 @@ impl Token {
     /// [`Error::Io`] if the file cannot be read; [`Error::Invalid`] for a token that no header could carry.
     pub fn find(file: Option<&Path>, environment: Option<OsString>) -> Result<Option<Token>> {
         // Compose files write an empty variable for one that is not there.
-        let (place, bytes) = match (file, environment.filter(|value| !value.is_empty())) {
+        let secret = match (file, environment.filter(|value| !value.is_empty())) {
             (Some(file), _) => {
-                let place = format!("the file {}", file.display());
-                let bytes =
-                    fs::read(file).map_err(Error::io(format!("cannot read the token from {place}")))?;
+                let secret = read(file)?;
                 console::warn_if_others_may_read(file, "publish token");
-                (place, bytes)
+                secret
             }
-            (None, Some(value)) => (TOKEN.to_owned(), value.into_encoded_bytes()),
+            (None, Some(value)) => secret(TOKEN, value.as_encoded_bytes())?,
             (None, None) => return Ok(None),
         };
-        let token = bytes.trim_ascii();
-        if token.len() < LEAST || !token.iter().all(u8::is_ascii_graphic) {
-            return Err(Error::invalid(format!(
-                "not a valid token in {place}: use at least {LEAST} printable ASCII characters without spaces, such as \
-                 openssl rand -hex 32 prints"
-            )));
-        }
-        Ok(Some(Token::new(token)))
+        Ok(Some(Token::new(file, secret)))
     }
 
-    fn new(token: &[u8]) -> Token {
-        let keyed = Hmac::<Sha256>::new_from_slice(token).expect("a key may have any length");
-        let code = keyed.clone().chain_update(token).finalize().into_bytes().into();
-        Token { keyed, code, refused: AtomicU64::new(0), logged: Mutex::default() }
+    fn new(file: Option<&Path>, secret: Secret) -> Token {
+        let file = file.map(Path::to_owned);
+        Token { file, secret: RwLock::new(secret), refused: AtomicU64::new(0), logged: Mutex::default() }
+    }
+
+    /// Reads the file again. Returns false if there is none.
+    ///
+    /// # Errors
+    /// As [`find`](Token::find); the token from before is kept.
+    pub fn reload(&self) -> Result<bool> {
+        let Some(file) = &self.file else { return Ok(false) };
+        let secret = read(file)?;
+        *self.secret.write().unwrap_or_else(PoisonError::into_inner) = secret;
+        Ok(true)
     }
 
     /// Returns how many requests came without it.
@@ -97,9 +100,43 @@ impl Token {
     fn is_in(&self, request: &Request) -> bool {
         let header = request.header("Authorization").unwrap_or_default();
         let Some((scheme, theirs)) = header.split_once(' ') else { return false };
-        let keyed = self.keyed.clone().chain_update(theirs.trim());
-        keyed.verify_slice(&self.code).is_ok() && scheme.eq_ignore_ascii_case("Bearer")
+        let secret = self.secret.read().unwrap_or_else(PoisonError::into_inner);
+        let keyed = secret.keyed.clone().chain_update(theirs.trim());
+        keyed.verify_slice(&secret.code).is_ok() && scheme.eq_ignore_ascii_case("Bearer")
     }
+}
+
+/// What is kept of a token.
+struct Secret {
+    keyed: Hmac<Sha256>,
+    code: [u8; 32],
+}
+
+impl Secret {
+    fn new(token: &[u8]) -> Secret {
+        let keyed = Hmac::<Sha256>::new_from_slice(token).expect("a key may have any length");
+        let code = keyed.clone().chain_update(token).finalize().into_bytes().into();
+        Secret { keyed, code }
+    }
+}
+
+/// Reads a token.
+fn read(file: &Path) -> Result<Secret> {
+    let place = format!("the file {}", file.display());
+    let bytes = fs::read(file).map_err(Error::io(format!("cannot read the token from {place}")))?;
+    secret(&place, &bytes)
+}
+
+/// Returns what is kept of a token that is in this place.
+fn secret(place: &str, bytes: &[u8]) -> Result<Secret> {
+    let token = bytes.trim_ascii();
+    if token.len() < LEAST || !token.iter().all(u8::is_ascii_graphic) {
+        return Err(Error::invalid(format!(
+            "not a valid token in {place}: use at least {LEAST} printable ASCII characters without spaces, such as \
+             openssl rand -hex 32 prints"
+        )));
+    }
+    Ok(Secret::new(token))
 }
 
 /// The route.
@@ -135,7 +172,7 @@ mod tests {
 
     #[test]
     fn requests_without_the_token_have_one_line_a_minute() {
-        let (token, begun) = (Token::new(b"0123456789abcdef"), Instant::now());
+        let (token, begun) = (Token::new(None, Secret::new(b"0123456789abcdef")), Instant::now());
         for (seconds, due) in [(0, true), (1, false), (59, false), (60, true), (61, false), (200, true)] {
             assert_eq!(token.is_line_due(begun + Duration::from_secs(seconds)), due, "{seconds}");
         }

@@ -14,7 +14,8 @@
 //! | [`lesson`] | threads or an event loop, with five experiments |
 //! | [`tornado`] | Tornado's names beside threadcast's, and what is different |
 //! | [`from_tungstenite`] | a client in tungstenite beside one here, and the usual hack |
-//! | [`operating`] | options, signals, logs, numbers, limits, systemd, proxies |
+//! | [`operating`] | options, signals, numbers, limits, systemd, proxies |
+//! | [`configuration`] | options in the environment and in a file, the check, the reload, the log, packages |
 
 #[doc = include_str!("attacks.md")]
 pub mod attacks {}
@@ -27,6 +28,9 @@ pub mod client {}
 
 #[doc = include_str!("compression.md")]
 pub mod compression {}
+
+#[doc = include_str!("configuration.md")]
+pub mod configuration {}
 
 #[doc = include_str!("from_tungstenite.md")]
 pub mod from_tungstenite {}

@@ -100,6 +100,8 @@ fn each_block_runs_in_a_test_or_says_when_it_was_tried_by_hand() {
     for Block { mark, text, section } in blocks() {
         let known = match mark.as_str() {
             "sh run" | "sh serve" | "no_run" | "python" => true,
+            // In configuration.rs beside this file.
+            "toml" => true,
             // In tests/proxies.rs.
             "nginx" | "haproxy" => true,
             "sh" | "ini" | "text" => section.contains(BY_HAND),
