@@ -5,18 +5,18 @@ use std::time::{Duration, Instant};
 
 use crate::http::request::Request;
 use crate::server::access::Access;
-use crate::server::connection::Connection;
+use crate::server::client::Client;
 
 /// A request and when its head was read; `None` if there is no request, or no access log.
 pub(crate) type Asked<'a> = Option<(&'a Request, Instant)>;
 
 /// Tells of an answer.
 #[inline(never)]
-pub(crate) fn answered(connection: &Connection, asked: Asked<'_>, status: u16, bytes: u64) {
-    connection.state().settings.access.tell(|| {
+pub(crate) fn answered(client: &Client, asked: Asked<'_>, status: u16, bytes: u64) {
+    client.server.settings.access.tell(|| {
         let (address, method, path) = match asked {
             Some((request, _)) => (request.peer_addr(), request.method(), request.path()),
-            None => (connection.link().peer, "-", "-"),
+            None => (client.connection.link().peer, "-", "-"),
         };
         let elapsed = asked.map_or(Duration::ZERO, |(_, begun)| begun.elapsed());
         Access { address, method, path, status, close_code: None, bytes, elapsed }
@@ -25,18 +25,18 @@ pub(crate) fn answered(connection: &Connection, asked: Asked<'_>, status: u16, b
 
 /// Tells of a WebSocket, all of whose frames are written. `failed` is the code with which the server has ended it.
 #[inline(never)]
-pub(crate) fn ended(connection: &Connection, failed: Option<u16>) {
-    let link = connection.link();
-    connection.state().settings.access.tell(|| {
-        let none = if connection.has_peers_close() { 1005 } else { 1006 };
+pub(crate) fn ended(client: &Client, failed: Option<u16>) {
+    let link = client.connection.link();
+    client.server.settings.access.tell(|| {
+        let none = if client.connection.has_peers_close() { 1005 } else { 1006 };
         Access {
-            address: link.client(),
+            address: link.addr(),
             method: "GET",
             path: link.path.get().map_or("-", String::as_str),
             status: 101,
-            close_code: Some(failed.or(connection.close_code()).unwrap_or(none)),
+            close_code: Some(failed.or(client.connection.close_code()).unwrap_or(none)),
             bytes: link.sent.load(Relaxed),
-            elapsed: link.since.elapsed(),
+            elapsed: client.since.elapsed(),
         }
     });
 }
