@@ -86,7 +86,8 @@ fn run(options: &Options) -> Result<()> {
     let server = listening::bind(options, "port", options.port, application, capacity)?;
     let redirect = options.tls.http_port.map(|port| {
         let application = redirect::application(server.local_addr().port(), options.clients.stack_size);
-        let application = application.hosts(application::hosts(options));
+        let application =
+            application::behind_proxies(application, options).hosts(application::hosts(options));
         listening::bind(options, "http-port", port, application, redirect::CAPACITY)
     });
     let redirect = redirect.transpose()?;
@@ -101,7 +102,7 @@ fn run(options: &Options) -> Result<()> {
         .map_err(Error::io("cannot start the thread send"))?;
     listening::announce(&server, options.lab.lab, tls.as_ref(), redirect.as_ref());
     drop(log.held);
-    let reload = Reload::new(options, log.file, tls.map(|tls| tls.config), readings.token.clone());
+    let reload = Reload::new(options, log.file, tls.map(|tls| tls.config), readings.tokens.clone());
     signals::wait_for_end(&mut wishes, reload.as_ref(), || logging::print(readings.read()));
     signals::end_at_the_next(wishes, reload);
     log::info!("{}", readings.read());

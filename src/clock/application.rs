@@ -4,15 +4,20 @@ use std::env;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::clock::admin::{ADMINISTRATION, Administration};
 use crate::clock::clients::Clients;
 use crate::clock::configuration::Source;
 use crate::clock::greeting::Greeting;
 use crate::clock::handlers::Site;
+use crate::clock::health::HealthHandler;
+use crate::clock::metrics::MetricsHandler;
 use crate::clock::options::{Audience, Options};
-use crate::clock::publish::{PublishHandler, Token};
+use crate::clock::publish::{PUBLISHING, PublishHandler};
+use crate::clock::rounds::RoundStats;
 use crate::clock::stats::{Readings, StatsHandler};
+use crate::clock::token::{Purpose, Token};
 use crate::clock::topics::Topics;
-use crate::clock::{access_lines, console, fleet, handlers, logging, publish, redirect};
+use crate::clock::{access_lines, console, fleet, handlers, logging, redirect};
 use threadcast::{Application, Capacity, Error, Result, StaticFiles};
 
 /// Returns what the options ask for: the routes with their limits, how many clients there may be, and what can be read
@@ -31,8 +36,12 @@ pub fn from_options(
     };
     let application = Application::new();
     let meter = application.meter();
-    let token = Token::find(options.messages.publish_token_file.as_deref(), env::var_os(publish::TOKEN))?;
-    let token = token.map(Arc::new);
+    let token = |purpose: Purpose, file: Option<&Path>| {
+        let token = Token::find(purpose, file, env::var_os(purpose.variable))?;
+        Ok::<_, Error>(token.map(Arc::new))
+    };
+    let admin_token = token(ADMINISTRATION, options.messages.admin_token_file.as_deref())?;
+    let token = token(PUBLISHING, options.messages.publish_token_file.as_deref())?;
     let channel = options.messages.channel.as_deref();
     let meeting = fleet::options(options.messages.redis.as_deref(), channel);
     if let Some(Source::File(path, _)) = options.values.source(fleet::OPTION)
@@ -77,7 +86,11 @@ pub fn from_options(
         let handler = move || PublishHandler { token: token.clone(), topics: topics.clone() };
         application = application.page("/publish", handler);
     }
-    let application = application
+    if let Some(token) = admin_token.clone() {
+        let administration = Administration { token, clients: clients.clone(), fleet: fleet.clone() };
+        application = administration.routes(application);
+    }
+    let application = behind_proxies(application, options)
         .hosts(hosts(options))
         .delivery(options.pushes.delivery.into())
         .max_message(options.clients.max_message)
@@ -107,10 +120,31 @@ pub fn from_options(
     let application =
         if options.log.access_log { application.access_log(access_lines::write) } else { application };
     let capacity = capacity(options, &application)?;
-    let readings = Readings { meter, capacity: capacity.clients, rounds: Arc::default(), fleet, token };
-    let (shown, public) = (readings.clone(), options.stats == Audience::Public);
-    let application = application.page("/stats", move || StatsHandler { readings: shown.clone(), public });
-    Ok((application, capacity, readings))
+    let rounds = Arc::new(RoundStats::new(options.pushes.interval));
+    let clients = clients.clone();
+    let tokens = token.into_iter().chain(admin_token).collect();
+    let readings = Readings { meter, capacity: capacity.clients, clients, rounds, fleet, tokens };
+    Ok((watched(application, &readings, options.stats == Audience::Public), capacity, readings))
+}
+
+/// Adds the pages for those who watch the program.
+fn watched(application: Application, readings: &Readings, public: bool) -> Application {
+    let health = |for_newcomers| {
+        let readings = readings.clone();
+        move || HealthHandler { readings: readings.clone(), for_newcomers }
+    };
+    let (stats, registry) = (readings.clone(), Arc::new(MetricsHandler::registry(readings.clone())));
+    application
+        .page("/stats", move || StatsHandler { readings: stats.clone(), public })
+        .page("/metrics", move || MetricsHandler { registry: registry.clone(), public })
+        .page_for_any_host("/health", health(false))
+        .page_for_any_host("/ready", health(true))
+}
+
+/// Lets the proxies that are trusted tell who the clients are.
+pub fn behind_proxies(application: Application, options: &Options) -> Application {
+    let proxies = options.proxies.trusted_proxy.iter().copied();
+    application.trusted_proxies(proxies).proxy_protocol(options.proxies.proxy_protocol)
 }
 
 /// Returns what the machine allows, or what was asked for.

@@ -1,6 +1,7 @@
 //! The application: the clock of the Tornado tutorial, on top of the framework.
 
 pub mod access_lines;
+pub mod admin;
 pub mod application;
 pub mod clients;
 pub mod configuration;
@@ -8,6 +9,7 @@ pub mod console;
 pub mod fleet;
 pub mod greeting;
 pub mod handlers;
+pub mod health;
 pub mod health_probe;
 pub mod interval;
 pub mod listening;
@@ -15,16 +17,20 @@ pub mod log_line;
 pub mod log_output;
 pub mod log_thread;
 pub mod logging;
+pub mod metrics;
 pub mod mistake;
 pub mod options;
 pub mod printed;
+pub mod process;
 pub mod publish;
 pub mod received_lines;
 pub mod redirect;
 pub mod reload;
+pub mod rounds;
 pub mod send_thread;
 pub mod signals;
 pub mod stats;
 pub mod time;
 pub mod tls;
+pub mod token;
 pub mod topics;

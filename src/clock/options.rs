@@ -14,6 +14,7 @@ use instead::InsteadOptions;
 use lab::LabOptions;
 use logging::LogOptions;
 use messages::MessageOptions;
+use proxies::ProxyOptions;
 use pushes::PushOptions;
 use tls::TlsOptions;
 use values::{address, host, origin, port};
@@ -23,6 +24,7 @@ pub mod instead;
 pub mod lab;
 pub mod logging;
 pub mod messages;
+pub mod proxies;
 pub mod pushes;
 pub mod tls;
 mod values;
@@ -43,6 +45,7 @@ Environment:
   THREADCAST_MAX_CLIENTS, and so on: each option but those of the lab, where the line does not have it
   THREADCAST_REDIS           what --redis takes, and a password: redis://USER:PASSWORD@HOST:PORT
   THREADCAST_PUBLISH_TOKEN   the token itself, in place of --publish-token-file
+  THREADCAST_ADMIN_TOKEN     the same for --admin-token-file
 
 Example:
   threadcast --port 9000 --interval 250ms --log-file clock.log
@@ -71,8 +74,8 @@ pub struct Options {
     #[arg(long, value_name = "NAME", value_parser = host)]
     pub host: Vec<String>,
 
-    /// Who may look at /stats. A proxy on this machine that adds no X-Forwarded-For, or the like, is taken
-    /// for a local client: let it refuse /stats
+    /// Who may look at /stats and /metrics. A proxy on this machine that adds no X-Forwarded-For, or the like, is
+    /// taken for a local client: let it refuse both
     #[arg(long, value_name = "WHO", value_enum, default_value_t = Audience::Local)]
     pub stats: Audience,
 
@@ -95,6 +98,9 @@ pub struct Options {
 
     #[command(flatten)]
     pub messages: MessageOptions,
+
+    #[command(flatten)]
+    pub proxies: ProxyOptions,
 
     #[command(flatten)]
     pub log: LogOptions,

@@ -13,7 +13,7 @@ use threadcast::{Error, Result, TlsConfig};
 use crate::clock::configuration::OptionValues;
 use crate::clock::log_thread::LogFile;
 use crate::clock::options::Options;
-use crate::clock::publish::Token;
+use crate::clock::token::Token;
 
 /// What there is to read again.
 pub struct Reload {
@@ -25,15 +25,20 @@ pub struct Reload {
 
 struct Files {
     tls: Option<TlsConfig>,
-    token: Option<Arc<Token>>,
+    tokens: Vec<Arc<Token>>,
     /// What holds, where some of it is from a file.
     values: Option<OptionValues>,
 }
 
 /// Returns whether SIGHUP has something to read again. Where it does not, it is a wish to end.
 pub fn is_possible(options: &Options) -> bool {
-    let is_one =
-        [&options.config, &options.log.log_file, &options.tls.tls_cert, &options.messages.publish_token_file];
+    let is_one = [
+        &options.config,
+        &options.log.log_file,
+        &options.tls.tls_cert,
+        &options.messages.publish_token_file,
+        &options.messages.admin_token_file,
+    ];
     is_one.iter().any(|file| file.is_some())
 }
 
@@ -43,10 +48,10 @@ impl Reload {
         options: &Options,
         log: Option<LogFile>,
         tls: Option<TlsConfig>,
-        token: Option<Arc<Token>>,
+        tokens: Vec<Arc<Token>>,
     ) -> Option<Reload> {
         let values = options.config.is_some().then(|| options.values.clone());
-        let files = Arc::new(Files { tls, token, values });
+        let files = Arc::new(Files { tls, tokens, values });
         is_possible(options).then(|| Reload { log, files, wishes: OnceLock::new() })
     }
 
@@ -79,8 +84,8 @@ impl Files {
         if let Some(tls) = &self.tls {
             told("certificate", tls.reload());
         }
-        if let Some(token) = &self.token {
-            told("publish token", token.reload());
+        for token in &self.tokens {
+            told(token.name(), token.reload());
         }
         let Some(values) = &self.values else { return };
         match Options::parse(env::args_os(), env::vars_os()) {

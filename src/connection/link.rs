@@ -159,6 +159,7 @@ impl Link for PeerLink {
         self.transport.set_send_timeout(PUMP_WRITE.min(self.write_deadline()))?;
         let PeerLink { id, state, pump: last, .. } = self;
         let (id, observer) = (*id, state.observer.clone());
+        let counters = state.counters.clone();
         // Held until the pump is in it: the next one may be wanted before that.
         let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
         let before = last.take();
@@ -166,7 +167,9 @@ impl Link for PeerLink {
             // It has given up its role, so it is about to end.
             before.inspect(Worker::join);
             observer.report(id, Event::PumpBegins);
+            let running = counters.pump_begins();
             pump();
+            drop(running);
             observer.report(id, Event::PumpEnds);
         };
         let started = match self.delivery() {

@@ -29,6 +29,8 @@ pub struct Request {
     headers: HeaderMap,
     /// The peer of the socket, or the client that a trusted proxy has named.
     peer: SocketAddr,
+    /// Whether a PROXY header has named it.
+    is_relayed: bool,
     /// Whether the client came by HTTPS; `None` where nobody knows, since a proxy may have done TLS.
     secure: Option<bool>,
     /// The path of the route, with the names of its parameters.
@@ -78,6 +80,7 @@ impl Request {
             framing: Framing::of(&headers, http_1_0)?,
             headers,
             peer,
+            is_relayed: false,
             secure: None,
             route: String::new(),
             path_arguments: Vec::new(),

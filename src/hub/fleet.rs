@@ -15,6 +15,7 @@ use crate::hub::topics::Hub;
 
 mod channel;
 mod claims;
+mod closing;
 mod others;
 mod control;
 mod queue;
@@ -26,6 +27,9 @@ mod writing;
 
 /// How long the first beat may take to come back from Redis.
 const FIRST_BEAT: Duration = Duration::from_secs(3);
+
+/// How long the other machines may take to answer whether they have an Id.
+const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
 /// The name of a fleet that is given none.
 const DEFAULT_CHANNEL: &str = "threadcast";
@@ -206,6 +210,17 @@ impl Fleet {
     /// Lets go of an Id, which another machine does not hear of. Returns false if the connection does not have it.
     pub fn release(&self, id: &str, connection: &Connection) -> bool {
         self.state.claims.release(id, connection)
+    }
+
+    /// Closes the connection that has [claimed](Fleet::claim) an Id, on whatever machine it is, as
+    /// [`Connection::close`] does. Returns false if no machine has it. Blocks for the answers of the others, for 2 seconds
+    /// at most.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a code that may not be sent; [`Error::Closed`] if the link to the others is down;
+    /// [`Error::TimedOut`] if one of them has not answered, such as one of an older version, and none had the Id.
+    pub fn close(&self, id: &str, code: u16, reason: &str) -> Result<bool> {
+        self.state.close(id, code, reason, CLOSE_WAIT)
     }
 
     /// Calls `tell` with the number of machines, soon, and each time that it has changed: within 2 seconds, on the

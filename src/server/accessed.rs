@@ -16,7 +16,7 @@ pub(crate) fn answered(client: &Client, asked: Asked<'_>, status: u16, bytes: u6
     client.server.settings.access.tell(|| {
         let (address, method, path) = match asked {
             Some((request, _)) => (request.peer_addr(), request.method(), request.path()),
-            None => (client.connection.link().peer, "-", "-"),
+            None => (client.connection.link().addr(), "-", "-"),
         };
         let elapsed = asked.map_or(Duration::ZERO, |(_, begun)| begun.elapsed());
         Access { address, method, path, status, close_code: None, bytes, elapsed }

@@ -4,6 +4,7 @@
 //! Blocks in `read`. Whatever happens here, the others do not notice, and the end is orderly: what was
 //! accepted is written, the peer's bytes are read to their end, then the socket goes.
 
+use std::net::SocketAddr;
 use std::thread;
 use std::time::Instant;
 
@@ -22,7 +23,7 @@ use crate::server::registry::Registry;
 #[cfg(feature = "tls")]
 use crate::server::secure;
 use crate::server::session::Session;
-use crate::server::{answer, input, pages};
+use crate::server::{answer, input, pages, proxy_header};
 use crate::ws::handshake;
 
 /// What follows a request.
@@ -56,6 +57,12 @@ pub(crate) fn run(client: &Client, routes: &Router<Route>, registry: &Registry) 
 fn serve(client: &Client, routes: &Router<Route>, registry: &Registry) -> DisconnectReason {
     let mut received = Vec::new();
     let mut deadline = input::head_deadline();
+    let relayed = if client.server.settings.proxy_protocol {
+        let Some(relayed) = proxy_header::read(client, deadline) else { return DisconnectReason::Done };
+        relayed
+    } else {
+        None
+    };
     #[cfg(feature = "tls")]
     if !secure::handshake(client, deadline) {
         return DisconnectReason::Done;
@@ -63,7 +70,7 @@ fn serve(client: &Client, routes: &Router<Route>, registry: &Registry) -> Discon
     let connection = &client.connection;
     let transport = &connection.link().transport;
     loop {
-        match serve_one(client, routes, registry, &mut received, deadline) {
+        match serve_one(client, routes, registry, &mut received, deadline, relayed) {
             Next::Request => deadline = input::head_deadline(),
             Next::End => {
                 transport.finish();
@@ -98,8 +105,9 @@ fn serve_one<'a>(
     registry: &Registry,
     received: &mut Vec<u8>,
     deadline: Instant,
+    relayed: Option<SocketAddr>,
 ) -> Next<'a> {
-    let (mut request, route) = match read_request(client, routes, received, deadline) {
+    let (mut request, route) = match read_request(client, routes, received, deadline, relayed) {
         Ok(Some(found)) => found,
         Ok(None) => return Next::End,
         Err(refusal) => return refuse(client, None, &refusal),
@@ -107,8 +115,14 @@ fn serve_one<'a>(
     let begun = client.server.settings.access.begin();
     match route.and_then(|route| websocket_for(route, &request)) {
         Some(make) => match open(client, registry, &request, make) {
-            Ok(session) => Next::Session(session),
-            Err(refusal) => refuse(client, begun.map(|begun| (&*request, begun)), &refusal),
+            Ok(session) => {
+                client.connection.state().counters.handshakes.add(1);
+                Next::Session(session)
+            }
+            Err(refusal) => {
+                client.connection.state().counters.handshakes_failed.add(1);
+                refuse(client, begun.map(|begun| (&*request, begun)), &refusal)
+            }
         },
         None => answer(client, registry, route, &mut request, received, begun),
     }
@@ -121,23 +135,28 @@ fn read_request<'r>(
     routes: &'r Router<Route>,
     received: &mut Vec<u8>,
     deadline: Instant,
+    relayed: Option<SocketAddr>,
 ) -> Result<Option<(Box<Request>, Option<&'r Route>)>> {
     client.begin_wait(Wait::ForInput);
-    let Some(mut request) = input::read_head(client, received, deadline)? else { return Ok(None) };
+    let Some(mut request) = input::read_head(client, received, deadline, relayed)? else { return Ok(None) };
     // Whose request is here gets its answer; but see `answer`.
     client.end_wait();
     input::check_evicted(client)?;
-    check_host(client, &request)?;
-    let Some(found) = routes.find(request.path()) else { return Ok(Some((request, None))) };
+    let found = routes.find(request.path());
+    check_host(client, found.as_ref().map(|found| found.route), &request)?;
+    let Some(found) = found else { return Ok(Some((request, None))) };
     let route = found.route;
     request.set_route(found.path, &found.arguments)?;
     Ok(Some((request, Some(route))))
 }
 
-/// Refuses a request for another server.
+/// Refuses a request for another server, unless it is for a page that does not care.
 #[inline(never)]
-fn check_host(client: &Client, request: &Request) -> Result<()> {
+fn check_host(client: &Client, route: Option<&Route>, request: &Request) -> Result<()> {
     if client.server.settings.hosts.include(request.header("Host").as_deref()) {
+        return Ok(());
+    }
+    if route.is_some_and(|route| route.any_host && websocket_for(route, request).is_none()) {
         return Ok(());
     }
     Err(Error::refused(421, "421: Misdirected Request: this server has no such name"))

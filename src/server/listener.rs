@@ -195,6 +195,10 @@ impl Listener {
     fn reject(&self, mut stream: TcpStream, client: IpAddr, rejection: Rejection) {
         self.registry.note(client, &rejection);
         let _ = stream.set_nonblocking(true);
+        if rejection == Rejection::NotAProxy {
+            // It learns nothing of who is here.
+            return self.let_go(stream);
+        }
         #[cfg(feature = "tls")]
         if self.state.handshakes.is_some() {
             let _ = stream.write(&handshake::FULL);

@@ -91,9 +91,13 @@ impl Registry {
     ) -> Result<Admitted, Rejection> {
         let neighbour = Neighbour::of(newcomer);
         let is_proxy = self.state.settings.trusts(newcomer);
+        if self.state.settings.proxy_protocol && !is_proxy {
+            return Err(Rejection::NotAProxy);
+        }
         let now = Instant::now();
         let mut clients = self.clients();
-        if !is_proxy {
+        let is_limited = self.state.settings.limits_at_accept(newcomer);
+        if is_limited {
             clients.addresses.connect(neighbour, self.state.shared.began.elapsed())?;
         }
         let is_full = clients.alive.len() + waiting >= self.places();
@@ -124,7 +128,7 @@ impl Registry {
         if let Some((client, _)) = &evicted {
             client.set_evicted();
         }
-        let is_counted = !is_proxy && clients.addresses.enter(neighbour);
+        let is_counted = is_limited && clients.addresses.enter(neighbour);
         drop(clients);
         if let Some((client, wait)) = evicted {
             client.evict(wait);
@@ -172,13 +176,14 @@ impl Registry {
         let entry =
             alive.get_mut(&client.connection.id()).filter(|_| *websockets < most && !client.is_evicted());
         let Some(entry) = entry else { return Err(Rejection::Full { most }) };
-        if address != client.connection.link().peer && !self.state.settings.trusts(address.ip()) {
+        if self.state.settings.limits_at_upgrade(client.connection.link().peer.ip(), address.ip()) {
             let neighbour = Neighbour::of(address.ip());
             addresses.connect(neighbour, self.state.shared.began.elapsed())?;
             entry.counted = Some(neighbour).filter(|neighbour| addresses.enter(*neighbour));
         }
         entry.is_websocket = true;
         *websockets += 1;
+        self.state.shared.counters.websockets.add(1);
         Ok(())
     }
 
@@ -217,6 +222,7 @@ impl Registry {
         let mut clients = self.clients();
         let ClientEntry { client, is_websocket, counted } = clients.alive.remove(&client.connection.id())?;
         clients.websockets -= usize::from(is_websocket);
+        self.state.shared.counters.websockets_ended.add(is_websocket.into());
         counted.inspect(|neighbour| clients.addresses.leave(*neighbour));
         Some(client)
     }

@@ -180,6 +180,12 @@ impl Server {
         self.meter.stats()
     }
 
+    /// Returns whether a shutdown has begun. A handler, which has no server, asks the
+    /// [`Meter`](crate::Meter::is_draining).
+    pub fn is_draining(&self) -> bool {
+        self.meter.is_draining()
+    }
+
     /// Stops accepting, sends Close 1001 to every client, waits 3 seconds for the answers, ends those
     /// that did not, and joins the threads, for which it waits one second more. The port is free when this returns. A
     /// handler that still blocks then is left to itself, and counted in the log, and so is the application's part of a

@@ -55,6 +55,7 @@ impl ServerState {
 
     /// Begins the shutdown.
     pub(crate) fn stop(&self) {
+        self.shared.counters.begin_draining();
         self.stopping.store(true, Ordering::Release);
     }
 

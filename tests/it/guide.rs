@@ -102,8 +102,8 @@ fn each_block_runs_in_a_test_or_says_when_it_was_tried_by_hand() {
             "sh run" | "sh serve" | "no_run" | "python" => true,
             // In configuration.rs beside this file.
             "toml" => true,
-            // In tests/proxies.rs.
-            "nginx" | "haproxy" => true,
+            // In proxies.rs and prometheus.rs.
+            "nginx" | "haproxy" | "yaml prometheus" | "yaml rules" | "json grafana" => true,
             "sh" | "ini" | "text" => section.contains(BY_HAND),
             _ => false,
         };

@@ -6,6 +6,7 @@
 mod support;
 
 // The files beside this one.
+mod admin;
 mod api;
 mod arguments_and_cookies;
 mod back_pressure;
@@ -24,6 +25,7 @@ mod fleet_program;
 mod foreign;
 mod guide;
 mod handshake;
+mod health;
 mod http;
 mod hub;
 mod interop;
@@ -34,10 +36,13 @@ mod layers;
 mod log_format;
 mod make;
 mod messages;
+mod metrics;
 mod page;
 mod printed;
+mod prometheus;
 mod proxies;
 mod proxy;
+mod proxy_protocol;
 mod publish;
 mod rates;
 mod reload;
@@ -88,7 +93,7 @@ fn there_are_few_test_crates_and_each_asks_for_the_program() {
 }
 
 /// A file that names one of these needs more than Rust and a C compiler.
-const MORE: [&str; 10] = [
+const MORE: [&str; 11] = [
     "support::browser",
     "support::fleet",
     "support::network",
@@ -99,6 +104,7 @@ const MORE: [&str; 10] = [
     "\"openssl\"",
     "/usr/sbin",
     "redis-server",
+    "promtool",
 ];
 
 #[test]

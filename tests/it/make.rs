@@ -112,7 +112,7 @@ const NOW: &str = "1.99.0";
 #[test]
 fn what_is_missing_is_said_in_one_line_and_nothing_is_done() {
     let everything = "build-essential curl openssl chromium python3 python3-venv iproute2 util-linux redis-server \
-                      haproxy nginx";
+                      haproxy nginx prometheus";
     let old = |tool: &str, found: &str| {
         format!("threadcast needs Rust 1.88 or later; {tool} here: {found}. See https://rustup.rs")
     };
@@ -188,8 +188,19 @@ fn what_is_missing_is_installed_and_nothing_else() {
 
 #[test]
 fn the_tests_begin_with_what_they_do_and_end_with_what_was_not_run() {
-    let needed =
-        ["cc", "curl", "openssl", "chromium", "python3", "ip", "unshare", "redis-server", "haproxy", "nginx"];
+    let needed = [
+        "cc",
+        "curl",
+        "openssl",
+        "chromium",
+        "python3",
+        "ip",
+        "unshare",
+        "redis-server",
+        "haproxy",
+        "nginx",
+        "prometheus",
+    ];
     let all = |name: &str| Machine::new(name, 1000, NOW).with(&needed);
     let machine = all("test-passes");
     for tool in ["dirname", "cat"] {

@@ -44,14 +44,6 @@ fn message(client: &mut Raw) -> Wire {
     }
 }
 
-/// A file that only its owner may read.
-fn secret(directory: &Directory, name: &str, content: impl AsRef<[u8]>) -> String {
-    directory.write(name, content);
-    let path = directory.0.join(name);
-    fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("sets the mode");
-    path.to_str().expect("a UTF-8 path").to_owned()
-}
-
 fn request(target: &str, lines: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();
     let head =
@@ -194,7 +186,7 @@ fn who_may_not_publish_is_told_why_as_a_table() {
 #[test]
 fn a_token_comes_from_a_file_or_from_the_environment_and_without_one_there_is_no_route() {
     let directory = Directory::new("publish-token");
-    let path = secret(&directory, "token", format!("{TOKEN}\n"));
+    let path = directory.secret("token", format!("{TOKEN}\n"));
     let lines = format!("Authorization: Bearer {TOKEN}\r\n");
     let from_file = serve_with("another token's", &["--publish-token-file", &path]);
     // As compose files write a variable that is not set.
@@ -290,7 +282,7 @@ fn a_token_that_is_none_is_one_line_without_it_and_exit_1() {
         ("two", b"SECRET-89 0123456"),
         ("binary", b"SECRET-890123456\xff"),
     ] {
-        secret(&directory, name, content);
+        directory.secret(name, content);
     }
     let file = |name: &str| format!("{}/{name}", directory.path());
     let none = "not a valid token in";
@@ -314,4 +306,27 @@ fn a_token_that_is_none_is_one_line_without_it_and_exit_1() {
         let (code, lines) = serve_with(token, &args).run_to_its_end();
         assert_eq!((code, lines), (Some(1), vec![format!("threadcast: {expected}")]), "{token} {args:?}");
     }
+}
+
+#[test]
+fn of_several_tokens_in_the_file_each_is_enough_so_that_one_can_be_replaced() {
+    let directory = Directory::new("publish-tokens");
+    let file = directory.secret("tokens", format!("{TOKEN}\n\n next-0123456789abcdef \r\n"));
+    let program = Program::start(&["--interval", "1h", "--publish-token-file", &file]);
+    for (token, code) in
+        [(TOKEN, 200), ("next-0123456789abcdef", 200), ("next-0123456789abcdee", 401), ("", 401)]
+    {
+        let lines = format!("Authorization: Bearer {token}\r\n");
+        let (head, _) = fetch(program.addr(), request("/publish?topic=all", &lines, "hello"));
+        assert_eq!(status(&head), code, "{token}");
+    }
+    let file = directory.secret("wrong", format!("{TOKEN}\nshort\n"));
+    let mut command = Program::command();
+    let (code, lines) =
+        Program::spawn(command.args(["--port", "0", "--publish-token-file", &file])).run_to_its_end();
+    assert_eq!((code, lines.len()), (Some(1), 1), "{lines:?}");
+    assert!(
+        lines[0].contains("not a valid token in line 2 of the file ") && !lines[0].contains("short"),
+        "{lines:?}"
+    );
 }

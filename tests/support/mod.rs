@@ -17,6 +17,7 @@ pub mod tls;
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -357,6 +358,14 @@ impl Directory {
         let path = self.0.join(name);
         fs::create_dir_all(path.parent().expect("is below a directory")).expect("creates a directory");
         fs::write(path, content).expect("writes a file");
+    }
+
+    /// Writes a file that only its owner may read. Returns where it is.
+    pub fn secret(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        self.write(name, content);
+        let path = self.0.join(name);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("sets the mode");
+        path.to_str().expect("a UTF-8 path").to_owned()
     }
 
     pub fn path(&self) -> &str {

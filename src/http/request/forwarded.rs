@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::Request;
 use crate::http::host;
+use crate::network::Network;
 
 /// Headers that proxies add, in lower case, beside all that begin with [`FORWARDED`].
 const OF_A_PROXY: [&str; 3] = ["x-real-ip", "forwarded", "via"];
@@ -16,20 +17,25 @@ const FORWARDED: &str = "x-forwarded";
 impl Request {
     /// Returns whether the request was made on this machine: from a loopback address, to a loopback name (a page
     /// elsewhere may have a name that leads here), and without a header that proxies add: `X-Forwarded-*`,
-    /// `X-Real-IP`, `Forwarded`, `Via`. A proxy on this machine that adds none of them, and sends such a `Host`,
+    /// `X-Real-IP`, `Forwarded`, `Via`, or a PROXY header. A proxy on this machine that adds none of them, and sends such a `Host`,
     /// cannot be told from a local client.
     pub fn is_local(&self) -> bool {
         let of_a_proxy = |name: &str| OF_A_PROXY.contains(&name) || name.starts_with(FORWARDED);
         let is_proxied = self.headers.keys().any(|name| of_a_proxy(name.as_str()));
         let has_local_name = self.header("Host").is_some_and(|host| host::is_loopback(&host));
-        !is_proxied && has_local_name && self.peer.ip().to_canonical().is_loopback()
+        !is_proxied && !self.is_relayed && has_local_name && self.peer.ip().to_canonical().is_loopback()
+    }
+
+    /// Takes the client from a PROXY header, which stood before the first request of its connection.
+    pub(crate) fn set_relayed(&mut self, client: SocketAddr) {
+        (self.peer, self.is_relayed) = (client, true);
     }
 
     /// Takes client and scheme from the headers of a trusted proxy. A value that is none is ignored. Not inlined, so
     /// that an idle client's stack has not been that deep.
     #[inline(never)]
-    pub(crate) fn trust(&mut self, proxies: &[IpAddr]) {
-        let is_trusted = |address: IpAddr| proxies.iter().any(|proxy| same(*proxy, address));
+    pub(crate) fn trust(&mut self, proxies: &[Network]) {
+        let is_trusted = |address: IpAddr| proxies.iter().any(|proxy| proxy.contains(address));
         if !is_trusted(self.peer.ip()) {
             return;
         }
@@ -65,11 +71,6 @@ fn address(text: &str) -> Option<SocketAddr> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     let without_port = bare.parse().ok().map(|address: IpAddr| SocketAddr::new(address, 0));
     without_port.or_else(|| text.parse().ok())
-}
-
-/// A socket for both families has IPv4 peers as `::ffff:1.2.3.4`.
-fn same(one: IpAddr, other: IpAddr) -> bool {
-    one.to_canonical() == other.to_canonical()
 }
 
 #[cfg(test)]

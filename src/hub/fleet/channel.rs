@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `NAME:TOPIC` | anybody's message: a text if it is UTF-8, else binary |
 //! | `NAME/MACHINE/tLINK:TOPIC`, `NAME/MACHINE/bLINK:TOPIC` | a machine's text or binary message, which it drops itself |
-//! | `NAME/MACHINE/c` | a machine's beats and claims |
+//! | `NAME/MACHINE/c` | a machine's beats and claims, and which Ids it wants closed |
 
 use crate::error::{Error, Result};
 use crate::ws::message::Message;

@@ -111,6 +111,20 @@ impl Claims {
         released.is_some()
     }
 
+    /// Begins to close the connection that has an Id here. Returns false if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a code that may not be sent.
+    pub(super) fn close(&self, id: &str, code: u16, reason: &str) -> Result<bool> {
+        let holder = self.lock().holders.get(id).map(|holder| holder.connection.clone());
+        let Some(connection) = holder else { return Ok(false) };
+        match connection.close(Some(code), Some(reason)) {
+            // It is on its way out already.
+            Ok(()) | Err(Error::Closed) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Claims again all that there is.
     pub(super) fn claim_all_again(&self) {
         let mut ids = self.lock();

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::hub::fleet::claims::Claim;
+use crate::hub::fleet::closing::{CloseAnswer, CloseOrder};
 use crate::hub::fleet::others::{Beat, MOST_HEARD};
 
 /// Most bytes of one, before it is parsed. A beat with all its names has some 5,000.
@@ -14,6 +15,8 @@ const VERSION: u64 = 1;
 #[derive(Debug, PartialEq)]
 pub(super) enum Control {
     Claim(Claim),
+    Close(CloseOrder),
+    Closed(CloseAnswer),
     Beat(Beat),
 }
 
@@ -29,6 +32,12 @@ impl Control {
         }
         if told.get("claim").is_some() {
             return Claim::of_json(&told).map(Control::Claim);
+        }
+        if told.get("close").is_some() {
+            return CloseOrder::of_json(&told).map(Control::Close);
+        }
+        if told.get("closed").is_some() {
+            return CloseAnswer::of_json(&told).map(Control::Closed);
         }
         let hears_us = match told.get("hears") {
             // Said by later versions only.
@@ -66,6 +75,8 @@ mod tests {
             (r#"{"v":1,"clients":7,"hears":7}"#.to_owned(), None),
             (r#"{"v":2,"clients":7}"#.to_owned(), None),
             (r#"{"clients":7}"#.to_owned(), None),
+            (r#"{"v":1,"close":"a","clients":7}"#.to_owned(), None),
+            (r#"{"v":1,"closed":true,"clients":7}"#.to_owned(), None),
             (r#"{"v":1,"new":true}"#.to_owned(), None),
             (r#"{"v":1,"clients":-7}"#.to_owned(), None),
             (r#"{"v":1,"claim":"a"}"#.to_owned(), None),

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use redis::ConnectionInfo;
 
+use crate::error::{Error, Result};
 use crate::hub::fleet::FleetOptions;
 use crate::hub::fleet::claims::Claims;
+use crate::hub::fleet::closing::Closing;
 use crate::hub::fleet::others::{BEAT, Others};
 use crate::hub::fleet::queue::Queue;
 use crate::hub::fleet::redis_link::RedisLink;
@@ -18,6 +20,7 @@ use crate::hub::topics::relay::Relay;
 use crate::net::names::Names;
 use crate::panics::{Contained, caught};
 use crate::printable::printable;
+use crate::ws::frame;
 use crate::ws::message::Message;
 
 /// From one time that the number of machines is told to the next.
@@ -44,6 +47,8 @@ pub(super) struct FleetState {
     pub(super) incoming: Queue<Addressed>,
     /// Which Ids this machine's connections have.
     pub(super) claims: Arc<Claims>,
+    /// What machines ask of each other's connections.
+    pub(super) closing: Closing,
     pub(super) counts: Counts,
     /// How often `fleet-in` has subscribed anew. Read by `fleet-out`, which then makes a new link too: where the address
     /// has moved to another Redis, both must speak to that one.
@@ -108,6 +113,7 @@ impl FleetState {
             outgoing: Queue::new(),
             incoming: Queue::new(),
             claims: Arc::default(),
+            closing: Closing::default(),
             counts: Counts::default(),
             subscriptions: AtomicU64::new(0),
             watch: Mutex::default(),
@@ -162,6 +168,25 @@ impl FleetState {
             log::error!(target: crate::LOG, "what counts a fleet's clients panicked: {text}");
             0
         })
+    }
+
+    /// Closes the connection of an Id, see [`Fleet::close`](crate::Fleet::close).
+    pub(super) fn close(&self, id: &str, code: u16, reason: &str, within: Duration) -> Result<bool> {
+        // Not only where the Id is: the others cannot say that it is wrong.
+        frame::close(Some(code), Some(reason))?;
+        if self.claims.close(id, code, reason)? {
+            return Ok(true);
+        }
+        if !self.link_now().0 {
+            return Err(Error::Closed);
+        }
+        let others = self.others().now(Instant::now()).0;
+        if others == 0 {
+            return Ok(false);
+        }
+        let ask = self.closing.ask(id, code, reason);
+        self.outgoing.wake();
+        self.closing.wait(ask, others, Instant::now() + within).ok_or(Error::TimedOut)
     }
 
     /// Returns whether the link is up, and since when it is or is not, and why not.

@@ -148,6 +148,17 @@ fn control(state: &FleetState, machine: &str, bytes: &[u8], now: Instant) -> Bro
             }
             return Brought::Other;
         }
+        Some(Control::Close(_) | Control::Closed(_)) if is_own => return Brought::Other,
+        Some(Control::Close(order)) => {
+            let had_it = state.claims.close(&order.id, order.code, &order.reason).unwrap_or(false);
+            state.closing.answer(machine, &order, had_it);
+            state.outgoing.wake();
+            return Brought::Other;
+        }
+        Some(Control::Closed(answer)) => {
+            state.closing.heard(&state.machine, machine, &answer);
+            return Brought::Other;
+        }
         Some(Control::Beat(_)) if is_own => {
             state.up();
             return Brought::OwnBeat;

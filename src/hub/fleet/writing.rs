@@ -2,11 +2,13 @@
 //!
 //! Never here: a message that is sent to Redis twice.
 
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use crossbeam_channel::Receiver;
 use redis::RedisResult;
+use serde_json::Value;
 
 use crate::hub::fleet::channel;
 use crate::hub::fleet::claims::Claim;
@@ -38,17 +40,18 @@ impl WriteLink {
     pub(super) fn announce(state: &FleetState, number: u64) -> RedisResult<WriteLink> {
         let subscriptions = state.subscriptions.load(Relaxed);
         let mut link = WriteLink { connection: state.connect()?, number, subscriptions };
-        link.write(state, &[], &[], Some(false))?;
+        link.write(state, &[], &[], &VecDeque::new(), Some(false))?;
         Ok(link)
     }
 
-    /// Publishes messages, then claims, and then a beat, if it is due and says whether the machine leaves; and waits
+    /// Publishes messages, then claims, then what is asked and answered, and then a beat, if it is due and says whether the machine leaves; and waits
     /// for the answers.
     fn write(
         &mut self,
         state: &FleetState,
         messages: &[Addressed],
         claims: &[Claim],
+        orders: &VecDeque<Value>,
         beat: Option<bool>,
     ) -> RedisResult<()> {
         let (name, machine) = (&state.options.channel, &state.machine);
@@ -60,6 +63,9 @@ impl WriteLink {
         let to_all = channel::of_control(name, machine);
         for claim in claims {
             pipeline.cmd("PUBLISH").arg(&to_all).arg(claim.to_json().to_string()).ignore();
+        }
+        for order in orders {
+            pipeline.cmd("PUBLISH").arg(&to_all).arg(order.to_string()).ignore();
         }
         if let Some(leaves) = beat {
             let beat = control::beat(state.own_clients(), leaves, &state.others().heard(Instant::now()));
@@ -82,7 +88,10 @@ impl WriteLink {
                 state.outgoing.wake();
             }
             let count = taken.items.len() as u64;
-            if let Err(error) = self.write(state, &taken.items, &claims, is_due.then_some(taken.is_last)) {
+            let orders = state.closing.take_unsent();
+            if let Err(error) =
+                self.write(state, &taken.items, &claims, &orders, is_due.then_some(taken.is_last))
+            {
                 // They may have arrived: nothing is sent twice.
                 state.counts.unsure.fetch_add(count, Relaxed);
                 return Err(error);
