@@ -61,9 +61,11 @@ pub fn from_options(
         .then(|| Arc::new(Topics::new(options.messages.topics.clone())));
     let greeting = Arc::new(Greeting::new(options.pushes.interval, options.lab.lab));
     let fleet = meeting.as_ref().zip(topics.as_ref());
-    let fleet = fleet.map(|(meeting, topics)| match options.instead.check {
-        true => meeting.check().map(|()| None),
-        false => fleet::join(meeting, topics, &greeting, meter.clone()).map(Some),
+    let fleet = fleet.map(|(meeting, topics)| {
+        if options.instead.check {
+            return meeting.check().map(|()| None);
+        }
+        fleet::join(meeting, topics, &greeting, meter.clone()).map(Some)
     });
     let named = |error| match error {
         Error::Invalid(what) => Error::invalid(format!("{}: {what}", options.values.name(fleet::OPTION))),

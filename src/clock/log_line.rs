@@ -42,16 +42,15 @@ impl Style {
 
     /// Returns what stands before a line of the log.
     pub fn before(self, level: Level) -> &'static str {
-        match (self.is_journal, self.format) {
-            (false, _) => "",
-            (true, LogFormat::Plain) => match level {
-                Level::Error => "<3>[ERROR] ",
-                Level::Warn => "<4>[WARN] ",
-                Level::Info => "<6>[INFO] ",
-                Level::Debug => "<7>[DEBUG] ",
-                Level::Trace => "<7>[TRACE] ",
-            },
-            (true, LogFormat::Json) => self.priority(level),
+        if !self.is_journal || self.format == LogFormat::Json {
+            return self.priority(level);
+        }
+        match level {
+            Level::Error => "<3>[ERROR] ",
+            Level::Warn => "<4>[WARN] ",
+            Level::Info => "<6>[INFO] ",
+            Level::Debug => "<7>[DEBUG] ",
+            Level::Trace => "<7>[TRACE] ",
         }
     }
 

@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction, Command};
 use crate::clock::mistake;
 
 /// Variables of the program that are not options, without the prefix.
-const OTHERS: [&str; 4] = ["PUBLISH_TOKEN", "ADMIN_TOKEN", "BEGUN", "KEEP_SIGNAL_STACKS"];
+const OTHERS: [&str; 5] = ["PUBLISH_TOKEN", "ADMIN_TOKEN", "PREDECESSOR", "BEGUN", "KEEP_SIGNAL_STACKS"];
 const PREFIX: &str = "THREADCAST_";
 
 /// A variable that is set and is an option.
