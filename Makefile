@@ -26,13 +26,13 @@ RUST := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 # and what of stress is not told how long. Fuzz, soak, the abuse and the fleet's soak take DURATION seconds each. Of the
 # six tests of both directions, which take DUPLEX seconds each, two run at once.
 TEST_MINUTES := 20
-MORE_MINUTES := 25
+MORE_MINUTES := 30
 FULL_MINUTES = $$(($(TEST_MINUTES) + $(MORE_MINUTES) + (4 * $(DURATION) + 3 * $(DUPLEX) + 59) / 60))
 
 # What `test` checks, in this order.
 CHECKS := lint features pack doc suite loom autobahn
 # What `full` checks. .github/CONTRIBUTING.md says which promise each of them guards.
-FULL := lint features package doc suite loom stack autobahn-all stress fuzz soak
+FULL := lint features crate doc suite loom stack packages autobahn-all stress fuzz soak
 # The files of tests/it that need more than Rust and a C compiler: a browser, Python, Redis, a proxy, OpenSSL, npm. A
 # test compares them with this list.
 NEED_MORE := admin arguments_and_cookies examples fleet fleet_links fleet_program interop interop_client lab_page \
@@ -80,16 +80,29 @@ features: ## Check the library without features and with each alone, without a w
 		grep -v -e default -e program); do \
 		$(CARGO) rustc --locked --package threadcast --lib --features $$feature --profile check -- -D warnings; done
 
-.PHONY: package
-package: ## Make a package of the source, and build it
+.PHONY: crate
+crate: ## Make a package of the source, and build it
 	{ $(CARGO) package --locked --package threadcast --allow-dirty $(VERIFY) 2>&1 >&3 | sed -u '$(LEFT_OUT)' >&2; } 3>&1
 
 .PHONY: pack
 pack: VERIFY := --no-verify
-pack: package ## Make a package of the source, without building it
+pack: crate ## Make a package of the source, without building it
 
 # A package is without tests, on purpose. So cargo's warning of each of them is left out.
 LEFT_OUT := /^warning: ignoring \(test\|benchmark\|example\) `[^`]*` as `tests\/[^`]*` is not included in the published package$$/d
+
+.PHONY: package
+package: ## Build a static program, a .deb and a container's context into target/package
+	@$(call needs,cc musl)
+	CARGO=$(CARGO) tests/package/build.sh
+
+.PHONY: packages
+packages: ## Build the packages, install the .deb in a bare Debian, and run the container's files; as root
+	@if command -v dpkg-deb >/dev/null; then \
+		$(MAKE) --no-print-directory package && tests/package/check.sh; \
+	else \
+		echo "make packages: NOT run: no dpkg-deb"; echo "no dpkg-deb" >"$$NOT_RUN"; \
+	fi
 
 .PHONY: doc
 doc: ## Build the manual into target/doc, without a warning
@@ -242,6 +255,8 @@ for need in $(1); do case $$need in \
 	ip) command -v ip >/dev/null || missing+=" iproute2";; \
 	systemd-analyze) command -v "$$need" >/dev/null || missing+=" systemd";; \
 	redis) command -v redis-server >/dev/null || missing+=" redis-server";; \
+	musl) command -v musl-gcc >/dev/null || missing+=" musl-tools";; \
+	debootstrap) PATH=$$PATH:$(SBIN) command -v debootstrap >/dev/null || missing+=" debootstrap";; \
 	unshare) command -v unshare >/dev/null || missing+=" util-linux";; \
 	*) command -v "$$need" >/dev/null || missing+=" $$need";; \
 esac; done; \

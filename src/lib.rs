@@ -185,6 +185,7 @@ pub use network::Network;
 pub use observer::{Event, Observer};
 pub use printable::{Printable, printable};
 pub use rate::Rate;
+pub use server::access::Access;
 pub use server::application::Application;
 pub use server::capacity::Capacity;
 pub use server::handler::{RequestHandler, WebSocketHandler};

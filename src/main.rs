@@ -11,10 +11,15 @@ use std::sync::Arc;
 use crate::clock::clients::Clients;
 use crate::clock::notify::Watchdog;
 use crate::clock::options::Options;
+use crate::clock::options::instead::InsteadOptions;
+use crate::clock::reload::Reload;
 use crate::clock::send_thread::{Rounds, SendThread};
 use crate::clock::signals::Starting;
 use crate::clock::succession::{Predecessor, Succession};
-use crate::clock::{application, console, ending, listening, logging, notify, redirect, signals, tls};
+use crate::clock::{
+    application, console, ending, health_probe, listening, logging, notify, printed, redirect, reload,
+    signals, tls,
+};
 use crate::lab::beside::Beside;
 use crate::lab::setup::{Lab, Running, Setup};
 use crate::lab::{commands, page};
@@ -24,9 +29,11 @@ use threadcast::{Application, Connection, Error, Fleet, Result, StaticFiles};
 fn main() -> ExitCode {
     threadcast::begin_again();
     let predecessor = Predecessor::find();
-    match Options::parse_from_args(env::args_os()) {
+    match Options::parse(env::args_os(), env::vars_os()) {
         Ok(options) => {
-            let ended = signals::prepare().and_then(|()| run(&options, predecessor.as_ref()));
+            console::set_format(options.log.log_format);
+            options.warnings.iter().for_each(console::warn);
+            let ended = signals::prepare().and_then(|()| act(&options, predecessor.as_ref()));
             log::logger().flush();
             match ended {
                 Ok(()) => ExitCode::SUCCESS,
@@ -48,13 +55,27 @@ fn main() -> ExitCode {
     }
 }
 
+/// Serves, or does what is to be done instead.
+fn act(options: &Options, predecessor: Option<&Predecessor>) -> Result<()> {
+    match &options.instead {
+        InsteadOptions { check: true, .. } => check(options),
+        InsteadOptions { health: Some(url), .. } => health_probe::ask(url),
+        InsteadOptions { man: true, .. } => printed::man(),
+        InsteadOptions { completions: Some(shell), .. } => {
+            printed::completions(*shell);
+            Ok(())
+        }
+        _ => run(options, predecessor),
+    }
+}
+
 /// Serves until a signal comes.
 fn run(options: &Options, predecessor: Option<&Predecessor>) -> Result<()> {
     // First, since the numbers of their descriptors are known only while nothing else is open.
     let sockets = listening::handed_over(options, predecessor)?;
-    let starting = Starting::begin(options.log.log_file.is_some())?;
+    let starting = Starting::begin(reload::is_possible(options))?;
     let mut wishes = signals::listen()?;
-    let log = logging::start(options.log.logging.filter(), options.log.log_file.as_deref())?;
+    let log = logging::start(&options.log)?;
     let clients = Arc::new(Clients::new());
     let before = predecessor.map(|predecessor| predecessor.process);
     let also = if options.lab.lab { commands::run } else { |_: &str| {} };
@@ -70,13 +91,13 @@ fn run(options: &Options, predecessor: Option<&Predecessor>) -> Result<()> {
         None => application,
     };
     starting.end();
-    let server = listening::bind(options, "--port", options.port, application, capacity, sockets.main)?;
+    let server = listening::bind(options, "port", options.port, application, capacity, sockets.main)?;
     let server = Arc::new(server);
     let redirect = options.tls.http_port.map(|port| {
         let application = redirect::application(server.local_addr().port(), options.clients.stack_size);
         let application =
             application::behind_proxies(application, options).hosts(application::hosts(options));
-        listening::bind(options, "--http-port", port, application, redirect::CAPACITY, sockets.redirect)
+        listening::bind(options, "http-port", port, application, redirect::CAPACITY, sockets.redirect)
     });
     let redirect = redirect.transpose()?;
     let lab = lab.map(|lab| lab.start(server.local_addr())).transpose()?;
@@ -96,8 +117,9 @@ fn run(options: &Options, predecessor: Option<&Predecessor>) -> Result<()> {
     predecessor.into_iter().for_each(Predecessor::leave);
     let succession = Succession::default();
     let succeed = || succession.begin(ending::sockets(&server, redirect.as_ref()));
-    signals::wait_for_end(&mut wishes, log.file.as_ref(), || logging::print(readings.read()), succeed);
-    signals::end_at_the_next(wishes, log.file);
+    let reload = Reload::new(options, log.file, tls.map(|tls| tls.config), readings.tokens.clone());
+    signals::wait_for_end(&mut wishes, reload.as_ref(), || logging::print(readings.read()), succeed);
+    signals::end_at_the_next(wishes, reload);
     log::info!("{}", readings.read());
     log::info!("shutting down; another signal, a second or more from now, ends at once");
     // First, since its clients would be waited for.
@@ -108,6 +130,23 @@ fn run(options: &Options, predecessor: Option<&Predecessor>) -> Result<()> {
     send.stop();
     // The handlers, which have it too, are gone.
     readings.fleet.and_then(Arc::into_inner).into_iter().for_each(Fleet::leave);
+    Ok(())
+}
+
+/// Tries what [`run`] would do with the options, and prints them.
+fn check(options: &Options) -> Result<()> {
+    console::print(&options.values.to_toml());
+    let clients = Arc::new(Clients::new());
+    let (application, capacity, _) = application::from_options(options, &clients, |_| {}, None)?;
+    if options.lab.lab {
+        lab(options, &clients, application)?;
+    }
+    tls::from_options(options)?;
+    options.log.log_file.as_deref().map_or(Ok(()), logging::check)?;
+    let _port = listening::try_port(options, "port", options.port)?;
+    let _redirect =
+        options.tls.http_port.map(|port| listening::try_port(options, "http-port", port)).transpose()?;
+    console::print(&format!("# up to {} clients ({})\n", capacity.clients, capacity.limit));
     Ok(())
 }
 

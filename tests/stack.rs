@@ -8,6 +8,7 @@
 #[path = "../src/clock/mod.rs"]
 #[allow(dead_code, reason = "the program's own module, of which this test needs a part")]
 mod clock;
+use clock::options::logging::{LogFormat, LogOptions, Logging};
 use support::openssl;
 mod support;
 use support::tls;
@@ -569,7 +570,13 @@ impl log::Log for Halts {
 /// Serves what the program lacks, until the process ends.
 fn serve_the_library() {
     set_parent_process_death_signal(Some(Signal::KILL)).expect("ends with the other test");
-    let (logger, started) = clock::logging::logger(log::LevelFilter::Debug, None).expect("logs");
+    let options = LogOptions {
+        logging: Logging::Debug,
+        log_file: None,
+        log_format: LogFormat::Plain,
+        access_log: false,
+    };
+    let (logger, started) = clock::logging::logger(&options).expect("logs");
     drop(started);
     log::set_boxed_logger(Box::new(Halts(logger))).expect("is the first");
     log::set_max_level(log::LevelFilter::Debug);

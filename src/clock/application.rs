@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::clock::admin::{ADMINISTRATION, Administration};
 use crate::clock::clients::Clients;
+use crate::clock::configuration::Source;
 use crate::clock::greeting::Greeting;
 use crate::clock::handlers::Site;
 use crate::clock::health::HealthHandler;
@@ -16,7 +17,7 @@ use crate::clock::rounds::RoundStats;
 use crate::clock::stats::{Readings, StatsHandler};
 use crate::clock::token::{Purpose, Token};
 use crate::clock::topics::Topics;
-use crate::clock::{console, fleet, handlers, logging, redirect};
+use crate::clock::{access_lines, console, fleet, handlers, logging, redirect};
 use threadcast::{Application, Capacity, Error, Result, StaticFiles};
 
 /// Returns what the options ask for: the routes with their limits, how many clients there may be, and what can be read
@@ -47,7 +48,12 @@ pub fn from_options(
     let admin_token = token(ADMINISTRATION, options.messages.admin_token_file.as_deref())?;
     let token = token(PUBLISHING, options.messages.publish_token_file.as_deref())?;
     let channel = options.messages.channel.as_deref();
-    let meeting = fleet::options(options.messages.redis.as_deref(), channel, env::var_os(fleet::URL))?;
+    let meeting = fleet::options(options.messages.redis.as_deref(), channel);
+    if let Some(Source::File(path, _)) = options.values.source(fleet::OPTION)
+        && options.messages.redis.as_deref().is_some_and(fleet::has_password)
+    {
+        console::warn_if_others_may_read(path, "password in");
+    }
     if channel.is_some() && meeting.is_none() {
         console::warn("--channel does nothing without --redis or THREADCAST_REDIS");
     }
@@ -60,13 +66,17 @@ pub fn from_options(
         .then(|| Arc::new(Topics::new(options.messages.topics.clone())));
     let greeting = Arc::new(Greeting::new(options.pushes.interval, options.lab.lab));
     let fleet = meeting.as_ref().zip(topics.as_ref());
-    let fleet = fleet.map(|(meeting, topics)| fleet::join(meeting, topics, &greeting, meter.clone()));
-    let source = if options.messages.redis.is_some() { "--redis" } else { fleet::URL };
+    let fleet = fleet.map(|(meeting, topics)| {
+        if options.instead.check {
+            return meeting.check().map(|()| None);
+        }
+        fleet::join(meeting, topics, &greeting, meter.clone()).map(Some)
+    });
     let named = |error| match error {
-        Error::Invalid(what) => Error::invalid(format!("{source}: {what}")),
+        Error::Invalid(what) => Error::invalid(format!("{}: {what}", options.values.name(fleet::OPTION))),
         other => other,
     };
-    let fleet = fleet.transpose().map_err(named)?.map(Arc::new);
+    let fleet = fleet.transpose().map_err(named)?.flatten().map(Arc::new);
     let site = Site {
         clients: clients.clone(),
         pages,
@@ -96,7 +106,7 @@ pub fn from_options(
         .ping_interval(options.clients.ping_interval.0)
         .stack_size(options.clients.stack_size)
         .client_memory(kept)
-        .other_memory(logging::memory(options.log.logging.filter(), options.log.log_file.as_deref()));
+        .other_memory(logging::memory(&options.log));
     let application = match options.clients.max_clients_per_address {
         Some(clients) => application.max_clients_per_address(clients),
         None => application,
@@ -114,7 +124,9 @@ pub fn from_options(
         None => application,
     };
     let application = application.over_limit(options.clients.over_limit.into());
-    let capacity = capacity(options, &application);
+    let application =
+        if options.log.access_log { application.access_log(access_lines::write) } else { application };
+    let capacity = capacity(options, &application)?;
     let rounds = Arc::new(RoundStats::new(options.pushes.interval));
     let clients = clients.clone();
     let tokens = token.into_iter().chain(admin_token).collect();
@@ -143,19 +155,22 @@ pub fn behind_proxies(application: Application, options: &Options) -> Applicatio
 }
 
 /// Returns what the machine allows, or what was asked for.
-fn capacity(options: &Options, application: &Application) -> Capacity {
+fn capacity(options: &Options, application: &Application) -> Result<Capacity> {
     let mut machine = Capacity::of_this_machine(application);
     if options.tls.http_port.is_some() {
         machine.clients = machine.clients.saturating_sub(redirect::PLACES).max(1);
     }
-    let Some(clients) = options.clients.max_clients else { return machine };
+    let Some(clients) = options.clients.max_clients else { return Ok(machine) };
     if clients > machine.clients {
         let Capacity { clients: most, limit, .. } = machine;
-        console::warn(format_args!(
-            "--max-clients {clients} is more than is safe here, which is {most} ({limit})"
-        ));
+        let name = options.values.name("max-clients");
+        let risk = format!("{name} {clients} is more than is safe here, which is {most} ({limit})");
+        if options.instead.check {
+            return Err(Error::invalid(risk));
+        }
+        console::warn(risk);
     }
-    Capacity::new(clients)
+    Ok(Capacity::new(clients))
 }
 
 /// Returns the names to answer to; none for any. The lab's own clients come by the address, or by the loopback.

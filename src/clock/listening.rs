@@ -1,7 +1,10 @@
 //! Where the program listens, and the first lines that it prints.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::path::Path;
+
+use rustix::io::Errno;
 
 use crate::clock::console;
 use crate::clock::options::{DEFAULT_PORT, Options};
@@ -10,15 +13,16 @@ use crate::clock::succession::Predecessor;
 use crate::clock::tls::Tls;
 use threadcast::{Application, Capacity, Error, Result, Server};
 
-/// Says what to do about a port that cannot be had.
-fn with_another_port(error: Error, option: &str, port: u16) -> Error {
+/// Says what to do about a port that cannot be had. `option` is the one that names it.
+fn with_another_port(error: Error, options: &Options, option: &str, port: u16) -> Error {
     let Error::Io { source, .. } = &error else { return error };
     let another = match source.kind() {
         ErrorKind::AddrInUse => port.checked_add(1).unwrap_or(8888),
         ErrorKind::PermissionDenied => 8888,
         _ => return error,
     };
-    Error::invalid(format!("{error}; choose another with {option}, such as {option} {another}"))
+    let (name, example) = (options.values.name(option), options.values.example(option, another));
+    Error::invalid(format!("{error}; choose another with {name}, such as {example}"))
 }
 
 /// Returns where to listen: on IPv6 with IPv4 in it, or on IPv4 alone on a machine without IPv6.
@@ -57,8 +61,31 @@ pub fn announce(server: &Server, lab: bool, tls: Option<&Tls>, redirect: Option<
     if lab {
         lines.push(format!("the lab is open: {here}/lab shows the threads, and lets you break them"));
     }
+    if !Path::new("/bin/sh").exists() {
+        lines.push("there is no /bin/sh, so each client takes 4 memory mappings, and not 2".to_owned());
+    }
     lines.push("Ctrl-C ends it".to_owned());
-    console::print(&(lines.join("\n") + "\n"));
+    lines.iter().for_each(|line| console::say(line));
+}
+
+/// Takes the port that [`bind`] would, and keeps it until the socket is dropped. Nothing is accepted.
+///
+/// # Errors
+/// As [`bind`].
+pub fn try_port(options: &Options, option: &str, port: u16) -> Result<TcpListener> {
+    let mut found = Err(Error::invalid("cannot listen: there is no address"));
+    for address in addresses(options, port) {
+        found = TcpListener::bind(address).map_err(Error::io(format!("cannot listen on {address}")));
+        // On any other error the server does not try the next address either.
+        let is_elsewhere = |source: &io::Error| {
+            source.kind() == ErrorKind::AddrNotAvailable
+                || Errno::from_io_error(source) == Some(Errno::AFNOSUPPORT)
+        };
+        if !matches!(&found, Err(Error::Io { source, .. }) if is_elsewhere(source)) {
+            break;
+        }
+    }
+    found.map_err(|error| with_another_port(error, options, option, port))
 }
 
 /// Returns the sockets to listen on, as far as they are there already.
@@ -93,5 +120,5 @@ pub fn bind(
         });
     }
     let server = Server::bind_with(&addresses(options, port)[..], application, capacity);
-    server.map_err(|error| with_another_port(error, option, port))
+    server.map_err(|error| with_another_port(error, options, option, port))
 }

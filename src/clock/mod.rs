@@ -1,16 +1,20 @@
 //! The application: the clock of the Tornado tutorial, on top of the framework.
 
+pub mod access_lines;
 pub mod admin;
 pub mod application;
 pub mod clients;
+pub mod configuration;
 pub mod console;
 pub mod ending;
 pub mod fleet;
 pub mod greeting;
 pub mod handlers;
 pub mod health;
+pub mod health_probe;
 pub mod interval;
 pub mod listening;
+pub mod log_line;
 pub mod log_output;
 pub mod log_thread;
 pub mod logging;
@@ -18,10 +22,12 @@ pub mod metrics;
 pub mod mistake;
 pub mod notify;
 pub mod options;
+pub mod printed;
 pub mod process;
 pub mod publish;
 pub mod received_lines;
 pub mod redirect;
+pub mod reload;
 pub mod rounds;
 pub mod send_thread;
 pub mod signals;

@@ -4,12 +4,14 @@ use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Parser, ValueEnum};
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use threadcast::Origin;
 
+use crate::clock::configuration::{Configuration, OptionValues};
 use crate::clock::{fleet, mistake};
 use clients::ClientOptions;
 use ending::EndOptions;
+use instead::InsteadOptions;
 use lab::LabOptions;
 use logging::LogOptions;
 use messages::MessageOptions;
@@ -19,6 +21,7 @@ use tls::TlsOptions;
 use values::{address, host, origin, port};
 
 pub mod clients;
+pub mod instead;
 pub mod ending;
 pub mod lab;
 pub mod logging;
@@ -45,9 +48,10 @@ Signals:
   SIGUSR2           start the program again, hand on its sockets, and close the clients with 1012 when it serves
 
 Environment:
+  THREADCAST_MAX_CLIENTS, and so on: each option but those of the lab, where the line does not have it
+  THREADCAST_REDIS           what --redis takes, and a password: redis://USER:PASSWORD@HOST:PORT
   THREADCAST_PUBLISH_TOKEN   the token itself, in place of --publish-token-file
   THREADCAST_ADMIN_TOKEN     the same for --admin-token-file
-  THREADCAST_REDIS           what --redis takes, and a password: redis://USER:PASSWORD@HOST:PORT
 
 Example:
   threadcast --port 9000 --interval 250ms --log-file clock.log
@@ -81,6 +85,10 @@ pub struct Options {
     #[arg(long, value_name = "WHO", value_enum, default_value_t = Audience::Local)]
     pub stats: Audience,
 
+    /// Read options from this file too: TOML with keys like max-clients = 100
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
     /// Print this
     #[arg(long, short, action = ArgAction::HelpShort)]
     help: Option<bool>,
@@ -108,6 +116,17 @@ pub struct Options {
 
     #[command(flatten)]
     pub lab: LabOptions,
+
+    #[command(flatten)]
+    pub instead: InsteadOptions,
+
+    /// What holds in the end, and where it is from.
+    #[arg(skip)]
+    pub values: OptionValues,
+
+    /// What somebody should look at, though the program goes on.
+    #[arg(skip)]
+    pub warnings: Vec<String>,
 }
 
 /// Who may look.
@@ -120,17 +139,35 @@ pub enum Audience {
 }
 
 impl Options {
-    /// Returns the options that the arguments are.
+    /// Returns the options that the arguments are, of which the first is the program's name, with what the environment
+    /// and the file of `--config` add to them.
     ///
     /// # Errors
     /// The text to print, and the exit code: 0 for `--help`, 2 for a mistake, which is one line.
-    pub fn parse_from_args(args: impl IntoIterator<Item = OsString>) -> Result<Options, (String, i32)> {
-        let options: Options = mistake::parse(&args.into_iter().collect::<Vec<_>>())?;
-        // Not where the value is parsed: what is said of a wrong one has the value in it.
-        if options.messages.redis.as_deref().is_some_and(fleet::has_password) {
-            let advice = "put a URL with a password into THREADCAST_REDIS, since every user can see this one";
-            return Err((format!("threadcast: --redis: {advice} (--help shows the options)\n"), 2));
+    pub fn parse(
+        args: impl IntoIterator<Item = OsString>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Options, (String, i32)> {
+        let command = Options::command();
+        let line: Vec<_> = args.into_iter().collect();
+        // Help for somebody whose file is wrong, too.
+        if let Err((text, 0)) = mistake::parse(command.clone(), &line, &|option| option.to_owned()) {
+            return Err((text, 0));
         }
+        let wrong = |text: String| (mistake::line(command.get_name(), &text), 2);
+        let configuration = Configuration::read(&command, line, environment).map_err(wrong)?;
+        let name_of = |option: &str| configuration.name(option);
+        let matches = mistake::parse(command.clone(), &configuration.args, &name_of)?;
+        let mut options = Options::from_arg_matches(&matches).map_err(|error| wrong(error.to_string()))?;
+        // Not where the value is parsed: what is said of a wrong one has the value in it.
+        if options.messages.redis.as_deref().is_some_and(fleet::has_password)
+            && configuration.is_on_line(fleet::OPTION)
+        {
+            let advice = "put a URL with a password into THREADCAST_REDIS, since every user can see this one";
+            return Err(wrong(format!("--redis: {advice}")));
+        }
+        options.values = OptionValues::new(&command, &matches, &configuration);
+        options.warnings = configuration.warnings;
         Ok(options)
     }
 }

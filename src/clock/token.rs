@@ -4,9 +4,9 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -34,7 +34,10 @@ pub struct Purpose {
 /// One token or several, each of which is enough: so one can be replaced while callers still have the other.
 pub struct Token {
     purpose: Purpose,
-    secrets: Vec<Secret>,
+    /// Where they are from, if that is a file.
+    file: Option<PathBuf>,
+    /// Read by `client-N`, written by `reload`, each for a moment.
+    secrets: RwLock<Vec<Secret>>,
     /// Requests without one. Written by any `client-N`, read for `/stats`.
     refused: AtomicU64,
     /// When the log was told of them last.
@@ -80,11 +83,28 @@ impl Token {
             (None, Some(value)) => secrets(purpose.variable, value.as_encoded_bytes())?,
             (None, None) => return Ok(None),
         };
-        Ok(Some(Token::new(purpose, secrets)))
+        Ok(Some(Token::new(purpose, file, secrets)))
     }
 
-    fn new(purpose: Purpose, secrets: Vec<Secret>) -> Token {
-        Token { purpose, secrets, refused: AtomicU64::new(0), logged: Mutex::default() }
+    fn new(purpose: Purpose, file: Option<&Path>, secrets: Vec<Secret>) -> Token {
+        let (file, secrets) = (file.map(Path::to_owned), RwLock::new(secrets));
+        Token { purpose, file, secrets, refused: AtomicU64::new(0), logged: Mutex::default() }
+    }
+
+    /// Returns what it is called.
+    pub fn name(&self) -> &'static str {
+        self.purpose.name
+    }
+
+    /// Reads the file again. Returns false if there is none.
+    ///
+    /// # Errors
+    /// As [`find`](Token::find); the tokens from before are kept.
+    pub fn reload(&self) -> Result<bool> {
+        let Some(file) = &self.file else { return Ok(false) };
+        let secrets = read(file)?;
+        *self.secrets.write().unwrap_or_else(PoisonError::into_inner) = secrets;
+        Ok(true)
     }
 
     /// Returns how many requests came without one.
@@ -121,7 +141,8 @@ impl Token {
     fn is_in(&self, request: &Request) -> bool {
         let header = request.header("Authorization").unwrap_or_default();
         let Some((scheme, theirs)) = header.split_once(' ') else { return false };
-        self.secrets.iter().any(|secret| secret.is(theirs.trim())) && scheme.eq_ignore_ascii_case("Bearer")
+        let secrets = self.secrets.read().unwrap_or_else(PoisonError::into_inner);
+        secrets.iter().any(|secret| secret.is(theirs.trim())) && scheme.eq_ignore_ascii_case("Bearer")
     }
 }
 
@@ -157,7 +178,7 @@ mod tests {
     #[test]
     fn requests_without_the_token_have_one_line_a_minute() {
         let purpose = Purpose { name: "token", route: "/", variable: "TOKEN" };
-        let (token, begun) = (Token::new(purpose, Vec::new()), Instant::now());
+        let (token, begun) = (Token::new(purpose, None, Vec::new()), Instant::now());
         for (seconds, due) in [(0, true), (1, false), (59, false), (60, true), (61, false), (200, true)] {
             assert_eq!(token.is_line_due(begun + Duration::from_secs(seconds)), due, "{seconds}");
         }

@@ -15,7 +15,8 @@
 //! | [`tornado`] | Tornado's names beside threadcast's, and what is different |
 //! | [`from_tungstenite`] | a client in tungstenite beside one here, and the usual hack |
 //! | [`metrics`] | health checks, metrics, alerts, a board for Grafana |
-//! | [`operating`] | options, signals, logs, numbers, limits, systemd, proxies |
+//! | [`operating`] | options, signals, numbers, limits, systemd, proxies |
+//! | [`configuration`] | options in the environment and in a file, the check, the reload, the log, packages |
 
 #[doc = include_str!("attacks.md")]
 pub mod attacks {}
@@ -28,6 +29,9 @@ pub mod client {}
 
 #[doc = include_str!("compression.md")]
 pub mod compression {}
+
+#[doc = include_str!("configuration.md")]
+pub mod configuration {}
 
 #[doc = include_str!("from_tungstenite.md")]
 pub mod from_tungstenite {}

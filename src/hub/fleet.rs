@@ -56,6 +56,15 @@ impl FleetOptions {
     pub fn new(url: &str) -> FleetOptions {
         FleetOptions { url: url.to_owned(), channel: DEFAULT_CHANNEL.to_owned(), max_message: 1 << 20 }
     }
+
+    /// Checks the URL and the name, without connecting.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], as [`Fleet::join`].
+    pub fn check(&self) -> Result<()> {
+        channel::check_name(&self.channel)?;
+        redis_link::target(&self.url).map(drop)
+    }
 }
 
 /// Hides the URL, which may contain a password.

@@ -20,6 +20,7 @@ use crate::panics::Contained;
 use crate::server::handler::{RequestHandler, WebSocketHandler};
 use crate::server::settings::ServerSettings;
 
+mod access_log;
 mod hosts;
 mod memory;
 mod proxies;

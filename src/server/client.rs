@@ -38,7 +38,7 @@ pub(crate) struct Client {
     pub(crate) connection: Connection,
     pub(crate) server: Arc<ServerState>,
     /// When it was accepted.
-    since: Instant,
+    pub(crate) since: Instant,
     /// Whether it makes room for a newcomer. Written once by the listener, read by `client-N`.
     is_evicted: AtomicBool,
     /// Whether the peer has reset it before it was a WebSocket. Written and read by `client-N`.

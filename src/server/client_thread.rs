@@ -15,6 +15,7 @@ use crate::http::router::Router;
 use crate::metrics::DisconnectReason;
 use crate::net::transport::Transport;
 use crate::observer::Event;
+use crate::server::accessed::{self, Asked};
 use crate::server::application::{MakeFor, Route};
 use crate::server::client::{Client, Stage};
 use crate::server::half_open::Wait;
@@ -84,9 +85,11 @@ fn serve(client: &Client, routes: &Router<Route>, registry: &Registry) -> Discon
             }
             Next::Session(mut session) => {
                 let reason = session.run(received);
+                let failed = session.failed();
                 session.close();
                 connection.leave_topics();
                 connection.outbox().wait_until_written();
+                accessed::ended(client, failed);
                 // Not beside a Close of ours that waits for an answer: who gets both drops what it has to say. Without
                 // a Close others may still write.
                 if reason == DisconnectReason::Done && connection.outbox().state().is_closing() {
@@ -116,8 +119,9 @@ fn serve_one<'a>(
     let (mut request, route) = match asked {
         Ok(Some(found)) => found,
         Ok(None) => return Next::End,
-        Err(refusal) => return refuse(client, &refusal),
+        Err(refusal) => return refuse(client, None, &refusal),
     };
+    let begun = client.server.settings.access.begin();
     match route.and_then(|route| websocket_for(route, &request)) {
         Some(make) => match open(client, registry, &request, make) {
             Ok(session) => {
@@ -126,10 +130,10 @@ fn serve_one<'a>(
             }
             Err(refusal) => {
                 client.connection.state().counters.handshakes_failed.add(1);
-                refuse(client, &refusal)
+                refuse(client, begun.map(|begun| (&*request, begun)), &refusal)
             }
         },
-        None => answer(client, registry, route, &mut request, received),
+        None => answer(client, registry, route, &mut request, received, begun),
     }
 }
 
@@ -181,6 +185,7 @@ fn answer<'a>(
     route: Option<&Route>,
     request: &mut Request,
     received: &mut Vec<u8>,
+    begun: Option<Instant>,
 ) -> Next<'a> {
     let Some(response) = pages::answer(client, route, request, received) else { return Next::End };
     // What follows a body that was not read to its end is no request. Beyond the clients there are places for requests,
@@ -190,12 +195,20 @@ fn answer<'a>(
         && !registry.is_crowded()
         && !client.connection.state().counters.is_draining();
     let then = if goes_on { Then::KeepAlive } else { Then::Close };
-    respond(client, Some(request), &response, then)
+    respond(client, begun.map(|begun| (&*request, begun)), Some(request), &response, then)
 }
 
 /// Writes a response; what follows is as it says, if it could be written.
-fn respond<'a>(client: &Client, request: Option<&Request>, response: &Response, then: Then) -> Next<'a> {
-    match answer::write(client, request, response, then) {
+fn respond<'a>(
+    client: &Client,
+    asked: Asked<'_>,
+    request: Option<&Request>,
+    response: &Response,
+    then: Then,
+) -> Next<'a> {
+    let (written, bytes) = answer::write(client, request, response, then);
+    accessed::answered(client, asked, response.status, bytes);
+    match written {
         Ok(()) if then == Then::KeepAlive => Next::Request,
         _ => Next::End,
     }
@@ -203,8 +216,8 @@ fn respond<'a>(client: &Client, request: Option<&Request>, response: &Response, 
 
 /// Answers with an error, and ends.
 #[inline(never)]
-fn refuse<'a>(client: &Client, error: &Error) -> Next<'a> {
-    respond(client, None, &pages::refusal(&client.connection, error), Then::Close)
+fn refuse<'a>(client: &Client, asked: Asked<'_>, error: &Error) -> Next<'a> {
+    respond(client, asked, None, &pages::refusal(&client.connection, error), Then::Close)
 }
 
 /// Opens a WebSocket; an error is a refusal that has not been sent.

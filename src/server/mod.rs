@@ -2,6 +2,7 @@
 //!
 //! A file imports only files above it in this list, and rooms above this one in `src/lib.rs`.
 
+pub(crate) mod access;
 pub(crate) mod settings;
 pub(crate) mod addresses;
 pub(crate) mod half_open;
@@ -11,6 +12,7 @@ pub(crate) mod client;
 pub(crate) mod handler;
 pub(crate) mod application;
 pub(crate) mod capacity;
+pub(crate) mod accessed;
 pub(crate) mod guarded;
 pub(crate) mod session;
 pub(crate) mod registry;

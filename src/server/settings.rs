@@ -9,6 +9,7 @@ use crate::http::host::Hosts;
 use crate::net::tls::config::TlsConfig;
 use crate::network::Network;
 use crate::rate::Rate;
+use crate::server::access::AccessLog;
 
 /// See [`Application`](crate::Application), which has a method for each.
 #[derive(Debug)]
@@ -33,6 +34,7 @@ pub(crate) struct ServerSettings {
     /// Bytes that the application keeps for a client, and those of the program beside the server: both are counted.
     pub(crate) client_memory: u64,
     pub(crate) other_memory: u64,
+    pub(crate) access: AccessLog,
     /// The process that ends when this one serves.
     pub(crate) predecessor: Option<u32>,
 }
@@ -80,6 +82,7 @@ impl Default for ServerSettings {
             stack_size: 512 << 10,
             client_memory: 0,
             other_memory: 0,
+            access: AccessLog::default(),
             predecessor: None,
         }
     }

@@ -227,9 +227,12 @@ fn the_tests_begin_with_their_plan_and_end_with_the_tests_that_did_not_run() {
     let duplex = "cargo test --locked --features program --release --test tls_duplex --test client_duplex -- --nocapture";
     assert!(run.calls.iter().any(|call| call == &format!("120 {duplex}")), "{:?}", run.calls);
     let last: Vec<_> = run.printed.lines().rev().take(2).collect();
-    let passed = "min. Passed: lint features package doc suite loom stack stress fuzz soak.";
+    let passed = "min. Passed: lint features crate doc suite loom stack stress fuzz soak.";
     assert!(last[1].ends_with(passed), "{last:?}");
-    assert!(last[0].starts_with("make full: NOT run: autobahn-all (no Python 2.7 found"), "{last:?}");
+    assert!(
+        last[0].starts_with("make full: NOT run: packages (no dpkg-deb) autobahn-all (no Python 2.7 found"),
+        "{last:?}"
+    );
 
     let machine = all("test-fails");
     machine.shim("cargo", "case $1 in --version) echo cargo 1.99.0;; test) exit 1;; esac");
@@ -272,17 +275,17 @@ fn a_package_is_made_without_a_word_of_the_tests_that_are_not_in_it() {
         "error: failed to verify".to_owned(),
     ];
     let said = noise.iter().chain(&others).map(|line| format!("echo '{line}' >&2\n")).collect::<String>();
-    for (name, code) in [("package", 0), ("package-fails", 101)] {
+    for (name, code) in [("crate", 0), ("crate-fails", 101)] {
         let machine = Machine::new(name, 1000, NOW);
         machine.shim("cargo", &format!("{said}echo a line for the standard output\nexit {code}"));
-        let run = machine.make("package");
+        let run = machine.make("crate");
         assert_eq!((run.succeeded, &run.errors[..]), (code == 0, &others[..]), "{name}");
         assert!(run.printed.ends_with("\na line for the standard output\n"), "{name}: {}", run.printed);
     }
     let calls = |name: &str, target: &str| Machine::new(name, 1000, NOW).make(target).calls;
     let package = "cargo package --locked --package threadcast --allow-dirty";
-    assert_eq!(calls("package-builds", "package"), [package.to_owned()]);
-    assert_eq!(calls("package-packs", "pack"), [format!("{package} --no-verify")]);
+    assert_eq!(calls("crate-builds", "crate"), [package.to_owned()]);
+    assert_eq!(calls("crate-packs", "pack"), [format!("{package} --no-verify")]);
 }
 
 #[test]

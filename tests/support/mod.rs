@@ -439,8 +439,14 @@ impl Program {
         program
     }
 
+    /// Without variables of the tests, and of the user who runs them: each could be an option.
     pub fn command() -> Command {
-        Command::new(env!("CARGO_BIN_EXE_threadcast"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_threadcast"));
+        let names = std::env::vars_os().map(|(name, _)| name);
+        for name in names.filter(|name| name.to_string_lossy().starts_with("THREADCAST_")) {
+            command.env_remove(name);
+        }
+        command
     }
 
     pub fn spawn(command: &mut Command) -> Program {

@@ -16,6 +16,14 @@ pub struct LogOptions {
     /// Append the log to this file as well
     #[arg(long, value_name = "PATH")]
     pub log_file: Option<PathBuf>,
+
+    /// How lines look: for people, or a JSON object each
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Plain)]
+    pub log_format: LogFormat,
+
+    /// Log each request and each WebSocket's end: address, path, status or close code, bytes, seconds
+    #[arg(long)]
+    pub access_log: bool,
 }
 
 /// Log levels, with Tornado's names.
@@ -31,6 +39,15 @@ pub enum Logging {
     Error,
     /// Nothing.
     None,
+}
+
+/// How lines of the log look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// A time, a thread, a text.
+    Plain,
+    /// An object.
+    Json,
 }
 
 impl Logging {

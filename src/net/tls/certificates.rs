@@ -159,6 +159,16 @@ impl CertificateFiles {
         })))
     }
 
+    /// Reads both files now, on the calling thread.
+    pub(crate) fn reload(&self) -> Result<()> {
+        let files = &self.0;
+        let pems = read_both(&files.chain, &files.key, files.read)?;
+        let pair = Arc::new(pair_of(&pems, &files.chain, &files.key, &files.provider)?);
+        let mut current = files.current();
+        (current.pair, current.seen, current.has_failed) = (pair, Ok(digest(&pems)), false);
+        Ok(())
+    }
+
     /// Returns the pair for a connection that begins now. The connection that finds a look due waits for it, at most
     /// [`LOOK_WAIT`]; no other connection looks within the next second, or before that look is over.
     fn at(&self, now: Instant) -> Arc<CertifiedKey> {

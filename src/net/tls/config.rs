@@ -28,6 +28,7 @@ const HTTP: &[u8] = b"http/1.1";
 #[derive(Clone)]
 pub struct TlsConfig {
     pub(crate) rustls: Arc<ServerConfig>,
+    files: Option<Arc<CertificateFiles>>,
 }
 
 impl fmt::Debug for TlsConfig {
@@ -49,8 +50,17 @@ impl TlsConfig {
     /// another certificate.
     pub fn from_pem_files(chain: impl AsRef<Path>, key: impl AsRef<Path>) -> Result<TlsConfig> {
         let provider = provider();
-        let files = CertificateFiles::open(chain.as_ref(), key.as_ref(), provider.clone())?;
-        TlsConfig::new(provider, Arc::new(files))
+        let files = Arc::new(CertificateFiles::open(chain.as_ref(), key.as_ref(), provider.clone())?);
+        Ok(TlsConfig { files: Some(files.clone()), ..TlsConfig::new(provider, files)? })
+    }
+
+    /// Reads the files of [`from_pem_files`](TlsConfig::from_pem_files) now, and not only when the next client connects.
+    /// Blocks while they are read. Returns false if there are none.
+    ///
+    /// # Errors
+    /// As of [`from_pem_files`](TlsConfig::from_pem_files); the certificate from before is kept.
+    pub fn reload(&self) -> Result<bool> {
+        self.files.as_ref().map_or(Ok(false), |files| files.reload().map(|()| true))
     }
 
     /// Parses a chain and its key from PEM in memory, which does not change.
@@ -80,7 +90,7 @@ impl TlsConfig {
                 "the TLS configuration allows early data, which anybody can replay: set max_early_data_size to 0",
             ));
         }
-        Ok(TlsConfig { rustls: config })
+        Ok(TlsConfig { rustls: config, files: None })
     }
 
     fn new(provider: Arc<CryptoProvider>, resolver: Arc<dyn ResolvesServerCert>) -> Result<TlsConfig> {
@@ -92,7 +102,7 @@ impl TlsConfig {
         config.ticketer = ring::Ticketer::new().map_err(failed)?;
         // Keeps no sessions for clients to resume.
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(TlsConfig { rustls: Arc::new(config) })
+        Ok(TlsConfig { rustls: Arc::new(config), files: None })
     }
 }
 

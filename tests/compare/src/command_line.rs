@@ -11,9 +11,12 @@ use crate::program::mistake;
 /// Returns the options of this process, or ends it: with 0 after `--help`, with 2 after an error.
 pub fn options<O: Parser>() -> O {
     let args: Vec<OsString> = std::env::args_os().collect();
-    mistake::parse(&args).unwrap_or_else(|(text, code)| {
-        // If the reader has gone away, do not panic.
+    let matches = mistake::parse(O::command(), &args, &|option| format!("--{option}"));
+    let matches = matches.unwrap_or_else(|(text, code)| {
+        // A reader that has gone away is no reason to panic.
         let _ = if code == 0 { write!(io::stdout(), "{text}") } else { write!(io::stderr(), "{text}") };
         process::exit(code)
-    })
+    });
+    // clap has checked the values already.
+    O::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }

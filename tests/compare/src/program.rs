@@ -6,6 +6,7 @@
 pub mod commands;
 #[path = "../../../src/clock/interval.rs"]
 pub mod interval;
+#[allow(dead_code, reason = "the program names what is wrong in variables and files too")]
 #[path = "../../../src/clock/mistake.rs"]
 pub mod mistake;
 #[path = "../../../src/lab/proc.rs"]
