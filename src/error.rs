@@ -34,10 +34,11 @@ pub enum Error {
     /// What was waited for did not come in time; nothing was sent.
     TimedOut,
     /// A server did not accept a client's handshake: it answered with another status than 101, with a 101 that is not
-    /// what was asked for, or with what is no HTTP. From [`client::connect`](crate::client::connect).
+    /// what was asked for, or with what is no HTTP. Or its proxy did not open a way to it. From
+    /// [`client::connect`](crate::client::connect).
     #[non_exhaustive]
     Handshake {
-        /// Which server, and what it answered, in one line.
+        /// Which server or proxy, and what it answered, in one line.
         reason: String,
         /// The answer, if it was HTTP.
         answer: Option<Box<HttpAnswer>>,

@@ -284,12 +284,17 @@ fn answers_that_are_no_websocket_as_a_table() {
         (switching(&right).replace("1.1", "1.0"), "HTTP/1.0", Some(101)),
         (switching(&right).replace("1.1", "2"), "HTTP/1.0, or of a version that nobody knows", Some(101)),
         ("HTTP/x 503 Busy\r\n\r\n".to_owned(), "what is no HTTP/1.1", None),
-        (switching(&format!("{right}\r\nX: {}", "y".repeat(20_000))), "a head of over 16384 bytes", None),
+        (
+            switching(&format!("{right}\r\nX: {}", "y".repeat(20_000))),
+            "a head of over 16384 bytes",
+            Some(101),
+        ),
         (
             switching(&format!("{right}{}", "\r\nX: y".repeat(100))),
             "a head of over 16384 bytes or 100 headers",
-            None,
+            Some(101),
         ),
+        ("\r\n".repeat(10_000), "a head of over 16384 bytes or 100 headers", None),
         (switching(&right.replace("websocket", "h2c")), "without Upgrade: websocket", Some(101)),
         (
             switching(&right.replace("Connection: Upgrade", "Connection: close")),
@@ -398,6 +403,30 @@ fn a_refusal_is_whole_whatever_its_version_and_its_framing() {
         let Err(Error::Handshake { answer: Some(answer), .. }) = connected else { panic!("{head}") };
         assert_eq!((answer.status, answer.body.as_slice()), (status, expected.as_bytes()), "{head}");
         assert!(answer.headers.contains(&("x-a".to_owned(), "b".to_owned())), "{head}: {:?}", answer.headers);
+    }
+}
+
+#[test]
+fn a_head_that_is_too_long_does_not_hide_the_status_of_a_refusal() {
+    let far = Far::bind();
+    let (long, many) = ("y".repeat(20_000), "\r\nX: y".repeat(200));
+    for (head, status, first_header) in [
+        (format!("HTTP/1.1 401 Unauthorized\r\nX-A: b\r\nX: {long}"), 401, true),
+        (format!("HTTP/1.1 429 Later\r\nX-A: b{many}"), 429, true),
+        (format!("HTTP/2 503\r\nX-A: b\r\nX: {long}"), 503, true),
+        (format!("HTTP/1.1 103 Hints\nX-A: b\nX: {long}"), 103, true),
+        (format!("HTTP/1.1 403 {long}"), 403, false),
+        (format!("HTTP/1.1 400 Bad\r\nno header {long}"), 400, false),
+    ] {
+        let (connected, _raw) = far.meet(&to(&far), &format!("{head}\r\n\r\n"), b"");
+        let Err(Error::Handshake { reason, answer: Some(answer), .. }) = connected else {
+            panic!("{status}")
+        };
+        assert_eq!((answer.status, answer.body.as_slice()), (status, &b""[..]));
+        let header = ("x-a".to_owned(), "b".to_owned());
+        assert_eq!(answer.headers.contains(&header), first_header, "{status}: {:?}", answer.headers);
+        assert!(reason.ends_with(", and a head of over 16384 bytes or 100 headers"), "{reason}");
+        assert!(reason.contains(&format!("with {status}")) && reason.len() < 1000, "{reason}");
     }
 }
 
