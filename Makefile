@@ -109,15 +109,18 @@ loom: ## Try every interleaving of the outbox, with up to three preemptions
 
 .PHONY: autobahn
 autobahn: ## The conformance suite of WebSockets, where it can be run; ARGS=--update writes its table
-	tests/autobahn/run.sh $(ARGS)
-	$(if $(ARGS),,tests/autobahn/run.sh --tls)
-	$(if $(ARGS),,tests/autobahn/run.sh --client)
+	$(if $(ARGS),tests/autobahn/run.sh $(ARGS),$(call autobahn,))
 
 .PHONY: autobahn-all
 autobahn-all: ## The same with its cases of limits and of compression
-	tests/autobahn/run.sh --all
-	tests/autobahn/run.sh --tls --all
-	tests/autobahn/run.sh --client --all
+	$(call autobahn,--all)
+
+# $(call autobahn,OPTION): the server over ws and wss, and the client, at the same time: they wait for each other mostly.
+define autobahn
+trap 'kill $$(jobs -p) 2>/dev/null; wait' INT TERM; \
+for kind in "" --tls --client; do tests/autobahn/run.sh $$kind $(1) & done; \
+failed=; for run in $$(jobs -p); do wait "$$run" || failed=yes; done; [ -z "$$failed" ]
+endef
 
 .PHONY: stress
 stress: ## CASES cases a property (20000), thousands of clients, and both directions for DUPLEX s (120)
