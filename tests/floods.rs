@@ -319,7 +319,8 @@ fn as_many_clients_as_the_start_up_line_promises_are_held_and_none_misses_a_push
     const ROUNDS: u64 = 5;
     let _alone = alone();
     raise_the_limit_of_descriptors();
-    let program = Program::start(&["--logging", "warning"]);
+    // The clients answer no Ping.
+    let program = Program::start(&["--logging", "warning", "--ping-interval", "off"]);
     let line = program.wait_for_line("threadcast is at ");
     let promised =
         line.split_once("for up to ").and_then(|(_, rest)| rest.split_once(' ')).expect("a number");

@@ -13,6 +13,10 @@ use super::answer::receive;
 use super::offer::{Agreement, Offer};
 use super::proxy::Proxy;
 use super::url::{Url, host_and_port};
+use crate::connection::connection::Connection;
+use crate::connection::timed_io::recv_before;
+#[cfg(feature = "tls")]
+use crate::connection::timed_io::send_before;
 use crate::error::{Error, Result};
 #[cfg(feature = "tls")]
 use crate::net::maybe_tls::MaybeTls;
@@ -20,10 +24,6 @@ use crate::net::names::Names;
 use crate::net::racing::connect_first;
 #[cfg(feature = "tls")]
 use crate::net::tls::dialing::Dialing;
-use crate::server::connection::Connection;
-use crate::server::input::recv_before;
-#[cfg(feature = "tls")]
-use crate::server::secure;
 
 /// What came of a handshake.
 pub(super) struct Agreed101 {
@@ -98,7 +98,7 @@ pub(super) fn secure(
     let failed = |error| Error::io(format!("cannot speak TLS with {url}"))(error);
     let mut received = Vec::new();
     loop {
-        secure::send(connection, &dialing.unsent(), deadline).map_err(failed)?;
+        send_before(connection, &dialing.unsent(), deadline).map_err(failed)?;
         if dialing.is_done() {
             break;
         }
@@ -106,7 +106,7 @@ pub(super) fn secure(
         receive(&mut received, |bytes| recv_before(connection, bytes, deadline)).map_err(failed)?;
         if let Err(why) = dialing.receive(&received) {
             // The alert, which the server may have no use for.
-            let _ = secure::send(connection, &dialing.unsent(), deadline);
+            let _ = send_before(connection, &dialing.unsent(), deadline);
             return Err(failed(io::Error::new(ErrorKind::InvalidData, why)));
         }
     }

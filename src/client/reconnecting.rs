@@ -6,8 +6,8 @@ use std::{fmt, thread};
 
 use super::builder::Builder;
 use super::messages::Messages;
+use crate::connection::connection::Connection;
 use crate::error::{Error, HttpAnswer, Result};
-use crate::server::connection::Connection;
 
 /// The first pause, and the longest, unless they are set.
 const FIRST: Duration = Duration::from_millis(100);

@@ -42,6 +42,8 @@ pub(crate) struct ThreadBudget {
     books: Mutex<Books>,
     /// Signalled when a permit is returned and somebody waits for one.
     returned: Condvar,
+    /// Bytes of each thread's stack.
+    stack_size: usize,
     /// Started once, if at all: threads of a budget without a reaper are joined by their spawner.
     reaper: OnceLock<Reaper>,
     /// Woken when a permit is returned, for the listener, which does not block for one.
@@ -91,11 +93,12 @@ struct ThreadEnd {
 }
 
 impl ThreadBudget {
-    /// Allows for `clients` clients, and for their [`pumps`].
-    pub(crate) fn new(clients: usize, delivery: Delivery) -> ThreadBudget {
+    /// Allows for `clients` clients, and for their [`pumps`], with stacks of that size.
+    pub(crate) fn new(clients: usize, delivery: Delivery, stack_size: usize) -> ThreadBudget {
         let (free, free_pumps) = (clients.saturating_mul(delivery.threads()), pumps(clients, delivery));
         let books = Mutex::new(Books { free, free_pumps, running: 0, awaiting: 0, waiting: VecDeque::new() });
-        ThreadBudget { books, returned: Condvar::new(), reaper: OnceLock::new(), waker: OnceLock::new() }
+        let (reaper, waker) = (OnceLock::new(), OnceLock::new());
+        ThreadBudget { books, returned: Condvar::new(), stack_size, reaper, waker }
     }
 
     /// Wakes this one from now on when a permit is returned.
@@ -118,14 +121,13 @@ impl ThreadBudget {
     pub(crate) fn spawn(
         self: &Arc<ThreadBudget>,
         name: String,
-        stack_size: usize,
         patience: Duration,
         run: impl FnOnce() + Send + 'static,
     ) -> io::Result<Worker> {
         let permit =
             self.permit(patience).ok_or_else(|| io::Error::other("the limit of threads is reached"))?;
         let worker = Worker::new(run);
-        worker.start(name, stack_size, permit)?;
+        worker.start(name, permit)?;
         Ok(worker)
     }
 
@@ -134,7 +136,6 @@ impl ThreadBudget {
     pub(crate) fn spawn_pump(
         self: &Arc<ThreadBudget>,
         name: String,
-        stack_size: usize,
         patience: Duration,
         run: impl FnOnce() + Send + 'static,
     ) -> io::Result<Worker> {
@@ -144,11 +145,11 @@ impl ThreadBudget {
             books.free_pumps -= 1;
             books.running += 1;
             drop(books);
-            worker.start(name, stack_size, Permit { budget: self.clone(), is_pump: true })?;
+            worker.start(name, Permit { budget: self.clone(), is_pump: true })?;
             return Ok(worker);
         }
         let until = Instant::now() + patience;
-        books.waiting.push_back(WaitingPump { worker: worker.clone(), name, stack_size, until });
+        books.waiting.push_back(WaitingPump { worker: worker.clone(), name, until });
         drop(books);
         self.order(ReaperOrder::Look);
         Ok(worker)
@@ -216,8 +217,8 @@ impl Worker {
     }
 
     /// Starts the thread. An error drops its task.
-    fn start(&self, name: String, stack_size: usize, permit: Permit) -> io::Result<()> {
-        let own = self.clone();
+    fn start(&self, name: String, permit: Permit) -> io::Result<()> {
+        let (own, stack_size) = (self.clone(), permit.budget.stack_size);
         let ending = ThreadEnd { own: self.clone(), budget: permit.budget.clone() };
         // Held until the thread is in it, which the reaper waits for.
         let mut running = lock(&self.0.running);

@@ -1,8 +1,12 @@
 use super::*;
 use crate::net::transport::Delivery;
 
+fn cost(application: &Application) -> ClientCost {
+    ClientCost::new(&application.connections, &application.settings, 4)
+}
+
 fn client(delivery: Delivery, stack_size: usize) -> ClientCost {
-    ClientCost::new(&Application::new().delivery(delivery).stack_size(stack_size).settings, 4)
+    cost(&Application::new().delivery(delivery).stack_size(stack_size))
 }
 
 #[test]
@@ -163,8 +167,7 @@ fn what_the_application_takes_is_counted_as_a_table() {
     ] {
         let application = Application::new().client_memory(client_memory).other_memory(other_memory);
         let limits = limits.without(application.settings.other_memory);
-        let Capacity { clients: found, limit, .. } =
-            limits.capacity(&ClientCost::new(&application.settings, 4));
+        let Capacity { clients: found, limit, .. } = limits.capacity(&cost(&application));
         let Limit::GroupMemory { each: found_each } = limit else { panic!("{limit:?}") };
         assert_eq!((found, found_each >> 10, limits.buffers()), (clients, each, buffers));
     }
