@@ -37,6 +37,10 @@ FULL := lint features package doc suite loom stack autobahn-all stress fuzz soak
 # test compares them with this list.
 NEED_MORE := arguments_and_cookies examples fleet fleet_links fleet_program interop interop_client lab_page page proxies \
 	tls_attacks tls_config tls_page tls_program workflows
+# Tests of tests/it that run at the same time, on however few cores: they wait, mostly.
+IT := RUST_TEST_THREADS=8 $(CARGO) test $(PROGRAM) --workspace --test it
+# The test crates that must be alone.
+ALONE := $(patsubst tests/%.rs,--test %,$(wildcard tests/*.rs))
 BEGUN := $(shell date +%s)
 # Where a check says why it was not run.
 export NOT_RUN := $(CURDIR)/target/not-run
@@ -55,7 +59,7 @@ check: ## For each change, in 3 minutes: format, clippy, and the tests that need
 	@$(call needs,cc)
 	@$(MAKE) --no-print-directory lint
 	$(CARGO) test $(PROGRAM) --workspace --lib --bins
-	$(CARGO) test $(PROGRAM) --workspace --test it -- $(NEED_MORE:%=--skip %::)
+	$(IT) -- $(NEED_MORE:%=--skip %::)
 
 .PHONY: test
 test: ## Everything that is checked: format, lints, features, package, manual, tests, loom, the pages, Autobahn
@@ -97,7 +101,10 @@ doc: ## Build the manual into target/doc, without a warning
 
 .PHONY: suite
 suite: ## All tests, those of the pages in a browser
-	$(CARGO) test $(PROGRAM) --workspace
+	$(CARGO) test $(PROGRAM) --workspace --no-run
+	$(IT)
+	$(CARGO) test $(PROGRAM) --workspace --lib --bins $(ALONE)
+	$(CARGO) test $(PROGRAM) --workspace --doc
 
 .PHONY: stack
 stack: ## Check in a release build that an idle client keeps to two pages of stack
