@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use far::{Far, SWITCHING, plain, unmasked};
 use support::{DEADLINE, Event, Probed, close_frame, eventually, frame, header_values, masked, threads};
 use threadcast::client::{self, Builder, Messages};
-use threadcast::{Connection, Error, Hub, Message, Result, broadcast};
+use threadcast::{Application, Connection, Error, Hub, Message, Result, broadcast};
 
 /// What a client waits for whose deadline is to pass.
 const SHORT: Duration = Duration::from_millis(200);
@@ -769,7 +769,11 @@ fn a_close_with_a_code_that_may_not_be_sent_is_a_failure() {
 #[test]
 fn a_client_and_a_server_that_both_flood_do_not_stop_each_other() {
     const MESSAGES: usize = 3000;
-    let (server, connection, messages) = echo();
+    // On a slow machine a backlog may stand still for long.
+    let settings = |application: Application| application.write_deadline(DEADLINE);
+    let server = Probed::start_with(settings, Connection::write_message);
+    let builder = Builder::new(&url(&server)).write_deadline(DEADLINE);
+    let (connection, messages) = builder.connect().expect("connects");
     let text = "x".repeat(16 << 10);
     thread::scope(|scope| {
         scope.spawn(|| {
