@@ -46,6 +46,9 @@ pub fn reconnecting(builder: Builder) -> Reconnecting {
     Reconnecting { builder, first: FIRST, longest: LONGEST, pause: FIRST, last: Last::Nothing, on_failure }
 }
 
+/// Gets what failed, and the time until the next attempt.
+type OnFailure = dyn FnMut(&Error, Duration) + Send;
+
 /// Connections to one server, one after the other: see [`reconnecting`].
 #[must_use = "it connects when it is asked for the next connection"]
 pub struct Reconnecting {
@@ -55,7 +58,7 @@ pub struct Reconnecting {
     /// Before the next attempt but the very first.
     pause: Duration,
     last: Last,
-    on_failure: Box<dyn FnMut(&Error, Duration) + Send>,
+    on_failure: Box<OnFailure>,
 }
 
 /// What was the last item.
