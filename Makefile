@@ -35,8 +35,8 @@ CHECKS := lint features pack doc suite loom autobahn
 FULL := lint features package doc suite loom stack autobahn-all stress fuzz soak
 # The files of tests/it that need more than Rust and a C compiler: a browser, Python, Redis, a proxy, OpenSSL, npm. A
 # test compares them with this list.
-NEED_MORE := arguments_and_cookies examples fleet fleet_links fleet_program interop interop_client lab_page page prometheus proxies \
-	tls_attacks tls_config tls_page tls_program workflows
+NEED_MORE := admin arguments_and_cookies examples fleet fleet_links fleet_program interop interop_client lab_page \
+	page prometheus proxies supervisor tls_attacks tls_config tls_page tls_program workflows
 # Tests of tests/it that run at the same time, on however few cores: they wait, mostly.
 IT := RUST_TEST_THREADS=8 $(CARGO) test $(PROGRAM) --workspace --test it
 # The test crates that must be alone.
@@ -138,6 +138,7 @@ stress: ## CASES cases a property (20000), thousands of clients, and both direct
 	THREADCAST_FLOOD_SECONDS=20 $(CARGO) test $(PROGRAM) --release --test neighbours -- --nocapture --ignored
 	$(COSTS) $(CARGO) test $(PROGRAM) --release --bench compression_cost --bench fleet_cost --bench hub_memory
 	THREADCAST_FOOTPRINT=$(CLIENTS) $(CARGO) test $(PROGRAM) --release --test stack -- --test-threads 1
+	THREADCAST_RESTARTS=15 $(CARGO) test $(PROGRAM) --release --test it -- --nocapture --test-threads 1 restarts::
 
 .PHONY: fuzz
 fuzz: ## Fuzz the head reader and the read loop for DURATION seconds (600)
@@ -218,7 +219,7 @@ endef
 # passed. DURATION is for those that take as long as they are told.
 define checked
 @echo "make $(1) takes about $(2) minutes on 2 cores, and 5 GB below target/. It runs"; $(call list,$(3))
-@$(call needs,cc curl openssl browser python ip unshare redis haproxy nginx prometheus)
+@$(call needs,cc curl openssl browser python ip unshare redis haproxy nginx prometheus systemd-analyze)
 @passed= skipped= left=" $(3)"; \
 end() { \
 	echo; echo "make $(1): $$1 after $$((($$(date +%s) - $(BEGUN) + 59) / 60)) min. Passed:$${passed:- nothing}."; \
@@ -249,6 +250,7 @@ for need in $(1); do case $$need in \
 	cc) command -v cc >/dev/null || missing+=" build-essential";; \
 	haproxy|nginx) PATH=$$PATH:$(SBIN) command -v "$$need" >/dev/null || missing+=" $$need";; \
 	ip) command -v ip >/dev/null || missing+=" iproute2";; \
+	systemd-analyze) command -v "$$need" >/dev/null || missing+=" systemd";; \
 	redis) command -v redis-server >/dev/null || missing+=" redis-server";; \
 	unshare) command -v unshare >/dev/null || missing+=" util-linux";; \
 	*) command -v "$$need" >/dev/null || missing+=" $$need";; \

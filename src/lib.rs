@@ -120,7 +120,7 @@
 //! | room | what is in it |
 //! |---|---|
 //! | `begin_again` | how a program starts with less for each thread |
-//! | `printable`, `error`, `panics`, `metrics`, `observer`, `log_limit`, `rate` | what everybody uses |
+//! | `printable`, `error`, `panics`, `metrics`, `observer`, `log_limit`, `rate`, `network` | what everybody uses |
 //! | `machine` | what this machine allows |
 //! | `http` | requests, responses, cookies, files: no sockets, no threads |
 //! | `ws` | frames, messages, compression, the handshake: pure bytes |
@@ -149,6 +149,7 @@ mod observer;
 mod metrics;
 mod log_limit;
 mod rate;
+mod network;
 mod machine;
 mod http;
 mod ws;
@@ -181,6 +182,7 @@ pub use metrics::{Disconnects, HandshakeResults, Limited, Meter, Rejections, Sta
 #[cfg(feature = "tls")]
 pub use net::tls::config::TlsConfig;
 pub use net::transport::Delivery;
+pub use network::Network;
 pub use observer::{Event, Observer};
 pub use printable::{Printable, printable};
 pub use rate::Rate;

@@ -9,10 +9,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::clock::clients::Clients;
+use crate::clock::notify::Watchdog;
 use crate::clock::options::Options;
 use crate::clock::send_thread::{Rounds, SendThread};
 use crate::clock::signals::Starting;
-use crate::clock::{application, console, listening, logging, redirect, signals, tls};
+use crate::clock::succession::{Predecessor, Succession};
+use crate::clock::{application, console, ending, listening, logging, notify, redirect, signals, tls};
 use crate::lab::beside::Beside;
 use crate::lab::setup::{Lab, Running, Setup};
 use crate::lab::{commands, page};
@@ -21,13 +23,15 @@ use threadcast::{Application, Connection, Error, Fleet, Result, StaticFiles};
 
 fn main() -> ExitCode {
     threadcast::begin_again();
+    let predecessor = Predecessor::find();
     match Options::parse_from_args(env::args_os()) {
         Ok(options) => {
-            let ended = signals::prepare().and_then(|()| run(&options));
+            let ended = signals::prepare().and_then(|()| run(&options, predecessor.as_ref()));
             log::logger().flush();
             match ended {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
+                    predecessor.inspect(|predecessor| predecessor.tell(&error));
                     console::complain(format_args!("threadcast: {error}"));
                     ExitCode::FAILURE
                 }
@@ -45,13 +49,16 @@ fn main() -> ExitCode {
 }
 
 /// Serves until a signal comes.
-fn run(options: &Options) -> Result<()> {
+fn run(options: &Options, predecessor: Option<&Predecessor>) -> Result<()> {
+    // First, since the numbers of their descriptors are known only while nothing else is open.
+    let sockets = listening::handed_over(options, predecessor)?;
     let starting = Starting::begin(options.log.log_file.is_some())?;
     let mut wishes = signals::listen()?;
     let log = logging::start(options.log.logging.filter(), options.log.log_file.as_deref())?;
     let clients = Arc::new(Clients::new());
+    let before = predecessor.map(|predecessor| predecessor.process);
     let also = if options.lab.lab { commands::run } else { |_: &str| {} };
-    let (application, capacity, readings) = application::from_options(options, &clients, also)?;
+    let (application, capacity, readings) = application::from_options(options, &clients, also, before)?;
     let (lab, application) = if options.lab.lab {
         lab(options, &clients, application).map(|(lab, application)| (Some(lab), application))?
     } else {
@@ -63,11 +70,13 @@ fn run(options: &Options) -> Result<()> {
         None => application,
     };
     starting.end();
-    let server = listening::bind(options, "--port", options.port, application, capacity)?;
+    let server = listening::bind(options, "--port", options.port, application, capacity, sockets.main)?;
+    let server = Arc::new(server);
     let redirect = options.tls.http_port.map(|port| {
         let application = redirect::application(server.local_addr().port(), options.clients.stack_size);
-        let application = application.hosts(application::hosts(options));
-        listening::bind(options, "--http-port", port, application, redirect::CAPACITY)
+        let application =
+            application::behind_proxies(application, options).hosts(application::hosts(options));
+        listening::bind(options, "--http-port", port, application, redirect::CAPACITY, sockets.redirect)
     });
     let redirect = redirect.transpose()?;
     let lab = lab.map(|lab| lab.start(server.local_addr())).transpose()?;
@@ -81,14 +90,21 @@ fn run(options: &Options) -> Result<()> {
         .map_err(Error::io("cannot start the thread send"))?;
     listening::announce(&server, options.lab.lab, tls.as_ref(), redirect.as_ref());
     drop(log.held);
-    signals::wait_for_end(&mut wishes, log.file.as_ref(), || logging::print(readings.read()));
+    let watchdog = Watchdog::start(&server, &readings.rounds);
+    let watchdog = watchdog.map_err(Error::io("cannot start the thread watchdog"))?;
+    notify::ready(&server);
+    predecessor.into_iter().for_each(Predecessor::leave);
+    let succession = Succession::default();
+    let succeed = || succession.begin(ending::sockets(&server, redirect.as_ref()));
+    signals::wait_for_end(&mut wishes, log.file.as_ref(), || logging::print(readings.read()), succeed);
     signals::end_at_the_next(wishes, log.file);
     log::info!("{}", readings.read());
     log::info!("shutting down; another signal, a second or more from now, ends at once");
     // First, since its clients would be waited for.
     lab.into_iter().for_each(Running::stop);
-    server.drain(options.ending.drain_delay, options.ending.drain);
+    ending::drain(&server, &options.ending, succession.end());
     drop(redirect);
+    watchdog.into_iter().for_each(Watchdog::stop);
     send.stop();
     // The handlers, which have it too, are gone.
     readings.fleet.and_then(Arc::into_inner).into_iter().for_each(Fleet::leave);

@@ -68,6 +68,7 @@ pub(crate) struct Counters {
     pub(crate) rejected: Counter,
     pub(crate) rejected_full: Counter,
     pub(crate) rejected_half_open: Counter,
+    pub(crate) rejected_not_a_proxy: Counter,
     pub(crate) rejected_clients_per_address: Counter,
     pub(crate) rejected_connects_per_address: Counter,
     pub(crate) rejected_draining: Counter,
@@ -163,6 +164,7 @@ impl Meter {
         let rejections = Rejections {
             full: counters.rejected_full.get(),
             half_open: counters.rejected_half_open.get(),
+            not_a_proxy: counters.rejected_not_a_proxy.get(),
             clients_per_address: counters.rejected_clients_per_address.get(),
             connects_per_address: counters.rejected_connects_per_address.get(),
             draining: counters.rejected_draining.get(),
@@ -232,6 +234,8 @@ pub struct Rejections {
     pub full: u64,
     /// Its own address had the most half-open connections.
     pub half_open: u64,
+    /// Only trusted proxies may connect: see [`proxy_protocol`](crate::Application::proxy_protocol).
+    pub not_a_proxy: u64,
     /// See [`max_clients_per_address`](crate::Application::max_clients_per_address).
     pub clients_per_address: u64,
     /// See [`max_connects_per_address`](crate::Application::max_connects_per_address).

@@ -4,21 +4,23 @@ use std::env;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::clock::admin::{ADMINISTRATION, Administration};
 use crate::clock::clients::Clients;
 use crate::clock::greeting::Greeting;
 use crate::clock::handlers::Site;
 use crate::clock::health::HealthHandler;
 use crate::clock::metrics::MetricsHandler;
 use crate::clock::options::{Audience, Options};
-use crate::clock::publish::{PublishHandler, Token};
+use crate::clock::publish::{PUBLISHING, PublishHandler};
 use crate::clock::rounds::RoundStats;
 use crate::clock::stats::{Readings, StatsHandler};
+use crate::clock::token::{Purpose, Token};
 use crate::clock::topics::Topics;
-use crate::clock::{console, fleet, handlers, logging, publish, redirect};
+use crate::clock::{console, fleet, handlers, logging, redirect};
 use threadcast::{Application, Capacity, Error, Result, StaticFiles};
 
 /// Returns what the options ask for: the routes with their limits, how many clients there may be, and what can be read
-/// of it all. `also` gets each message of a client.
+/// of it all. `also` gets each message of a client; `predecessor` is the process in whose place this one comes.
 ///
 /// # Errors
 /// What is wrong with an option that names something outside: a file, a directory, a Redis.
@@ -26,15 +28,24 @@ pub fn from_options(
     options: &Options,
     clients: &Arc<Clients>,
     also: fn(&str),
+    predecessor: Option<u32>,
 ) -> Result<(Application, Capacity, Readings)> {
     let pages = match &options.www {
         Some(directory) => directory_with_index(directory)?,
         None => handlers::PAGES,
     };
     let application = Application::new();
+    let application = match predecessor {
+        Some(process) => application.in_place_of(process),
+        None => application,
+    };
     let meter = application.meter();
-    let token = Token::find(options.messages.publish_token_file.as_deref(), env::var_os(publish::TOKEN))?;
-    let token = token.map(Arc::new);
+    let token = |purpose: Purpose, file: Option<&Path>| {
+        let token = Token::find(purpose, file, env::var_os(purpose.variable))?;
+        Ok::<_, Error>(token.map(Arc::new))
+    };
+    let admin_token = token(ADMINISTRATION, options.messages.admin_token_file.as_deref())?;
+    let token = token(PUBLISHING, options.messages.publish_token_file.as_deref())?;
     let channel = options.messages.channel.as_deref();
     let meeting = fleet::options(options.messages.redis.as_deref(), channel, env::var_os(fleet::URL))?;
     if channel.is_some() && meeting.is_none() {
@@ -72,7 +83,11 @@ pub fn from_options(
         let handler = move || PublishHandler { token: token.clone(), topics: topics.clone() };
         application = application.page("/publish", handler);
     }
-    let application = application
+    if let Some(token) = admin_token.clone() {
+        let administration = Administration { token, clients: clients.clone(), fleet: fleet.clone() };
+        application = administration.routes(application);
+    }
+    let application = behind_proxies(application, options)
         .hosts(hosts(options))
         .delivery(options.pushes.delivery.into())
         .max_message(options.clients.max_message)
@@ -102,7 +117,8 @@ pub fn from_options(
     let capacity = capacity(options, &application);
     let rounds = Arc::new(RoundStats::new(options.pushes.interval));
     let clients = clients.clone();
-    let readings = Readings { meter, capacity: capacity.clients, clients, rounds, fleet, token };
+    let tokens = token.into_iter().chain(admin_token).collect();
+    let readings = Readings { meter, capacity: capacity.clients, clients, rounds, fleet, tokens };
     Ok((watched(application, &readings, options.stats == Audience::Public), capacity, readings))
 }
 
@@ -118,6 +134,12 @@ fn watched(application: Application, readings: &Readings, public: bool) -> Appli
         .page("/metrics", move || MetricsHandler { registry: registry.clone(), public })
         .page_for_any_host("/health", health(false))
         .page_for_any_host("/ready", health(true))
+}
+
+/// Lets the proxies that are trusted tell who the clients are.
+pub fn behind_proxies(application: Application, options: &Options) -> Application {
+    let proxies = options.proxies.trusted_proxy.iter().copied();
+    application.trusted_proxies(proxies).proxy_protocol(options.proxies.proxy_protocol)
 }
 
 /// Returns what the machine allows, or what was asked for.

@@ -65,7 +65,7 @@ mod tests {
             clients: Arc::new(Clients::new()),
             rounds: Arc::new(rounds),
             fleet: None,
-            token: None,
+            tokens: Vec::new(),
         };
         for for_newcomers in [false, true] {
             let runs = readings(RoundStats::new(Duration::from_secs(60)));

@@ -1,10 +1,12 @@
 //! Where the program listens, and the first lines that it prints.
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use crate::clock::console;
-use crate::clock::options::Options;
+use crate::clock::options::{DEFAULT_PORT, Options};
+use crate::clock::sockets::Sockets;
+use crate::clock::succession::Predecessor;
 use crate::clock::tls::Tls;
 use threadcast::{Application, Capacity, Error, Result, Server};
 
@@ -59,7 +61,19 @@ pub fn announce(server: &Server, lab: bool, tls: Option<&Tls>, redirect: Option<
     console::print(&(lines.join("\n") + "\n"));
 }
 
-/// Listens where the options say. `option` is the one that names the port.
+/// Returns the sockets to listen on, as far as they are there already.
+///
+/// # Errors
+/// As of [`Sockets::take`].
+pub fn handed_over(options: &Options, predecessor: Option<&Predecessor>) -> Result<Sockets> {
+    let sockets = Sockets::take(predecessor, options.tls.http_port.is_some())?;
+    if sockets.supervised && (options.port != DEFAULT_PORT || options.address.is_some()) {
+        console::warn("--port and --address do nothing: the supervisor's socket is used (LISTEN_FDS)");
+    }
+    Ok(sockets)
+}
+
+/// Listens on the socket that was handed over, or where the options say. `option` is the one that names the port.
 ///
 /// # Errors
 /// As of [`Server::bind_with`], with what to do about it.
@@ -69,7 +83,15 @@ pub fn bind(
     port: u16,
     application: Application,
     capacity: Capacity,
+    socket: Option<TcpListener>,
 ) -> Result<Server> {
+    if let Some(socket) = socket {
+        let server = Server::serve_with(socket, application, capacity);
+        return server.map_err(|error| match error {
+            Error::Invalid(what) => Error::invalid(format!("LISTEN_FDS: {what}")),
+            other => other,
+        });
+    }
     let server = Server::bind_with(&addresses(options, port)[..], application, capacity);
     server.map_err(|error| with_another_port(error, option, port))
 }

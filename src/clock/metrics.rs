@@ -15,7 +15,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::clock::log_thread;
-use crate::clock::process::Process;
+use crate::clock::process::ProcessReading;
 use crate::clock::stats::{Readings, check_audience};
 use accept::prefers_openmetrics;
 use threadcast::{Error, Exchange, RequestHandler, Result};
@@ -81,7 +81,7 @@ impl Collector for Readings {
             MetricType::Info,
         )?;
         build.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])?;
-        encode_process(&mut families, &Process::read())
+        encode_process(&mut families, &ProcessReading::read())
     }
 }
 
@@ -210,7 +210,7 @@ impl Readings {
 }
 
 /// Under the names that every client library of Prometheus has for them. What is not known is left out.
-fn encode_process(families: &mut Families<'_>, process: &Process) -> fmt::Result {
+fn encode_process(families: &mut Families<'_>, process: &ProcessReading) -> fmt::Result {
     if let Some(seconds) = process.cpu_seconds {
         let mut family = families.0.encode_descriptor(
             "process_cpu_seconds",

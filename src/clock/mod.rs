@@ -1,8 +1,10 @@
 //! The application: the clock of the Tornado tutorial, on top of the framework.
 
+pub mod admin;
 pub mod application;
 pub mod clients;
 pub mod console;
+pub mod ending;
 pub mod fleet;
 pub mod greeting;
 pub mod handlers;
@@ -14,6 +16,7 @@ pub mod log_thread;
 pub mod logging;
 pub mod metrics;
 pub mod mistake;
+pub mod notify;
 pub mod options;
 pub mod process;
 pub mod publish;
@@ -22,7 +25,10 @@ pub mod redirect;
 pub mod rounds;
 pub mod send_thread;
 pub mod signals;
+pub mod sockets;
 pub mod stats;
+pub mod succession;
 pub mod time;
 pub mod tls;
+pub mod token;
 pub mod topics;

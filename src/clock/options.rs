@@ -13,6 +13,7 @@ use ending::EndOptions;
 use lab::LabOptions;
 use logging::LogOptions;
 use messages::MessageOptions;
+use proxies::ProxyOptions;
 use pushes::PushOptions;
 use tls::TlsOptions;
 use values::{address, host, origin, port};
@@ -22,9 +23,13 @@ pub mod ending;
 pub mod lab;
 pub mod logging;
 pub mod messages;
+pub mod proxies;
 pub mod pushes;
 pub mod tls;
 mod values;
+
+/// The port of `--port`, unless it is set.
+pub const DEFAULT_PORT: u16 = 8888;
 
 /// A WebSocket server with one blocking thread per client, which pushes the time.
 #[derive(Debug, Parser)]
@@ -37,9 +42,11 @@ Signals:
   SIGINT, SIGTERM   close every client, and end; another one, a second later, ends at once
   SIGHUP            open the log file again; the end, if there is none
   SIGUSR1           log the numbers of /stats
+  SIGUSR2           start the program again, hand on its sockets, and close the clients with 1012 when it serves
 
 Environment:
   THREADCAST_PUBLISH_TOKEN   the token itself, in place of --publish-token-file
+  THREADCAST_ADMIN_TOKEN     the same for --admin-token-file
   THREADCAST_REDIS           what --redis takes, and a password: redis://USER:PASSWORD@HOST:PORT
 
 Example:
@@ -49,7 +56,7 @@ Example:
 )]
 pub struct Options {
     /// Port to listen on; 0 lets the system choose one
-    #[arg(long, default_value_t = 8888, value_parser = port)]
+    #[arg(long, default_value_t = DEFAULT_PORT, value_parser = port)]
     pub port: u16,
 
     /// Address to listen on [default: all, IPv4 and IPv6]
@@ -89,6 +96,9 @@ pub struct Options {
 
     #[command(flatten)]
     pub messages: MessageOptions,
+
+    #[command(flatten)]
+    pub proxies: ProxyOptions,
 
     #[command(flatten)]
     pub log: LogOptions,

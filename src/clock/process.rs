@@ -10,7 +10,7 @@ use rustix::process::{Resource, getrlimit};
 
 /// A reading. What the kernel does not say is `None`.
 #[derive(Debug)]
-pub struct Process {
+pub struct ProcessReading {
     /// Seconds of all its threads on a processor.
     pub cpu_seconds: Option<f64>,
     /// When it began, in seconds since 1970.
@@ -25,12 +25,12 @@ pub struct Process {
     pub max_fds: Option<u64>,
 }
 
-impl Process {
+impl ProcessReading {
     /// Reads it now.
-    pub fn read() -> Process {
+    pub fn read() -> ProcessReading {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-        Process {
+        ProcessReading {
             cpu_seconds: cpu_ticks(&stat).map(in_seconds),
             start_time: start_time(&stat),
             threads: line(&status, "Threads:"),
@@ -101,9 +101,9 @@ mod tests {
 
     #[test]
     fn a_reading_is_of_this_process() {
-        let before = Process::read();
+        let before = ProcessReading::read();
         let _open: Vec<_> = (0..100).map(|_| fs::File::open("/dev/null").unwrap()).collect();
-        let after = Process::read();
+        let after = ProcessReading::read();
         assert!(after.open_fds.unwrap() >= before.open_fds.unwrap() + 50, "{before:?} {after:?}");
         assert!(after.open_fds < after.max_fds || after.max_fds.is_none());
         assert!(after.resident_kib.unwrap() > 1000 && after.resident_kib < after.virtual_kib, "{after:?}");

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 use signal_hook::{flag, low_level};
 
@@ -94,16 +94,17 @@ fn own_status() -> String {
 /// [`Error::Io`] if the system refuses.
 pub fn listen() -> Result<Signals> {
     let hangup = (!is_ignored(&own_status(), SIGHUP)).then_some(SIGHUP);
-    let signals = [SIGINT, SIGTERM, SIGUSR1].into_iter().chain(hangup);
+    let signals = [SIGINT, SIGTERM, SIGUSR1, SIGUSR2].into_iter().chain(hangup);
     Signals::new(signals).map_err(Error::io("cannot wait for signals"))
 }
 
-/// Blocks until a signal asks for the end. SIGUSR1 asks for the numbers, and SIGHUP for a new log file where
-/// there is one.
-pub fn wait_for_end(signals: &mut Signals, file: Option<&LogFile>, numbers: impl Fn()) {
+/// Blocks until a signal asks for the end. SIGUSR1 asks for the numbers, SIGUSR2 for a successor, and SIGHUP for a new log
+/// file where there is one.
+pub fn wait_for_end(signals: &mut Signals, file: Option<&LogFile>, numbers: impl Fn(), succeed: impl Fn()) {
     for signal in signals.forever() {
         match (signal, file) {
             (SIGUSR1, _) => numbers(),
+            (SIGUSR2, _) => succeed(),
             (SIGHUP, Some(file)) => file.reopen(),
             _ => return,
         }
@@ -116,7 +117,7 @@ pub fn end_at_the_next(mut signals: Signals, file: Option<LogFile>) {
     let listen = move || {
         for signal in signals.forever() {
             match (signal, &file) {
-                (SIGUSR1, _) => {}
+                (SIGUSR1 | SIGUSR2, _) => {}
                 (SIGHUP, Some(file)) => file.reopen(),
                 _ if first.elapsed() < SAME_WISH => {}
                 _ => low_level::exit(128 + signal),

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::clock::clients::Clients;
-use crate::clock::process::Process;
-use crate::clock::publish::Token;
+use crate::clock::process::ProcessReading;
 use crate::clock::rounds::RoundStats;
+use crate::clock::token::Token;
 use crate::clock::{fleet, log_thread};
 use threadcast::{Error, Exchange, Fleet, Meter, Request, RequestHandler, Result};
 
@@ -25,8 +25,8 @@ pub struct Readings {
     pub rounds: Arc<RoundStats>,
     /// The fleet, if the program is in one.
     pub fleet: Option<Arc<Fleet>>,
-    /// What publishers have to know, if somebody can publish.
-    pub token: Option<Arc<Token>>,
+    /// What callers have to know: publishers and administrators, as far as there can be any.
+    pub tokens: Vec<Arc<Token>>,
 }
 
 impl fmt::Debug for Readings {
@@ -38,7 +38,7 @@ impl fmt::Debug for Readings {
 impl Readings {
     /// Returns the numbers now, as JSON.
     pub fn read(&self) -> Value {
-        let (server, process) = (self.meter.stats(), Process::read());
+        let (server, process) = (self.meter.stats(), ProcessReading::read());
         let ((rounds, late), (last, longest)) = (self.rounds.counts(), self.rounds.took_micros());
         let mut numbers = json!({
             "clients": server.clients,
@@ -70,7 +70,7 @@ impl Readings {
 
     /// Returns how many requests lacked the right token.
     pub fn unauthorized(&self) -> u64 {
-        self.token.as_ref().map_or(0, |token| token.refused())
+        self.tokens.iter().map(|token| token.refused()).sum()
     }
 }
 

@@ -47,6 +47,9 @@ pub mod operating {}
 #[doc = include_str!("push.md")]
 pub mod push {}
 
+#[doc = include_str!("restarts.md")]
+pub mod restarts {}
+
 #[doc = include_str!("tls.md")]
 pub mod tls {}
 

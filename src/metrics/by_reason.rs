@@ -46,6 +46,7 @@ impl Rejections {
         [
             ("full", self.full),
             ("half_open", self.half_open),
+            ("not_a_proxy", self.not_a_proxy),
             ("clients_per_address", self.clients_per_address),
             ("connects_per_address", self.connects_per_address),
             ("draining", self.draining),

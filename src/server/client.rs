@@ -20,7 +20,7 @@ use crate::server::addresses::Neighbour;
 use crate::server::half_open::Wait;
 use crate::server::state::ServerState;
 
-/// How far a client is that has no WebSocket: what the end of the server may cut.
+/// How far a client is that is no WebSocket: what the end of the server may cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// A request may be on its way: from the accept to the end of the first head, and from the first byte of another one.

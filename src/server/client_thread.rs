@@ -4,6 +4,7 @@
 //! Blocks in `read`. Whatever happens here, the others do not notice, and the end is orderly: what was
 //! accepted is written, the peer's bytes are read to their end, then the socket goes.
 
+use std::net::SocketAddr;
 use std::thread;
 use std::time::Instant;
 
@@ -21,7 +22,7 @@ use crate::server::registry::Registry;
 #[cfg(feature = "tls")]
 use crate::server::secure;
 use crate::server::session::Session;
-use crate::server::{answer, input, pages};
+use crate::server::{answer, input, pages, proxy_header};
 use crate::ws::handshake;
 
 /// What follows a request.
@@ -59,6 +60,12 @@ pub(crate) fn run(client: &Client, routes: &Router<Route>, registry: &Registry) 
 fn serve(client: &Client, routes: &Router<Route>, registry: &Registry) -> DisconnectReason {
     let mut received = Vec::new();
     let mut deadline = input::head_deadline();
+    let relayed = if client.server.settings.proxy_protocol {
+        let Some(relayed) = proxy_header::read(client, deadline) else { return DisconnectReason::Done };
+        relayed
+    } else {
+        None
+    };
     #[cfg(feature = "tls")]
     if !secure::handshake(client, deadline) {
         return DisconnectReason::Done;
@@ -66,7 +73,7 @@ fn serve(client: &Client, routes: &Router<Route>, registry: &Registry) -> Discon
     let connection = &client.connection;
     let transport = &connection.link().transport;
     loop {
-        match serve_one(client, routes, registry, &mut received, deadline) {
+        match serve_one(client, routes, registry, &mut received, deadline, relayed) {
             Next::Request => {
                 client.set_stage(if received.is_empty() { Stage::Idle } else { Stage::Asking });
                 deadline = input::head_deadline();
@@ -102,8 +109,9 @@ fn serve_one<'a>(
     registry: &Registry,
     received: &mut Vec<u8>,
     deadline: Instant,
+    relayed: Option<SocketAddr>,
 ) -> Next<'a> {
-    let asked = read_request(client, routes, received, deadline);
+    let asked = read_request(client, routes, received, deadline, relayed);
     client.set_stage(Stage::Answering);
     let (mut request, route) = match asked {
         Ok(Some(found)) => found,
@@ -132,9 +140,10 @@ fn read_request<'r>(
     routes: &'r Router<Route>,
     received: &mut Vec<u8>,
     deadline: Instant,
+    relayed: Option<SocketAddr>,
 ) -> Result<Option<(Box<Request>, Option<&'r Route>)>> {
     client.begin_wait(Wait::ForInput);
-    let Some(mut request) = input::read_head(client, received, deadline)? else { return Ok(None) };
+    let Some(mut request) = input::read_head(client, received, deadline, relayed)? else { return Ok(None) };
     // Whose request is here gets its answer; but see `answer`.
     client.end_wait();
     input::check_evicted(client)?;

@@ -4,7 +4,7 @@
 //! stack that was touched once stays with the thread, and an idle client keeps nothing of a request.
 
 use std::io::{self, ErrorKind};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -44,12 +44,13 @@ pub(crate) fn head_deadline() -> Instant {
 }
 
 /// Blocks until a whole head is here; `None` if the client left, or took too long. The request is on the heap: it
-/// lies below the stack of all that answers it.
+/// lies below the stack of all that answers it. `relayed` is the client that a PROXY header has named.
 #[inline(never)]
 pub(crate) fn read_head(
     client: &Client,
     received: &mut Vec<u8>,
     deadline: Instant,
+    relayed: Option<SocketAddr>,
 ) -> Result<Option<Box<Request>>> {
     loop {
         let link = client.connection.link();
@@ -57,6 +58,7 @@ pub(crate) fn read_head(
             if link.transport.is_secure() {
                 request.set_secure();
             }
+            relayed.inspect(|client| request.set_relayed(*client));
             request.trust(&client.server.settings.proxies);
             received.drain(..length);
             return Ok(Some(Box::new(request)));

@@ -16,6 +16,7 @@ pub(crate) mod session;
 pub(crate) mod registry;
 pub(crate) mod answer;
 pub(crate) mod input;
+pub(crate) mod proxy_header;
 #[cfg(feature = "tls")]
 pub(crate) mod secure;
 pub(crate) mod pages;

@@ -93,6 +93,9 @@ impl Registry {
     ) -> Result<Admitted, Rejection> {
         let neighbour = Neighbour::of(newcomer);
         let is_proxy = self.state.settings.trusts(newcomer);
+        if self.state.settings.proxy_protocol && !is_proxy {
+            return Err(Rejection::NotAProxy);
+        }
         let now = Instant::now();
         let mut clients = self.clients();
         let is_limited = self.state.settings.limits_at_accept(newcomer);

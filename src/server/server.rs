@@ -5,6 +5,7 @@ mod ending;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 
@@ -194,6 +195,14 @@ impl Server {
     pub fn listener(&self) -> Result<TcpListener> {
         let listener = self.listener.upgrade().ok_or(Error::Closed)?;
         listener.try_clone().map_err(Error::io("cannot hand on the socket"))
+    }
+
+    /// Returns how often the thread `listener` has looked around, and makes it do so once more. Two calls in a row that
+    /// return the same number, two seconds apart or more, mean that it hangs: for a watchdog.
+    pub fn beat(&self) -> u64 {
+        let beats = self.state.beats.load(Relaxed);
+        self.waker.wake();
+        beats
     }
 
     /// Returns what has been counted so far.

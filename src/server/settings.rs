@@ -7,6 +7,7 @@ use crate::http::cookies::CookieRules;
 use crate::http::host::Hosts;
 #[cfg(feature = "tls")]
 use crate::net::tls::config::TlsConfig;
+use crate::network::Network;
 use crate::rate::Rate;
 
 /// See [`Application`](crate::Application), which has a method for each.
@@ -16,7 +17,9 @@ pub(crate) struct ServerSettings {
     /// Who a request may be for.
     pub(crate) hosts: Hosts,
     /// Proxies whose word about the client counts.
-    pub(crate) proxies: Vec<IpAddr>,
+    pub(crate) proxies: Vec<Network>,
+    /// Whether each connection begins with a PROXY header, from one of them.
+    pub(crate) proxy_protocol: bool,
     /// Most clients of an address; `None` for no limit.
     pub(crate) max_clients_per_address: Option<usize>,
     pub(crate) max_connects_per_address: Option<Rate>,
@@ -30,12 +33,14 @@ pub(crate) struct ServerSettings {
     /// Bytes that the application keeps for a client, and those of the program beside the server: both are counted.
     pub(crate) client_memory: u64,
     pub(crate) other_memory: u64,
+    /// The process that ends when this one serves.
+    pub(crate) predecessor: Option<u32>,
 }
 
 impl ServerSettings {
     /// Returns whether this is a proxy whose word about the client counts.
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
-        self.proxies.iter().any(|proxy| proxy.to_canonical() == address.to_canonical())
+        self.proxies.iter().any(|proxy| proxy.contains(address))
     }
 
     /// Returns whether the limits of an address hold for all its connections. Those of a trusted proxy are its clients',
@@ -65,6 +70,7 @@ impl Default for ServerSettings {
             cookies: CookieRules::default(),
             hosts: Hosts::default(),
             proxies: Vec::new(),
+            proxy_protocol: false,
             max_clients_per_address: None,
             max_connects_per_address: None,
             max_body: 1 << 20,
@@ -74,6 +80,7 @@ impl Default for ServerSettings {
             stack_size: 512 << 10,
             client_memory: 0,
             other_memory: 0,
+            predecessor: None,
         }
     }
 }

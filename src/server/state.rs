@@ -1,6 +1,6 @@
 //! [`ServerState`]: what all threads of one server share, but for the map of its clients.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::connection::state::SharedState;
@@ -24,6 +24,8 @@ pub(crate) struct ServerState {
     /// To the threads that do the arithmetic of handshakes, if it serves TLS.
     #[cfg(feature = "tls")]
     pub(crate) handshakes: Option<Handshakes>,
+    /// How often the listener has looked around. Written by it, read by any thread.
+    pub(crate) beats: AtomicU64,
     /// Set once, by the thread that ends the server, before it wakes the listener.
     stopping: AtomicBool,
     /// Set once, by the same thread. Read by each `client-N` that asks for a WebSocket, behind the registry's lock.
@@ -40,6 +42,7 @@ impl ServerState {
             half_open: Mutex::default(),
             #[cfg(feature = "tls")]
             handshakes: None,
+            beats: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             refusing: AtomicBool::new(false),
         }

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
+use support::fleet::Redis;
 use support::{DEADLINE, Directory, Program, Raw, eventually, fetch, get};
 
 /// The manual's one block with this mark.
@@ -61,6 +62,29 @@ fn promtool_has_nothing_to_say_about_the_text() {
     program.wait_for_line("write to client A");
     let (_, text) = fetch(program.addr(), get("/metrics", ""));
     assert_eq!(promtool(&["check", "metrics"], &String::from_utf8(text).expect("is UTF-8")), "");
+}
+
+#[test]
+fn the_link_to_the_other_machines_is_there_and_each_of_its_names_is_in_the_manual() {
+    let mut redis = Redis::start(&[]);
+    let program = Program::start(&["--interval", "1h", "--redis", &redis.url()]);
+    let text = || String::from_utf8(fetch(program.addr(), get("/metrics", "")).1).expect("is UTF-8");
+    let manual = fs::read_to_string("src/guide/metrics.md").expect("the manual");
+    let linked = text();
+    assert!(
+        linked.contains("\nthreadcast_fleet_connected 1\n")
+            && linked.contains("\nthreadcast_fleet_machines 1\n")
+    );
+    let names: Vec<_> =
+        linked.lines().filter_map(|line| line.strip_prefix("# TYPE threadcast_fleet_")).collect();
+    assert_eq!(names.len(), 5, "{names:?}");
+    for name in names {
+        let name = name.split(' ').next().expect("a name");
+        assert!(manual.contains(&format!("`threadcast_fleet_{name}")), "{name}");
+    }
+    redis.kill();
+    eventually("the link is down", || text().contains("\nthreadcast_fleet_connected 0\n"));
+    assert_eq!(promtool(&["check", "metrics"], &text()), "");
 }
 
 #[test]

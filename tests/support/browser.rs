@@ -1,7 +1,7 @@
-//! A page in a real browser: Chromium runs headless, and the tests click, type and look. Each test opens
-//! tabs of its own in one browser that they share, so that they may run side by side.
+//! A page in a real browser: Chromium runs headless, and the tests click, type and look. Each test opens its own tabs
+//! in one shared browser, so that tests may run side by side.
 //!
-//! A page says in `<html data-state>` when it is `open`. The tests' own `$` finds an element by its id.
+//! A page sets `<html data-state>` to `open` when it is. The tests' own `$` finds an element by its id.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -51,22 +51,22 @@ pub struct Page {
 }
 
 impl Page {
-    /// Opens it, and waits until its connection is open.
+    /// Opens a tab, and waits until its connection is open.
     pub fn open(addr: SocketAddr, target: &str) -> Page {
         Page::open_at(&format!("http://{addr}{target}"), "")
     }
 
-    /// The same in a browser in which this script has run before those of the page.
+    /// Opens a tab in which this script runs before those of the page.
     pub fn open_after(script: &str, addr: SocketAddr, target: &str) -> Page {
         Page::open_at(&format!("http://{addr}{target}"), script)
     }
 
-    /// The same with a name and a password in the address.
+    /// Opens a tab with a name and a password in the address.
     pub fn open_as(user: &str, addr: SocketAddr, target: &str) -> Page {
         Page::open_at(&format!("http://{user}@{addr}{target}"), "")
     }
 
-    /// The same by https, whatever the certificate.
+    /// Opens a tab by https, with any certificate.
     pub fn open_secure(addr: SocketAddr, target: &str) -> Page {
         Page::open_at(&format!("https://{addr}{target}"), "")
     }
@@ -83,7 +83,7 @@ impl Page {
         page.call("Runtime.enable", json!({}));
         page.call("Log.enable", json!({}));
         page.call("Page.enable", json!({}));
-        // Every page is in front, though there are several.
+        // Every page counts as the front one, though several are open.
         page.call("Emulation.setFocusEmulationEnabled", json!({ "enabled": true }));
         let source = format!("window.$ = (id) => document.getElementById(id); {before}");
         page.call("Page.addScriptToEvaluateOnNewDocument", json!({ "source": source }));
@@ -115,13 +115,13 @@ impl Page {
         }
     }
 
-    /// A condition, in which `$` finds an element and `state` is that of the connection.
+    /// Returns whether a condition holds, in which `$` finds an element and `state` is that of the connection.
     pub fn is(&self, condition: &str) -> bool {
         self.eval(&with_state(condition)) == Value::Bool(true)
     }
 
-    /// Blocks until the condition holds. The page looks each time that something changes in it, and at
-    /// the latest after a second; an exception is a page that is not there yet.
+    /// Blocks until the condition holds. The page checks on each change, and at the latest after a second; an exception
+    /// means that the page is not ready.
     pub fn wait_for(&self, what: &str, condition: &str) {
         let condition = with_state(condition);
         let wait = format!(
@@ -141,7 +141,7 @@ impl Page {
         self.eval(&format!("$('{id}').textContent")).as_str().expect("a text").to_owned()
     }
 
-    /// The last push, and how many there were.
+    /// The last push, and their number.
     pub fn time_and_count(&self) -> (String, u64) {
         let both = self.eval("[$('time').textContent, +$('count').textContent]");
         (both[0].as_str().expect("a text").to_owned(), both[1].as_u64().expect("a number"))
@@ -198,7 +198,7 @@ impl Page {
         text.chars().for_each(|key| self.press(&key.to_string()));
     }
 
-    /// Writes into an input, in place of what was there, as an edit of the user.
+    /// Replaces the text of an input, like an edit by the user.
     pub fn fill(&self, id: &str, text: &str) {
         let edit = if text.is_empty() {
             "'delete'".to_owned()
@@ -211,12 +211,12 @@ impl Page {
         assert_eq!(written, text, "in #{id}");
     }
 
-    /// A user who has this preference, such as `prefers-reduced-motion`, and no other.
+    /// Simulates a user with this preference, such as `prefers-reduced-motion`, and no other.
     pub fn prefer(&self, name: &str, value: &str) {
         self.prefer_all(json!([{ "name": name, "value": value }]));
     }
 
-    /// A user who has chosen the colours of all pages.
+    /// Simulates a user who overrides the colours of all pages.
     pub fn force_colors(&self, scheme: &str) {
         self.prefer_all(json!([
             { "name": "forced-colors", "value": "active" },
@@ -229,7 +229,7 @@ impl Page {
         self.call("Emulation.setEmulatedMedia", json!({ "features": features }));
     }
 
-    /// Takes the network away, as far as the browser tells its pages, or brings it back.
+    /// Tells the browser's pages that the network is gone, or back.
     pub fn offline(&self, offline: bool) {
         let conditions =
             json!({ "offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
@@ -239,7 +239,7 @@ impl Page {
     /// A light or dark window of this size.
     pub fn look(&self, scheme: &str, width: u32, height: u32) {
         self.prefer("prefers-color-scheme", scheme);
-        // A mobile browser makes the page smaller until it fits, and would hide what is to be seen.
+        // A mobile browser shrinks the page until it fits, and would hide the effect.
         let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
         self.call("Emulation.setDeviceMetricsOverride", size);
         self.wait_for("the new size", &format!("innerWidth === {width} && innerHeight === {height}"));
@@ -264,7 +264,7 @@ impl Page {
         fs::write(path, picture).expect("writes the picture");
     }
 
-    /// What the browser had to say against the page: exceptions, errors and warnings.
+    /// The browser's complaints about the page: exceptions, errors and warnings.
     pub fn complaints(&self) -> Vec<String> {
         self.chromium.devtools.complaints(&self.session)
     }
@@ -294,13 +294,13 @@ fn string(value: &Value) -> String {
     value.as_str().expect("a string").to_owned()
 }
 
-/// The browser. It ends with the last page, so that none is left behind by a test that fails.
+/// The browser. It ends with the last page, so that a failed test leaves none behind.
 struct Chromium {
     devtools: DevTools,
     _profile: Profile,
 }
 
-/// Of all pages that are open now.
+/// Shared by all open pages.
 static SHARED: Mutex<Weak<Chromium>> = Mutex::new(Weak::new());
 
 impl Chromium {
@@ -317,17 +317,17 @@ impl Chromium {
     fn start(executable: &Path) -> Chromium {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        // Not in the target directory: with sockets in it, its path may have only some 100 bytes.
+        // Not in the target directory: it holds sockets, whose paths are limited to about 100 bytes.
         let profile = env::temp_dir().join(format!("threadcast-page-{}-{number}", std::process::id()));
         let profile = Profile(profile);
         fs::create_dir_all(&profile.0).expect("makes the directory of the profile");
         let launch = |more: &[&str]| {
             let mut command = Command::new(executable);
-            // It leaves files there when it is killed.
+            // It leaves files in it when it is killed.
             command.arg(format!("--user-data-dir={}", profile.0.display())).env("TMPDIR", &profile.0);
             DevTools::start(command.args(SWITCHES).args(more))
         };
-        // Root has no sandbox, nor has a container as a rule. It sees no page but ours.
+        // The sandbox does not work for root, nor usually in a container. The browser shows only our pages.
         let without_sandbox = || launch(&["--no-sandbox"]);
         let devtools = if rustix::process::geteuid().is_root() {
             without_sandbox()
@@ -349,7 +349,7 @@ struct Profile(PathBuf);
 
 impl Drop for Profile {
     fn drop(&mut self) {
-        // Its processes write to it until the last of them has ended. No reason to fail a test.
+        // Its processes write to it until the last of them has ended. That must not fail a test.
         let deadline = Instant::now() + DEADLINE;
         while self.0.exists() && fs::remove_dir_all(&self.0).is_err() && Instant::now() < deadline {
             thread::park_timeout(Duration::from_millis(10));

@@ -1,12 +1,12 @@
-//! Tests in a network of their own, with links that they can take down, or with names of their own.
+//! Tests in a private network, with links that they can take down, or with private names of hosts.
 
 use std::env;
 use std::io::{Write, stderr};
 use std::process::Command;
 
-/// Runs `test`, whose name is `name`, in a network of its own, which only the superuser may have, or who is one in a
-/// namespace of users, or who may become one without a password, as where continuous integration runs.
-pub fn in_a_network_of_its_own(name: &str, test: fn()) {
+/// Runs `test`, whose name is `name`, in a new network namespace. That needs the superuser, a user namespace, or sudo
+/// without a password, as on continuous integration.
+pub fn in_a_private_network(name: &str, test: fn()) {
     in_a_namespace(name, "--net", "ip link set lo up", test);
 }
 
@@ -34,7 +34,7 @@ fn in_a_namespace(name: &str, kind: &str, setup: &str, test: fn()) {
         };
         match unshare(setup).output() {
             Ok(output) if output.status.success() => {
-                // Said once more in the script, since sudo passes on no environment.
+                // Set again in the script, because sudo drops the environment.
                 let script = format!("{setup} && exec env {}=1 \"$0\" \"$@\"", super::AGAIN);
                 super::run_again(name, unshare(&script).arg(env::current_exe().unwrap()));
                 return;
@@ -43,7 +43,7 @@ fn in_a_namespace(name: &str, kind: &str, setup: &str, test: fn()) {
             Err(error) => refusals.push(format!("{}: {error}", words[0])),
         }
     }
-    // Not with println!, which is shown only where a test fails.
+    // Not with println!, which shows only if a test fails.
     let mut seen = stderr();
     writeln!(seen, "NOT CHECKED: {name}: {}", refusals.join("; ")).unwrap();
 }

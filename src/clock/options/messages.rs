@@ -10,9 +10,14 @@ use super::values::{channel, topic};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Messages")]
 pub struct MessageOptions {
-    /// Let callers that send the token in this file, of 16 characters or more, POST to /publish?topic=all
+    /// Let callers that send a token in this file, one of 16 characters or more on each line, POST to
+    /// /publish?topic=all
     #[arg(long, value_name = "PATH")]
     pub publish_token_file: Option<PathBuf>,
+
+    /// Let callers that send a token in this file list the clients at /clients, and close one by DELETE /clients/ID
+    #[arg(long, value_name = "PATH")]
+    pub admin_token_file: Option<PathBuf>,
 
     /// Topics that a client may ask for, besides `all` [default: any]
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = topic)]

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-use threadcast::{Application, Error, Origin, Rate};
+use threadcast::{Application, Error, Network, Origin, Rate};
 
 use crate::clock::{interval, topics};
 
@@ -85,6 +85,10 @@ pub(super) fn clients_per_address(text: &str) -> Result<usize, String> {
     number.ok_or_else(|| {
         "an address has a number of clients from 1 on; leave the option out for no limit".to_owned()
     })
+}
+
+pub(super) fn network(text: &str) -> Result<Network, String> {
+    text.parse().map_err(|error: Error| without(&error.to_string()))
 }
 
 pub(super) fn rate(text: &str) -> Result<Rate, String> {

@@ -1,5 +1,5 @@
-//! How a server ends: a drain, which gives the clients time to go elsewhere, and the shutdown behind it. On the thread
-//! that asks for it.
+//! How a server ends: a drain, which lets the clients go elsewhere in time, and the shutdown behind it. On the thread that
+//! asks for it.
 //!
 //! Never here: a socket that is shut while a request on it has no answer, unless a deadline has passed.
 
@@ -42,8 +42,8 @@ impl Server {
     /// ([`is_draining`](Server::is_draining) is true from the first moment): requests for pages are answered, with
     /// `Connection: close`, and new WebSockets get 503 with a `Retry-After` of 1 to 10 seconds. Then it accepts no more,
     /// and closes the WebSockets in waves over the time `over`, with code 1012, which asks a client to connect again; at
-    /// once if that is zero. With `None` they are closed at once with 1001, which says that nobody takes over. Whoever
-    /// was accepted before that is answered if it asks within a second. In the end it shuts down as
+    /// once if that is zero. With `None` they are closed at once with 1001, which says that nobody takes over. A
+    /// connection that was accepted before that is answered if it asks within a second. In the end it shuts down as
     /// [`shutdown`](Server::shutdown) does, which also ends the waits here if another thread calls it.
     ///
     /// ```
@@ -60,7 +60,9 @@ impl Server {
         self.state.shared.counters.begin_draining();
         if !delay.is_zero() {
             self.state.refuse_websockets();
-            self.wait_until(Instant::now() + delay.min(LONGEST));
+            if !self.wait_until(Instant::now() + delay.min(LONGEST)) {
+                return self.shutdown();
+            }
         }
         if let Some(over) = over.into() {
             self.close_in_waves(over.min(LONGEST));
