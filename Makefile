@@ -37,6 +37,10 @@ FULL := lint features crate doc suite loom stack packages autobahn-all stress fu
 # test compares them with this list.
 NEED_MORE := admin arguments_and_cookies examples fleet fleet_links fleet_program interop interop_client lab_page \
 	page prometheus proxies supervisor tls_attacks tls_config tls_page tls_program workflows
+# Tests of tests/it that run at the same time, on however few cores: they wait, mostly.
+IT := RUST_TEST_THREADS=8 $(CARGO) test $(PROGRAM) --workspace --test it
+# The test crates that must be alone.
+ALONE := $(patsubst tests/%.rs,--test %,$(wildcard tests/*.rs))
 BEGUN := $(shell date +%s)
 # Where a check says why it was not run.
 export NOT_RUN := $(CURDIR)/target/not-run
@@ -55,7 +59,7 @@ check: ## For each change, in 3 minutes: format, clippy, and the tests that need
 	@$(call needs,cc)
 	@$(MAKE) --no-print-directory lint
 	$(CARGO) test $(PROGRAM) --workspace --lib --bins
-	$(CARGO) test $(PROGRAM) --workspace --test it -- $(NEED_MORE:%=--skip %::)
+	$(IT) -- $(NEED_MORE:%=--skip %::)
 
 .PHONY: test
 test: ## Everything that is checked: format, lints, features, package, manual, tests, loom, the pages, Autobahn
@@ -110,7 +114,10 @@ doc: ## Build the manual into target/doc, without a warning
 
 .PHONY: suite
 suite: ## All tests, those of the pages in a browser
-	$(CARGO) test $(PROGRAM) --workspace
+	$(CARGO) test $(PROGRAM) --workspace --no-run
+	$(IT)
+	$(CARGO) test $(PROGRAM) --workspace --lib --bins $(ALONE)
+	$(CARGO) test $(PROGRAM) --workspace --doc
 
 .PHONY: stack
 stack: ## Check in a release build that an idle client keeps to two pages of stack
@@ -122,15 +129,18 @@ loom: ## Try every interleaving of the outbox, with up to three preemptions
 
 .PHONY: autobahn
 autobahn: ## The conformance suite of WebSockets, where it can be run; ARGS=--update writes its table
-	tests/autobahn/run.sh $(ARGS)
-	$(if $(ARGS),,tests/autobahn/run.sh --tls)
-	$(if $(ARGS),,tests/autobahn/run.sh --client)
+	$(if $(ARGS),tests/autobahn/run.sh $(ARGS),$(call autobahn,))
 
 .PHONY: autobahn-all
 autobahn-all: ## The same with its cases of limits and of compression
-	tests/autobahn/run.sh --all
-	tests/autobahn/run.sh --tls --all
-	tests/autobahn/run.sh --client --all
+	$(call autobahn,--all)
+
+# $(call autobahn,OPTION): the server over ws and wss, and the client, at the same time: they wait for each other mostly.
+define autobahn
+trap 'kill $$(jobs -p) 2>/dev/null; wait' INT TERM; \
+for kind in "" --tls --client; do tests/autobahn/run.sh $$kind $(1) & done; \
+failed=; for run in $$(jobs -p); do wait "$$run" || failed=yes; done; [ -z "$$failed" ]
+endef
 
 .PHONY: stress
 stress: ## CASES cases a property (20000), thousands of clients, and both directions for DUPLEX s (120)

@@ -34,10 +34,10 @@ pub enum Error {
     /// The time limit passed before the event came; nothing was sent.
     TimedOut,
     /// The server did not accept a client's handshake: it answered with a status other than 101, with an invalid 101,
-    /// or not with HTTP. [`client::connect`](crate::client::connect) returns it.
+    /// or not with HTTP. Or its proxy did not open a tunnel. [`client::connect`](crate::client::connect) returns it.
     #[non_exhaustive]
     Handshake {
-        /// Which server, and what it answered, in one line.
+        /// Which server or proxy, and what it answered, in one line.
         reason: String,
         /// The answer, if it was HTTP.
         answer: Option<Box<HttpAnswer>>,

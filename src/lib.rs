@@ -104,6 +104,7 @@
 //! | `closer` | a channel | the server shuts down; it disconnects who does not answer a Close frame in time |
 //! | `reaper` | a channel | the server shuts down; it joins the threads of clients that end |
 //! | `dns` | the system's resolver | it has answered; it exists only while a name is looked up, for a client or a `Fleet` |
+//! | `connect-N` | `connect` | it has an answer, or is too late; for a name with several addresses |
 //! | `tls-files` | files | the certificate's files are read, once a second at most |
 //! | `tls-N` | a channel | the server shuts down; the arithmetic of handshakes, with `Application::tls` only |
 //!

@@ -17,3 +17,4 @@ pub(crate) mod thread_budget;
 pub(crate) mod unacked;
 pub(crate) mod listen;
 pub(crate) mod names;
+pub(crate) mod racing;

@@ -16,7 +16,8 @@
 # AUTOBAHN_TIMEOUT   seconds for all cases together, 300 by default, 1200 with --all.
 #
 # The first run installs the suite into target/autobahn, which takes a minute or two, the network, and a
-# C compiler. The directory also has the output of the last run: report/index.html, suite.log, server.log.
+# C compiler. Below it, in ws, wss and client, is the output of the last run of each kind: report/index.html,
+# suite.log, server.log. Kinds may run at the same time.
 # Exit: 0 if no case failed and none is missing, 1 otherwise.
 set -euo pipefail
 
@@ -91,7 +92,7 @@ stop_server() {
     kill "$server" 2>/dev/null || true
     wait "$server" || status=$?
     server=
-    [ "$status" -eq 0 ] || echo "autobahn: the server ended with status $status, see $work/server.log" >&2
+    [ "$status" -eq 0 ] || echo "autobahn: the server ended with status $status, see $run/server.log" >&2
     return "$status"
 }
 
@@ -127,8 +128,10 @@ if [ -z "${THREADCAST-}" ] || [ -n "$client" ]; then
     THREADCAST=${THREADCAST:-$built/threadcast}
 fi
 
-# One run at a time in this directory. The processes below do not inherit the lock.
-mkdir -p "$work"
+# One installation at a time, and then one run of each kind. The processes below do not inherit the lock.
+run=$work/$scheme
+[ -z "$client" ] || run=$work/client
+mkdir -p "$run"
 exec 9>"$work/lock"
 flock 9
 if [ -n "${AUTOBAHN_IMAGE-}" ]; then
@@ -144,6 +147,8 @@ if [ -n "$python" ] && { ! cmp -s "$here/pins.txt" "$venv/pins.txt" || ! is_inst
         die "the suite could not be installed, see $work/install.log"
     fi
 fi
+exec 9>"$run/lock"
+flock 9
 
 trap stop EXIT
 trap 'exit 130' INT
@@ -152,20 +157,20 @@ trap 'exit 143' TERM HUP
 # The suite is the server, and the client runs its cases.
 if [ -n "$client" ]; then
     exec 8< <(exec setsid timeout --foreground -k "$SERVER_ENDS" "$((seconds + 60))" \
-        "${suite_python[@]}" -u "$here/suite.py" serve "$work" $cases 2>"$work/suite.log" 9>&-)
+        "${suite_python[@]}" -u "$here/suite.py" serve "$run" $cases 2>"$run/suite.log" 9>&-)
     server=$!
     until [[ ${line-} =~ ^listening\ at\ (.*)$ ]]; do
-        read -r -t "$SERVER_STARTS" line <&8 || die "the suite did not start, see $work/suite.log"
+        read -r -t "$SERVER_STARTS" line <&8 || die "the suite did not start, see $run/suite.log"
     done
     url=${BASH_REMATCH[1]}
     cat <&8 >/dev/null &
     timeout -k 5 "$seconds" "$built/examples/autobahn_client" "$url" \
-        >"$work/client.log" 2>&1 8<&- 9>&- &
+        >"$run/client.log" 2>&1 8<&- 9>&- &
     suite=$!
     ran=0
     wait "$suite" || ran=$?
     suite=
-    [ "$ran" -eq 0 ] || tail -n 20 "$work/client.log" >&2
+    [ "$ran" -eq 0 ] || tail -n 20 "$run/client.log" >&2
     kill "$server" && wait "$server" || true
     server=
 else
@@ -173,22 +178,22 @@ else
     # would `timeout` without --foreground, which sends each signal twice. If this script is killed, `timeout`
     # ends the server.
     exec 8< <(exec setsid timeout --foreground -k "$SERVER_ENDS" "$((seconds + 60))" \
-        "$THREADCAST" --lab --port 0 --logging none --max-message 64MiB --compression 1B "${tls[@]}" 2>"$work/server.log" 9>&-)
+        "$THREADCAST" --lab --port 0 --logging none --max-message 64MiB --compression 1B "${tls[@]}" 2>"$run/server.log" 9>&-)
     server=$!
-    read -r -t "$SERVER_STARTS" line <&8 || die "the server did not start: $(cat "$work/server.log")"
+    read -r -t "$SERVER_STARTS" line <&8 || die "the server did not start: $(cat "$run/server.log")"
     [[ $line =~ https?://([0-9.]+:[0-9]+)/ ]] || die "the server says: $line"
     url="$scheme://${BASH_REMATCH[1]}/echo?Id=autobahn"
 
     # In the background, because bash runs its traps only between two foreground commands.
-    timeout -k 5 "$seconds" "${suite_python[@]}" -u "$here/suite.py" run "$url" "$work" $cases \
-        >"$work/suite.log" 2>&1 8<&- 9>&- &
+    timeout -k 5 "$seconds" "${suite_python[@]}" -u "$here/suite.py" run "$url" "$run" $cases \
+        >"$run/suite.log" 2>&1 8<&- 9>&- &
     suite=$!
     ran=0
     wait "$suite" || ran=$?
     suite=
     stop_server || exit 1
-    if grep -q panicked "$work/server.log"; then
-        die "the server panicked, see $work/server.log"
+    if grep -q panicked "$run/server.log"; then
+        die "the server panicked, see $run/server.log"
     fi
 fi
 
@@ -197,7 +202,7 @@ what="the echo of $("$THREADCAST" --version)" table=RESULTS.md command=--update
 to_table=()
 [ -z "$update" ] || to_table=("$here/$table" "$command")
 if [ "$ran" -ne 0 ]; then
-    "${suite_python[@]}" "$here/suite.py" judge "$work" $cases "$what" || true
-    die "the suite did not come to its end (status $ran), see $work/suite.log"
+    "${suite_python[@]}" "$here/suite.py" judge "$run" $cases "$what" || true
+    die "the suite did not come to its end (status $ran), see $run/suite.log"
 fi
-"${suite_python[@]}" "$here/suite.py" judge "$work" $cases "$what" "${to_table[@]}"
+"${suite_python[@]}" "$here/suite.py" judge "$run" $cases "$what" "${to_table[@]}"

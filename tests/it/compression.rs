@@ -153,7 +153,7 @@ fn a_broadcast_reaches_plain_compressed_and_small_window_clients_alike() {
     let mut crowd: Vec<_> = kinds
         .iter()
         .cycle()
-        .take(600)
+        .take(100)
         .map(|(offers, bits)| {
             let (raw, connection, _) = open(&probed, offers);
             (raw, connection, *bits)
@@ -161,11 +161,13 @@ fn a_broadcast_reaches_plain_compressed_and_small_window_clients_alike() {
         .collect();
     let connections: Vec<_> = crowd.iter().map(|(_, connection, _)| connection.clone()).collect();
     let message = text(4096);
-    assert_eq!(broadcast(&connections, message.as_str()).unwrap(), 600);
-    assert_eq!(FanOut::with_threads(3).broadcast(connections, message.as_str()).unwrap(), 600);
+    assert_eq!(broadcast(&connections, message.as_str()).unwrap(), 100);
+    // As many as it has threads for, without as many descriptors.
+    let six_times: Vec<_> = connections.iter().cycle().take(600).cloned().collect();
+    assert_eq!(FanOut::with_threads(3).broadcast(six_times, message.as_str()).unwrap(), 600);
     let mut compressed: Option<Vec<u8>> = None;
     for (raw, _, bits) in &mut crowd {
-        for _ in 0..2 {
+        for _ in 0..7 {
             let Wire { first, payload } = raw.frame();
             match bits {
                 Some(bits @ 12..) => {
@@ -337,8 +339,8 @@ fn bombs_end_at_the_limit_in_bounded_memory() {
 }
 
 #[test]
-fn half_messages_by_the_thousand_wait_in_their_compressed_form() {
-    const CLIENTS: u64 = 1000;
+fn half_messages_by_the_hundred_wait_in_their_compressed_form() {
+    const CLIENTS: u64 = 500;
     let program = compressed_program(&["--max-clients", "2000"]);
     let data = deflated(text(100_000).as_bytes());
     let half = &masked(0xc1, &data)[..data.len() / 2];

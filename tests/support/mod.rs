@@ -4,6 +4,7 @@
 
 pub mod browser;
 pub mod deflate;
+pub mod devtools;
 pub mod dice;
 pub mod far;
 pub mod fleet;

@@ -1,4 +1,4 @@
-//! Tests in a private network, with links that they can take down.
+//! Tests in a private network, with links that they can take down, or with private names of hosts.
 
 use std::env;
 use std::io::{Write, stderr};
@@ -7,24 +7,35 @@ use std::process::Command;
 /// Runs `test`, whose name is `name`, in a new network namespace. That needs the superuser, a user namespace, or sudo
 /// without a password, as on continuous integration.
 pub fn in_a_private_network(name: &str, test: fn()) {
+    in_a_namespace(name, "--net", "ip link set lo up", test);
+}
+
+/// Runs `test` where `/etc/hosts` has these lines.
+pub fn with_hosts(name: &str, lines: &str, test: fn()) {
+    let directory = super::Directory::new("hosts");
+    directory.write("hosts", lines);
+    in_a_namespace(name, "--mount", &format!("mount --bind '{}/hosts' /etc/hosts", directory.path()), test);
+}
+
+fn in_a_namespace(name: &str, kind: &str, setup: &str, test: fn()) {
     if super::is_run_again() {
         return test();
     }
     let mut refusals = Vec::new();
     for words in [
-        &["unshare", "--user", "--map-root-user", "--net"][..],
-        &["unshare", "--net"],
-        &["sudo", "-n", "unshare", "--net"],
+        &["unshare", "--user", "--map-root-user", kind][..],
+        &["unshare", kind],
+        &["sudo", "-n", "unshare", kind],
     ] {
         let unshare = |script: &str| {
             let mut command = Command::new(words[0]);
             command.args(&words[1..]).args(["sh", "-c", script]);
             command
         };
-        match unshare("ip link set lo up").output() {
+        match unshare(setup).output() {
             Ok(output) if output.status.success() => {
                 // Set again in the script, because sudo drops the environment.
-                let script = format!("ip link set lo up && exec env {}=1 \"$0\" \"$@\"", super::AGAIN);
+                let script = format!("{setup} && exec env {}=1 \"$0\" \"$@\"", super::AGAIN);
                 super::run_again(name, unshare(&script).arg(env::current_exe().unwrap()));
                 return;
             }

@@ -20,6 +20,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use crate::error::Result;
 use crate::hub::fleet::redis_url;
 use crate::net::names::Names;
+use crate::net::racing::connect_first;
 
 /// The time limit for a usable connection: name resolution, TCP, TLS, password and role.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -147,24 +148,15 @@ fn left(deadline: Instant) -> io::Result<Duration> {
     if left < SHORTEST { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
-/// Connects to the first of a host's addresses that answers. Each gets an equal share of the remaining time.
+/// Connects to the first of a host's addresses that answers.
 fn tcp(host: &str, port: u16, names: &Names, deadline: Instant) -> io::Result<RedisSocket> {
     let unknown = |error| io::Error::other(format!("the address of {host} is not known: {error}"));
     let addresses = names.find(host, port, deadline).map_err(unknown)?;
-    let mut failure = io::Error::from(ErrorKind::TimedOut);
-    for (tried, address) in (0..).zip(&addresses) {
-        let share = left(deadline)? / (addresses.len() as u32 - tried);
-        match TcpStream::connect_timeout(address, share.max(SHORTEST)) {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                let socket = RedisSocket::Tcp(stream);
-                socket.set_timeout(left(deadline)?)?;
-                return Ok(socket);
-            }
-            Err(error) => failure = error,
-        }
-    }
-    Err(failure)
+    let stream = connect_first(&addresses, deadline)?;
+    stream.set_nodelay(true)?;
+    let socket = RedisSocket::Tcp(stream);
+    socket.set_timeout(left(deadline)?)?;
+    Ok(socket)
 }
 
 fn unix(path: &Path) -> io::Result<RedisSocket> {
