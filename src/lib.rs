@@ -176,7 +176,7 @@ pub use hub::fleet::{Fleet, FleetLosses, FleetOptions, FleetStats};
 pub use hub::topics::Hub;
 pub use hub::topics::relay::Relay;
 pub use machine::Limit;
-pub use metrics::{Disconnects, Limited, Meter, Rejections, Stats};
+pub use metrics::{DisconnectReason, Disconnects, Limited, Meter, Rejections, Stats};
 #[cfg(feature = "tls")]
 pub use net::tls::config::TlsConfig;
 pub use net::transport::Delivery;
@@ -187,6 +187,7 @@ pub use server::application::Application;
 pub use server::capacity::Capacity;
 pub use server::handler::{RequestHandler, WebSocketHandler};
 pub use server::server::Server;
+pub use ws::close::CloseCode;
 pub use ws::message::Message;
 
 /// The target of every log line of the library.

@@ -299,8 +299,8 @@ fn after_all_who_come_and_go_the_program_is_as_it_was_and_who_stays_misses_nothi
         println!("{what:>25}: {well:>8}, and {short} cut short");
         assert!(*well > 0, "nobody who {what} came through");
     }
-    println!("refused {}, slow consumers {}", stats["refused"], stats["slow_consumers"]);
-    assert!(stats["refused"].as_u64() > Some(0) && stats["slow_consumers"].as_u64() > Some(0), "{stats}");
+    println!("rejected {}, slow consumers {}", stats["rejected"], stats["slow_consumers"]);
+    assert!(stats["rejected"].as_u64() > Some(0) && stats["slow_consumers"].as_u64() > Some(0), "{stats}");
     let gap = witnesses.iter().map(|witness| witness.seen.lock().expect("as above").longest_gap).max();
     let rounds = stats["rounds"].as_u64().expect("a number");
     println!(

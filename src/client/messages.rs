@@ -9,9 +9,10 @@ use crate::connection::connection::Connection;
 use crate::connection::reader::{End, Incoming, Reader};
 use crate::connection::timed_io::discard_until;
 use crate::error::{Error, Result};
-use crate::metrics::{DisconnectReason, Meter};
+use crate::metrics::DisconnectReason;
 use crate::net::closer::CLOSE_GRACE;
 use crate::net::transport::Transport;
+use crate::ws::close::{CloseCode, GOING_AWAY};
 use crate::ws::message::Message;
 
 /// A longer wait is taken for this one: a year.
@@ -105,7 +106,8 @@ impl Messages {
         self.has_ended = true;
         self.connection.leave_topics();
         match end {
-            End::Fail(code, reason, _) => {
+            End::Fail(CloseCode { code, reason, .. }, ended_by) => {
+                self.connection.set_ended(ended_by);
                 // Not accepted if a Close is out already: then there is nothing to add.
                 let _ = self.connection.close(Some(code), Some(reason));
                 linger(&self.connection);
@@ -125,27 +127,26 @@ impl Messages {
     /// The connection ended without the server's Close: who ended it is counted.
     fn lost(&mut self, error: io::Error) -> Result<Option<Message>> {
         gone(&self.connection);
-        let counted = Meter(self.connection.state().counters.clone()).stats();
-        if counted.slow_consumers > 0 {
+        let ended_by = self.connection.ended_by();
+        if ended_by.is_some_and(DisconnectReason::is_slowness) {
             return Err(Error::SlowConsumer { backlog: self.connection.backlog() });
         }
+        let is_overdue = ended_by == Some(DisconnectReason::CloseTimeout);
         let source = match error.kind() {
-            _ if counted.disconnects.close_timeout > 0 => {
-                io::Error::new(ErrorKind::TimedOut, "the server did not answer it in time")
-            }
+            _ if is_overdue => io::Error::new(ErrorKind::TimedOut, "the server did not answer it in time"),
             ErrorKind::UnexpectedEof | ErrorKind::ConnectionAborted => {
                 io::Error::new(ErrorKind::UnexpectedEof, "it ended without a Close frame")
             }
             _ => error,
         };
-        let doing = if counted.disconnects.close_timeout > 0 { "closing" } else { "reading from" };
+        let doing = if is_overdue { "closing" } else { "reading from" };
         Err(Error::Io { doing: format!("{doing} {}", self.url), source })
     }
 }
 
 /// All is over: nothing waits, and no thread is left.
 fn gone(connection: &Connection) {
-    connection.outbox().kill(DisconnectReason::Done);
+    connection.outbox().kill(connection.ended_by().unwrap_or(DisconnectReason::Done));
     connection.link().join_pump();
 }
 
@@ -180,7 +181,7 @@ impl Drop for Messages {
         if !self.has_ended {
             self.connection.leave_topics();
             // Not accepted if a Close is out already.
-            let _ = self.connection.close(Some(1001), None);
+            let _ = self.connection.close(Some(GOING_AWAY), None);
             linger(&self.connection);
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::clock::publish::Token;
 use crate::clock::{fleet, log_thread};
@@ -55,13 +55,14 @@ impl Readings {
     /// Returns the numbers now, as JSON.
     pub fn read(&self) -> Value {
         let (server, rounds) = (self.meter.stats(), &self.rounds);
-        let ends = server.disconnects;
+        let disconnects: Map<_, _> =
+            server.disconnects.iter().map(|(reason, n)| (reason.name().to_owned(), n.into())).collect();
         let mut numbers = json!({
             "clients": server.clients,
             "capacity": self.capacity,
             "accepted": server.accepted,
-            "refused": server.rejected,
-            "refusals": {
+            "rejected": server.rejected,
+            "rejections": {
                 "full": server.rejections.full,
                 "half_open": server.rejections.half_open,
                 "clients_per_address": server.rejections.clients_per_address,
@@ -72,20 +73,7 @@ impl Readings {
             "bytes": server.bytes,
             "bytes_uncompressed": server.bytes_uncompressed,
             "slow_consumers": server.slow_consumers,
-            "disconnects": {
-                "overflow": ends.overflow,
-                "stalled": ends.stalled,
-                "no_pump": ends.no_pump,
-                "failed": ends.failed,
-                "evicted": ends.evicted,
-                "close_timeout": ends.close_timeout,
-                "ping_timeout": ends.ping_timeout,
-                "too_fast": ends.too_fast,
-                "gave_way": ends.gave_way,
-                "shutdown": ends.shutdown,
-                "panicked": ends.panicked,
-                "done": ends.done,
-            },
+            "disconnects": disconnects,
             "rounds": rounds.rounds.load(Ordering::Relaxed),
             "late_rounds": rounds.late.load(Ordering::Relaxed),
             "last_round_us": rounds.last_micros.load(Ordering::Acquire),

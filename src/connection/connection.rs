@@ -15,7 +15,7 @@ use tungstenite::protocol::Role;
 use crate::connection::link::PeerLink;
 use crate::connection::state::SharedState;
 use crate::error::{Error, Result};
-use crate::metrics::PushTally;
+use crate::metrics::{DisconnectReason, PushTally};
 use crate::net::maybe_tls::MaybeTls;
 use crate::net::outbox::{Link, Outbox, PushError};
 use crate::net::transport::Transport;
@@ -92,6 +92,19 @@ impl Connection {
     /// if it is empty.
     pub fn close_reason(&self) -> Option<&str> {
         self.link().close.get()?.1.as_deref()
+    }
+
+    /// Returns who, or what, has ended the connection: in `on_close` and after it, and at a client's end when
+    /// [`recv`](crate::client::Messages::recv) has returned the end; `None` while it is open.
+    ///
+    /// ```
+    /// # use threadcast::{Connection, DisconnectReason};
+    /// # fn is_dead(connection: &Connection) -> bool {
+    /// connection.ended_by() == Some(DisconnectReason::PingTimeout)
+    /// # }
+    /// ```
+    pub fn ended_by(&self) -> Option<DisconnectReason> {
+        *self.link().ended_by()
     }
 
     /// Returns the connection's number, unique in this process; its thread is `client-N`.

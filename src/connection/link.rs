@@ -3,7 +3,7 @@
 
 use std::net::{Shutdown, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
@@ -73,6 +73,8 @@ pub(crate) struct PeerLink {
     pub(crate) pump: Mutex<Option<Worker>>,
 
     // Written by any thread.
+    /// Why it has ended: as the reading thread has found, or as the first one that killed it said.
+    ended_by: Mutex<Option<DisconnectReason>>,
     /// Whether it has to give way to others that need the room of its message. Read by the reading thread.
     pub(crate) has_given_way: AtomicBool,
     /// The topics that it leaves at its end, which is the reading thread's doing.
@@ -101,6 +103,7 @@ impl PeerLink {
             close: OnceLock::new(),
             sent: AtomicU64::new(0),
             pump: Mutex::default(),
+            ended_by: Mutex::default(),
             has_given_way: AtomicBool::new(false),
             memberships: Memberships::default(),
         }
@@ -135,8 +138,9 @@ impl PeerLink {
         Some((self.sent.load(Ordering::Relaxed).saturating_sub(unacked.bytes), unacked))
     }
 
-    fn warn_slow(&self, why: &str, backlog: u64) {
-        log::warn!(target: crate::LOG, "{self} is a slow consumer: disconnected, {why}, {backlog} bytes are lost");
+    /// Returns why it has ended, to read or to set.
+    pub(crate) fn ended_by(&self) -> MutexGuard<'_, Option<DisconnectReason>> {
+        self.ended_by.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -179,25 +183,19 @@ impl Link for PeerLink {
         Ok(())
     }
 
-    fn disconnect(&self, reason: DisconnectReason) {
+    fn disconnect(&self, reason: DisconnectReason, backlog: u64) {
+        *self.ended_by() = Some(reason);
         // Counted before anybody can notice.
         self.state.counters.disconnected(reason);
         self.transport.shutdown(Shutdown::Both);
-        match reason {
-            DisconnectReason::Overflow { backlog } => {
-                self.report(Event::SlowConsumer { backlog });
-                self.warn_slow("its backlog is full", backlog);
-            }
-            DisconnectReason::Stalled { backlog } => {
-                self.report(Event::SlowConsumer { backlog });
-                self.warn_slow("it has read nothing within the write deadline", backlog);
-            }
-            DisconnectReason::NoPump { backlog } => {
-                self.report(Event::SlowConsumer { backlog });
-                self.warn_slow("no thread became free to write to it", backlog);
-            }
-            _ => log::debug!(target: crate::LOG, "{self}: disconnected ({reason:?})"),
-        }
+        let why = match reason {
+            DisconnectReason::Overflow => "its backlog is full",
+            DisconnectReason::Stalled => "it has read nothing within the write deadline",
+            DisconnectReason::NoPump => "no thread became free to write to it",
+            _ => return log::debug!(target: crate::LOG, "{self}: disconnected ({reason:?})"),
+        };
+        self.report(Event::SlowConsumer { backlog });
+        log::warn!(target: crate::LOG, "{self} is a slow consumer: disconnected, {why}, {backlog} bytes are lost");
     }
 
     fn hold(&self, bytes: u64, all: u64) -> bool {

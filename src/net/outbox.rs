@@ -51,8 +51,8 @@ pub(crate) trait Link: Send + Sync + Sized + 'static {
     fn write_deadline(&self) -> Duration;
     /// Runs `pump` on a thread of its own, once there is one. If there is none in time, `pump` is dropped. Never blocks.
     fn start_pump(&self, pump: impl FnOnce() + Send + 'static) -> io::Result<()>;
-    /// Shuts the transport down. Called once, for the first reason.
-    fn disconnect(&self, reason: DisconnectReason);
+    /// Shuts the transport down, with this much on its way. Called once, for the first reason.
+    fn disconnect(&self, reason: DisconnectReason, backlog: u64);
     /// Called once, when the Close frame is written: from now on the peer has to answer.
     fn close_written(&self, connection: Weak<dyn Kill>);
     /// Counts bytes that the transport has taken. Called by the drainer.
@@ -171,7 +171,7 @@ impl<L: Link> Outbox<L> {
     /// Ends the connection of a slow consumer.
     fn overflow(&self) -> PushError {
         let backlog = self.bytes();
-        self.kill(DisconnectReason::Overflow { backlog });
+        self.kill(DisconnectReason::Overflow);
         PushError::Full(backlog)
     }
 
@@ -183,9 +183,9 @@ impl<L: Link> Outbox<L> {
     /// Ends the connection at once, from any thread; what is not written is lost. Only the first reason
     /// counts.
     pub(crate) fn kill(&self, reason: DisconnectReason) {
-        let before = self.backlog.die();
+        let (backlog, before) = (self.bytes(), self.backlog.die());
         if !before.is_dead() {
-            self.link.disconnect(reason);
+            self.link.disconnect(reason, backlog);
             if self.link.delivery() == Delivery::Handoff {
                 // Not counted, and never written: it wakes a writer that waits for the next frame.
                 let frame = Frame { bytes: Bytes::new(), is_close: false };

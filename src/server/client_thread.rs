@@ -42,12 +42,17 @@ pub(crate) fn run(client: &Client, routes: &Router<Route>, registry: &Registry) 
     let reason = serve(client, routes, registry);
     connection.leave_topics();
     input::linger(client);
-    guard.deregister(match reason {
+    guard.deregister(why(client, reason));
+}
+
+/// Returns why it has ended, whose reading has ended for this reason.
+fn why(client: &Client, reason: DisconnectReason) -> DisconnectReason {
+    match reason {
         _ if client.server.is_stopping() => DisconnectReason::Shutdown,
         _ if client.is_evicted() => DisconnectReason::Evicted,
-        _ if connection.has_given_way() => DisconnectReason::GaveWay,
+        _ if client.connection.has_given_way() => DisconnectReason::GaveWay,
         reason => reason,
-    });
+    }
 }
 
 /// Answers requests, and runs the WebSocket that one of them may become. Returns who ended it.
@@ -70,6 +75,7 @@ fn serve(client: &Client, routes: &Router<Route>, registry: &Registry) -> Discon
             }
             Next::Session(mut session) => {
                 let reason = session.run(received);
+                connection.set_ended(why(client, reason));
                 session.close();
                 connection.leave_topics();
                 connection.outbox().wait_until_written();

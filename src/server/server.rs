@@ -24,6 +24,7 @@ use crate::server::capacity::{Capacity, buffers_of_this_machine};
 use crate::server::listener::Listener;
 use crate::server::registry::Registry;
 use crate::server::state::{SPARE_PLACES, ServerState};
+use crate::ws::close::CloseCode;
 #[cfg(feature = "deflate")]
 use crate::ws::inflate::Inflater;
 
@@ -208,8 +209,9 @@ impl Server {
         handshakes.iter_mut().for_each(HandshakeThreads::stop);
         for client in self.registry.all() {
             let connection = &client.connection;
+            let CloseCode { code, reason, .. } = CloseCode::SHUTTING_DOWN;
             // Before the 101 the Close waits behind it; on a page's connection it is never written.
-            let _ = connection.close(Some(1001), Some("server shutting down"));
+            let _ = connection.close(Some(code), Some(reason));
             if !connection.is_websocket() {
                 connection.link().transport.shutdown(Shutdown::Read);
             }

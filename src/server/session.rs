@@ -17,6 +17,7 @@ use crate::server::application::MakeFor;
 use crate::server::client::Client;
 use crate::server::guarded::{Panicked, guarded, guarded_result};
 use crate::server::handler::WebSocketHandler;
+use crate::ws::close::CloseCode;
 use crate::ws::handshake::{self, Upgrade};
 use crate::ws::message::Message;
 
@@ -83,7 +84,7 @@ impl<'a> Session<'a> {
                 }
                 DisconnectReason::Done
             }
-            End::Fail(code, reason, disconnect) => {
+            End::Fail(CloseCode { code, reason, .. }, disconnect) => {
                 // Nothing is read any more, so no answer is awaited.
                 self.connection.set_close(None, None);
                 log::debug!(target: crate::LOG, "{}: closing with {code} {reason}", self.connection);
@@ -140,7 +141,7 @@ impl<'a> Session<'a> {
             }
             Err(error) => {
                 log::error!(target: crate::LOG, "{}: on_message failed: {}", self.connection, error.one_line());
-                Err(End::Fail(1011, "internal error", DisconnectReason::Failed))
+                Err(End::Fail(CloseCode::INTERNAL_ERROR, DisconnectReason::Failed))
             }
         }
     }
@@ -156,7 +157,7 @@ impl<'a> Session<'a> {
 }
 
 fn failed(Panicked: Panicked) -> End {
-    End::Fail(1011, "internal error", DisconnectReason::Panicked)
+    End::Fail(CloseCode::INTERNAL_ERROR, DisconnectReason::Panicked)
 }
 
 /// Makes a handler, which may not agree to the origin, and lets it choose a subprotocol.

@@ -14,6 +14,7 @@ use std::process::Command;
 
 use rustix::process::Signal;
 use support::Program;
+use threadcast::{CloseCode, DisconnectReason};
 
 /// What says that a section was tried.
 const BY_HAND: &str = "by hand on 20";
@@ -134,5 +135,22 @@ fn commands_that_start_the_program_do() {
         program.wait_for_line("threadcast is at http");
         program.signal(Signal::TERM);
         assert_eq!(program.wait().code(), Some(0), "{text}");
+    }
+}
+
+#[test]
+fn the_manual_has_each_close_code_and_each_reason_of_an_end() {
+    let page = fs::read_to_string("src/guide/client.md").unwrap();
+    let table = page.split_once("| code | reason | come back |\n|---|---|---|\n").expect("the table").1;
+    let rows: Vec<_> = table.lines().take_while(|line| line.starts_with('|')).map(str::to_owned).collect();
+    let row = |close: &CloseCode| {
+        let comes_back = if close.comes_back { "yes" } else { "no" };
+        format!("| {} | {} | {comes_back} |", close.code, close.reason)
+    };
+    assert_eq!(rows, CloseCode::ALL.iter().map(row).collect::<Vec<_>>());
+    let page = fs::read_to_string("src/guide/operating.md").unwrap();
+    let listed = page.split_once("\n`disconnects` has ").expect("the list").1.split("\n#").next().unwrap();
+    for reason in DisconnectReason::ALL {
+        assert!(listed.contains(&format!("`{}`", reason.name())), "{reason:?} is not in {listed}");
     }
 }

@@ -16,9 +16,8 @@ use serde_json::{Value, json};
 use crate::connection::connection::Connection;
 use crate::connection::membership::{Group, GroupTopic};
 use crate::error::{Error, Result};
+use crate::ws::close::CloseCode;
 
-/// Close code of a connection whose Id a younger one has. In the range for private use (RFC 6455, section 7.4.2).
-const REPLACED: u16 = 4001;
 /// By how much a connection must be younger so that a later claim does not count. Must be more than a claim's way
 /// through Redis takes, by which its age is too small.
 const CLEARLY: Duration = Duration::from_secs(3);
@@ -185,7 +184,8 @@ impl Drop for Claims {
 
 fn replace(loser: Holder) {
     // If it is closing already, it has nothing to learn from this.
-    let _ = loser.connection.close(Some(REPLACED), Some("replaced"));
+    let CloseCode { code, reason, .. } = CloseCode::REPLACED;
+    let _ = loser.connection.close(Some(code), Some(reason));
 }
 
 #[cfg(test)]

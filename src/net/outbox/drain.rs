@@ -77,7 +77,7 @@ impl<L: Link> Drain<L> {
             self.outbox.backlog.add_uncounted(self.cost);
             if !self.outbox.link.hold(self.cost, self.outbox.bytes()) {
                 let backlog = self.outbox.bytes();
-                self.give_up(DisconnectReason::Overflow { backlog });
+                self.give_up(DisconnectReason::Overflow);
                 return if frames > 0 { Ok(()) } else { Err(PushError::Full(backlog)) };
             }
         }
@@ -101,8 +101,7 @@ impl<L: Link> Drain<L> {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     if progress.elapsed() >= self.outbox.link.write_deadline() {
-                        let backlog = self.outbox.bytes();
-                        return self.give_up(DisconnectReason::Stalled { backlog });
+                        return self.give_up(DisconnectReason::Stalled);
                     }
                 }
                 Err(_) => return self.give_up(DisconnectReason::Failed),
@@ -197,8 +196,7 @@ impl<L: Link> Handed<L> {
 impl<L: Link> Drop for Handed<L> {
     fn drop(&mut self) {
         if let Some(drain) = self.0.take() {
-            let backlog = drain.outbox.bytes();
-            drain.give_up(DisconnectReason::NoPump { backlog });
+            drain.give_up(DisconnectReason::NoPump);
         }
     }
 }

@@ -97,7 +97,7 @@ impl Link for ModelSocket {
         self.pumps.lock().unwrap().push(pump);
         Ok(())
     }
-    fn disconnect(&self, _: DisconnectReason) {
+    fn disconnect(&self, _: DisconnectReason, _: u64) {
         self.dead.store(1, Release);
     }
     fn close_written(&self, _: Weak<dyn Kill>) {}

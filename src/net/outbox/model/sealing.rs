@@ -73,8 +73,8 @@ impl Link for Sealing {
     fn start_pump(&self, pump: impl FnOnce() + Send + 'static) -> io::Result<()> {
         self.socket.start_pump(pump)
     }
-    fn disconnect(&self, reason: DisconnectReason) {
-        self.socket.disconnect(reason);
+    fn disconnect(&self, reason: DisconnectReason, backlog: u64) {
+        self.socket.disconnect(reason, backlog);
     }
     fn close_written(&self, _: Weak<dyn Kill>) {}
 }

@@ -136,7 +136,7 @@ impl Link for Fake {
         self.pumps.lock().unwrap().push(thread::spawn(pump));
         Ok(())
     }
-    fn disconnect(&self, reason: DisconnectReason) {
+    fn disconnect(&self, reason: DisconnectReason, _: u64) {
         self.reason.lock().unwrap().replace(reason);
     }
     fn hold(&self, bytes: u64, all: u64) -> bool {
