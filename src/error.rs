@@ -3,7 +3,8 @@
 //! A connection that closes is an event ([`on_close`](crate::WebSocketHandler::on_close)), never an
 //! error. An error says what was being done, to what, and what to do about it.
 
-use std::{fmt, io};
+use std::fmt;
+use std::io::{self, ErrorKind};
 
 use crate::printable::{Printable, printable};
 
@@ -194,6 +195,23 @@ fn without_number(error: &io::Error) -> String {
     match text.find(" (os error") {
         Some(end) => text[..end].to_owned(),
         None => text,
+    }
+}
+
+/// Returns whether a call has blocked as long as it may, or would have blocked.
+pub(crate) fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+/// Calls again where a signal has interrupted the call, or where TLS has received a part of a record. A process that is
+/// stopped and continued has its calls interrupted where a socket has a timeout.
+#[inline(always)]
+pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result,
+        }
     }
 }
 

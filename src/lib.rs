@@ -177,9 +177,9 @@ pub use hub::topics::Hub;
 pub use hub::topics::relay::Relay;
 pub use machine::Limit;
 pub use metrics::{DisconnectReason, Disconnects, Limited, Meter, Rejections, Stats};
+pub use net::seal::Delivery;
 #[cfg(feature = "tls")]
 pub use net::tls::config::TlsConfig;
-pub use net::transport::Delivery;
 pub use observer::{Event, Observer};
 pub use printable::{Printable, printable};
 pub use rate::Rate;

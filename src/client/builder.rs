@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tungstenite::protocol::Role;
 
@@ -14,6 +14,7 @@ use super::{closer, connecting};
 use crate::connection::connection::Connection;
 use crate::connection::settings::Settings;
 use crate::connection::state::SharedState;
+use crate::connection::timed_io::Deadline;
 use crate::error::{Error, Result};
 use crate::machine::message_limit;
 use crate::metrics::DisconnectReason;
@@ -24,7 +25,6 @@ use crate::net::thread_budget::ThreadBudget;
 use crate::net::tls::dialing::{Dialing, Trust};
 #[cfg(feature = "tls")]
 use crate::net::tls::duplex::TlsStream;
-use crate::net::transport::Transport;
 use crate::observer::Observer;
 #[cfg(feature = "deflate")]
 use crate::ws::inflate::Inflater;
@@ -181,7 +181,7 @@ impl Builder {
     /// WebSocket. Redirects are not followed: the error has their address.
     pub fn connect(&self) -> Result<(Connection, Messages)> {
         let url = Url::parse(&self.url)?;
-        let deadline = Instant::now() + self.deadline;
+        let deadline = self.deadline();
         let stream = connecting::dial(&url, deadline)?;
         self.begin(url, stream, deadline)
     }
@@ -191,10 +191,14 @@ impl Builder {
     /// # Errors
     /// As [`connect`](Builder::connect).
     pub fn connect_over(&self, stream: TcpStream) -> Result<(Connection, Messages)> {
-        self.begin(Url::parse(&self.url)?, stream, Instant::now() + self.deadline)
+        self.begin(Url::parse(&self.url)?, stream, self.deadline())
     }
 
-    fn begin(&self, url: Url, stream: TcpStream, deadline: Instant) -> Result<(Connection, Messages)> {
+    fn deadline(&self) -> Deadline {
+        Deadline::within(self.deadline, "not within the connect deadline")
+    }
+
+    fn begin(&self, url: Url, stream: TcpStream, deadline: Deadline) -> Result<(Connection, Messages)> {
         let doing = || format!("cannot connect to {url}");
         #[cfg(not(feature = "tls"))]
         if url.is_secure {
@@ -236,7 +240,7 @@ impl Builder {
                 if let Some(bits) = answer.agreement.window_bits {
                     connection.set_compressed(bits);
                 }
-                let timeout = connection.link().transport.set_recv_timeout(self.settings.ping_interval);
+                let timeout = connection.link().tcp().set_recv_timeout(self.settings.ping_interval);
                 timeout.map_err(Error::io(doing()))?;
                 let subprotocol = answer.agreement.subprotocol;
                 let messages = Messages::new(&connection, url, answer.early, subprotocol, answer.headers);

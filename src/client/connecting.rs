@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use super::offer::{Agreement, AnswerHead, Offer};
 use super::url::Url;
 use crate::connection::connection::Connection;
-use crate::connection::timed_io::recv_before;
 #[cfg(feature = "tls")]
 use crate::connection::timed_io::send_before;
+use crate::connection::timed_io::{Deadline, recv_before};
 use crate::error::{Error, HttpAnswer, Result};
 use crate::http::request_body::BodyDecoder;
 #[cfg(feature = "tls")]
@@ -39,16 +39,16 @@ pub(super) struct Agreed101 {
 
 /// Looks the name up, and tries its addresses one after the other, in the system's order: IPv6 before IPv4 as a rule. Each
 /// has its share of the time that is left.
-pub(super) fn dial(url: &Url, deadline: Instant) -> Result<TcpStream> {
-    let found = Names::new().find(&url.host, url.port, deadline);
+pub(super) fn dial(url: &Url, deadline: Deadline) -> Result<TcpStream> {
+    let found = Names::new().find(&url.host, url.port, deadline.at);
     let addresses = found.map_err(Error::io(format!("cannot find {}", url.host)))?;
     let mut last = io::Error::new(ErrorKind::NotFound, "it has no address");
     for (tried, address) in addresses.iter().enumerate() {
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = deadline.at.saturating_duration_since(Instant::now());
         let shares = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
         let share = left / shares;
         if share.is_zero() {
-            last = timed_out();
+            last = deadline.missed();
             break;
         }
         match TcpStream::connect_timeout(address, share) {
@@ -66,7 +66,7 @@ pub(super) fn secure(
     connection: &Connection,
     url: &Url,
     mut dialing: Dialing,
-    deadline: Instant,
+    deadline: Deadline,
 ) -> Result<()> {
     let failed = |error| Error::io(format!("cannot speak TLS with {url}"))(error);
     let mut received = Vec::new();
@@ -94,7 +94,7 @@ pub(super) fn shake_hands(
     connection: &Connection,
     url: &Url,
     (offer, request): (Offer<'_>, Vec<u8>),
-    deadline: Instant,
+    deadline: Deadline,
 ) -> Result<Agreed101> {
     // A write that fails is an answer that does not come; and there may be one that came before.
     let _ = connection.outbox().begin(request.into());
@@ -124,7 +124,7 @@ pub(super) fn shake_hands(
 }
 
 /// Receives some more of what cannot end here.
-fn receive(connection: &Connection, received: &mut Vec<u8>, deadline: Instant) -> io::Result<()> {
+fn receive(connection: &Connection, received: &mut Vec<u8>, deadline: Deadline) -> io::Result<()> {
     let have = received.len();
     received.resize(have + RECEIVE, 0);
     match recv_before(connection, &mut received[have..], deadline) {
@@ -133,13 +133,8 @@ fn receive(connection: &Connection, received: &mut Vec<u8>, deadline: Instant) -
             received.truncate(have + length);
             Ok(())
         }
-        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Err(timed_out()),
         Err(error) => Err(error),
     }
-}
-
-fn timed_out() -> io::Error {
-    io::Error::new(ErrorKind::TimedOut, "not within the connect deadline")
 }
 
 /// Returns what comes of the body of a refusal, in time.
@@ -147,9 +142,9 @@ fn read_body(
     connection: &Connection,
     head: &AnswerHead,
     mut received: Vec<u8>,
-    deadline: Instant,
+    deadline: Deadline,
 ) -> Vec<u8> {
-    let deadline = deadline.min(Instant::now() + BODY_WITHIN);
+    let deadline = Deadline { at: deadline.at.min(Instant::now() + BODY_WITHIN), ..deadline };
     let Some(framing) = head.framing(MAX_BODY) else { return Vec::new() };
     let Ok(mut decoder) = BodyDecoder::new(framing, usize::MAX) else { return Vec::new() };
     while decoder.take(&received).is_ok() && !decoder.is_done() && decoder.len() < MAX_BODY {

@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 use super::url::Url;
 use crate::connection::connection::Connection;
 use crate::connection::reader::{End, Incoming, Reader};
-use crate::connection::timed_io::discard_until;
+use crate::connection::timed_io::{Deadline, discard_until};
 use crate::error::{Error, Result};
 use crate::metrics::DisconnectReason;
 use crate::net::closer::CLOSE_GRACE;
-use crate::net::transport::Transport;
 use crate::ws::close::{CloseCode, GOING_AWAY};
 use crate::ws::message::Message;
 
@@ -156,7 +155,7 @@ fn linger(connection: &Connection) {
     let (own, state) = (connection.clone(), connection.state());
     let run = move || {
         own.outbox().wait_until_written();
-        let _ = discard_until(&own, Instant::now() + CLOSE_GRACE);
+        let _ = discard_until(&own, Deadline::within(CLOSE_GRACE, "its end did not come in time"));
         gone(&own);
     };
     let name = format!("linger-{}", connection.id());

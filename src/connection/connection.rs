@@ -18,7 +18,6 @@ use crate::error::{Error, Result};
 use crate::metrics::{DisconnectReason, PushTally};
 use crate::net::maybe_tls::MaybeTls;
 use crate::net::outbox::{Link, Outbox, PushError};
-use crate::net::transport::Transport;
 use crate::observer::Event;
 use crate::ws::frame::{self, Frame, Prepared};
 use crate::ws::mask;
@@ -197,7 +196,7 @@ impl Connection {
     /// # Errors
     /// [`Error::Io`] if the system cannot, as for a connection that is closed.
     pub fn set_nodelay(&self, nodelay: bool) -> Result<()> {
-        let set = self.link().transport.set_nodelay(nodelay);
+        let set = self.link().tcp().set_nodelay(nodelay);
         set.map_err(|error| Error::io(format!("cannot set TCP_NODELAY of {self}"))(error))
     }
 

@@ -16,8 +16,9 @@ use crate::net::buffers::MayGiveWay;
 use crate::net::closer::{CLOSE_GRACE, Kill, Overdue, OverduePeer};
 use crate::net::maybe_tls::MaybeTls;
 use crate::net::outbox::{Link, Outbox};
+use crate::net::seal::Delivery;
+use crate::net::tcp::Tcp;
 use crate::net::thread_budget::Worker;
-use crate::net::transport::{Delivery, Transport};
 use crate::net::unacked::Unacked;
 use crate::observer::Event;
 #[cfg(feature = "deflate")]
@@ -109,6 +110,11 @@ impl PeerLink {
         }
     }
 
+    /// Returns the socket: its timeouts, its ends and its address are not the outbox's.
+    pub(crate) fn tcp(&self) -> &Tcp {
+        self.transport.tcp()
+    }
+
     /// Returns the peer's address, or that of the client behind it.
     pub(crate) fn addr(&self) -> SocketAddr {
         *self.forwarded.get().unwrap_or(&self.peer)
@@ -134,7 +140,7 @@ impl PeerLink {
     /// Returns how many of the bytes sent the peer's kernel has acknowledged, and how often the kernel has sent
     /// the rest again in vain; `None` if the kernel does not say.
     pub(crate) fn acknowledged(&self) -> Option<(u64, Unacked)> {
-        let unacked = self.state.tcp_table.unacked(self.transport.local_addr().ok()?, self.peer)?;
+        let unacked = self.state.tcp_table.unacked(self.tcp().local_addr().ok()?, self.peer)?;
         Some((self.sent.load(Ordering::Relaxed).saturating_sub(unacked.bytes), unacked))
     }
 
@@ -160,7 +166,7 @@ impl Link for PeerLink {
     }
 
     fn start_pump(&self, pump: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        self.transport.set_send_timeout(PUMP_WRITE.min(self.write_deadline()))?;
+        self.tcp().set_send_timeout(PUMP_WRITE.min(self.write_deadline()))?;
         let PeerLink { id, state, pump: last, .. } = self;
         let (id, observer) = (*id, state.observer.clone());
         // Held until the pump is in it: the next one may be wanted before that.
@@ -187,7 +193,7 @@ impl Link for PeerLink {
         *self.ended_by() = Some(reason);
         // Counted before anybody can notice.
         self.state.counters.disconnected(reason);
-        self.transport.shutdown(Shutdown::Both);
+        self.tcp().shutdown(Shutdown::Both);
         let why = match reason {
             DisconnectReason::Overflow => "its backlog is full",
             DisconnectReason::Stalled => "it has read nothing within the write deadline",
@@ -232,7 +238,7 @@ impl MayGiveWay for Outbox<PeerLink> {
     fn give_way(&self) {
         self.link.has_given_way.store(true, Ordering::Release);
         if self.has_room() {
-            self.link.transport.shutdown(Shutdown::Read);
+            self.link.tcp().shutdown(Shutdown::Read);
         } else {
             // Its thread does not read: it waits until the client takes what was answered before.
             self.kill(DisconnectReason::GaveWay);

@@ -85,7 +85,7 @@ impl RateLimiter {
     }
 
     fn sleep(&mut self, connection: &Connection, time: Duration) {
-        let socket = &connection.link().transport.tcp().stream;
+        let socket = &connection.link().tcp().stream;
         if !std::mem::replace(&mut self.is_narrow, true) {
             // A socket that does not take it is gone.
             let _ = set_socket_recv_buffer_size(socket, NARROW);

@@ -33,15 +33,15 @@ use waiting::Sleepers;
 use crate::metrics::DisconnectReason;
 use crate::net::backlog::{Backlog, OVERHEAD, State};
 use crate::net::closer::Kill;
+use crate::net::seal::{Delivery, Seal};
 use crate::net::sync::{Channel, Condvar, Mutex};
-use crate::net::transport::{Delivery, Transport};
 use crate::observer::Event;
 use crate::ws::frame::Frame;
 
 /// What an outbox is the outbox of: the transport that it writes to, and who has to know what happens.
 pub(crate) trait Link: Send + Sync + Sized + 'static {
     /// How the bytes travel.
-    type Transport: Transport;
+    type Transport: Seal;
 
     /// Returns it.
     fn transport(&self) -> &Self::Transport;

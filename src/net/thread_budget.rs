@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use reaper::{Reaper, ReaperOrder, WaitingPump};
 
-use crate::net::transport::Delivery;
+use crate::net::seal::Delivery;
 use crate::net::waker::Waker;
 
 /// Of the clients, this part may have a pump at the same time, but these numbers at the least and at the most.

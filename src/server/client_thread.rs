@@ -5,14 +5,13 @@
 //! accepted is written, the peer's bytes are read to their end, then the socket goes.
 
 use std::thread;
-use std::time::Instant;
 
+use crate::connection::timed_io::Deadline;
 use crate::error::{Error, Result};
 use crate::http::request::Request;
 use crate::http::response::{Response, Then};
 use crate::http::router::Router;
 use crate::metrics::DisconnectReason;
-use crate::net::transport::Transport;
 use crate::observer::Event;
 use crate::server::application::{MakeFor, Route};
 use crate::server::client::Client;
@@ -100,7 +99,7 @@ fn serve_one<'a>(
     routes: &Router<Route>,
     registry: &Registry,
     received: &mut Vec<u8>,
-    deadline: Instant,
+    deadline: Deadline,
 ) -> Next<'a> {
     let (mut request, route) = match read_request(client, routes, received, deadline) {
         Ok(Some(found)) => found,
@@ -122,7 +121,7 @@ fn read_request<'r>(
     client: &Client,
     routes: &'r Router<Route>,
     received: &mut Vec<u8>,
-    deadline: Instant,
+    deadline: Deadline,
 ) -> Result<Option<(Box<Request>, Option<&'r Route>)>> {
     client.begin_wait(Wait::ForInput);
     let Some(mut request) = input::read_head(client, received, deadline)? else { return Ok(None) };
@@ -196,10 +195,10 @@ fn open<'a>(
     let connection = &client.connection;
     connection.set_path(request.path(), request.peer_addr());
     let (session, head) = Session::open(make, client, request, upgrade)?;
-    let transport = &connection.link().transport;
+    let tcp = connection.link().tcp();
     // A socket that takes none of these is gone; then the first read says so.
-    let _ = transport.set_nodelay(true);
-    let _ = transport.set_recv_timeout(connection.state().settings.ping_interval);
+    let _ = tcp.set_nodelay(true);
+    let _ = tcp.set_recv_timeout(connection.state().settings.ping_interval);
     let _ = connection.outbox().begin(head.into());
     if connection.state().observer.is_watching() {
         connection.report(Event::Opened(request.target().to_owned()));

@@ -3,10 +3,10 @@
 //! Blocks in `read`, until the deadline that the first head has as well. What it reads into is on the heap, as in
 //! [`input`].
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::connection::connection::Connection;
-use crate::connection::timed_io::send_before;
+use crate::connection::timed_io::{Deadline, send_before};
 use crate::http::response::{Response, Then};
 use crate::net::maybe_tls::MaybeTls;
 use crate::net::tls::handshake::{FULL, HandshakeProgress};
@@ -26,7 +26,7 @@ const EVICTED_SEND: Duration = Duration::from_millis(10);
 /// Blocks until the handshake is done, if there is to be one. False if it has failed, or the client has left: then it
 /// knows why.
 #[inline(never)]
-pub(crate) fn handshake(client: &Client, deadline: Instant) -> bool {
+pub(crate) fn handshake(client: &Client, deadline: Deadline) -> bool {
     let connection = &client.connection;
     let (Some(handshakes), MaybeTls::Tls(tls)) = (&client.server.handshakes, &connection.link().transport)
     else {
@@ -39,7 +39,11 @@ pub(crate) fn handshake(client: &Client, deadline: Instant) -> bool {
         match input::receive(client, &mut received, deadline) {
             Ok(0) if is_first && client.is_evicted() => {
                 // As from a full server, where it has not heard anything else yet.
-                let _ = send_before(connection, &FULL, Instant::now() + EVICTED_SEND);
+                let _ = send_before(
+                    connection,
+                    &FULL,
+                    Deadline::within(EVICTED_SEND, "it does not take the alert"),
+                );
                 return false;
             }
             Ok(0) | Err(_) => return false,
@@ -51,7 +55,7 @@ pub(crate) fn handshake(client: &Client, deadline: Instant) -> bool {
         }
         is_first = false;
         flight += received.len();
-        let Some(step) = handshakes.step(handshake, received, deadline) else { return false };
+        let Some(step) = handshakes.step(handshake, received, deadline.at) else { return false };
         if send_before(connection, &step.to_send, deadline).is_err() {
             return false;
         }
@@ -78,7 +82,7 @@ pub(crate) fn handshake(client: &Client, deadline: Instant) -> bool {
 
 /// Answers a request that is not encrypted: no record begins with the letter of a method.
 #[inline(never)]
-fn refuse_plain(connection: &Connection, deadline: Instant) {
+fn refuse_plain(connection: &Connection, deadline: Deadline) {
     log::debug!(target: crate::LOG, "{connection}: no TLS: a request in plain text");
     let response = Response::refusal(400, "400: This port speaks TLS: ask with https:// or wss://");
     let head = response.head(Then::Close).unwrap_or_default();

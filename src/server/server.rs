@@ -16,7 +16,6 @@ use crate::metrics::{DisconnectReason, Meter, Stats};
 use crate::net::thread_budget::ThreadBudget;
 #[cfg(feature = "tls")]
 use crate::net::tls::handshake::HandshakeThreads;
-use crate::net::transport::Transport;
 use crate::net::waker::Waker;
 use crate::net::{closer, listen};
 use crate::server::application::Application;
@@ -213,7 +212,7 @@ impl Server {
             // Before the 101 the Close waits behind it; on a page's connection it is never written.
             let _ = connection.close(Some(code), Some(reason));
             if !connection.is_websocket() {
-                connection.link().transport.shutdown(Shutdown::Read);
+                connection.link().tcp().shutdown(Shutdown::Read);
             }
         }
         if self.registry.wait_until_empty(deadline) > 0 {

@@ -17,7 +17,7 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::error::Result;
+use crate::error::{Result, uninterrupted};
 use crate::hub::fleet::redis_url;
 use crate::net::names::Names;
 
@@ -167,12 +167,7 @@ fn tcp(host: &str, port: u16, names: &Names, deadline: Instant) -> io::Result<Re
 }
 
 fn unix(path: &Path) -> io::Result<RedisSocket> {
-    loop {
-        match UnixStream::connect(path) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            stream => return Ok(RedisSocket::Unix(stream?)),
-        }
-    }
+    uninterrupted(|| UnixStream::connect(path)).map(RedisSocket::Unix)
 }
 
 /// Trusts the authorities that the system knows, or those in the file `SSL_CERT_FILE`. If the process has a provider for
@@ -204,16 +199,6 @@ impl RedisSocket {
                 stream.set_read_timeout(Some(timeout))?;
                 stream.set_write_timeout(Some(timeout))
             }
-        }
-    }
-}
-
-/// A process that is stopped and continued has its calls interrupted where a socket has a timeout.
-fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            result => return result,
         }
     }
 }
