@@ -72,32 +72,48 @@ pub enum Limit {
     Chosen,
 }
 
+impl Limit {
+    /// Returns the system's name for it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Limit::Descriptors => "RLIMIT_NOFILE",
+            Limit::Mappings => "vm.max_map_count",
+            Limit::SystemThreads => "kernel.threads-max",
+            Limit::ThreadNumbers => "kernel.pid_max",
+            Limit::UserThreads => "RLIMIT_NPROC",
+            Limit::GroupThreads => "pids.max of the control group",
+            Limit::AddressSpace { .. } => "RLIMIT_AS",
+            Limit::Data { .. } => "RLIMIT_DATA",
+            Limit::Commit { .. } => "CommitLimit",
+            Limit::GroupMemory { .. } => "memory of the control group",
+            Limit::Memory { .. } => "free memory",
+            Limit::Unknown { file } => file,
+            Limit::Chosen => "as chosen",
+        }
+    }
+}
+
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, raise) = match self {
-            Limit::Descriptors => ("RLIMIT_NOFILE", "raise it with ulimit -n or LimitNOFILE="),
-            Limit::Mappings => ("vm.max_map_count", "raise it with sysctl -w vm.max_map_count=262144"),
-            Limit::SystemThreads => {
-                ("kernel.threads-max", "raise it with sysctl -w kernel.threads-max=200000")
-            }
-            Limit::ThreadNumbers => ("kernel.pid_max", "raise it with sysctl -w kernel.pid_max=4194304"),
-            Limit::UserThreads => ("RLIMIT_NPROC", "raise it with ulimit -u or LimitNPROC="),
-            Limit::GroupThreads => {
-                ("pids.max of the control group", "raise it with TasksMax= or --pids-limit")
-            }
-            Limit::AddressSpace { .. } => ("RLIMIT_AS", "raise it with ulimit -v or LimitAS="),
-            Limit::Data { .. } => ("RLIMIT_DATA", "raise it with ulimit -d or LimitDATA="),
-            Limit::Commit { .. } => ("CommitLimit", "raise it with sysctl -w vm.overcommit_ratio=90"),
-            Limit::GroupMemory { .. } => {
-                ("memory of the control group", "raise it with MemoryMax= or --memory")
-            }
-            Limit::Memory { .. } => ("free memory", "stop other programs, or add some"),
+        let raise = match self {
+            Limit::Descriptors => "raise it with ulimit -n or LimitNOFILE=",
+            Limit::Mappings => "raise it with sysctl -w vm.max_map_count=262144",
+            Limit::SystemThreads => "raise it with sysctl -w kernel.threads-max=200000",
+            Limit::ThreadNumbers => "raise it with sysctl -w kernel.pid_max=4194304",
+            Limit::UserThreads => "raise it with ulimit -u or LimitNPROC=",
+            Limit::GroupThreads => "raise it with TasksMax= or --pids-limit",
+            Limit::AddressSpace { .. } => "raise it with ulimit -v or LimitAS=",
+            Limit::Data { .. } => "raise it with ulimit -d or LimitDATA=",
+            Limit::Commit { .. } => "raise it with sysctl -w vm.overcommit_ratio=90",
+            Limit::GroupMemory { .. } => "raise it with MemoryMax= or --memory",
+            Limit::Memory { .. } => "stop other programs, or add some",
             Limit::Unknown { file } => {
                 let what_to_do = "let the program read it, or choose a number with --max-clients";
                 return write!(f, "the limits in {file} could not be read; {what_to_do}");
             }
-            Limit::Chosen => return f.write_str("as chosen"),
+            Limit::Chosen => return f.write_str(self.name()),
         };
+        let name = self.name();
         match self {
             Limit::AddressSpace { each }
             | Limit::Data { each }

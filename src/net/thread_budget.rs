@@ -40,7 +40,7 @@ pub(crate) fn pumps(clients: usize, delivery: Delivery) -> usize {
 /// See the [module](self).
 pub(crate) struct ThreadBudget {
     books: Mutex<Books>,
-    /// Signalled when a permit is returned.
+    /// Signalled when a permit is returned and somebody waits for one.
     returned: Condvar,
     /// Bytes of each thread's stack.
     stack_size: usize,
@@ -55,6 +55,8 @@ struct Books {
     free_pumps: usize,
     /// Permits that are out: threads that run, or are not joined.
     running: usize,
+    /// Who waits for one: a signal costs a system call, heard or not.
+    awaiting: usize,
     /// Pumps without a permit, the oldest first. Started by the reaper.
     waiting: VecDeque<WaitingPump>,
 }
@@ -94,7 +96,7 @@ impl ThreadBudget {
     /// Allows for `clients` clients, and for their [`pumps`], with stacks of that size.
     pub(crate) fn new(clients: usize, delivery: Delivery, stack_size: usize) -> ThreadBudget {
         let (free, free_pumps) = (clients.saturating_mul(delivery.threads()), pumps(clients, delivery));
-        let books = Mutex::new(Books { free, free_pumps, running: 0, waiting: VecDeque::new() });
+        let books = Mutex::new(Books { free, free_pumps, running: 0, awaiting: 0, waiting: VecDeque::new() });
         let (reaper, waker) = (OnceLock::new(), OnceLock::new());
         ThreadBudget { books, returned: Condvar::new(), stack_size, reaper, waker }
     }
@@ -156,8 +158,10 @@ impl ThreadBudget {
     fn permit(self: &Arc<ThreadBudget>, patience: Duration) -> Option<Permit> {
         let mut books = self.books();
         if books.free == 0 && !patience.is_zero() {
+            books.awaiting += 1;
             let waited = self.returned.wait_timeout_while(books, patience, |books| books.free == 0);
             books = waited.unwrap_or_else(PoisonError::into_inner).0;
+            books.awaiting -= 1;
         }
         books.free = books.free.checked_sub(1)?;
         books.running += 1;
@@ -168,11 +172,13 @@ impl ThreadBudget {
     /// thread keeps it waiting. Threads that end after that are left to themselves, and no pump waits any more.
     pub(crate) fn join_all(&self, deadline: Instant) {
         let mut books = self.books();
+        books.awaiting += 1;
         let mut left = deadline.saturating_duration_since(Instant::now());
         while books.running > 0 && !left.is_zero() {
             books = self.returned.wait_timeout(books, left).unwrap_or_else(PoisonError::into_inner).0;
             left = deadline.saturating_duration_since(Instant::now());
         }
+        books.awaiting -= 1;
         let (is_idle, waiting) = (books.running == 0, std::mem::take(&mut books.waiting));
         drop(books);
         waiting.iter().for_each(|waiting| waiting.worker.give_up());
@@ -188,8 +194,11 @@ impl Drop for Permit {
         let mut books = self.budget.books();
         *(if self.is_pump { &mut books.free_pumps } else { &mut books.free }) += 1;
         books.running -= 1;
+        let is_awaited = books.awaiting > 0;
         drop(books);
-        self.budget.returned.notify_all();
+        if is_awaited {
+            self.budget.returned.notify_all();
+        }
         self.budget.waker.get().inspect(|waker| waker.gave_back());
     }
 }

@@ -83,12 +83,14 @@ pub struct Capacity {
     pub clients: usize,
     /// The limit that binds.
     pub limit: Limit,
+    /// The limit that would bind next if that one were raised, and the clients that it allows.
+    pub next: Option<(usize, Limit)>,
 }
 
 impl Capacity {
     /// At most this many clients, whatever the machine allows.
     pub const fn new(clients: usize) -> Capacity {
-        Capacity { clients, limit: Limit::Chosen }
+        Capacity { clients, limit: Limit::Chosen, next: None }
     }
 
     /// Raises the soft limit of descriptors to the hard one, and reads what this machine allows. With
@@ -176,11 +178,17 @@ impl Limits {
             (within(self.memory, memory), Limit::Memory { each: memory }),
             (self.unread.map(|_| FALLBACK), self.unknown()),
         ];
-        let smallest =
-            rows.into_iter().filter_map(|(clients, limit)| Some((clients?, limit))).min_by_key(|row| row.0);
-        let (clients, limit) = smallest.unwrap_or((FALLBACK, self.unknown()));
-        let clients = clients.saturating_sub(SPARE_PLACES as u64).max(1);
-        Capacity { clients: usize::try_from(clients).unwrap_or(usize::MAX), limit }
+        let mut rows: Vec<_> = rows
+            .into_iter()
+            .filter_map(|(places, limit)| {
+                let clients = places?.saturating_sub(SPARE_PLACES as u64).max(1);
+                Some((usize::try_from(clients).unwrap_or(usize::MAX), limit))
+            })
+            .collect();
+        rows.sort_by_key(|row| row.0);
+        let mut rows = rows.into_iter();
+        let (clients, limit) = rows.next().unwrap_or((FALLBACK as usize - SPARE_PLACES, self.unknown()));
+        Capacity { clients, limit, next: rows.next() }
     }
 
     fn unknown(&self) -> Limit {

@@ -31,8 +31,8 @@ pub(crate) struct Registry {
     state: Arc<ServerState>,
     waker: Arc<Waker>,
     clients: Mutex<Entries>,
-    /// Signalled when a client has left.
-    left: Condvar,
+    /// Signalled when the last client has left, if somebody waits for that.
+    emptied: Condvar,
     /// Says who is rejected.
     trouble: Mutex<LogLimiter>,
 }
@@ -42,6 +42,8 @@ struct Entries {
     /// How many of those are WebSockets.
     websockets: usize,
     addresses: Addresses,
+    /// Whether a shutdown waits: a signal costs a system call, heard or not.
+    is_awaited: bool,
 }
 
 struct ClientEntry {
@@ -62,8 +64,9 @@ impl Registry {
     /// Starts without a client.
     pub(crate) fn new(state: Arc<ServerState>, waker: Arc<Waker>) -> Registry {
         let addresses = Addresses::new(&state.settings);
-        let clients = Mutex::new(Entries { alive: HashMap::new(), websockets: 0, addresses });
-        Registry { state, waker, clients, left: Condvar::new(), trouble: Mutex::default() }
+        let clients =
+            Mutex::new(Entries { alive: HashMap::new(), websockets: 0, addresses, is_awaited: false });
+        Registry { state, waker, clients, emptied: Condvar::new(), trouble: Mutex::default() }
     }
 
     fn clients(&self) -> MutexGuard<'_, Entries> {
@@ -164,7 +167,7 @@ impl Registry {
 
     fn take_place(&self, client: &Client, address: SocketAddr) -> Result<(), Rejection> {
         let mut clients = self.clients();
-        let Entries { alive, websockets, addresses } = &mut *clients;
+        let Entries { alive, websockets, addresses, .. } = &mut *clients;
         let most = self.state.max_clients;
         let entry =
             alive.get_mut(&client.connection.id()).filter(|_| *websockets < most && !client.is_evicted());
@@ -191,7 +194,11 @@ impl Registry {
         let removed = self.take(client);
         self.state.shared.counters.ended.add(1);
         drop(removed);
-        self.left.notify_all();
+        let clients = self.clients();
+        if clients.is_awaited && clients.alive.is_empty() {
+            self.emptied.notify_all();
+        }
+        drop(clients);
         self.waker.gave_back();
     }
 
@@ -222,12 +229,13 @@ impl Registry {
     /// Blocks until the last client has left, or the deadline passes. Returns the number still there.
     pub(crate) fn wait_until_empty(&self, deadline: Instant) -> usize {
         let mut clients = self.clients();
+        clients.is_awaited = true;
         while !clients.alive.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return clients.alive.len();
             }
-            clients = self.left.wait_timeout(clients, left).unwrap_or_else(PoisonError::into_inner).0;
+            clients = self.emptied.wait_timeout(clients, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         0
     }
