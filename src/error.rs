@@ -148,7 +148,12 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Refused { status, reason, .. } => write!(f, "HTTP {status}: {reason}"),
+            // A page's text may begin with the status, as Tornado's do.
+            Error::Refused { status, reason, .. } => {
+                let status = status.to_string();
+                let bare = reason.strip_prefix(&status).and_then(|rest| rest.strip_prefix(": "));
+                write!(f, "HTTP {status}: {}", bare.unwrap_or(reason))
+            }
             Error::Closed => f.write_str("the connection is closed"),
             Error::SlowConsumer { backlog } => {
                 write!(f, "slow consumer: {backlog} bytes were waiting, so it was disconnected")
@@ -224,6 +229,10 @@ mod tests {
         let error = Error::io("cannot listen on port 80")(io::Error::from_raw_os_error(13));
         assert_eq!(error.to_string(), "cannot listen on port 80: Permission denied");
         assert_eq!(Error::refused(400, "Missing argument Id").to_string(), "HTTP 400: Missing argument Id");
+        assert_eq!(
+            Error::refused(405, "405: Method Not Allowed").to_string(),
+            "HTTP 405: Method Not Allowed"
+        );
     }
     #[test]
     fn a_question_mark_carries_other_errors_and_keeps_their_source() {

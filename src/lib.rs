@@ -190,9 +190,6 @@ pub use server::server::Server;
 pub use ws::close::CloseCode;
 pub use ws::message::Message;
 
-/// The target of every log line of the library.
-const LOG: &str = "threadcast";
-
 /// The README's examples are run too.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -26,6 +26,7 @@ use crate::net::tls::dialing::{Dialing, Trust};
 #[cfg(feature = "tls")]
 use crate::net::tls::duplex::TlsStream;
 use crate::observer::Observer;
+use crate::rate::FOR_EVER;
 #[cfg(feature = "deflate")]
 use crate::ws::inflate::Inflater;
 
@@ -33,8 +34,6 @@ use crate::ws::inflate::Inflater;
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// Bytes of the stack of a pump, and of the thread that lingers.
 const STACK: usize = 512 << 10;
-/// A longer deadline is taken for this one: a year.
-const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 
 /// What a client asks for, and its limits.
 ///
@@ -127,7 +126,7 @@ impl Builder {
 
     /// Sets how long looking the name up, TCP, TLS and the handshake may take together, 10 s by default.
     pub fn connect_deadline(mut self, deadline: Duration) -> Builder {
-        self.deadline = deadline.min(LONGEST);
+        self.deadline = deadline.min(FOR_EVER);
         self
     }
 

@@ -11,11 +11,9 @@ use crate::connection::timed_io::{Deadline, discard_until};
 use crate::error::{Error, Result};
 use crate::metrics::DisconnectReason;
 use crate::net::closer::CLOSE_GRACE;
+use crate::rate::FOR_EVER;
 use crate::ws::close::{CloseCode, GOING_AWAY};
 use crate::ws::message::Message;
-
-/// A longer wait is taken for this one: a year.
-const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 
 /// The messages of a server, in their order. One thread reads them, while any thread writes to the
 /// [`Connection`].
@@ -62,7 +60,7 @@ impl Messages {
     /// # Errors
     /// As [`recv`](Messages::recv), and [`Error::TimedOut`]: then nothing is lost, and the next call goes on.
     pub fn recv_timeout(&mut self, within: Duration) -> Result<Option<Message>> {
-        self.recv_until(Some(Instant::now() + within.min(LONGEST)))
+        self.recv_until(Some(Instant::now() + within.min(FOR_EVER)))
     }
 
     /// Returns the code of the server's Close: see [`Connection::close_code`].
@@ -161,7 +159,7 @@ fn linger(connection: &Connection) {
     let name = format!("linger-{}", connection.id());
     let started = state.budget.spawn(name, Duration::ZERO, run);
     if let Err(error) = started {
-        log::warn!(target: crate::LOG, "{connection} ends without its Close: {error}");
+        log::warn!("{connection} ends without its Close: {error}");
         connection.outbox().kill(DisconnectReason::Failed);
     }
 }

@@ -13,7 +13,7 @@ use crate::http::request_body::Framing;
 use crate::http::response;
 use crate::http::set_cookie::check_pair;
 #[cfg(feature = "deflate")]
-use crate::ws::deflate;
+use crate::ws::permessage_deflate;
 
 /// Most bytes in the head of an answer, and header lines in it.
 const MAX_HEAD: usize = 16 * 1024;
@@ -83,7 +83,7 @@ impl Wishes {
         }
         #[cfg(feature = "deflate")]
         if self.compression {
-            add("Sec-WebSocket-Extensions", deflate::OFFER)?;
+            add("Sec-WebSocket-Extensions", permessage_deflate::OFFER)?;
         }
         let (cookies, headers): (Vec<_>, Vec<_>) =
             self.headers.iter().partition(|(name, _)| name.eq_ignore_ascii_case("Cookie"));
@@ -233,7 +233,7 @@ impl Offer<'_> {
         };
         let extensions = head.values("Sec-WebSocket-Extensions").join(", ");
         #[cfg(feature = "deflate")]
-        let window_bits = deflate::answered(&extensions).filter(|_| self.wishes.compression);
+        let window_bits = permessage_deflate::answered(&extensions).filter(|_| self.wishes.compression);
         #[cfg(not(feature = "deflate"))]
         let window_bits: Option<u8> = None;
         if !extensions.is_empty() && window_bits.is_none() {

@@ -19,15 +19,13 @@ use crate::metrics::{DisconnectReason, PushTally};
 use crate::net::maybe_tls::MaybeTls;
 use crate::net::outbox::{Link, Outbox, PushError};
 use crate::observer::Event;
+use crate::rate::FOR_EVER;
 use crate::ws::frame::{self, Frame, Prepared};
 use crate::ws::mask;
 use crate::ws::message::Message;
 
 /// The number of the last connection of this process.
 static LAST_ID: AtomicU64 = AtomicU64::new(0);
-
-/// The longest wait that a clock can be set to.
-const FOR_EVER: Duration = Duration::from_secs(365 * 86_400);
 
 /// One client's WebSocket; or, from [`client::connect`](crate::client::connect), one to a server.
 ///

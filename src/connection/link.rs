@@ -19,7 +19,7 @@ use crate::net::outbox::{Link, Outbox};
 use crate::net::seal::Delivery;
 use crate::net::tcp::Tcp;
 use crate::net::thread_budget::Worker;
-use crate::net::unacked::Unacked;
+use crate::net::unacked::{Unacked, canonical};
 use crate::observer::Event;
 #[cfg(feature = "deflate")]
 use crate::ws::compress::MAX_WINDOW_BITS;
@@ -183,8 +183,7 @@ impl Link for PeerLink {
             Delivery::Inline => state.budget.spawn_pump(format!("pump-{id}"), self.write_deadline(), run),
             Delivery::Handoff => state.budget.spawn(format!("writer-{id}"), Duration::ZERO, run),
         };
-        let started =
-            started.inspect_err(|error| log::warn!(target: crate::LOG, "{self} has no pump: {error}"))?;
+        let started = started.inspect_err(|error| log::warn!("{self} has no pump: {error}"))?;
         *last = Some(started);
         Ok(())
     }
@@ -198,10 +197,10 @@ impl Link for PeerLink {
             DisconnectReason::Overflow => "its backlog is full",
             DisconnectReason::Stalled => "it has read nothing within the write deadline",
             DisconnectReason::NoPump => "no thread became free to write to it",
-            _ => return log::debug!(target: crate::LOG, "{self}: disconnected ({reason:?})"),
+            _ => return log::debug!("{self}: disconnected ({reason:?})"),
         };
         self.report(Event::SlowConsumer { backlog });
-        log::warn!(target: crate::LOG, "{self} is a slow consumer: disconnected, {why}, {backlog} bytes are lost");
+        log::warn!("{self} is a slow consumer: disconnected, {why}, {backlog} bytes are lost");
     }
 
     fn hold(&self, bytes: u64, all: u64) -> bool {
@@ -249,7 +248,10 @@ impl MayGiveWay for Outbox<PeerLink> {
 /// `client-7 (127.0.0.1:50000 /websocket)`
 impl fmt::Display for PeerLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.get().map_or("", String::as_str);
-        write!(f, "client-{} ({} {path})", self.id, self.addr())
+        write!(f, "client-{} ({}", self.id, canonical(self.addr()))?;
+        match self.path.get() {
+            Some(path) => write!(f, " {path})"),
+            None => f.write_str(")"),
+        }
     }
 }

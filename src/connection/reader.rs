@@ -153,7 +153,7 @@ impl Reader {
                 return Ok(Incoming::Nothing);
             }
             (None, WsError::Io(error)) => {
-                log::debug!(target: crate::LOG, "{}: lost: {}", self.stream.connection(), printable(&error));
+                log::debug!("{}: lost: {}", self.stream.connection(), printable(&error));
                 return Err(End::Lost(error));
             }
             (None, WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => {

@@ -10,7 +10,7 @@ use crate::connection::connection::Connection;
 use crate::connection::keepalive::Keepalive;
 use crate::connection::patience::Patience;
 use crate::connection::rate_limiter::{Counted, RateLimiter, TooFast};
-use crate::error::{Result, is_timeout, uninterrupted};
+use crate::error::{Result, is_timeout};
 use crate::observer::Event;
 use crate::ws::frame::Frame;
 
@@ -150,15 +150,16 @@ impl Received {
         }
         self.connection.report(Event::Reads);
         let received = loop {
-            let mut waits = true;
-            let received = uninterrupted(|| {
-                if let Some(patience) = &mut self.patience {
-                    waits = patience.limit(&self.connection, self.keepalive.quiet(&self.connection))?;
-                }
-                let transport = &self.connection.link().transport;
-                if waits { transport.recv(&mut self.buffer) } else { transport.try_recv(&mut self.buffer) }
-            });
+            // Where a call is interrupted, the time that is left is set again: it is a part of a TLS record, or a signal.
+            let waits = match &mut self.patience {
+                Some(patience) => patience.limit(&self.connection, self.keepalive.quiet(&self.connection))?,
+                None => true,
+            };
+            let transport = &self.connection.link().transport;
+            let received =
+                if waits { transport.recv(&mut self.buffer) } else { transport.try_recv(&mut self.buffer) };
             match received {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Ok(received) => break received,
                 // The read timeout is the ping interval: the peer has been silent for that long.
                 Err(error) if is_timeout(&error) && self.goes_on() => {

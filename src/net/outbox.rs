@@ -39,6 +39,10 @@ use crate::observer::Event;
 use crate::ws::frame::Frame;
 
 /// What an outbox is the outbox of: the transport that it writes to, and who has to know what happens.
+///
+/// The order of the calls: [`hold`](Link::hold) where a frame begins to wait, [`start_pump`](Link::start_pump) where the
+/// socket is full, [`sent`](Link::sent) for each write, [`release`](Link::release) behind the frame,
+/// [`close_written`](Link::close_written) behind the Close, and [`disconnect`](Link::disconnect) at most once, at any time.
 pub(crate) trait Link: Send + Sync + Sized + 'static {
     /// How the bytes travel.
     type Transport: Seal;
@@ -93,9 +97,11 @@ struct Queued {
 /// See the [module](self).
 pub(crate) struct Outbox<L: Link> {
     pub(crate) link: L,
-    /// Written by pushing threads and the drainer.
+    /// Written by pushing threads and the drainer. An atomic number: two threads that add to it at once never lose one of
+    /// the two, and each is told the number before its own change. So exactly one finds 0, and becomes the drainer.
     backlog: Backlog,
-    /// Sent to by pushing threads that found a drainer at work, received from by that drainer.
+    /// Sent to by pushing threads that found a drainer at work, received from by that drainer. A channel is a queue that
+    /// any thread may put into: what one thread puts in comes out in its order.
     channel: Channel<Queued>,
     /// Who waits. Written by them, under the lock that wakes them.
     sleepers: Mutex<Sleepers>,

@@ -33,15 +33,13 @@ pub(crate) fn write(
     let written = match response.head(then) {
         Ok(head) => response.write_to(head, request, |bytes| sender.send_all(bytes)),
         Err(error) => {
-            log::error!(target: crate::LOG, "{}: {}", client.connection, error.one_line());
+            log::error!("{}: {}", client.connection, error.one_line());
             let failed = Response::refusal(500, "Internal Server Error");
             let head = failed.head(then).unwrap_or_default();
             failed.write_to(head, request, |bytes| sender.send_all(bytes))
         }
     };
-    written.inspect_err(
-        |error| log::debug!(target: crate::LOG, "{}: the answer ends early: {error}", client.connection),
-    )
+    written.inspect_err(|error| log::debug!("{}: the answer ends early: {error}", client.connection))
 }
 
 /// Sends one response, and watches the pace at which it is taken.

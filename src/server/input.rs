@@ -88,7 +88,7 @@ pub(crate) fn check_evicted(client: &Client) -> Result<()> {
 #[inline(never)]
 fn lost<T>(client: &Client, error: &io::Error) -> Option<T> {
     if error.kind() == ErrorKind::InvalidData {
-        log::debug!(target: crate::LOG, "{}: lost: {}", client.connection, printable(error));
+        log::debug!("{}: lost: {}", client.connection, printable(error));
     }
     None
 }

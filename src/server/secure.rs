@@ -64,7 +64,7 @@ pub(crate) fn handshake(client: &Client, deadline: Deadline) -> bool {
         }
         match step.progress {
             HandshakeProgress::Continues(_) if flight > MAX_FLIGHT => {
-                log::debug!(target: crate::LOG, "{connection}: no TLS: more than {MAX_FLIGHT} bytes without an end");
+                log::debug!("{connection}: no TLS: more than {MAX_FLIGHT} bytes without an end");
                 return false;
             }
             HandshakeProgress::Continues(next) => handshake = next,
@@ -73,7 +73,7 @@ pub(crate) fn handshake(client: &Client, deadline: Deadline) -> bool {
                 return true;
             }
             HandshakeProgress::Failed(why) => {
-                log::debug!(target: crate::LOG, "{connection}: no TLS: {}", printable(why));
+                log::debug!("{connection}: no TLS: {}", printable(why));
                 return false;
             }
         }
@@ -83,7 +83,7 @@ pub(crate) fn handshake(client: &Client, deadline: Deadline) -> bool {
 /// Answers a request that is not encrypted: no record begins with the letter of a method.
 #[inline(never)]
 fn refuse_plain(connection: &Connection, deadline: Deadline) {
-    log::debug!(target: crate::LOG, "{connection}: no TLS: a request in plain text");
+    log::debug!("{connection}: no TLS: a request in plain text");
     let response = Response::refusal(400, "400: This port speaks TLS: ask with https:// or wss://");
     let head = response.head(Then::Close).unwrap_or_default();
     // Who does not take it, does not.

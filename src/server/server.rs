@@ -18,6 +18,7 @@ use crate::net::thread_budget::ThreadBudget;
 use crate::net::tls::handshake::HandshakeThreads;
 use crate::net::waker::Waker;
 use crate::net::{closer, listen};
+use crate::rate::FOR_EVER;
 use crate::server::application::Application;
 use crate::server::capacity::{Capacity, buffers_of_this_machine};
 use crate::server::listener::Listener;
@@ -32,8 +33,6 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 /// How long it waits after that, in all, for threads whose sockets it has shut; only what an application does, and
 /// blocks, takes longer.
 const KILL_GRACE: Duration = Duration::from_secs(1);
-/// A longer grace is taken for this one: a year.
-const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 
 /// A running server. Dropped, it shuts down.
 pub struct Server {
@@ -113,7 +112,7 @@ impl Server {
         let max_clients = capacity.clients;
         let buffered = settings.max_buffered.unwrap_or_else(|| buffers_of_this_machine(&settings));
         connections.max_message = message_limit(connections.max_message, settings.other_memory);
-        log::debug!(target: crate::LOG, "{max_clients} clients, for whom {} KiB may be buffered", buffered >> 10);
+        log::debug!("{max_clients} clients, for whom {} KiB may be buffered", buffered >> 10);
         #[cfg(feature = "deflate")]
         if connections.compression.is_some() {
             Inflater::prepare();
@@ -191,7 +190,7 @@ impl Server {
     /// Shuts down as [`shutdown`](Server::shutdown) does, but the clients have `grace` to answer. Whatever blocks, it
     /// returns within `grace` and one second more.
     pub fn shutdown_within(&self, grace: Duration) {
-        let deadline = Instant::now() + grace.min(LONGEST);
+        let deadline = Instant::now() + grace.min(FOR_EVER);
         let last = deadline + KILL_GRACE;
         let mut threads = self.threads();
         if threads.is_empty() {
@@ -221,7 +220,7 @@ impl Server {
             }
             let left = self.registry.wait_until_empty(last);
             if left > 0 {
-                log::warn!(target: crate::LOG, "shut down while {left} handlers were still running");
+                log::warn!("shut down while {left} handlers were still running");
             }
         }
         self.state.shared.budget.join_all(last);

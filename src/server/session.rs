@@ -87,7 +87,7 @@ impl<'a> Session<'a> {
             End::Fail(CloseCode { code, reason, .. }, disconnect) => {
                 // Nothing is read any more, so no answer is awaited.
                 self.connection.set_close(None, None);
-                log::debug!(target: crate::LOG, "{}: closing with {code} {reason}", self.connection);
+                log::debug!("{}: closing with {code} {reason}", self.connection);
                 // Not accepted if a Close is out already: then there is nothing to add.
                 let _ = self.connection.close(Some(code), Some(reason));
                 disconnect
@@ -135,12 +135,14 @@ impl<'a> Session<'a> {
             Ok(()) => Ok(()),
             Err(error @ (Error::Closed | Error::SlowConsumer { .. })) => {
                 if !connection.is_closed() {
-                    log::debug!(target: crate::LOG, "{connection}: on_message ended early, and goes on with the next message; of another connection: {error}");
+                    log::debug!(
+                        "{connection}: on_message ended early, and goes on with the next message; of another connection: {error}"
+                    );
                 }
                 Ok(())
             }
             Err(error) => {
-                log::error!(target: crate::LOG, "{}: on_message failed: {}", self.connection, error.one_line());
+                log::error!("{}: on_message failed: {}", self.connection, error.one_line());
                 Err(End::Fail(CloseCode::INTERNAL_ERROR, DisconnectReason::Failed))
             }
         }

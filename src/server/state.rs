@@ -24,7 +24,8 @@ pub(crate) struct ServerState {
     /// To the threads that do the arithmetic of handshakes, if it serves TLS.
     #[cfg(feature = "tls")]
     pub(crate) handshakes: Option<Handshakes>,
-    /// Set once, by `shutdown`, before it wakes the listener.
+    /// Set once, by `shutdown`, before it wakes the listener. `Release` and `Acquire`: a thread that reads `true` also sees
+    /// all that was written before it was set.
     stopping: AtomicBool,
 }
 

@@ -13,5 +13,5 @@ pub(crate) mod scanner;
 pub(crate) mod inflate;
 pub(crate) mod message;
 #[cfg(feature = "deflate")]
-pub(crate) mod deflate;
+pub(crate) mod permessage_deflate;
 pub(crate) mod handshake;
