@@ -3,7 +3,8 @@
 //! A connection that closes is an event ([`on_close`](crate::WebSocketHandler::on_close)), not an error. An error names
 //! what was being done, to what, and what to do about it.
 
-use std::{fmt, io};
+use std::fmt;
+use std::io::{self, ErrorKind};
 
 use crate::printable::{Printable, printable};
 
@@ -147,7 +148,12 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Refused { status, reason, .. } => write!(f, "HTTP {status}: {reason}"),
+            // A page's text may begin with the status, as Tornado's do.
+            Error::Refused { status, reason, .. } => {
+                let status = status.to_string();
+                let bare = reason.strip_prefix(&status).and_then(|rest| rest.strip_prefix(": "));
+                write!(f, "HTTP {status}: {}", bare.unwrap_or(reason))
+            }
             Error::Closed => f.write_str("the connection is closed"),
             Error::SlowConsumer { backlog } => {
                 write!(f, "slow consumer: {backlog} bytes were waiting, so it was disconnected")
@@ -197,6 +203,23 @@ fn without_number(error: &io::Error) -> String {
     }
 }
 
+/// Returns whether a call has blocked as long as it may, or would have blocked.
+pub(crate) fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+/// Calls again where a signal has interrupted the call, or where TLS has received a part of a record. A process that is
+/// stopped and continued has its calls interrupted where a socket has a timeout.
+#[inline(always)]
+pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,6 +229,10 @@ mod tests {
         let error = Error::io("cannot listen on port 80")(io::Error::from_raw_os_error(13));
         assert_eq!(error.to_string(), "cannot listen on port 80: Permission denied");
         assert_eq!(Error::refused(400, "Missing argument Id").to_string(), "HTTP 400: Missing argument Id");
+        assert_eq!(
+            Error::refused(405, "405: Method Not Allowed").to_string(),
+            "HTTP 405: Method Not Allowed"
+        );
     }
     #[test]
     fn a_question_mark_carries_other_errors_and_keeps_their_source() {

@@ -178,10 +178,10 @@ pub use hub::fleet::{Fleet, FleetLosses, FleetOptions, FleetStats};
 pub use hub::topics::Hub;
 pub use hub::topics::relay::Relay;
 pub use machine::Limit;
-pub use metrics::{Disconnects, HandshakeResults, Limited, Meter, Rejections, Stats};
+pub use metrics::{DisconnectReason, Disconnects, HandshakeResults, Limited, Meter, Rejections, Stats};
+pub use net::seal::Delivery;
 #[cfg(feature = "tls")]
 pub use net::tls::config::TlsConfig;
-pub use net::transport::Delivery;
 pub use network::Network;
 pub use observer::{Event, Observer};
 pub use printable::{Printable, printable};
@@ -191,10 +191,8 @@ pub use server::application::Application;
 pub use server::capacity::Capacity;
 pub use server::handler::{RequestHandler, WebSocketHandler};
 pub use server::server::Server;
+pub use ws::close::CloseCode;
 pub use ws::message::Message;
-
-/// The target of every log line of the library.
-const LOG: &str = "threadcast";
 
 /// The README's examples are run too.
 #[cfg(doctest)]

@@ -9,34 +9,86 @@ pub(crate) use push_tally::PushTally;
 mod by_reason;
 mod push_tally;
 
-/// Who, or what, ended a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DisconnectReason {
-    /// Its backlog was at the limit when one more frame came.
-    Overflow { backlog: u64 },
-    /// Its backlog did not shrink for the whole write deadline.
-    Stalled { backlog: u64 },
-    /// There was no thread for its pump.
-    NoPump { backlog: u64 },
-    /// A write failed.
-    Failed,
-    /// It had to make room for a newer client.
-    Evicted,
-    /// The peer did not answer a Close frame in time.
-    CloseTimeout,
-    /// The peer showed no sign of life after a Ping.
-    PingTimeout,
-    /// It sent more than it may.
-    TooFast,
-    /// It held most of what may be buffered, with a message or a body that was not whole.
-    GaveWay,
-    /// The server shut down.
-    Shutdown,
-    /// A handler or a drainer panicked.
-    Panicked,
-    /// The peer left, or the closing handshake was complete.
-    Done,
+/// The reasons for which connections end: what each is called, and what it means. Everything else iterates.
+macro_rules! disconnect_reasons {
+    ($($(#[$doc:meta])+ $reason:ident $name:ident,)+) => {
+        /// Who, or what, ended a connection.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum DisconnectReason {
+            $($(#[$doc])+ $reason,)+
+        }
+
+        impl DisconnectReason {
+            /// All of them.
+            pub const ALL: &'static [DisconnectReason] = &[$(DisconnectReason::$reason),+];
+
+            /// Returns its name, which is that of the field in [`Disconnects`].
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(DisconnectReason::$reason => stringify!($name),)+
+                }
+            }
+        }
+
+        /// How many connections have ended, by who ended them: a number for each [`DisconnectReason`].
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Disconnects {
+            $($(#[$doc])+ pub $name: u64,)+
+        }
+
+        impl Disconnects {
+            fn read(counters: &ReasonCounters) -> Disconnects {
+                Disconnects { $($name: counters[DisconnectReason::$reason as usize].get(),)+ }
+            }
+
+            /// Returns each reason, with its number.
+            pub fn iter(&self) -> impl Iterator<Item = (DisconnectReason, u64)> + use<> {
+                [$((DisconnectReason::$reason, self.$name)),+].into_iter()
+            }
+        }
+    };
 }
+
+disconnect_reasons! {
+    /// The backlog was full when one more frame came.
+    Overflow overflow,
+    /// The backlog did not shrink for the whole write deadline.
+    Stalled stalled,
+    /// There was no thread to write to a full socket.
+    NoPump no_pump,
+    /// A write failed, or what the peer sent cannot be read.
+    Failed failed,
+    /// A newer client needed the room.
+    Evicted evicted,
+    /// The peer did not answer a Close frame in time.
+    CloseTimeout close_timeout,
+    /// The peer did not answer a Ping in time.
+    PingTimeout ping_timeout,
+    /// The client sent more than [`max_messages`](crate::Application::max_messages) or
+    /// [`max_bytes`](crate::Application::max_bytes) allow.
+    TooFast too_fast,
+    /// It held most of what may be buffered, with a message or a body that was not whole, and others needed the
+    /// room: see [`max_buffered`](crate::Application::max_buffered).
+    GaveWay gave_way,
+    /// The server shut down.
+    Shutdown shutdown,
+    /// A handler panicked, or a thread that was writing.
+    Panicked panicked,
+    /// The peer left, or the closing handshake was complete.
+    Done done,
+}
+
+impl DisconnectReason {
+    /// Returns whether the peer read too slowly, or there was no thread left to write what it had not read.
+    pub(crate) fn is_slowness(self) -> bool {
+        matches!(self, DisconnectReason::Overflow | DisconnectReason::Stalled | DisconnectReason::NoPump)
+    }
+}
+
+/// One for each reason, in their order.
+type ReasonCounters = [Counter; DisconnectReason::ALL.len()];
 
 /// One number that only grows. Who reads what was added sees all that was counted before.
 #[derive(Debug, Default)]
@@ -78,18 +130,7 @@ pub(crate) struct Counters {
     pub(crate) bytes: Counter,
     /// Bytes that compression took off those.
     pub(crate) saved: Counter,
-    overflow: Counter,
-    stalled: Counter,
-    no_pump: Counter,
-    failed: Counter,
-    evicted: Counter,
-    close_timeout: Counter,
-    ping_timeout: Counter,
-    too_fast: Counter,
-    gave_way: Counter,
-    shutdown: Counter,
-    panicked: Counter,
-    done: Counter,
+    ends: ReasonCounters,
     /// Set once, by the thread that drains the server or shuts it down, and read by every thread.
     draining: AtomicBool,
 }
@@ -97,21 +138,7 @@ pub(crate) struct Counters {
 impl Counters {
     /// Counts the end of a connection.
     pub(crate) fn disconnected(&self, reason: DisconnectReason) {
-        let counter = match reason {
-            DisconnectReason::Overflow { .. } => &self.overflow,
-            DisconnectReason::Stalled { .. } => &self.stalled,
-            DisconnectReason::NoPump { .. } => &self.no_pump,
-            DisconnectReason::Failed => &self.failed,
-            DisconnectReason::Evicted => &self.evicted,
-            DisconnectReason::CloseTimeout => &self.close_timeout,
-            DisconnectReason::PingTimeout => &self.ping_timeout,
-            DisconnectReason::TooFast => &self.too_fast,
-            DisconnectReason::GaveWay => &self.gave_way,
-            DisconnectReason::Shutdown => &self.shutdown,
-            DisconnectReason::Panicked => &self.panicked,
-            DisconnectReason::Done => &self.done,
-        };
-        counter.add(1);
+        self.ends[reason as usize].add(1);
     }
 
     /// Notes that the server is about to end.
@@ -147,20 +174,7 @@ impl Meter {
         let pumps_ended = counters.pumps_ended.get();
         let saved = counters.saved.get();
         let bytes = counters.bytes.get();
-        let disconnects = Disconnects {
-            overflow: counters.overflow.get(),
-            stalled: counters.stalled.get(),
-            no_pump: counters.no_pump.get(),
-            failed: counters.failed.get(),
-            evicted: counters.evicted.get(),
-            close_timeout: counters.close_timeout.get(),
-            ping_timeout: counters.ping_timeout.get(),
-            too_fast: counters.too_fast.get(),
-            gave_way: counters.gave_way.get(),
-            shutdown: counters.shutdown.get(),
-            panicked: counters.panicked.get(),
-            done: counters.done.get(),
-        };
+        let disconnects = Disconnects::read(&counters.ends);
         let rejections = Rejections {
             full: counters.rejected_full.get(),
             half_open: counters.rejected_half_open.get(),
@@ -185,7 +199,11 @@ impl Meter {
             pushes: counters.pushes.get(),
             bytes,
             bytes_uncompressed: bytes + saved,
-            slow_consumers: disconnects.overflow + disconnects.stalled + disconnects.no_pump,
+            slow_consumers: disconnects
+                .iter()
+                .filter(|(reason, _)| reason.is_slowness())
+                .map(|(_, n)| n)
+                .sum(),
             disconnects,
         }
     }
@@ -252,36 +270,4 @@ pub struct Limited {
     pub messages: u64,
     /// See [`max_bytes`](crate::Application::max_bytes).
     pub bytes: u64,
-}
-
-/// How many connections have ended, by who ended them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Disconnects {
-    /// The backlog was full when one more frame came.
-    pub overflow: u64,
-    /// The backlog did not shrink for the whole write deadline.
-    pub stalled: u64,
-    /// There was no thread to write to a full socket.
-    pub no_pump: u64,
-    /// A write failed.
-    pub failed: u64,
-    /// A newer client needed the room.
-    pub evicted: u64,
-    /// The peer did not answer a Close frame in time.
-    pub close_timeout: u64,
-    /// The peer did not answer a Ping in time.
-    pub ping_timeout: u64,
-    /// The client sent more than [`max_messages`](crate::Application::max_messages) or
-    /// [`max_bytes`](crate::Application::max_bytes) allow.
-    pub too_fast: u64,
-    /// It held most of what may be buffered, with a message or a body that was not whole, and others needed the
-    /// room: see [`max_buffered`](crate::Application::max_buffered).
-    pub gave_way: u64,
-    /// The server shut down.
-    pub shutdown: u64,
-    /// A handler panicked, or a thread that was writing.
-    pub panicked: u64,
-    /// The peer left, or the closing handshake was complete.
-    pub done: u64,
 }

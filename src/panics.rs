@@ -61,7 +61,7 @@ impl<T> Drop for Contained<T> {
     fn drop(&mut self) {
         let value = self.0.take();
         if let Err(text) = caught(|| drop(value)) {
-            log::error!(target: crate::LOG, "a value of the application panicked when it was dropped: {text}");
+            log::error!("a value of the application panicked when it was dropped: {text}");
         }
     }
 }

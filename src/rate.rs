@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 
+/// The longest wait there is, a year: a longer one is taken for this. A clock cannot be set to any time.
+pub(crate) const FOR_EVER: Duration = Duration::from_secs(365 * 86_400);
 const SECOND: Duration = Duration::from_secs(1);
 /// The units of time, and how each is written.
 const UNITS: [(&str, Duration); 3] =

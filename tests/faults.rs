@@ -270,7 +270,7 @@ fn stats_have_every_number_and_the_log_has_them_on_sigusr1_and_at_the_end() {
     (0..3).for_each(|_| assert_eq!(client.frame().first, 0x81));
     let json = stats(program.addr());
     let number = |name: &str| number(&json, name);
-    assert_eq!((number("clients"), number("capacity"), number("accepted"), number("refused")), (2, 7, 2, 0));
+    assert_eq!((number("clients"), number("capacity"), number("accepted"), number("rejected")), (2, 7, 2, 0));
     // The third push may arrive before it is counted.
     assert!(number("pushes") >= 2 && number("bytes") >= 2 * 28 && number("rounds") >= 2, "{json}");
     assert_eq!(number("slow_consumers"), 0);

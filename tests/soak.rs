@@ -297,8 +297,8 @@ fn as_clients_come_and_go_the_program_stays_as_it_was_and_steady_clients_miss_no
         println!("{what:>25}: {well:>8}, and {short} cut short");
         assert!(*well > 0, "no visitor who {what} completed its visit");
     }
-    println!("refused {}, slow consumers {}", stats["refused"], stats["slow_consumers"]);
-    assert!(stats["refused"].as_u64() > Some(0) && stats["slow_consumers"].as_u64() > Some(0), "{stats}");
+    println!("rejected {}, slow consumers {}", stats["rejected"], stats["slow_consumers"]);
+    assert!(stats["rejected"].as_u64() > Some(0) && stats["slow_consumers"].as_u64() > Some(0), "{stats}");
     let gap = witnesses.iter().map(|witness| witness.seen.lock().expect("as above").longest_gap).max();
     let rounds = stats["rounds"].as_u64().expect("a number");
     println!(

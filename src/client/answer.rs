@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tungstenite::http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::connection::timed_io::Deadline;
 use crate::error::{Error, HttpAnswer, Result};
 use crate::http::request_body::{BodyDecoder, Framing};
 use crate::printable::printable;
@@ -42,14 +43,14 @@ pub(super) struct AnswerReader<R> {
     /// Receives once, until the deadline at most.
     recv: R,
     received: Vec<u8>,
-    deadline: Instant,
+    deadline: Deadline,
     /// Who answers what: `ws://a.test/`, `the handshake`.
     who: String,
     what: String,
 }
 
-impl<R: FnMut(&mut [u8], Instant) -> io::Result<usize>> AnswerReader<R> {
-    pub(super) fn new(who: impl Display, what: impl Display, recv: R, deadline: Instant) -> AnswerReader<R> {
+impl<R: FnMut(&mut [u8], Deadline) -> io::Result<usize>> AnswerReader<R> {
+    pub(super) fn new(who: impl Display, what: impl Display, recv: R, deadline: Deadline) -> AnswerReader<R> {
         let (who, what) = (who.to_string(), what.to_string());
         AnswerReader { recv, received: Vec::new(), deadline, who, what }
     }
@@ -96,7 +97,8 @@ impl<R: FnMut(&mut [u8], Instant) -> io::Result<usize>> AnswerReader<R> {
     }
 
     fn body(&mut self, head: &AnswerHead) -> Vec<u8> {
-        let deadline = self.deadline.min(Instant::now() + BODY_WITHIN);
+        let at = self.deadline.at.min(Instant::now() + BODY_WITHIN);
+        let deadline = Deadline { at, ..self.deadline };
         let Some(framing) = head.framing(MAX_BODY) else { return Vec::new() };
         let Ok(mut decoder) = BodyDecoder::new(framing, usize::MAX) else { return Vec::new() };
         let mut received = std::mem::take(&mut self.received);
@@ -125,9 +127,6 @@ pub(super) fn receive(
         Ok(length) => {
             received.truncate(have + length);
             Ok(())
-        }
-        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-            Err(io::Error::new(ErrorKind::TimedOut, "not within the connect deadline"))
         }
         Err(error) => Err(error),
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tungstenite::protocol::Role;
 
@@ -15,6 +15,7 @@ use super::{closer, connecting};
 use crate::connection::connection::Connection;
 use crate::connection::settings::Settings;
 use crate::connection::state::SharedState;
+use crate::connection::timed_io::Deadline;
 use crate::error::{Error, Result};
 use crate::machine::message_limit;
 use crate::metrics::DisconnectReason;
@@ -25,8 +26,8 @@ use crate::net::thread_budget::ThreadBudget;
 use crate::net::tls::dialing::{Dialing, Trust};
 #[cfg(feature = "tls")]
 use crate::net::tls::duplex::TlsStream;
-use crate::net::transport::Transport;
 use crate::observer::Observer;
+use crate::rate::FOR_EVER;
 #[cfg(feature = "deflate")]
 use crate::ws::inflate::Inflater;
 
@@ -34,8 +35,6 @@ use crate::ws::inflate::Inflater;
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// Bytes of the stack of a pump, and of the thread that lingers.
 const STACK: usize = 512 << 10;
-/// A longer deadline is taken for this one: a year.
-const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 
 /// What a client asks for, and its limits.
 ///
@@ -146,7 +145,7 @@ impl Builder {
 
     /// Sets how long looking the name up, TCP, a proxy, TLS and the handshake may take together, 10 s by default.
     pub fn connect_deadline(mut self, deadline: Duration) -> Builder {
-        self.deadline = deadline.min(LONGEST);
+        self.deadline = deadline.min(FOR_EVER);
         self
     }
 
@@ -198,7 +197,7 @@ impl Builder {
     /// this WebSocket. Redirects are not followed: the error has their address.
     pub fn connect(&self) -> Result<(Connection, Messages)> {
         let url = self.url()?;
-        let deadline = Instant::now() + self.deadline;
+        let deadline = self.deadline();
         let offer = self.wishes.offer(&url)?;
         let stream = connecting::dial(&url, self.proxy.find(&url)?.as_ref(), deadline)?;
         self.begin(url, offer, stream, deadline)
@@ -212,7 +211,11 @@ impl Builder {
     pub fn connect_over(&self, stream: TcpStream) -> Result<(Connection, Messages)> {
         let url = self.url()?;
         let offer = self.wishes.offer(&url)?;
-        self.begin(url, offer, stream, Instant::now() + self.deadline)
+        self.begin(url, offer, stream, self.deadline())
+    }
+
+    fn deadline(&self) -> Deadline {
+        Deadline::within(self.deadline, "not within the connect deadline")
     }
 
     fn url(&self) -> Result<Url> {
@@ -228,7 +231,7 @@ impl Builder {
         url: Url,
         offer: (Offer<'_>, Vec<u8>),
         stream: TcpStream,
-        deadline: Instant,
+        deadline: Deadline,
     ) -> Result<(Connection, Messages)> {
         let doing = || format!("cannot connect to {url}");
         let peer = stream.peer_addr().map_err(Error::io(doing()))?;
@@ -266,7 +269,7 @@ impl Builder {
                 if let Some(bits) = answer.agreement.window_bits {
                     connection.set_compressed(bits);
                 }
-                let timeout = connection.link().transport.set_recv_timeout(self.settings.ping_interval);
+                let timeout = connection.link().tcp().set_recv_timeout(self.settings.ping_interval);
                 timeout.map_err(Error::io(doing()))?;
                 let subprotocol = answer.agreement.subprotocol;
                 let messages = Messages::new(&connection, url, answer.early, subprotocol, answer.headers);

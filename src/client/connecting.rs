@@ -5,7 +5,6 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Instant;
 
 use super::answer::AnswerReader;
 #[cfg(feature = "tls")]
@@ -14,10 +13,10 @@ use super::offer::{Agreement, Offer};
 use super::proxy::Proxy;
 use super::url::{Url, host_and_port};
 use crate::connection::connection::Connection;
-use crate::connection::timed_io::recv_before;
 #[cfg(feature = "tls")]
 use crate::connection::timed_io::send_before;
-use crate::error::{Error, Result};
+use crate::connection::timed_io::{Deadline, recv_before};
+use crate::error::{Error, Result, uninterrupted};
 #[cfg(feature = "tls")]
 use crate::net::maybe_tls::MaybeTls;
 use crate::net::names::Names;
@@ -34,7 +33,7 @@ pub(super) struct Agreed101 {
 }
 
 /// Connects to the server, or to a proxy that opens a way to it.
-pub(super) fn dial(url: &Url, proxy: Option<&Proxy>, deadline: Instant) -> Result<TcpStream> {
+pub(super) fn dial(url: &Url, proxy: Option<&Proxy>, deadline: Deadline) -> Result<TcpStream> {
     let Some(proxy) = proxy else { return dial_host(&url.to_string(), &url.host, url.port, deadline) };
     let stream = dial_host(&proxy.to_string(), &proxy.host, proxy.port, deadline)?;
     open_way(&stream, proxy, url, deadline)?;
@@ -42,29 +41,27 @@ pub(super) fn dial(url: &Url, proxy: Option<&Proxy>, deadline: Instant) -> Resul
 }
 
 /// Looks a name up, and connects to the first of its addresses that answers.
-fn dial_host(whom: &str, host: &str, port: u16, deadline: Instant) -> Result<TcpStream> {
-    let found = Names::new().find(host, port, deadline);
+fn dial_host(whom: &str, host: &str, port: u16, deadline: Deadline) -> Result<TcpStream> {
+    let found = Names::new().find(host, port, deadline.at);
     let addresses = found.map_err(Error::io(format!("cannot find {host}")))?;
-    connect_first(&addresses, deadline).map_err(|source| {
+    connect_first(&addresses, deadline.at).map_err(|source| {
         let tried: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
         Error::Io { doing: format!("cannot connect to {whom} ({})", tried.join(", ")), source }
     })
 }
 
 /// Asks a proxy for a way to the server, on which the client speaks first.
-fn open_way(mut stream: &TcpStream, proxy: &Proxy, url: &Url, deadline: Instant) -> Result<()> {
+fn open_way(mut stream: &TcpStream, proxy: &Proxy, url: &Url, deadline: Deadline) -> Result<()> {
     let asked = format!("CONNECT {}", host_and_port(&url.host, Some(url.port)));
     let doing = || format!("cannot ask {proxy} for {asked}");
     let sent = set_timeouts(stream, deadline).and_then(|()| stream.write_all(proxy.request(url).as_bytes()));
     sent.map_err(Error::io(doing()))?;
-    let recv = |bytes: &mut [u8], deadline| {
-        loop {
+    let recv = |bytes: &mut [u8], deadline: Deadline| {
+        let received = uninterrupted(|| {
             set_timeouts(stream, deadline)?;
-            match stream.read(bytes) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                received => return received,
-            }
-        }
+            stream.read(bytes)
+        });
+        received.map_err(|error| deadline.named(error))
     };
     let mut answer = AnswerReader::new(proxy, &asked, recv, deadline);
     let head = answer.head()?;
@@ -78,11 +75,8 @@ fn open_way(mut stream: &TcpStream, proxy: &Proxy, url: &Url, deadline: Instant)
     blocking.map_err(Error::io(doing()))
 }
 
-fn set_timeouts(stream: &TcpStream, deadline: Instant) -> io::Result<()> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        return Err(ErrorKind::TimedOut.into());
-    }
+fn set_timeouts(stream: &TcpStream, deadline: Deadline) -> io::Result<()> {
+    let left = deadline.left()?;
     stream.set_read_timeout(Some(left))?;
     stream.set_write_timeout(Some(left))
 }
@@ -93,7 +87,7 @@ pub(super) fn secure(
     connection: &Connection,
     url: &Url,
     mut dialing: Dialing,
-    deadline: Instant,
+    deadline: Deadline,
 ) -> Result<()> {
     let failed = |error| Error::io(format!("cannot speak TLS with {url}"))(error);
     let mut received = Vec::new();
@@ -121,7 +115,7 @@ pub(super) fn shake_hands(
     connection: &Connection,
     url: &Url,
     (offer, request): (Offer<'_>, Vec<u8>),
-    deadline: Instant,
+    deadline: Deadline,
 ) -> Result<Agreed101> {
     // A write that fails is an answer that does not come; and there may be one that came before.
     let _ = connection.outbox().begin(request.into());

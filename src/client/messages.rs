@@ -7,15 +7,13 @@ use std::time::{Duration, Instant};
 use super::url::Url;
 use crate::connection::connection::Connection;
 use crate::connection::reader::{End, Incoming, Reader};
-use crate::connection::timed_io::discard_until;
+use crate::connection::timed_io::{Deadline, discard_until};
 use crate::error::{Error, Result};
-use crate::metrics::{DisconnectReason, Meter};
+use crate::metrics::DisconnectReason;
 use crate::net::closer::CLOSE_GRACE;
-use crate::net::transport::Transport;
+use crate::rate::FOR_EVER;
+use crate::ws::close::{CloseCode, GOING_AWAY};
 use crate::ws::message::Message;
-
-/// A longer wait is taken for this one: a year.
-const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 
 /// The messages of a server, in their order. One thread reads them, while any thread writes to the
 /// [`Connection`].
@@ -62,7 +60,7 @@ impl Messages {
     /// # Errors
     /// As [`recv`](Messages::recv), and [`Error::TimedOut`]: then nothing is lost, and the next call goes on.
     pub fn recv_timeout(&mut self, within: Duration) -> Result<Option<Message>> {
-        self.recv_until(Some(Instant::now() + within.min(LONGEST)))
+        self.recv_until(Some(Instant::now() + within.min(FOR_EVER)))
     }
 
     /// Returns the code of the server's Close: see [`Connection::close_code`].
@@ -105,7 +103,8 @@ impl Messages {
         self.has_ended = true;
         self.connection.leave_topics();
         match end {
-            End::Fail(code, reason, _) => {
+            End::Fail(CloseCode { code, reason, .. }, ended_by) => {
+                self.connection.set_ended(ended_by);
                 // Not accepted if a Close is out already: then there is nothing to add.
                 let _ = self.connection.close(Some(code), Some(reason));
                 linger(&self.connection);
@@ -125,27 +124,26 @@ impl Messages {
     /// The connection ended without the server's Close: who ended it is counted.
     fn lost(&mut self, error: io::Error) -> Result<Option<Message>> {
         gone(&self.connection);
-        let counted = Meter(self.connection.state().counters.clone()).stats();
-        if counted.slow_consumers > 0 {
+        let ended_by = self.connection.ended_by();
+        if ended_by.is_some_and(DisconnectReason::is_slowness) {
             return Err(Error::SlowConsumer { backlog: self.connection.backlog() });
         }
+        let is_overdue = ended_by == Some(DisconnectReason::CloseTimeout);
         let source = match error.kind() {
-            _ if counted.disconnects.close_timeout > 0 => {
-                io::Error::new(ErrorKind::TimedOut, "the server did not answer it in time")
-            }
+            _ if is_overdue => io::Error::new(ErrorKind::TimedOut, "the server did not answer it in time"),
             ErrorKind::UnexpectedEof | ErrorKind::ConnectionAborted => {
                 io::Error::new(ErrorKind::UnexpectedEof, "it ended without a Close frame")
             }
             _ => error,
         };
-        let doing = if counted.disconnects.close_timeout > 0 { "closing" } else { "reading from" };
+        let doing = if is_overdue { "closing" } else { "reading from" };
         Err(Error::Io { doing: format!("{doing} {}", self.url), source })
     }
 }
 
 /// All is over: nothing waits, and no thread is left.
 fn gone(connection: &Connection) {
-    connection.outbox().kill(DisconnectReason::Done);
+    connection.outbox().kill(connection.ended_by().unwrap_or(DisconnectReason::Done));
     connection.link().join_pump();
 }
 
@@ -155,13 +153,13 @@ fn linger(connection: &Connection) {
     let (own, state) = (connection.clone(), connection.state());
     let run = move || {
         own.outbox().wait_until_written();
-        let _ = discard_until(&own, Instant::now() + CLOSE_GRACE);
+        let _ = discard_until(&own, Deadline::within(CLOSE_GRACE, "its end did not come in time"));
         gone(&own);
     };
     let name = format!("linger-{}", connection.id());
     let started = state.budget.spawn(name, Duration::ZERO, run);
     if let Err(error) = started {
-        log::warn!(target: crate::LOG, "{connection} ends without its Close: {error}");
+        log::warn!("{connection} ends without its Close: {error}");
         connection.outbox().kill(DisconnectReason::Failed);
     }
 }
@@ -180,7 +178,7 @@ impl Drop for Messages {
         if !self.has_ended {
             self.connection.leave_topics();
             // Not accepted if a Close is out already.
-            let _ = self.connection.close(Some(1001), None);
+            let _ = self.connection.close(Some(GOING_AWAY), None);
             linger(&self.connection);
         }
     }

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::http::response;
 use crate::http::set_cookie::check_pair;
 #[cfg(feature = "deflate")]
-use crate::ws::deflate;
+use crate::ws::permessage_deflate;
 
 /// Headers that the client itself writes, beside those that are a server's own, too.
 const RESERVED: [&str; 3] = ["Host", "Sec-WebSocket-Key", "Sec-WebSocket-Version"];
@@ -68,7 +68,7 @@ impl Wishes {
         }
         #[cfg(feature = "deflate")]
         if self.compression {
-            add("Sec-WebSocket-Extensions", deflate::OFFER)?;
+            add("Sec-WebSocket-Extensions", permessage_deflate::OFFER)?;
         }
         let (cookies, headers): (Vec<_>, Vec<_>) =
             self.headers.iter().partition(|(name, _)| name.eq_ignore_ascii_case("Cookie"));
@@ -133,7 +133,7 @@ impl Offer<'_> {
         };
         let extensions = head.values("Sec-WebSocket-Extensions").join(", ");
         #[cfg(feature = "deflate")]
-        let window_bits = deflate::answered(&extensions).filter(|_| self.wishes.compression);
+        let window_bits = permessage_deflate::answered(&extensions).filter(|_| self.wishes.compression);
         #[cfg(not(feature = "deflate"))]
         let window_bits: Option<u8> = None;
         if !extensions.is_empty() && window_bits.is_none() {

@@ -8,16 +8,12 @@ use crate::clock::greeting::Greeting;
 use crate::clock::received_lines::ReceivedLines;
 use crate::clock::topics::Topics;
 use threadcast::{
-    Application, Connection, Error, Exchange, Fleet, Message, Origin, Request, RequestHandler, Result,
-    StaticFiles, WebSocketHandler, printable,
+    Application, CloseCode, Connection, Error, Exchange, Fleet, Message, Origin, Request, RequestHandler,
+    Result, StaticFiles, WebSocketHandler, printable,
 };
 
 /// Most bytes of an Id. It is kept as long as its client is there.
 pub const MAX_ID: usize = 256;
-
-/// Close code of a session whose Id a newer one has taken. In the range for private use (RFC 6455,
-/// section 7.4.2); the page knows it, and does not reconnect.
-const REPLACED: u16 = 4001;
 
 /// The subprotocol (RFC 6455, section 1.9) of a client that is told the interval before the first push, so
 /// that it can tell a silent connection from a slow clock, and the topic of each published message. The page offers it.
@@ -138,7 +134,8 @@ impl WebSocketHandler for TimeHandler {
         }
         if let Some(older) = self.site.clients.register(&self.id, connection) {
             // If it is closing already, it has nothing to learn from this.
-            let _ = older.close(Some(REPLACED), Some("replaced"));
+            let CloseCode { code, reason, .. } = CloseCode::REPLACED;
+            let _ = older.close(Some(code), Some(reason));
         }
         if let Some(fleet) = &self.site.fleet {
             // If it is closed already, a newer client has its Id.

@@ -15,20 +15,17 @@ use tungstenite::protocol::Role;
 use crate::connection::link::PeerLink;
 use crate::connection::state::SharedState;
 use crate::error::{Error, Result};
-use crate::metrics::PushTally;
+use crate::metrics::{DisconnectReason, PushTally};
 use crate::net::maybe_tls::MaybeTls;
 use crate::net::outbox::{Link, Outbox, PushError};
-use crate::net::transport::Transport;
 use crate::observer::Event;
+use crate::rate::FOR_EVER;
 use crate::ws::frame::{self, Frame, Prepared};
 use crate::ws::mask;
 use crate::ws::message::Message;
 
 /// The number of the last connection of this process.
 static LAST_ID: AtomicU64 = AtomicU64::new(0);
-
-/// The longest wait that a clock can be set to.
-const FOR_EVER: Duration = Duration::from_secs(365 * 86_400);
 
 /// One client's WebSocket; or, from [`client::connect`](crate::client::connect), one to a server.
 ///
@@ -92,6 +89,19 @@ impl Connection {
     /// if it is empty.
     pub fn close_reason(&self) -> Option<&str> {
         self.link().close.get()?.1.as_deref()
+    }
+
+    /// Returns who, or what, has ended the connection: in `on_close` and after it, and at a client's end when
+    /// [`recv`](crate::client::Messages::recv) has returned the end; `None` while it is open.
+    ///
+    /// ```
+    /// # use threadcast::{Connection, DisconnectReason};
+    /// # fn is_dead(connection: &Connection) -> bool {
+    /// connection.ended_by() == Some(DisconnectReason::PingTimeout)
+    /// # }
+    /// ```
+    pub fn ended_by(&self) -> Option<DisconnectReason> {
+        *self.link().ended_by()
     }
 
     /// Returns the connection's number, unique in this process; its thread is `client-N`.
@@ -184,7 +194,7 @@ impl Connection {
     /// # Errors
     /// [`Error::Io`] if the system cannot, as for a connection that is closed.
     pub fn set_nodelay(&self, nodelay: bool) -> Result<()> {
-        let set = self.link().transport.set_nodelay(nodelay);
+        let set = self.link().tcp().set_nodelay(nodelay);
         set.map_err(|error| Error::io(format!("cannot set TCP_NODELAY of {self}"))(error))
     }
 

@@ -7,7 +7,6 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crate::connection::connection::Connection;
-use crate::net::transport::Transport;
 
 /// See the [module](self).
 #[derive(Default)]
@@ -79,5 +78,5 @@ fn set_timeout(connection: &Connection, pinged: bool) -> io::Result<()> {
     if grace == interval {
         return Ok(());
     }
-    connection.link().transport.set_recv_timeout(if pinged { grace } else { interval })
+    connection.link().tcp().set_recv_timeout(if pinged { grace } else { interval })
 }

@@ -3,7 +3,7 @@
 
 use std::net::{Shutdown, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
@@ -16,9 +16,10 @@ use crate::net::buffers::MayGiveWay;
 use crate::net::closer::{CLOSE_GRACE, Kill, Overdue, OverduePeer};
 use crate::net::maybe_tls::MaybeTls;
 use crate::net::outbox::{Link, Outbox};
+use crate::net::seal::Delivery;
+use crate::net::tcp::Tcp;
 use crate::net::thread_budget::Worker;
-use crate::net::transport::{Delivery, Transport};
-use crate::net::unacked::Unacked;
+use crate::net::unacked::{Unacked, canonical};
 use crate::observer::Event;
 #[cfg(feature = "deflate")]
 use crate::ws::compress::MAX_WINDOW_BITS;
@@ -73,6 +74,8 @@ pub(crate) struct PeerLink {
     pub(crate) pump: Mutex<Option<Worker>>,
 
     // Written by any thread.
+    /// Why it has ended: as the reading thread has found, or as the first one that killed it said.
+    ended_by: Mutex<Option<DisconnectReason>>,
     /// Whether it has to give way to others that need the room of its message. Read by the reading thread.
     pub(crate) has_given_way: AtomicBool,
     /// The topics that it leaves at its end, which is the reading thread's doing.
@@ -101,9 +104,15 @@ impl PeerLink {
             close: OnceLock::new(),
             sent: AtomicU64::new(0),
             pump: Mutex::default(),
+            ended_by: Mutex::default(),
             has_given_way: AtomicBool::new(false),
             memberships: Memberships::default(),
         }
+    }
+
+    /// Returns the socket: its timeouts, its ends and its address are not the outbox's.
+    pub(crate) fn tcp(&self) -> &Tcp {
+        self.transport.tcp()
     }
 
     /// Returns the peer's address, or that of the client behind it.
@@ -131,12 +140,13 @@ impl PeerLink {
     /// Returns how many of the bytes sent the peer's kernel has acknowledged, and how often the kernel has sent
     /// the rest again in vain; `None` if the kernel does not say.
     pub(crate) fn acknowledged(&self) -> Option<(u64, Unacked)> {
-        let unacked = self.state.tcp_table.unacked(self.transport.local_addr().ok()?, self.peer)?;
+        let unacked = self.state.tcp_table.unacked(self.tcp().local_addr().ok()?, self.peer)?;
         Some((self.sent.load(Ordering::Relaxed).saturating_sub(unacked.bytes), unacked))
     }
 
-    fn warn_slow(&self, why: &str, backlog: u64) {
-        log::warn!(target: crate::LOG, "{self} is a slow consumer: disconnected, {why}, {backlog} bytes are lost");
+    /// Returns why it has ended, to read or to set.
+    pub(crate) fn ended_by(&self) -> MutexGuard<'_, Option<DisconnectReason>> {
+        self.ended_by.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -156,7 +166,7 @@ impl Link for PeerLink {
     }
 
     fn start_pump(&self, pump: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        self.transport.set_send_timeout(PUMP_WRITE.min(self.write_deadline()))?;
+        self.tcp().set_send_timeout(PUMP_WRITE.min(self.write_deadline()))?;
         let PeerLink { id, state, pump: last, .. } = self;
         let (id, observer, counters) = (*id, state.observer.clone(), state.counters.clone());
         // Held until the pump is in it: the next one may be wanted before that.
@@ -175,31 +185,24 @@ impl Link for PeerLink {
             Delivery::Inline => state.budget.spawn_pump(format!("pump-{id}"), self.write_deadline(), run),
             Delivery::Handoff => state.budget.spawn(format!("writer-{id}"), Duration::ZERO, run),
         };
-        let started =
-            started.inspect_err(|error| log::warn!(target: crate::LOG, "{self} has no pump: {error}"))?;
+        let started = started.inspect_err(|error| log::warn!("{self} has no pump: {error}"))?;
         *last = Some(started);
         Ok(())
     }
 
-    fn disconnect(&self, reason: DisconnectReason) {
+    fn disconnect(&self, reason: DisconnectReason, backlog: u64) {
+        *self.ended_by() = Some(reason);
         // Counted before anybody can notice.
         self.state.counters.disconnected(reason);
-        self.transport.shutdown(Shutdown::Both);
-        match reason {
-            DisconnectReason::Overflow { backlog } => {
-                self.report(Event::SlowConsumer { backlog });
-                self.warn_slow("its backlog is full", backlog);
-            }
-            DisconnectReason::Stalled { backlog } => {
-                self.report(Event::SlowConsumer { backlog });
-                self.warn_slow("it has read nothing within the write deadline", backlog);
-            }
-            DisconnectReason::NoPump { backlog } => {
-                self.report(Event::SlowConsumer { backlog });
-                self.warn_slow("no thread became free to write to it", backlog);
-            }
-            _ => log::debug!(target: crate::LOG, "{self}: disconnected ({reason:?})"),
-        }
+        self.tcp().shutdown(Shutdown::Both);
+        let why = match reason {
+            DisconnectReason::Overflow => "its backlog is full",
+            DisconnectReason::Stalled => "it has read nothing within the write deadline",
+            DisconnectReason::NoPump => "no thread became free to write to it",
+            _ => return log::debug!("{self}: disconnected ({reason:?})"),
+        };
+        self.report(Event::SlowConsumer { backlog });
+        log::warn!("{self} is a slow consumer: disconnected, {why}, {backlog} bytes are lost");
     }
 
     fn hold(&self, bytes: u64, all: u64) -> bool {
@@ -236,7 +239,7 @@ impl MayGiveWay for Outbox<PeerLink> {
     fn give_way(&self) {
         self.link.has_given_way.store(true, Ordering::Release);
         if self.has_room() {
-            self.link.transport.shutdown(Shutdown::Read);
+            self.link.tcp().shutdown(Shutdown::Read);
         } else {
             // Its thread does not read: it waits until the client takes what was answered before.
             self.kill(DisconnectReason::GaveWay);
@@ -247,7 +250,10 @@ impl MayGiveWay for Outbox<PeerLink> {
 /// `client-7 (127.0.0.1:50000 /websocket)`
 impl fmt::Display for PeerLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.get().map_or("", String::as_str);
-        write!(f, "client-{} ({} {path})", self.id, self.addr())
+        write!(f, "client-{} ({}", self.id, canonical(self.addr()))?;
+        match self.path.get() {
+            Some(path) => write!(f, " {path})"),
+            None => f.write_str(")"),
+        }
     }
 }

@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::connection::connection::Connection;
-use crate::net::transport::Transport;
 
 /// No timeout at all is spelled zero.
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -83,10 +82,10 @@ impl Patience {
     /// Not inlined: an idle client of a server has none of it on its stack.
     #[inline(never)]
     pub(crate) fn limit(&mut self, connection: &Connection, quiet: Option<Duration>) -> io::Result<bool> {
-        let transport = &connection.link().transport;
+        let tcp = connection.link().tcp();
         let Some(until) = self.until else {
             if std::mem::take(&mut self.is_limited) {
-                transport.set_recv_timeout(quiet)?;
+                tcp.set_recv_timeout(quiet)?;
             }
             return Ok(true);
         };
@@ -97,7 +96,7 @@ impl Patience {
         }
         let (left, due) = (until - now, quiet.map(|quiet| quiet.saturating_sub(self.heard.elapsed())));
         self.is_limited = true;
-        transport.set_recv_timeout(Some(due.map_or(left, |due| due.min(left)).max(SHORTEST)))?;
+        tcp.set_recv_timeout(Some(due.map_or(left, |due| due.min(left)).max(SHORTEST)))?;
         Ok(true)
     }
 }

@@ -11,6 +11,7 @@ use rustix::net::sockopt::set_socket_recv_buffer_size;
 
 use crate::connection::connection::Connection;
 use crate::connection::settings::OverLimit;
+use crate::rate::FOR_EVER;
 
 /// How long it sleeps at a time: a shutdown, a Close or a connection that dies ends it then.
 const STEP: Duration = Duration::from_millis(100);
@@ -85,12 +86,12 @@ impl RateLimiter {
     }
 
     fn sleep(&mut self, connection: &Connection, time: Duration) {
-        let socket = &connection.link().transport.tcp().stream;
+        let socket = &connection.link().tcp().stream;
         if !std::mem::replace(&mut self.is_narrow, true) {
             // A socket that does not take it is gone.
             let _ = set_socket_recv_buffer_size(socket, NARROW);
         }
-        let until = Instant::now() + time.min(Duration::from_secs(365 * 86_400));
+        let until = Instant::now() + time.min(FOR_EVER);
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() || connection.is_closed() || connection.has_given_way() {

@@ -14,6 +14,7 @@ use crate::connection::frame_stream::{FrameStream, LARGE, ReadFailure};
 use crate::connection::rate_limiter::TooFast;
 use crate::metrics::DisconnectReason;
 use crate::printable::printable;
+use crate::ws::close::CloseCode;
 use crate::ws::frame::MAX_CONTROL;
 #[cfg(feature = "deflate")]
 use crate::ws::inflate::InflateError;
@@ -50,8 +51,8 @@ pub(crate) enum End {
     Over,
     /// There was no Close.
     Lost(io::Error),
-    /// We have to end it, with this code and reason.
-    Fail(u16, &'static str, DisconnectReason),
+    /// We have to end it, with this Close.
+    Fail(CloseCode, DisconnectReason),
 }
 
 impl Reader {
@@ -99,7 +100,7 @@ impl Reader {
                     let close = self.stream.close();
                     if frame.is_some() && close.is_none() && self.stream.connection().is_client() {
                         // Its code may not be sent: a client's program is told, a server's handler sees no code.
-                        return Err(End::Fail(1002, "protocol error", DisconnectReason::Failed));
+                        return Err(End::Fail(CloseCode::PROTOCOL_ERROR, DisconnectReason::Failed));
                     }
                     let reason = close.map(|(_, reason)| reason.to_owned());
                     self.stream.connection().set_close(close.map(|(code, _)| code), reason);
@@ -131,48 +132,48 @@ impl Reader {
             return Err(End::Over);
         }
         let failure = self.stream.failure();
-        let (code, reason) = match (failure, error) {
+        let close = match (failure, error) {
             (Some(ReadFailure::PingTimeout), _) => {
-                return Err(End::Fail(1011, "ping timed out", DisconnectReason::PingTimeout));
+                return Err(End::Fail(CloseCode::PING_TIMEOUT, DisconnectReason::PingTimeout));
             }
             (Some(ReadFailure::TooFast), _) => return Err(too_fast()),
             (Some(ReadFailure::GaveWay), _) => return Err(must_give_way()),
             (Some(ReadFailure::Header(HeaderError::MessageTooLarge)), _)
-            | (None, WsError::Capacity(CapacityError::MessageTooLong { .. })) => (1009, "message too big"),
+            | (None, WsError::Capacity(CapacityError::MessageTooLong { .. })) => CloseCode::TOO_BIG,
             #[cfg(feature = "deflate")]
             (Some(ReadFailure::Inflate(error)), _) => match error {
-                InflateError::TooLarge => (1009, "message too big"),
-                InflateError::Data => (1007, "invalid compressed data"),
-                InflateError::Protocol => (1002, "protocol error"),
+                InflateError::TooLarge => CloseCode::TOO_BIG,
+                InflateError::Data => CloseCode::INVALID_DEFLATE,
+                InflateError::Protocol => CloseCode::PROTOCOL_ERROR,
             },
-            (Some(ReadFailure::NoRoom), _) => (1013, "no room for this message, try again later"),
-            (Some(ReadFailure::Header(HeaderError::ControlTooLarge)), _) => (1002, "protocol error"),
+            (Some(ReadFailure::NoRoom), _) => CloseCode::NO_ROOM,
+            (Some(ReadFailure::Header(HeaderError::ControlTooLarge)), _) => CloseCode::PROTOCOL_ERROR,
             (None, WsError::ConnectionClosed | WsError::AlreadyClosed) => return Err(End::Over),
             (None, WsError::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
                 return Ok(Incoming::Nothing);
             }
             (None, WsError::Io(error)) => {
-                log::debug!(target: crate::LOG, "{}: lost: {}", self.stream.connection(), printable(&error));
+                log::debug!("{}: lost: {}", self.stream.connection(), printable(&error));
                 return Err(End::Lost(error));
             }
             (None, WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => {
                 return Err(End::Lost(ErrorKind::UnexpectedEof.into()));
             }
-            (None, WsError::Utf8(_)) => (1007, "invalid UTF-8"),
-            (None, _) => (1002, "protocol error"),
+            (None, WsError::Utf8(_)) => CloseCode::INVALID_TEXT,
+            (None, _) => CloseCode::PROTOCOL_ERROR,
         };
-        Err(End::Fail(code, reason, DisconnectReason::Failed))
+        Err(End::Fail(close, DisconnectReason::Failed))
     }
 }
 
 #[cold]
 fn too_fast() -> End {
-    End::Fail(1008, "rate limit exceeded", DisconnectReason::TooFast)
+    End::Fail(CloseCode::TOO_FAST, DisconnectReason::TooFast)
 }
 
 #[cold]
 fn must_give_way() -> End {
-    End::Fail(1009, "no room for all of this message, try again later", DisconnectReason::GaveWay)
+    End::Fail(CloseCode::GAVE_WAY, DisconnectReason::GaveWay)
 }
 
 fn context(connection: &Connection) -> WebSocketContext {

@@ -10,8 +10,7 @@ use crate::connection::connection::Connection;
 use crate::connection::keepalive::Keepalive;
 use crate::connection::patience::Patience;
 use crate::connection::rate_limiter::{Counted, RateLimiter, TooFast};
-use crate::error::Result;
-use crate::net::transport::Transport;
+use crate::error::{Result, is_timeout};
 use crate::observer::Event;
 use crate::ws::frame::Frame;
 
@@ -151,6 +150,7 @@ impl Received {
         }
         self.connection.report(Event::Reads);
         let received = loop {
+            // Where a call is interrupted, the time that is left is set again: it is a part of a TLS record, or a signal.
             let waits = match &mut self.patience {
                 Some(patience) => patience.limit(&self.connection, self.keepalive.quiet(&self.connection))?,
                 None => true,
@@ -159,8 +159,8 @@ impl Received {
             let received =
                 if waits { transport.recv(&mut self.buffer) } else { transport.try_recv(&mut self.buffer) };
             match received {
-                Ok(received) => break received,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Ok(received) => break received,
                 // The read timeout is the ping interval: the peer has been silent for that long.
                 Err(error) if is_timeout(&error) && self.goes_on() => {
                     if !waits {
@@ -192,8 +192,4 @@ impl Received {
         }
         Ok(())
     }
-}
-
-fn is_timeout(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::net::transport::Delivery;
+use crate::net::seal::Delivery;
 use crate::rate::Rate;
 
 /// Most bytes that may wait for one client.

@@ -19,10 +19,12 @@ pub(crate) struct SharedState {
     pub(crate) settings: Settings,
     pub(crate) counters: Arc<Counters>,
     pub(crate) budget: Arc<ThreadBudget>,
-    /// To the `closer` thread. Sent to by any thread.
+    /// To the `closer` thread. Sent to by any thread, without waiting: the channel keeps what is sent until `closer` takes
+    /// it. When the last sender is dropped, its receive ends, and so does the thread.
     pub(crate) closer: Sender<Overdue>,
     pub(crate) observer: Observer,
-    /// All that waits for and from the peers.
+    /// All that waits for and from the peers. Behind an `Arc`, as the two above: each that shares it counts as one, and the
+    /// last one to drop it frees it.
     pub(crate) buffers: Arc<Buffers>,
     /// What is logged once a minute of all connections together. Locked by the reading thread, while a line is made.
     trouble: Mutex<LogLimiter>,

@@ -12,6 +12,8 @@ use std::sync::{Mutex, PoisonError};
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
+use crate::error::uninterrupted;
+
 /// The most bytes of one file in memory at once.
 pub(crate) const PIECE: usize = 64 << 10;
 /// Hex digits of SHA-256 in a tag.
@@ -142,7 +144,7 @@ fn read_through(
         let wanted = left.min((PIECE - have) as u64) as usize;
         piece.reserve_exact(wanted);
         piece.resize(have + wanted, 0);
-        let read = file.read(&mut piece[have..]);
+        let read = uninterrupted(|| file.read(&mut piece[have..]));
         piece.truncate(have + *read.as_ref().unwrap_or(&0));
         match read {
             Ok(0) => {
@@ -153,7 +155,6 @@ fn read_through(
                 ));
             }
             Ok(read) => left -= read as u64,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }

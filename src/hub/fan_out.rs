@@ -237,7 +237,7 @@ impl PushThreads {
             match thread.and_then(|thread| Ok((thread, started.recv().map_err(io::Error::other)?))) {
                 Ok(thread) => self.handles.push(thread),
                 Err(error) => {
-                    log::warn!(target: crate::LOG, "cannot start the thread {name}: {error}");
+                    log::warn!("cannot start the thread {name}: {error}");
                     self.wanted = number;
                     return;
                 }

@@ -158,7 +158,6 @@ impl Fleet {
         let target = redis_link::target(&options.url)?;
         if target.redis_settings().db() != 0 && options.channel == DEFAULT_CHANNEL {
             log::warn!(
-                target: crate::LOG,
                 "the database's number in the URL of Redis separates no fleets: what is published in one is heard in \
                  all; for a second fleet there, choose another FleetOptions::channel (--channel)"
             );

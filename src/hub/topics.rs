@@ -135,7 +135,7 @@ impl Hub {
         let message = message.into();
         let receivers = self.publish_here(topic, message.clone())?;
         if let Err(text) = caught(|| relay.forward(topic, &message)) {
-            log::error!(target: crate::LOG, "the relay of a hub panicked: {text}");
+            log::error!("the relay of a hub panicked: {text}");
         }
         Ok(receivers)
     }

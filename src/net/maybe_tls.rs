@@ -1,33 +1,20 @@
-//! [`MaybeTls`]: the transport of a client, with TLS or without.
+//! [`MaybeTls`]: the transport of a connection, with TLS or without.
 
 use std::borrow::Cow;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
-use std::time::Duration;
 
 use tungstenite::Bytes;
 
+use crate::net::seal::Seal;
 use crate::net::tcp::Tcp;
 #[cfg(feature = "tls")]
 use crate::net::tls::duplex::TlsStream;
-use crate::net::transport::Transport;
 
 /// See the [module](self).
 pub(crate) enum MaybeTls {
     Plain(Tcp),
     #[cfg(feature = "tls")]
     Tls(Box<TlsStream>),
-}
-
-impl MaybeTls {
-    /// Returns the socket. Bytes that are written to it directly are not encrypted.
-    pub(crate) fn tcp(&self) -> &Tcp {
-        match self {
-            MaybeTls::Plain(tcp) => tcp,
-            #[cfg(feature = "tls")]
-            MaybeTls::Tls(tls) => &tls.tcp,
-        }
-    }
 }
 
 /// Calls a method of the variant.
@@ -41,16 +28,52 @@ macro_rules! either {
     };
 }
 
-impl Transport for MaybeTls {
+impl MaybeTls {
+    /// Returns the socket, past which nothing is encrypted.
+    pub(crate) fn tcp(&self) -> &Tcp {
+        match self {
+            MaybeTls::Plain(tcp) => tcp,
+            #[cfg(feature = "tls")]
+            MaybeTls::Tls(tls) => &tls.tcp,
+        }
+    }
+
+    /// Blocks until bytes arrive. Returns how many, 0 at the end of them. Called by the reading thread alone.
     #[inline]
-    fn recv(&self, into: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn recv(&self, into: &mut [u8]) -> io::Result<usize> {
         either!(self, transport => transport.recv(into))
     }
 
-    fn try_recv(&self, into: &mut [u8]) -> io::Result<usize> {
+    /// Receives without waiting: `WouldBlock` if nothing has come.
+    pub(crate) fn try_recv(&self, into: &mut [u8]) -> io::Result<usize> {
         either!(self, transport => transport.try_recv(into))
     }
 
+    /// Seals all of it, for a caller that nobody else writes beside: before the WebSocket.
+    pub(crate) fn seal_all<'a>(&self, plain: &'a [u8]) -> io::Result<Cow<'a, [u8]>> {
+        match self {
+            MaybeTls::Plain(_) => Ok(Cow::Borrowed(plain)),
+            #[cfg(feature = "tls")]
+            MaybeTls::Tls(tls) => tls.seal_all(plain).map(Cow::Owned),
+        }
+    }
+
+    /// Tells the peer that nothing follows, where TLS has a word for that. Called by the reading thread, when nobody
+    /// writes any more.
+    pub(crate) fn finish(&self) {
+        #[cfg(feature = "tls")]
+        if let MaybeTls::Tls(tls) = self {
+            tls.finish();
+        }
+    }
+
+    /// Returns whether it is encrypted.
+    pub(crate) fn is_secure(&self) -> bool {
+        !matches!(self, MaybeTls::Plain(_))
+    }
+}
+
+impl Seal for MaybeTls {
     #[inline]
     fn seal(&self, plain: &mut Bytes) -> io::Result<Bytes> {
         either!(self, transport => transport.seal(plain))
@@ -69,37 +92,5 @@ impl Transport for MaybeTls {
     #[inline]
     fn send(&self, sealed: &[u8]) -> io::Result<usize> {
         self.tcp().send(sealed)
-    }
-
-    fn seal_all<'a>(&self, plain: &'a [u8]) -> io::Result<Cow<'a, [u8]>> {
-        either!(self, transport => transport.seal_all(plain))
-    }
-
-    fn finish(&self) {
-        either!(self, transport => transport.finish());
-    }
-
-    fn is_secure(&self) -> bool {
-        either!(self, transport => transport.is_secure())
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.tcp().local_addr()
-    }
-
-    fn shutdown(&self, how: Shutdown) {
-        self.tcp().shutdown(how);
-    }
-
-    fn set_recv_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.tcp().set_recv_timeout(timeout)
-    }
-
-    fn set_send_timeout(&self, timeout: Duration) -> io::Result<()> {
-        self.tcp().set_send_timeout(timeout)
-    }
-
-    fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        self.tcp().set_nodelay(nodelay)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A file imports only files above it in this list, and rooms above this one in `src/lib.rs`.
 
-pub(crate) mod transport;
+pub(crate) mod seal;
 pub(crate) mod tcp;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;

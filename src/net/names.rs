@@ -8,6 +8,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
+use crate::error::uninterrupted;
+
 /// Looks up a name: with the system's resolver, except in tests.
 type LookUp = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
 
@@ -88,12 +90,7 @@ impl LookUps {
     }
 
     fn run(&self, host: &str, port: u16) {
-        let found = loop {
-            match (self.look_up)(host, port) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                found => break found,
-            }
-        };
+        let found = uninterrupted(|| (self.look_up)(host, port));
         let mut state = self.state();
         state.ended = state.begun;
         state.failure = found.as_ref().err().map_or("it has none".to_owned(), ToString::to_string);

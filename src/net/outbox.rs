@@ -32,15 +32,19 @@ use waiting::Sleepers;
 use crate::metrics::DisconnectReason;
 use crate::net::backlog::{Backlog, OVERHEAD, State};
 use crate::net::closer::Kill;
+use crate::net::seal::{Delivery, Seal};
 use crate::net::sync::{Channel, Condvar, Mutex};
-use crate::net::transport::{Delivery, Transport};
 use crate::observer::Event;
 use crate::ws::frame::Frame;
 
 /// The outbox's surroundings: the transport that it writes to, and the owner that it reports to.
+///
+/// The order of the calls: [`hold`](Link::hold) where a frame begins to wait, [`start_pump`](Link::start_pump) where the
+/// socket is full, [`sent`](Link::sent) for each write, [`release`](Link::release) behind the frame,
+/// [`close_written`](Link::close_written) behind the Close, and [`disconnect`](Link::disconnect) at most once, at any time.
 pub(crate) trait Link: Send + Sync + Sized + 'static {
     /// The kind of transport.
-    type Transport: Transport;
+    type Transport: Seal;
 
     /// Returns the transport.
     fn transport(&self) -> &Self::Transport;
@@ -50,8 +54,8 @@ pub(crate) trait Link: Send + Sync + Sized + 'static {
     fn write_deadline(&self) -> Duration;
     /// Calls `pump` on a new thread, once one is free. If none is in time, it drops `pump`. Never blocks.
     fn start_pump(&self, pump: impl FnOnce() + Send + 'static) -> io::Result<()>;
-    /// Shuts the transport down. Called once, for the first reason.
-    fn disconnect(&self, reason: DisconnectReason);
+    /// Shuts the transport down, with this much on its way. Called once, for the first reason.
+    fn disconnect(&self, reason: DisconnectReason, backlog: u64);
     /// Called once, when the Close frame is written: from now on the peer has to answer.
     fn close_written(&self, connection: Weak<dyn Kill>);
     /// Counts bytes that the transport has taken. The drainer calls it.
@@ -92,9 +96,11 @@ struct Queued {
 /// See the [module](self).
 pub(crate) struct Outbox<L: Link> {
     pub(crate) link: L,
-    /// Written by pushing threads and the drainer.
+    /// Written by pushing threads and the drainer. An atomic number: two threads that add to it at once never lose one of
+    /// the two, and each is told the number before its own change. So exactly one finds 0, and becomes the drainer.
     backlog: Backlog,
-    /// Pushing threads that find a drainer at work send to it; that drainer receives.
+    /// Pushing threads that find a drainer at work send to it; that drainer receives. A channel is a queue that any thread
+    /// may put into: what one thread puts in comes out in its order.
     channel: Channel<Queued>,
     /// Threads that wait. They write it, under the lock that wakes them.
     sleepers: Mutex<Sleepers>,
@@ -170,7 +176,7 @@ impl<L: Link> Outbox<L> {
     /// Ends the connection of a slow consumer.
     fn overflow(&self) -> PushError {
         let backlog = self.bytes();
-        self.kill(DisconnectReason::Overflow { backlog });
+        self.kill(DisconnectReason::Overflow);
         PushError::Full(backlog)
     }
 
@@ -181,9 +187,9 @@ impl<L: Link> Outbox<L> {
 
     /// Ends the connection at once, from any thread; unwritten frames are lost. Only the first reason counts.
     pub(crate) fn kill(&self, reason: DisconnectReason) {
-        let before = self.backlog.die();
+        let (backlog, before) = (self.bytes(), self.backlog.die());
         if !before.is_dead() {
-            self.link.disconnect(reason);
+            self.link.disconnect(reason, backlog);
             if self.link.delivery() == Delivery::Handoff {
                 // Not counted, and never written: it wakes a writer that waits for the next frame.
                 let frame = Frame { bytes: Bytes::new(), is_close: false };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::net::{RecvFlags, SendFlags};
 use tungstenite::Bytes;
 
-use crate::net::transport::Transport;
+use crate::net::seal::Seal;
 
 const SHORTEST: Duration = Duration::from_millis(1);
 /// The directions of a socket that have ended.
@@ -33,10 +33,9 @@ impl Tcp {
         let (recv_timeout, ended) = (AtomicU64::new(0), AtomicU8::new(0));
         Tcp { stream, recv_timeout, nodelay: AtomicBool::new(nodelay), ended }
     }
-}
 
-impl Transport for Tcp {
-    fn recv(&self, into: &mut [u8]) -> io::Result<usize> {
+    /// Blocks until bytes arrive. Returns how many, 0 at the end of them. Called by the reading thread alone.
+    pub(crate) fn recv(&self, into: &mut [u8]) -> io::Result<usize> {
         let received = (&self.stream).read(into)?;
         if received == 0 {
             self.ended.fetch_or(READ_ENDED, Relaxed);
@@ -44,27 +43,18 @@ impl Transport for Tcp {
         Ok(received)
     }
 
-    fn try_recv(&self, into: &mut [u8]) -> io::Result<usize> {
+    /// Receives without waiting: `WouldBlock` if nothing has come.
+    pub(crate) fn try_recv(&self, into: &mut [u8]) -> io::Result<usize> {
         Ok(rustix::net::recv(&self.stream, into, RecvFlags::DONTWAIT)?.1)
     }
 
-    fn seal(&self, plain: &mut Bytes) -> io::Result<Bytes> {
-        Ok(std::mem::take(plain))
-    }
-
-    fn try_send(&self, sealed: &[u8]) -> io::Result<usize> {
-        Ok(rustix::net::send(&self.stream, sealed, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
-    }
-
-    fn send(&self, sealed: &[u8]) -> io::Result<usize> {
-        Ok(rustix::net::send(&self.stream, sealed, SendFlags::NOSIGNAL)?)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
+    /// Returns our own end's address.
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.stream.local_addr()
     }
 
-    fn shutdown(&self, how: Shutdown) {
+    /// Ends one direction or both, which wakes every thread that is blocked in it.
+    pub(crate) fn shutdown(&self, how: Shutdown) {
         let ends = match how {
             Shutdown::Read => READ_ENDED,
             Shutdown::Write => WRITE_ENDED,
@@ -76,7 +66,8 @@ impl Transport for Tcp {
         }
     }
 
-    fn set_recv_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+    /// Sets how long [`recv`](Tcp::recv) blocks; `None` is for ever.
+    pub(crate) fn set_recv_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         let nanos = timeout.map_or(0, |timeout| u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
         if self.recv_timeout.load(Relaxed) != nanos {
             self.stream.set_read_timeout(timeout)?;
@@ -85,16 +76,32 @@ impl Transport for Tcp {
         Ok(())
     }
 
-    fn set_send_timeout(&self, timeout: Duration) -> io::Result<()> {
+    /// Sets how long [`send`](Seal::send) blocks.
+    pub(crate) fn set_send_timeout(&self, timeout: Duration) -> io::Result<()> {
         // Zero would mean no timeout.
         self.stream.set_write_timeout(Some(timeout.max(SHORTEST)))
     }
 
-    fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+    /// Turns Nagle's algorithm off (`true`) or on.
+    pub(crate) fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
         if self.nodelay.load(Relaxed) != nodelay {
             self.stream.set_nodelay(nodelay)?;
             self.nodelay.store(nodelay, Relaxed);
         }
         Ok(())
+    }
+}
+
+impl Seal for Tcp {
+    fn seal(&self, plain: &mut Bytes) -> io::Result<Bytes> {
+        Ok(std::mem::take(plain))
+    }
+
+    fn try_send(&self, sealed: &[u8]) -> io::Result<usize> {
+        Ok(rustix::net::send(&self.stream, sealed, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
+    }
+
+    fn send(&self, sealed: &[u8]) -> io::Result<usize> {
+        Ok(rustix::net::send(&self.stream, sealed, SendFlags::NOSIGNAL)?)
     }
 }

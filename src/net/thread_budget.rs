@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use reaper::{Reaper, ReaperOrder, WaitingPump};
 
-use crate::net::transport::Delivery;
+use crate::net::seal::Delivery;
 use crate::net::waker::Waker;
 
 /// The share of clients that may have a pump concurrently, within these bounds.

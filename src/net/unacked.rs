@@ -72,7 +72,7 @@ fn address(text: &str) -> Option<SocketAddr> {
 }
 
 /// An IPv4 address in its plain form, even from an IPv6 socket.
-fn canonical(address: SocketAddr) -> SocketAddr {
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 

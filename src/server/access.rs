@@ -67,6 +67,6 @@ impl AccessLog {
 #[inline(never)]
 fn tell(report: &Contained<Report>, access: &Access<'_>) {
     if let Err(text) = caught(|| report(access)) {
-        log::error!(target: crate::LOG, "the access log panicked: {text}");
+        log::error!("the access log panicked: {text}");
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! Never here: a whole file in memory, or a client that is waited for though it takes nothing.
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::time::{Duration, Instant};
 
+use crate::error::uninterrupted;
 use crate::http::request::Request;
 use crate::http::response::{Response, Then};
-use crate::net::transport::Transport;
+use crate::net::seal::Seal;
 use crate::server::client::Client;
 use crate::server::half_open::Wait;
 
@@ -28,20 +29,18 @@ pub(crate) fn write(
     let mut sender = Sender { client, begun: Instant::now(), taken: 0, is_slow: false };
     // Who makes room for another one gets a refusal, if it takes that at once.
     let within = if client.is_evicted() { Duration::ZERO } else { PAGE_WRITE };
-    let written = client.connection.link().transport.set_send_timeout(within).and_then(|()| {
-        match response.head(then) {
+    let written =
+        client.connection.link().tcp().set_send_timeout(within).and_then(|()| match response.head(then) {
             Ok(head) => response.write_to(head, request, |bytes| sender.send_all(bytes)),
             Err(error) => {
-                log::error!(target: crate::LOG, "{}: {}", client.connection, error.one_line());
+                log::error!("{}: {}", client.connection, error.one_line());
                 let failed = Response::refusal(500, "Internal Server Error");
                 let head = failed.head(then).unwrap_or_default();
                 failed.write_to(head, request, |bytes| sender.send_all(bytes))
             }
-        }
-    });
-    let written = written.inspect_err(
-        |error| log::debug!(target: crate::LOG, "{}: the answer ends early: {error}", client.connection),
-    );
+        });
+    let written =
+        written.inspect_err(|error| log::debug!("{}: the answer ends early: {error}", client.connection));
     (written, sender.taken as u64)
 }
 
@@ -64,14 +63,9 @@ impl Sender<'_> {
         while !bytes.is_empty() {
             let due = self.begun.elapsed().saturating_sub(RATE_GRACE).as_secs_f64() * LEAST_RATE;
             self.set_slow((self.taken as f64) < due);
-            match transport.send(bytes) {
-                Ok(sent) => {
-                    self.taken += sent;
-                    bytes = &bytes[sent..];
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
+            let sent = uninterrupted(|| transport.send(bytes))?;
+            self.taken += sent;
+            bytes = &bytes[sent..];
         }
         Ok(())
     }

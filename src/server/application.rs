@@ -12,9 +12,9 @@ use crate::http::exchange::Exchange;
 use crate::http::router::Router;
 use crate::http::static_files::StaticFiles;
 use crate::metrics::Meter;
+use crate::net::seal::Delivery;
 #[cfg(feature = "tls")]
 use crate::net::tls::config::TlsConfig;
-use crate::net::transport::Delivery;
 use crate::observer::Observer;
 use crate::panics::Contained;
 use crate::server::handler::{RequestHandler, WebSocketHandler};

@@ -31,8 +31,8 @@ use std::fs;
 
 use crate::connection::settings::Settings;
 use crate::machine::{Limit, Limits};
+use crate::net::seal::Delivery;
 use crate::net::thread_budget::pumps;
-use crate::net::transport::Delivery;
 use crate::server::application::Application;
 use crate::server::settings::ServerSettings;
 use crate::server::state::SPARE_PLACES;

@@ -15,7 +15,6 @@ use crate::net::maybe_tls::MaybeTls;
 use crate::net::tcp::Tcp;
 #[cfg(feature = "tls")]
 use crate::net::tls::duplex::TlsStream;
-use crate::net::transport::Transport;
 use crate::server::addresses::Neighbour;
 use crate::server::half_open::Wait;
 use crate::server::state::ServerState;
@@ -111,7 +110,7 @@ impl Client {
     /// come, so that nobody is cut without a word.
     pub(crate) fn evict(&self, wait: Wait) {
         match wait {
-            Wait::ForInput => self.connection.link().transport.shutdown(Shutdown::Read),
+            Wait::ForInput => self.connection.link().tcp().shutdown(Shutdown::Read),
             Wait::ForOutput => self.connection.outbox().kill(DisconnectReason::Evicted),
         }
     }

@@ -8,12 +8,12 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::Instant;
 
+use crate::connection::timed_io::Deadline;
 use crate::error::{Error, Result};
 use crate::http::request::Request;
 use crate::http::response::{Response, Then};
 use crate::http::router::Router;
 use crate::metrics::DisconnectReason;
-use crate::net::transport::Transport;
 use crate::observer::Event;
 use crate::server::accessed::{self, Asked};
 use crate::server::application::{MakeFor, Route};
@@ -48,12 +48,17 @@ pub(crate) fn run(client: &Client, routes: &Router<Route>, registry: &Registry) 
         registry.has_answered();
     }
     input::linger(client);
-    guard.deregister(match reason {
+    guard.deregister(why(client, reason));
+}
+
+/// Returns why it has ended, whose reading has ended for this reason.
+fn why(client: &Client, reason: DisconnectReason) -> DisconnectReason {
+    match reason {
         _ if client.server.is_stopping() => DisconnectReason::Shutdown,
         _ if client.is_evicted() => DisconnectReason::Evicted,
-        _ if connection.has_given_way() => DisconnectReason::GaveWay,
+        _ if client.connection.has_given_way() => DisconnectReason::GaveWay,
         reason => reason,
-    });
+    }
 }
 
 /// Answers requests, and runs the WebSocket that one of them may become. Returns who ended it.
@@ -85,6 +90,7 @@ fn serve(client: &Client, routes: &Router<Route>, registry: &Registry) -> Discon
             }
             Next::Session(mut session) => {
                 let reason = session.run(received);
+                connection.set_ended(why(client, reason));
                 let failed = session.failed();
                 session.close();
                 connection.leave_topics();
@@ -111,7 +117,7 @@ fn serve_one<'a>(
     routes: &Router<Route>,
     registry: &Registry,
     received: &mut Vec<u8>,
-    deadline: Instant,
+    deadline: Deadline,
     relayed: Option<SocketAddr>,
 ) -> Next<'a> {
     let asked = read_request(client, routes, received, deadline, relayed);
@@ -143,7 +149,7 @@ fn read_request<'r>(
     client: &Client,
     routes: &'r Router<Route>,
     received: &mut Vec<u8>,
-    deadline: Instant,
+    deadline: Deadline,
     relayed: Option<SocketAddr>,
 ) -> Result<Option<(Box<Request>, Option<&'r Route>)>> {
     client.begin_wait(Wait::ForInput);
@@ -234,10 +240,10 @@ fn open<'a>(
     let connection = &client.connection;
     connection.set_path(request.path(), request.peer_addr());
     let (session, head) = Session::open(make, client, request, upgrade)?;
-    let transport = &connection.link().transport;
+    let tcp = connection.link().tcp();
     // A socket that takes none of these is gone; then the first read says so.
-    let _ = transport.set_nodelay(true);
-    let _ = transport.set_recv_timeout(connection.state().settings.ping_interval);
+    let _ = tcp.set_nodelay(true);
+    let _ = tcp.set_recv_timeout(connection.state().settings.ping_interval);
     let _ = connection.outbox().begin(head.into());
     if connection.state().observer.is_watching() {
         connection.report(Event::Opened(request.target().to_owned()));

@@ -21,7 +21,7 @@ pub(crate) fn guarded<T>(
     let result = caught(call);
     connection.report(Event::HandlerEnds { method: what, panicked: result.is_err() });
     result.map_err(|text| {
-        log::error!(target: crate::LOG, "{connection}: the handler panicked in {what}: {text}");
+        log::error!("{connection}: the handler panicked in {what}: {text}");
         Panicked
     })
 }

@@ -9,13 +9,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::connection::connection::Connection;
-use crate::connection::timed_io::{discard_until, recv_before};
-use crate::error::{Error, Result};
+use crate::connection::timed_io::{Deadline, discard_until, recv_before};
+use crate::error::{Error, Result, is_timeout, uninterrupted};
 use crate::http::request::Request;
 use crate::http::request_body::{BodyDecoder, Pace};
 use crate::net::buffers::{Held, HoldError};
 use crate::net::closer::CLOSE_GRACE;
-use crate::net::transport::Transport;
+use crate::net::seal::Seal;
 use crate::printable::printable;
 use crate::server::client::{Client, Stage};
 use crate::server::half_open::Wait;
@@ -35,12 +35,14 @@ const SHUT_QUIET: Duration = Duration::from_millis(250);
 const SHUT_STEP: Duration = Duration::from_millis(10);
 /// `Retry-After` of a 503, in seconds: for want of room for a client, or for its body.
 pub(crate) const RETRY_AFTER: &str = "5";
+/// Says so to the client, too.
+const TOO_SLOW: &str = "The body came too slowly.";
 /// Asks for the body of a client that waits with it.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Returns when a head that begins now has to be here.
-pub(crate) fn head_deadline() -> Instant {
-    Instant::now() + HEAD_DEADLINE
+pub(crate) fn head_deadline() -> Deadline {
+    Deadline::within(HEAD_DEADLINE, "the head did not come in time")
 }
 
 /// Blocks until a whole head is here; `None` if the client left, or took too long. The request is on the heap: it
@@ -49,7 +51,7 @@ pub(crate) fn head_deadline() -> Instant {
 pub(crate) fn read_head(
     client: &Client,
     received: &mut Vec<u8>,
-    deadline: Instant,
+    deadline: Deadline,
     relayed: Option<SocketAddr>,
 ) -> Result<Option<Box<Request>>> {
     loop {
@@ -91,7 +93,7 @@ pub(crate) fn check_evicted(client: &Client) -> Result<()> {
 #[inline(never)]
 fn lost<T>(client: &Client, error: &io::Error) -> Option<T> {
     if error.kind() == ErrorKind::InvalidData {
-        log::debug!(target: crate::LOG, "{}: lost: {}", client.connection, printable(error));
+        log::debug!("{}: lost: {}", client.connection, printable(error));
     }
     None
 }
@@ -125,16 +127,14 @@ pub(crate) fn read_body(
             break;
         }
         received.resize(BODY_READ, 0);
-        match receive(client, received, pace.deadline()) {
+        match receive(client, received, Deadline { at: pace.deadline(), what: TOO_SLOW }) {
             Ok(0) if connection.has_given_way() => return Err(no_room(client, HoldError::GiveWay)),
             Ok(0) => return check_evicted(client).map(|()| None),
             Ok(length) => {
                 received.truncate(length);
                 pace.took(length, Instant::now());
             }
-            Err(error) if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) => {
-                return Err(Error::refused(408, "The body came too slowly."));
-            }
+            Err(error) if is_timeout(&error) => return Err(Error::refused(408, TOO_SLOW)),
             Err(_) => return Ok(None),
         }
     }
@@ -165,13 +165,8 @@ fn no_room(client: &Client, error: HoldError) -> Error {
 fn send_continue(client: &Client) -> bool {
     let transport = &client.connection.link().transport;
     let Ok(line) = transport.seal_all(CONTINUE) else { return false };
-    loop {
-        match transport.send(&line) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // A socket that is full takes no part of so short a line: its client has left answers unread.
-            result => return matches!(result, Ok(sent) if sent == line.len()),
-        }
-    }
+    // A socket that is full takes no part of so short a line: its client has left answers unread.
+    uninterrupted(|| transport.send(&line)).is_ok_and(|sent| sent == line.len())
 }
 
 /// All is written; the peer's bytes are read to their end, since closing a socket with unread input makes
@@ -182,13 +177,13 @@ pub(crate) fn linger(client: &Client) {
     if connection.has_given_way() {
         linger_shut(connection);
     }
-    connection.link().transport.shutdown(Shutdown::Write);
+    connection.link().tcp().shutdown(Shutdown::Write);
     let is_websocket = connection.is_websocket();
     if !is_websocket {
         client.begin_wait(Wait::ForInput);
     }
     if is_websocket || !client.is_evicted() {
-        let read = discard_until(connection, Instant::now() + CLOSE_GRACE);
+        let read = discard_until(connection, Deadline::within(CLOSE_GRACE, "its end did not come in time"));
         let _ = read.inspect_err(|error| note_reset(client, error));
     }
 }
@@ -206,17 +201,16 @@ fn linger_shut(connection: &Connection) {
     let (begun, mut bytes) = (Instant::now(), vec![0; BODY_READ]);
     let mut heard = begun;
     while begun.elapsed() < SHUT_LINGER && heard.elapsed() < SHUT_QUIET {
-        match connection.link().transport.tcp().recv(&mut bytes) {
+        match uninterrupted(|| connection.link().tcp().recv(&mut bytes)) {
             Ok(0) => thread::sleep(SHUT_STEP),
             Ok(_) => heard = Instant::now(),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(_) => return,
         }
     }
 }
 
 /// Receives once, and no longer than until the deadline.
-pub(crate) fn receive(client: &Client, bytes: &mut [u8], deadline: Instant) -> io::Result<usize> {
+pub(crate) fn receive(client: &Client, bytes: &mut [u8], deadline: Deadline) -> io::Result<usize> {
     recv_before(&client.connection, bytes, deadline).inspect_err(|error| note_reset(client, error))
 }
 

@@ -187,7 +187,7 @@ impl Listener {
         let connection = &client.connection;
         self.registry.discharge(counted);
         connection.report(Event::Gone);
-        if let Ok(stream) = connection.link().transport.tcp().stream.try_clone() {
+        if let Ok(stream) = connection.link().tcp().stream.try_clone() {
             self.reject(stream, connection.link().peer.ip(), rejection);
         }
     }

@@ -188,8 +188,8 @@ fn finish(connection: &Connection, exchange: Exchange<'_>, result: Result<()>) -
 /// Makes the response to an error, which is logged as such unless it is the client's own fault.
 pub(crate) fn refusal(connection: &Connection, error: &Error) -> Response {
     match error {
-        Error::Refused { .. } => log::debug!(target: crate::LOG, "{connection}: {}", error.one_line()),
-        _ => log::error!(target: crate::LOG, "{connection}: the handler failed: {}", error.one_line()),
+        Error::Refused { .. } => log::debug!("{connection}: {}", error.one_line()),
+        _ => log::error!("{connection}: the handler failed: {}", error.one_line()),
     }
     Response::from_error(error)
 }

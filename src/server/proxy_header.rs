@@ -2,15 +2,15 @@
 //!
 //! Blocks in `recv`, until the deadline of the first head. It takes not one byte of what follows, which may be TLS.
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
 
 use proxy_header::{ParseConfig, Protocol, ProxyHeader};
 
 use crate::connection::connection::Connection;
+use crate::connection::timed_io::Deadline;
+use crate::error::uninterrupted;
 use crate::net::tcp::Tcp;
-use crate::net::transport::Transport;
 use crate::server::client::Client;
 
 /// How a header of version 1 begins, and its most bytes with the line end.
@@ -35,9 +35,9 @@ enum Extent {
 /// Blocks until the header is here. Returns the client that it names, or `None` inside where it names nobody, as in the
 /// proxy's own checks. `None` means that the connection is of no use.
 #[inline(never)]
-pub(crate) fn read(client: &Client, deadline: Instant) -> Option<Option<SocketAddr>> {
+pub(crate) fn read(client: &Client, deadline: Deadline) -> Option<Option<SocketAddr>> {
     let connection = &client.connection;
-    let tcp = connection.link().transport.tcp();
+    let tcp = connection.link().tcp();
     let (mut header, mut ahead) = (Vec::new(), vec![0; V2_FIXED + MAX_V2]);
     loop {
         let seen = match peek(tcp, &mut ahead, deadline) {
@@ -46,7 +46,7 @@ pub(crate) fn read(client: &Client, deadline: Instant) -> Option<Option<SocketAd
             Ok(0) => return wrong(connection),
             Ok(seen) => seen,
             Err(error) => {
-                log::debug!(target: crate::LOG, "{connection}: no PROXY header: {error}");
+                log::debug!("{connection}: no PROXY header: {error}");
                 return None;
             }
         };
@@ -80,18 +80,12 @@ fn wrong<T>(connection: &Connection) -> Option<T> {
 }
 
 /// Receives what is here without taking it, and no later than at the deadline.
-fn peek(tcp: &Tcp, bytes: &mut [u8], deadline: Instant) -> io::Result<usize> {
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left == Duration::ZERO {
-            return Err(ErrorKind::TimedOut.into());
-        }
-        tcp.set_recv_timeout(Some(left))?;
-        match tcp.stream.peek(bytes) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
+fn peek(tcp: &Tcp, bytes: &mut [u8], deadline: Deadline) -> io::Result<usize> {
+    let peeked = uninterrupted(|| {
+        tcp.set_recv_timeout(Some(deadline.left()?))?;
+        tcp.stream.peek(bytes)
+    });
+    peeked.map_err(|error| deadline.named(error))
 }
 
 fn extent(bytes: &[u8]) -> Extent {

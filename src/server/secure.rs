@@ -3,10 +3,10 @@
 //! Blocks in `read`, until the deadline that the first head has as well. What it reads into is on the heap, as in
 //! [`input`].
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::connection::connection::Connection;
-use crate::connection::timed_io::send_before;
+use crate::connection::timed_io::{Deadline, send_before};
 use crate::http::response::{Response, Then};
 use crate::net::maybe_tls::MaybeTls;
 use crate::net::tls::duplex::TlsStream;
@@ -27,7 +27,7 @@ const EVICTED_SEND: Duration = Duration::from_millis(10);
 /// Blocks until the handshake is done, if there is to be one. False if it has failed, or the client has left: then it
 /// knows why.
 #[inline(never)]
-pub(crate) fn handshake(client: &Client, deadline: Instant) -> bool {
+pub(crate) fn handshake(client: &Client, deadline: Deadline) -> bool {
     let connection = &client.connection;
     let (Some(handshakes), MaybeTls::Tls(tls)) = (&client.server.handshakes, &connection.link().transport)
     else {
@@ -41,7 +41,7 @@ pub(crate) fn handshake(client: &Client, deadline: Instant) -> bool {
 
 /// Does the handshake; see above.
 #[inline(never)]
-fn exchange_flights(client: &Client, handshakes: &Handshakes, tls: &TlsStream, deadline: Instant) -> bool {
+fn exchange_flights(client: &Client, handshakes: &Handshakes, tls: &TlsStream, deadline: Deadline) -> bool {
     let connection = &client.connection;
     let mut handshake = handshakes.begin();
     let (mut is_first, mut flight) = (true, 0);
@@ -50,7 +50,11 @@ fn exchange_flights(client: &Client, handshakes: &Handshakes, tls: &TlsStream, d
         match input::receive(client, &mut received, deadline) {
             Ok(0) if is_first && client.is_evicted() => {
                 // As from a full server, where it has not heard anything else yet.
-                let _ = send_before(connection, &FULL, Instant::now() + EVICTED_SEND);
+                let _ = send_before(
+                    connection,
+                    &FULL,
+                    Deadline::within(EVICTED_SEND, "it does not take the alert"),
+                );
                 return false;
             }
             Ok(0) | Err(_) => return false,
@@ -62,7 +66,7 @@ fn exchange_flights(client: &Client, handshakes: &Handshakes, tls: &TlsStream, d
         }
         is_first = false;
         flight += received.len();
-        let Some(step) = handshakes.step(handshake, received, deadline) else { return false };
+        let Some(step) = handshakes.step(handshake, received, deadline.at) else { return false };
         if send_before(connection, &step.to_send, deadline).is_err() {
             return false;
         }
@@ -71,7 +75,7 @@ fn exchange_flights(client: &Client, handshakes: &Handshakes, tls: &TlsStream, d
         }
         match step.progress {
             HandshakeProgress::Continues(_) if flight > MAX_FLIGHT => {
-                log::debug!(target: crate::LOG, "{connection}: no TLS: more than {MAX_FLIGHT} bytes without an end");
+                log::debug!("{connection}: no TLS: more than {MAX_FLIGHT} bytes without an end");
                 return false;
             }
             HandshakeProgress::Continues(next) => handshake = next,
@@ -80,7 +84,7 @@ fn exchange_flights(client: &Client, handshakes: &Handshakes, tls: &TlsStream, d
                 return true;
             }
             HandshakeProgress::Failed(why) => {
-                log::debug!(target: crate::LOG, "{connection}: no TLS: {}", printable(why));
+                log::debug!("{connection}: no TLS: {}", printable(why));
                 return false;
             }
         }
@@ -89,8 +93,8 @@ fn exchange_flights(client: &Client, handshakes: &Handshakes, tls: &TlsStream, d
 
 /// Answers a request that is not encrypted: no record begins with the letter of a method.
 #[inline(never)]
-fn refuse_plain(connection: &Connection, deadline: Instant) {
-    log::debug!(target: crate::LOG, "{connection}: no TLS: a request in plain text");
+fn refuse_plain(connection: &Connection, deadline: Deadline) {
+    log::debug!("{connection}: no TLS: a request in plain text");
     let response = Response::refusal(400, "400: This port speaks TLS: ask with https:// or wss://");
     let head = response.head(Then::Close).unwrap_or_default();
     // Who does not take it, does not.

@@ -131,7 +131,7 @@ impl Server {
         let max_clients = capacity.clients;
         let buffered = settings.max_buffered.unwrap_or_else(|| buffers_of_this_machine(&settings));
         connections.max_message = message_limit(connections.max_message, settings.other_memory);
-        log::debug!(target: crate::LOG, "{max_clients} clients, for whom {} KiB may be buffered", buffered >> 10);
+        log::debug!("{max_clients} clients, for whom {} KiB may be buffered", buffered >> 10);
         #[cfg(feature = "deflate")]
         if connections.compression.is_some() {
             Inflater::prepare();

@@ -17,6 +17,7 @@ use crate::server::application::MakeFor;
 use crate::server::client::Client;
 use crate::server::guarded::{Panicked, guarded, guarded_result};
 use crate::server::handler::WebSocketHandler;
+use crate::ws::close::CloseCode;
 use crate::ws::handshake::{self, Upgrade};
 use crate::ws::message::Message;
 
@@ -85,11 +86,11 @@ impl<'a> Session<'a> {
                 }
                 DisconnectReason::Done
             }
-            End::Fail(code, reason, disconnect) => {
+            End::Fail(CloseCode { code, reason, .. }, disconnect) => {
                 // Nothing is read any more, so no answer is awaited.
                 self.connection.set_close(None, None);
                 self.failed = Some(code);
-                log::debug!(target: crate::LOG, "{}: closing with {code} {reason}", self.connection);
+                log::debug!("{}: closing with {code} {reason}", self.connection);
                 // Not accepted if a Close is out already: then there is nothing to add.
                 let _ = self.connection.close(Some(code), Some(reason));
                 disconnect
@@ -142,13 +143,15 @@ impl<'a> Session<'a> {
             Ok(()) => Ok(()),
             Err(error @ (Error::Closed | Error::SlowConsumer { .. })) => {
                 if !connection.is_closed() {
-                    log::debug!(target: crate::LOG, "{connection}: on_message ended early, and goes on with the next message; of another connection: {error}");
+                    log::debug!(
+                        "{connection}: on_message ended early, and goes on with the next message; of another connection: {error}"
+                    );
                 }
                 Ok(())
             }
             Err(error) => {
-                log::error!(target: crate::LOG, "{}: on_message failed: {}", self.connection, error.one_line());
-                Err(End::Fail(1011, "internal error", DisconnectReason::Failed))
+                log::error!("{}: on_message failed: {}", self.connection, error.one_line());
+                Err(End::Fail(CloseCode::INTERNAL_ERROR, DisconnectReason::Failed))
             }
         }
     }
@@ -164,7 +167,7 @@ impl<'a> Session<'a> {
 }
 
 fn failed(Panicked: Panicked) -> End {
-    End::Fail(1011, "internal error", DisconnectReason::Panicked)
+    End::Fail(CloseCode::INTERNAL_ERROR, DisconnectReason::Panicked)
 }
 
 /// Makes a handler, which may not agree to the origin, and lets it choose a subprotocol.

@@ -26,7 +26,8 @@ pub(crate) struct ServerState {
     pub(crate) handshakes: Option<Handshakes>,
     /// How often the listener has looked around. Written by it, read by any thread.
     pub(crate) beats: AtomicU64,
-    /// Set once, by the thread that ends the server, before it wakes the listener.
+    /// Set once, by the thread that ends the server, before it wakes the listener. `Release` and `Acquire`: a thread that
+    /// reads `true` also sees all that was written before it was set.
     stopping: AtomicBool,
     /// Set once, by the same thread. Read by each `client-N` that asks for a WebSocket, behind the registry's lock.
     refusing: AtomicBool,

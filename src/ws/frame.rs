@@ -9,6 +9,7 @@ use tungstenite::protocol::frame::Frame as Encoder;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use crate::error::{Error, Result};
+use crate::ws::close::{NORMAL, is_on_the_wire, which_may_be_sent};
 #[cfg(feature = "deflate")]
 use crate::ws::compress;
 
@@ -121,21 +122,13 @@ pub(crate) fn ping(payload: &[u8]) -> Result<Frame> {
     Ok(encode(Encoder::ping(payload.to_vec()), false))
 }
 
-/// Returns whether a Close frame may have this code: one from IANA's registry, or from the ranges for libraries and for
-/// private use. 1004 is reserved; 1005, 1006 and 1015 are never sent (RFC 6455, section 7.4).
-pub(crate) fn may_be_sent(code: u16) -> bool {
-    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
-}
-
-/// Encodes a Close. A reason alone means code 1000; without code and reason the frame is empty. Cuts a long reason
+/// Encodes a Close. A reason alone means [`NORMAL`]; without code and reason the frame is empty. Cuts a long reason
 /// between two characters.
 pub(crate) fn close(code: Option<u16>, reason: Option<&str>) -> Result<Frame> {
-    let code = code.or(reason.map(|_| 1000));
+    let code = code.or(reason.map(|_| NORMAL));
     let reason = reason.unwrap_or_default();
-    if let Some(code) = code.filter(|code| !may_be_sent(*code)) {
-        return Err(Error::invalid(format!(
-            "close code {code} cannot be sent: use 1000 to 1003, 1007 to 1014, or 3000 to 4999"
-        )));
+    if let Some(code) = code.filter(|code| !is_on_the_wire(*code)) {
+        return Err(Error::invalid(format!("close code {code} cannot be sent: use {}", which_may_be_sent())));
     }
     let fits = (0..=MAX_CONTROL - 2).rev().find(|end| reason.is_char_boundary(*end)).unwrap_or_default();
     let reason = &reason[..fits];

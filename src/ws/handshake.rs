@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::http::request::Request;
 use crate::http::response;
 #[cfg(feature = "deflate")]
-use crate::ws::deflate;
+use crate::ws::permessage_deflate;
 
 /// The empty line at the end of a head.
 const END: &[u8] = b"\r\n";
@@ -77,7 +77,7 @@ impl Upgrade {
     #[inline(never)]
     pub(crate) fn compress(&mut self, request: &Request, from: Option<usize>) -> Result<Option<u8>> {
         let Some(offers) = from.and_then(|_| request.header(EXTENSIONS)) else { return Ok(None) };
-        let Some(agreed) = deflate::negotiate(&offers) else { return Ok(None) };
+        let Some(agreed) = permessage_deflate::negotiate(&offers) else { return Ok(None) };
         write!(self.head, "{EXTENSIONS}: {agreed}\r\n").expect("a Vec takes every write");
         Ok(Some(agreed.window_bits()))
     }

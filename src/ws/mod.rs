@@ -2,6 +2,7 @@
 //!
 //! A file imports only files above it in this list, and rooms above this one in `src/lib.rs`.
 
+pub(crate) mod close;
 #[cfg(feature = "deflate")]
 pub(crate) mod compress;
 pub(crate) mod frame;
@@ -12,5 +13,5 @@ pub(crate) mod scanner;
 pub(crate) mod inflate;
 pub(crate) mod message;
 #[cfg(feature = "deflate")]
-pub(crate) mod deflate;
+pub(crate) mod permessage_deflate;
 pub(crate) mod handshake;

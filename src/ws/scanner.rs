@@ -1,6 +1,7 @@
 //! [`Scanner`]: finds where frames end, and keeps what tungstenite does not report. Pure.
 
-use crate::ws::frame::{MAX_CONTROL, may_be_sent};
+use crate::ws::close::is_on_the_wire;
+use crate::ws::frame::MAX_CONTROL;
 use crate::ws::header::{CLOSE, CONTINUATION, Header};
 
 /// An error in a frame's header.
@@ -40,7 +41,7 @@ impl Scanner {
     pub(crate) fn close(&self) -> Option<(u16, &str)> {
         let (code, reason) = self.close.split_first_chunk()?;
         let code = u16::from_be_bytes(*code);
-        may_be_sent(code).then_some((code, std::str::from_utf8(reason).ok()?))
+        is_on_the_wire(code).then_some((code, std::str::from_utf8(reason).ok()?))
     }
 
     /// Returns how many of `bytes` belong to the current frame.

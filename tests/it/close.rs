@@ -6,7 +6,7 @@ use std::net::Shutdown;
 use std::time::Instant;
 
 use support::{DEADLINE, Event, Probed, close_frame, frame};
-use threadcast::Error;
+use threadcast::{DisconnectReason, Error, OverLimit, Rate, client};
 
 #[test]
 fn the_peers_close_as_a_table() {
@@ -183,4 +183,46 @@ fn frames_after_the_peers_close_are_not_delivered() {
     client.send([support::masked(0x88, &1000u16.to_be_bytes()), support::masked(0x81, b"late")].concat());
     probed.expect_close(Some(1000), None);
     assert_eq!(client.rest(), [0x88, 2, 3, 0xe8]);
+}
+
+#[test]
+fn who_ended_a_connection_is_known_in_on_close_at_either_end() {
+    let probed = Probed::start_with(
+        |application| application.max_messages(Rate::per_hour(1)).over_limit(OverLimit::Close),
+        |_, message| match message.as_bytes() {
+            b"panic" => panic!("as planned"),
+            b"fail" => Err(Error::invalid("as planned")),
+            _ => Ok(()),
+        },
+    );
+    let ended_by = |what: &str, end: &dyn Fn(&mut support::Raw)| {
+        let (mut client, connection) = probed.open();
+        assert_eq!(connection.ended_by(), None, "{what}");
+        end(&mut client);
+        while !matches!(probed.next(what), Event::Close(..)) {}
+        connection.ended_by()
+    };
+    let leaves = |client: &mut support::Raw| client.stream.shutdown(Shutdown::Both).unwrap();
+    assert_eq!(ended_by("it leaves", &leaves), Some(DisconnectReason::Done));
+    assert_eq!(ended_by("it closes", &|client| client.send_frame(0x88, "")), Some(DisconnectReason::Done));
+    assert_eq!(
+        ended_by("a bad frame", &|client| client.send_frame(0xf1, "")),
+        Some(DisconnectReason::Failed)
+    );
+    assert_eq!(
+        ended_by("it fails", &|client| client.send_frame(0x81, "fail")),
+        Some(DisconnectReason::Failed)
+    );
+    assert_eq!(
+        ended_by("it panics", &|client| client.send_frame(0x81, "panic")),
+        Some(DisconnectReason::Panicked)
+    );
+    let floods = |client: &mut support::Raw| (0..99).for_each(|_| client.send_frame(0x81, "x"));
+    assert_eq!(ended_by("it floods", &floods), Some(DisconnectReason::TooFast));
+    let (own, mut messages) = client::connect(&format!("ws://{}/ws", probed.addr)).unwrap();
+    let Event::Open(connection) = probed.next("open") else { panic!("it has not opened") };
+    probed.server.shutdown();
+    assert_eq!(messages.recv().unwrap(), None);
+    let both = (connection.ended_by(), own.ended_by());
+    assert_eq!(both, (Some(DisconnectReason::Shutdown), Some(DisconnectReason::Done)));
 }

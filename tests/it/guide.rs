@@ -14,6 +14,7 @@ use std::process::Command;
 
 use rustix::process::Signal;
 use support::Program;
+use threadcast::{CloseCode, DisconnectReason};
 
 /// The mark of a section that was tried.
 const BY_HAND: &str = "by hand on 20";
@@ -138,5 +139,98 @@ fn commands_that_start_the_program_do() {
         program.wait_for_line("threadcast is at http");
         program.signal(Signal::TERM);
         assert_eq!(program.wait().code(), Some(0), "{text}");
+    }
+}
+
+#[test]
+fn the_manual_has_each_close_code_and_each_reason_of_an_end() {
+    let page = fs::read_to_string("src/guide/client.md").unwrap();
+    let table = page.split_once("| code | reason | come back |\n|---|---|---|\n").expect("the table").1;
+    let rows: Vec<_> = table.lines().take_while(|line| line.starts_with('|')).map(str::to_owned).collect();
+    let row = |close: &CloseCode| {
+        let comes_back = if close.comes_back { "yes" } else { "no" };
+        format!("| {} | {} | {comes_back} |", close.code, close.reason)
+    };
+    assert_eq!(rows, CloseCode::ALL.iter().map(row).collect::<Vec<_>>());
+    let page = fs::read_to_string("src/guide/operating.md").unwrap();
+    let listed = page.split_once("\n`disconnects` has ").expect("the list").1.split("\n#").next().unwrap();
+    for reason in DisconnectReason::ALL {
+        assert!(listed.contains(&format!("`{}`", reason.name())), "{reason:?} is not in {listed}");
+    }
+}
+
+/// An option as `--help` prints it: its name, what its value is called, and its default.
+struct HelpOption {
+    name: String,
+    value: Option<String>,
+    default: Option<String>,
+}
+
+fn options_of_help() -> Vec<HelpOption> {
+    let help = Command::new(env!("CARGO_BIN_EXE_threadcast")).arg("--help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let mut blocks: Vec<String> = Vec::new();
+    for line in help.lines().map(str::trim) {
+        match blocks.last_mut() {
+            _ if line.starts_with("--") || line.starts_with("-h, ") || line.starts_with("-V, ") => {
+                blocks.push(line.trim_start_matches("-h, ").trim_start_matches("-V, ").to_owned());
+            }
+            Some(block) if !line.is_empty() && !line.ends_with(':') => *block += &format!(" {line}"),
+            _ => {}
+        }
+    }
+    let option = |block: &String| {
+        let (name, rest) = block.split_once(' ').unwrap_or((block, ""));
+        let value = rest.strip_prefix('<').and_then(|rest| rest.split_once('>'));
+        let default = block.split_once("[default: ").and_then(|(_, rest)| rest.split_once(']'));
+        HelpOption {
+            name: name.to_owned(),
+            value: value.map(|(value, _)| value.to_owned()),
+            default: default.map(|(default, _)| default.to_owned()),
+        }
+    };
+    blocks.iter().map(option).collect()
+}
+
+/// The options that a cell of a table names: `` `--port PORT` `` is `--port` and `PORT`.
+fn options_of_cell(cell: &str) -> Vec<(&str, Option<&str>)> {
+    let quoted = cell.split('`').skip(1).step_by(2).filter(|text| text.starts_with("--"));
+    quoted
+        .map(|text| text.split_once(' ').map_or((text, None), |(name, value)| (name, Some(value))))
+        .collect()
+}
+
+#[test]
+fn the_tables_of_options_in_readme_and_manual_are_those_of_help() {
+    let help = options_of_help();
+    assert!(help.iter().any(|option| option.name == "--port" && option.default.as_deref() == Some("8888")));
+    let pages = fs::read_dir("src/guide").unwrap().map(|entry| entry.unwrap().path());
+    let pages = pages.filter(|path| path.extension().is_some_and(|end| end == "md"));
+    let mut listed = Vec::new();
+    for page in pages.chain([Path::new("README.md").to_owned()]) {
+        let (text, mut has_default) = (fs::read_to_string(&page).unwrap(), false);
+        for line in text.lines() {
+            let mut cells = line.split('|').skip(1).map(str::trim);
+            let (Some(first), second) = (cells.next(), cells.next().unwrap_or_default()) else { continue };
+            has_default = if first == "option" { second == "default" } else { has_default };
+            let options = options_of_cell(first);
+            for (name, value) in &options {
+                let of_help = help.iter().find(|option| option.name == *name);
+                let of_help = of_help.unwrap_or_else(|| panic!("{name} of {} is no option", page.display()));
+                assert_eq!(*value, of_help.value.as_deref(), "{name} in {}", page.display());
+                let exact = of_help.default.as_deref().filter(|default| !default.contains(' '));
+                if has_default && options.len() == 1 && exact.is_some() {
+                    assert_eq!(Some(second.trim_matches('`')), exact, "{name} in {}", page.display());
+                }
+                if page.ends_with("operating.md") {
+                    listed.push((*name).to_owned());
+                }
+            }
+        }
+    }
+    for HelpOption { name, .. } in
+        help.iter().filter(|option| !["--help", "--version"].contains(&&*option.name))
+    {
+        assert!(listed.contains(name), "{name} is not in the tables of src/guide/operating.md");
     }
 }

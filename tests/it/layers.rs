@@ -207,33 +207,6 @@ fn a_types_name_is_found_once_in_the_tree() {
     assert_eq!(types(source), ["A", "B", "C", "D"]);
 }
 
-/// The number of the log's macros in a source without a target.
-fn logs_without_target(source: &str) -> usize {
-    let calls = source.split("log::").skip(1);
-    let calls =
-        calls.filter_map(|rest| rest.split_once("!(").filter(|(name, _)| name.len() == 4 || name.len() == 5));
-    calls.filter(|(_, rest)| !rest.trim_start().starts_with("target: crate::LOG,")).count()
-}
-
-#[test]
-fn every_line_that_the_library_logs_has_its_target() {
-    let mut seen = 0;
-    for path in sources("src").into_iter().filter(|path| !is_of_the_program(path)) {
-        let source = read(&path);
-        seen += source.matches("target: crate::LOG,").count();
-        assert_eq!(logs_without_target(&source), 0, "{}", path.display());
-        assert!(!source.contains("use log::"), "{}: write log::info! and its kin", path.display());
-    }
-    assert!(seen > 10, "{seen} lines of the log were found");
-    let bad =
-        "log::warn!(\n  \"x\");\nlog::info!(target: crate::LOG, \"y\"); log::debug!(target: \"z\", \"\");";
-    assert_eq!(logs_without_target(bad), 2);
-}
-
-fn is_of_the_program(path: &Path) -> bool {
-    ["src/main.rs", "src/clock", "src/lab"].iter().any(|part| path.starts_with(part))
-}
-
 /// The crates that a user of the library compiles, with these features.
 fn tree(features: &[&str]) -> Vec<String> {
     let mut command = Command::new(env!("CARGO"));

@@ -278,12 +278,12 @@ fn add_up(stats: &Value, unauthorized: u64) {
     // The client that asks is one.
     assert_eq!(of("clients"), HONEST as u64 + 1, "{stats}");
     assert_eq!(of("accepted"), of("clients") + sum(stats, "disconnects"), "{stats}");
-    assert_eq!(of("refused"), sum(stats, "refusals"), "{stats}");
+    assert_eq!(of("rejected"), sum(stats, "rejections"), "{stats}");
     let slow = ["overflow", "stalled", "no_pump"].map(|name| of(&format!("disconnects.{name}")));
     assert_eq!(of("slow_consumers"), slow.iter().sum::<u64>(), "{stats}");
-    assert!(of("refusals.half_open") > 0, "the flood was not refused: {stats}");
+    assert!(of("rejections.half_open") > 0, "the flood was not refused: {stats}");
     assert!(of("unauthorized") >= unauthorized && unauthorized > 0, "{unauthorized} were told: {stats}");
-    assert_eq!((of("refusals.full"), of("disconnects.panicked")), (0, 0), "{stats}");
+    assert_eq!((of("rejections.full"), of("disconnects.panicked")), (0, 0), "{stats}");
 }
 
 // ---- the test ----

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tungstenite::protocol::Role;
 
 use super::Connection;
+use crate::metrics::DisconnectReason;
 use crate::printable::printable;
 
 /// Most characters that log lines show of a path. It is kept as long as the WebSocket is open.
@@ -53,6 +54,11 @@ impl Connection {
     /// Returns whether it has to give way to others that need the room of its message or body, which is not whole.
     pub(crate) fn has_given_way(&self) -> bool {
         self.link().has_given_way.load(Acquire)
+    }
+
+    /// Called by the reading thread when it has read the end, unless somebody has killed the connection before.
+    pub(crate) fn set_ended(&self, reason: DisconnectReason) {
+        self.link().ended_by().get_or_insert(reason);
     }
 
     /// Called once, by the reading thread, when the peer's Close frame is here.

@@ -70,6 +70,7 @@ fn two_are_equal_if_they_are_the_same_and_ordered_as_they_came() {
 #[test]
 fn its_name_has_the_path_and_not_the_query_where_secrets_travel() {
     let connection = connection();
+    assert_eq!(connection.to_string(), format!("client-{} ({})", connection.id(), connection.peer_addr()));
     connection.set_path("/websocket", connection.peer_addr());
     let (id, peer) = (connection.id(), connection.peer_addr());
     assert_eq!(connection.to_string(), format!("client-{id} ({peer} /websocket)"));
@@ -78,4 +79,13 @@ fn its_name_has_the_path_and_not_the_query_where_secrets_travel() {
 #[test]
 fn a_server_that_knows_no_observer_reports_to_nobody() {
     assert!(!connection().state().observer.is_watching());
+}
+
+#[test]
+fn its_name_has_the_ipv4_address_of_a_client_that_came_to_a_socket_for_both_families() {
+    let ((stream, _), _) = accepted();
+    let mapped = "[::ffff:192.0.2.1]:80".parse().unwrap();
+    let connection =
+        Connection::over(MaybeTls::Plain(Tcp::new(stream, true)), Role::Server, mapped, shared(1));
+    assert_eq!(connection.to_string(), format!("client-{} (192.0.2.1:80)", connection.id()));
 }

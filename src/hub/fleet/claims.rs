@@ -16,10 +16,8 @@ use serde_json::{Value, json};
 use crate::connection::connection::Connection;
 use crate::connection::membership::{Group, GroupTopic};
 use crate::error::{Error, Result};
+use crate::ws::close::CloseCode;
 
-/// Close code for a connection that has lost its Id to a younger one. In the range for private use (RFC 6455, section
-/// 7.4.2).
-const REPLACED: u16 = 4001;
 /// How much younger a connection must be to override a later claim. Must be more than a claim's time through Redis, by
 /// which the age in the claim is too low.
 const CLEARLY: Duration = Duration::from_secs(3);
@@ -200,7 +198,8 @@ impl Drop for Claims {
 
 fn replace(loser: Holder) {
     // A connection that is already closing need not know.
-    let _ = loser.connection.close(Some(REPLACED), Some("replaced"));
+    let CloseCode { code, reason, .. } = CloseCode::REPLACED;
+    let _ = loser.connection.close(Some(code), Some(reason));
 }
 
 #[cfg(test)]

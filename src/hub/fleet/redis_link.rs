@@ -17,7 +17,7 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::error::Result;
+use crate::error::{Result, uninterrupted};
 use crate::hub::fleet::redis_url;
 use crate::net::names::Names;
 use crate::net::racing::connect_first;
@@ -160,12 +160,7 @@ fn tcp(host: &str, port: u16, names: &Names, deadline: Instant) -> io::Result<Re
 }
 
 fn unix(path: &Path) -> io::Result<RedisSocket> {
-    loop {
-        match UnixStream::connect(path) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            stream => return Ok(RedisSocket::Unix(stream?)),
-        }
-    }
+    uninterrupted(|| UnixStream::connect(path)).map(RedisSocket::Unix)
 }
 
 /// Trusts the system's certificate authorities, or those in the file `SSL_CERT_FILE`. Uses the process's provider for
@@ -197,16 +192,6 @@ impl RedisSocket {
                 stream.set_read_timeout(Some(timeout))?;
                 stream.set_write_timeout(Some(timeout))
             }
-        }
-    }
-}
-
-/// Stopping and continuing a process interrupts its calls on sockets that have a timeout.
-fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            result => return result,
         }
     }
 }

@@ -156,7 +156,7 @@ impl FleetState {
         }
         (watch.told, watch.told_at) = (machines, Some(now));
         if let Some(Err(text)) = watch.tell.as_mut().map(|tell| caught(|| tell(machines))) {
-            log::error!(target: crate::LOG, "what Fleet::on_machines was given panicked, and is called no more: {text}");
+            log::error!("what Fleet::on_machines was given panicked, and is called no more: {text}");
             watch.tell = None;
         }
         now + BEAT
@@ -165,7 +165,7 @@ impl FleetState {
     /// Returns how many clients this machine has.
     pub(super) fn own_clients(&self) -> u64 {
         caught(|| (self.clients)()).unwrap_or_else(|text| {
-            log::error!(target: crate::LOG, "what counts a fleet's clients panicked: {text}");
+            log::error!("what counts a fleet's clients panicked: {text}");
             0
         })
     }
@@ -202,7 +202,7 @@ impl FleetState {
         if !link.is_up {
             // The end of an outage matters as much as its beginning.
             let level = if link.was_up { log::Level::Warn } else { log::Level::Info };
-            log::log!(target: crate::LOG, level, "the fleet's link to Redis is up");
+            log::log!(level, "the fleet's link to Redis is up");
             let reasons = Vec::new();
             *link = LinkState { is_up: true, since: Instant::now(), was_up: true, reasons };
             self.is_up.notify_all();
@@ -235,12 +235,11 @@ impl FleetState {
         link.reasons.push(why.to_owned());
         if has_broken {
             log::warn!(
-                target: crate::LOG,
                 "the fleet's link to Redis has broken: {}; this machine's own clients get everything",
                 printable(why)
             );
         } else if is_new && link.was_up {
-            log::warn!(target: crate::LOG, "the fleet's link to Redis is still down: {}", printable(why));
+            log::warn!("the fleet's link to Redis is still down: {}", printable(why));
         }
     }
 

@@ -189,7 +189,7 @@ pub(super) fn push(state: &FleetState) {
             match state.hub.publish_here(&topic, message) {
                 Ok(_) => state.counts.received.fetch_add(1, Relaxed),
                 Err(error) => {
-                    log::debug!(target: crate::LOG, "what came through Redis is dropped: {}", error.one_line());
+                    log::debug!("what came through Redis is dropped: {}", error.one_line());
                     state.counts.refused.fetch_add(1, Relaxed)
                 }
             };

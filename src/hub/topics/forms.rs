@@ -23,7 +23,7 @@ impl SecondForm {
         match caught(|| (self.form)(topic, message)) {
             Ok(message) => self.hub.publish(topic, message),
             Err(text) => {
-                log::error!(target: crate::LOG, "what makes a hub's second form panicked: {text}");
+                log::error!("what makes a hub's second form panicked: {text}");
                 Ok(0)
             }
         }

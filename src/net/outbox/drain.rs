@@ -9,8 +9,9 @@ use std::time::Instant;
 use tungstenite::Bytes;
 
 use super::{Link, Outbox, PushError, Queued, cost};
+use crate::error::{is_timeout, uninterrupted};
 use crate::metrics::DisconnectReason;
-use crate::net::transport::{Delivery, Transport};
+use crate::net::seal::{Delivery, Seal};
 use crate::observer::Event;
 use crate::ws::frame::Frame;
 
@@ -46,7 +47,7 @@ impl<L: Link> Drain<L> {
     pub(super) fn inline(mut self) -> Result<(), PushError> {
         let (mut frames, mut written) = (0, 0);
         loop {
-            match self.write(L::Transport::try_seal, L::Transport::try_send) {
+            match uninterrupted(|| self.write(L::Transport::try_seal, L::Transport::try_send)) {
                 Ok(sent) => {
                     written += sent;
                     if self.advance() {
@@ -59,7 +60,6 @@ impl<L: Link> Drain<L> {
                         return self.hand_over(frames);
                     }
                 }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return self.hand_over(frames),
                 Err(_) => {
                     self.give_up(DisconnectReason::Failed);
@@ -77,7 +77,7 @@ impl<L: Link> Drain<L> {
             self.outbox.backlog.add_uncounted(self.cost);
             if !self.outbox.link.hold(self.cost, self.outbox.bytes()) {
                 let backlog = self.outbox.bytes();
-                self.give_up(DisconnectReason::Overflow { backlog });
+                self.give_up(DisconnectReason::Overflow);
                 return if frames > 0 { Ok(()) } else { Err(PushError::Full(backlog)) };
             }
         }
@@ -93,16 +93,14 @@ impl<L: Link> Drain<L> {
     fn pump(mut self) {
         let mut progress = Instant::now();
         while !self.done && !self.outbox.state().is_dead() {
-            match self.write(L::Transport::seal, L::Transport::send) {
+            match uninterrupted(|| self.write(L::Transport::seal, L::Transport::send)) {
                 Ok(_) => {
                     self.advance();
                     progress = Instant::now();
                 }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Err(error) if is_timeout(&error) => {
                     if progress.elapsed() >= self.outbox.link.write_deadline() {
-                        let backlog = self.outbox.bytes();
-                        return self.give_up(DisconnectReason::Stalled { backlog });
+                        return self.give_up(DisconnectReason::Stalled);
                     }
                 }
                 Err(_) => return self.give_up(DisconnectReason::Failed),
@@ -197,8 +195,7 @@ impl<L: Link> Handed<L> {
 impl<L: Link> Drop for Handed<L> {
     fn drop(&mut self) {
         if let Some(drain) = self.0.take() {
-            let backlog = drain.outbox.bytes();
-            drain.give_up(DisconnectReason::NoPump { backlog });
+            drain.give_up(DisconnectReason::NoPump);
         }
     }
 }

@@ -42,10 +42,7 @@ impl ModelSocket {
     }
 }
 
-impl Transport for ModelSocket {
-    fn recv(&self, _: &mut [u8]) -> io::Result<usize> {
-        unreachable!("an outbox does not read")
-    }
+impl Seal for ModelSocket {
     fn seal(&self, plain: &mut Bytes) -> io::Result<Bytes> {
         Ok(std::mem::take(plain))
     }
@@ -61,19 +58,6 @@ impl Transport for ModelSocket {
         }
         self.written.store(self.written.load(Relaxed) << 8 | u64::from(bytes[0]), Relaxed);
         Ok(bytes.len())
-    }
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        unreachable!("an outbox does not ask")
-    }
-    fn shutdown(&self, _: Shutdown) {}
-    fn set_recv_timeout(&self, _: Option<Duration>) -> io::Result<()> {
-        Ok(())
-    }
-    fn set_send_timeout(&self, _: Duration) -> io::Result<()> {
-        Ok(())
-    }
-    fn set_nodelay(&self, _: bool) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -97,7 +81,7 @@ impl Link for ModelSocket {
         self.pumps.lock().unwrap().push(pump);
         Ok(())
     }
-    fn disconnect(&self, _: DisconnectReason) {
+    fn disconnect(&self, _: DisconnectReason, _: u64) {
         self.dead.store(1, Release);
     }
     fn close_written(&self, _: Weak<dyn Kill>) {}

@@ -77,7 +77,7 @@ impl ThreadBudget {
             drop(books);
             let permit = Permit { budget: self.clone(), is_pump: true };
             if let Err(error) = worker.start(name, permit) {
-                log::warn!(target: crate::LOG, "cannot start a pump: {error}");
+                log::warn!("cannot start a pump: {error}");
             }
         }
     }

@@ -185,7 +185,7 @@ impl CertificateFiles {
             let started = thread::Builder::new().name("tls-files".to_owned()).spawn(look);
             if let Err(error) = started {
                 current.is_reading = false;
-                log::warn!(target: crate::LOG, "cannot start the thread tls-files: {error}");
+                log::warn!("cannot start the thread tls-files: {error}");
             }
             let waited = self.0.looked.wait_timeout_while(current, LOOK_WAIT, |current| current.is_reading);
             current = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -219,10 +219,10 @@ impl WatchedFiles {
             Some(Ok(_)) => {
                 // The end of a problem that the log has warned of matters as much.
                 let level = if had_failed { log::Level::Warn } else { log::Level::Info };
-                log::log!(target: crate::LOG, level, "new connections get the certificate that {} has now", self.chain.display());
+                log::log!(level, "new connections get the certificate that {} has now", self.chain.display());
             }
             Some(Err(error)) => {
-                log::warn!(target: crate::LOG, "new connections still get the certificate from before: {}", error.one_line());
+                log::warn!("new connections still get the certificate from before: {}", error.one_line());
             }
             None => {}
         }

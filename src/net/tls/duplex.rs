@@ -6,18 +6,15 @@
 //!
 //! Never here: a system call under the lock, or a pushing thread that waits for it.
 
-use std::borrow::Cow;
 use std::hint;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::Duration;
 
 use rustls::ProtocolVersion;
 use tungstenite::Bytes;
 
+use crate::net::seal::Seal;
 use crate::net::tcp::Tcp;
-use crate::net::transport::Transport;
 
 /// Plaintext that is sealed together: a record (RFC 8446, section 5.1). A slow client owns no more than this of a frame
 /// that it shares with others.
@@ -96,6 +93,42 @@ impl TlsStream {
 
     fn session(&self) -> MutexGuard<'_, Option<TlsSession>> {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Blocks until bytes arrive, see [`receive`](TlsStream::receive). Called by the reading thread alone.
+    #[inline(never)]
+    pub(crate) fn recv(&self, into: &mut [u8]) -> io::Result<usize> {
+        self.receive(into, Tcp::recv)
+    }
+
+    /// Receives without waiting: `WouldBlock` if nothing has come.
+    pub(crate) fn try_recv(&self, into: &mut [u8]) -> io::Result<usize> {
+        self.receive(into, Tcp::try_recv)
+    }
+
+    /// Seals all of it, for a caller that nobody else writes beside.
+    #[inline(never)]
+    pub(crate) fn seal_all(&self, plain: &[u8]) -> io::Result<Vec<u8>> {
+        let (mut plain, mut sealed) = (Bytes::copy_from_slice(plain), Vec::new());
+        while !plain.is_empty() {
+            sealed.extend_from_slice(&self.seal(&mut plain)?);
+        }
+        Ok(sealed)
+    }
+
+    /// Tells the peer that nothing follows. Called by the reading thread, when nobody writes any more.
+    #[inline(never)]
+    pub(crate) fn finish(&self) {
+        let mut last = Vec::new();
+        if let Some(session) = self.session().as_mut() {
+            if session.failure.is_none() {
+                session.tls.send_close_notify();
+            }
+            // Into memory: it does not fail.
+            let _ = session.take_queued(&mut last);
+        }
+        // A peer whose socket is full reads on without.
+        let _ = self.tcp.try_send(&last);
     }
 }
 
@@ -206,16 +239,7 @@ fn invalid(why: &str) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, why)
 }
 
-impl Transport for TlsStream {
-    #[inline(never)]
-    fn recv(&self, into: &mut [u8]) -> io::Result<usize> {
-        self.receive(into, Tcp::recv)
-    }
-
-    fn try_recv(&self, into: &mut [u8]) -> io::Result<usize> {
-        self.receive(into, Tcp::try_recv)
-    }
-
+impl Seal for TlsStream {
     #[inline(never)]
     fn seal(&self, plain: &mut Bytes) -> io::Result<Bytes> {
         match self.session().as_mut() {
@@ -241,59 +265,12 @@ impl Transport for TlsStream {
         Err(ErrorKind::WouldBlock.into())
     }
 
-    #[inline(never)]
-    fn seal_all<'a>(&self, plain: &'a [u8]) -> io::Result<Cow<'a, [u8]>> {
-        let (mut plain, mut sealed) = (Bytes::copy_from_slice(plain), Vec::new());
-        while !plain.is_empty() {
-            sealed.extend_from_slice(&self.seal(&mut plain)?);
-        }
-        Ok(Cow::Owned(sealed))
-    }
-
-    #[inline(never)]
-    fn finish(&self) {
-        let mut last = Vec::new();
-        if let Some(session) = self.session().as_mut() {
-            if session.failure.is_none() {
-                session.tls.send_close_notify();
-            }
-            // Writing to memory does not fail.
-            let _ = session.take_queued(&mut last);
-        }
-        // A peer whose socket is full does without it.
-        let _ = self.tcp.try_send(&last);
-    }
-
-    fn is_secure(&self) -> bool {
-        true
-    }
-
     fn try_send(&self, sealed: &[u8]) -> io::Result<usize> {
         self.tcp.try_send(sealed)
     }
 
     fn send(&self, sealed: &[u8]) -> io::Result<usize> {
         self.tcp.send(sealed)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.tcp.local_addr()
-    }
-
-    fn shutdown(&self, how: Shutdown) {
-        self.tcp.shutdown(how);
-    }
-
-    fn set_recv_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.tcp.set_recv_timeout(timeout)
-    }
-
-    fn set_send_timeout(&self, timeout: Duration) -> io::Result<()> {
-        self.tcp.set_send_timeout(timeout)
-    }
-
-    fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        self.tcp.set_nodelay(nodelay)
     }
 }
 

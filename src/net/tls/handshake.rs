@@ -90,7 +90,7 @@ impl HandshakeThreads {
     /// Joins the stopped threads. Abandons a thread that is still held up at the deadline, and logs that.
     pub(crate) fn join(&mut self, deadline: Instant) {
         if self.ended.recv_deadline(deadline) == Err(RecvTimeoutError::Timeout) {
-            log::warn!(target: crate::LOG, "shut down while the application's part of a TLS handshake was still running");
+            log::warn!("shut down while the application's part of a TLS handshake was still running");
             self.threads.clear();
         }
         // A panic has already been reported.

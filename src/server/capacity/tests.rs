@@ -1,5 +1,5 @@
 use super::*;
-use crate::net::transport::Delivery;
+use crate::net::seal::Delivery;
 
 fn cost(application: &Application) -> ClientCost {
     ClientCost::new(&application.connections, &application.settings, 4)

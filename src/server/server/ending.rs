@@ -10,8 +10,9 @@ use super::{Server, lock};
 use crate::metrics::DisconnectReason;
 #[cfg(feature = "tls")]
 use crate::net::tls::handshake::HandshakeThreads;
-use crate::net::transport::Transport;
+use crate::rate::FOR_EVER;
 use crate::server::client::{Client, Stage};
+use crate::ws::close::CloseCode;
 
 /// How long a shutdown waits for the clients to answer its Close frames.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
@@ -22,12 +23,6 @@ const KILL_GRACE: Duration = Duration::from_secs(1);
 const ASK_GRACE: Duration = Duration::from_secs(1);
 /// From one wave of Close frames to the next.
 const WAVE: Duration = Duration::from_millis(50);
-/// A longer time is taken for this one: a year.
-const LONGEST: Duration = Duration::from_secs(365 * 86_400);
-
-/// Close code and reason where another server takes over (the IANA registry of close codes), and where none does.
-const RESTART: (u16, &str) = (1012, "service restart");
-const GOING_AWAY: (u16, &str) = (1001, "server shutting down");
 
 impl Server {
     /// Returns whether a [`drain`](Server::drain) or a [`shutdown`](Server::shutdown) has begun. A handler, which has no
@@ -60,12 +55,12 @@ impl Server {
         self.state.shared.counters.begin_draining();
         if !delay.is_zero() {
             self.state.refuse_websockets();
-            if !self.wait_until(Instant::now() + delay.min(LONGEST)) {
+            if !self.wait_until(Instant::now() + delay.min(FOR_EVER)) {
                 return self.shutdown();
             }
         }
         if let Some(over) = over.into() {
-            self.close_in_waves(over.min(LONGEST));
+            self.close_in_waves(over.min(FOR_EVER));
         }
         self.shutdown();
     }
@@ -87,12 +82,12 @@ impl Server {
             if n > 0 && !self.wait_until(begun + over / count * n) {
                 return;
             }
-            wave.iter().for_each(|client| close(client, RESTART));
+            wave.iter().for_each(|client| close(client, CloseCode::RESTART));
         }
         // Those that were accepted before that and have become WebSockets since.
         self.registry.wait_until_answered(begun + ASK_GRACE);
         self.state.refuse_websockets();
-        self.registry.websockets().iter().for_each(|client| close(client, RESTART));
+        self.registry.websockets().iter().for_each(|client| close(client, CloseCode::RESTART));
     }
 
     /// Joins the listener. What it has accepted is not cut, but for those who have their answer and ask for nothing.
@@ -110,7 +105,7 @@ impl Server {
     fn cut(&self, which: impl Fn(&Client) -> bool) {
         let clients = self.registry.all();
         let clients = clients.iter().filter(|client| !client.connection.is_websocket() && which(client));
-        clients.for_each(|client| client.connection.link().transport.shutdown(Shutdown::Read));
+        clients.for_each(|client| client.connection.link().tcp().shutdown(Shutdown::Read));
     }
 
     /// Stops accepting, sends Close 1001 to every client, waits 3 seconds for the answers, ends those
@@ -127,7 +122,7 @@ impl Server {
     /// returns within `grace` and one second more.
     pub fn shutdown_within(&self, grace: Duration) {
         let begun = Instant::now();
-        let deadline = begun + grace.min(LONGEST);
+        let deadline = begun + grace.min(FOR_EVER);
         let last = deadline + KILL_GRACE;
         let mut threads = lock(&self.threads);
         if threads.is_empty() {
@@ -137,7 +132,7 @@ impl Server {
         self.stop_accepting();
         self.state.refuse_websockets();
         // Before the 101 the Close waits behind it.
-        self.registry.websockets().iter().for_each(|client| close(client, GOING_AWAY));
+        self.registry.websockets().iter().for_each(|client| close(client, CloseCode::SHUTTING_DOWN));
         if self.registry.wait_until_empty(deadline.min(begun + ASK_GRACE)) > 0 {
             self.cut(|client| !client.is(Stage::Answering));
         }
@@ -151,7 +146,7 @@ impl Server {
             }
             let left = self.registry.wait_until_empty(last);
             if left > 0 {
-                log::warn!(target: crate::LOG, "shut down while {left} handlers were still running");
+                log::warn!("shut down while {left} handlers were still running");
             }
         }
         self.state.shared.budget.join_all(last);
@@ -170,6 +165,6 @@ impl Server {
 }
 
 /// Closes a client, unless it is closing already.
-fn close(client: &Client, (code, reason): (u16, &str)) {
+fn close(client: &Client, CloseCode { code, reason, .. }: CloseCode) {
     let _ = client.connection.close(Some(code), Some(reason));
 }

@@ -25,10 +25,7 @@ fn take(sealer: &mut Sealer, plain: &mut Bytes) -> Bytes {
     std::mem::take(&mut sealer.queue).into()
 }
 
-impl Transport for Sealing {
-    fn recv(&self, into: &mut [u8]) -> io::Result<usize> {
-        self.socket.recv(into)
-    }
+impl Seal for Sealing {
     fn seal(&self, plain: &mut Bytes) -> io::Result<Bytes> {
         Ok(take(&mut self.sealer.lock().unwrap(), plain))
     }
@@ -42,19 +39,6 @@ impl Transport for Sealing {
     fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         bytes.iter().try_for_each(|byte| self.socket.send(&[*byte]).map(|_| ()))?;
         Ok(bytes.len())
-    }
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
-    }
-    fn shutdown(&self, _: Shutdown) {}
-    fn set_recv_timeout(&self, _: Option<Duration>) -> io::Result<()> {
-        Ok(())
-    }
-    fn set_send_timeout(&self, _: Duration) -> io::Result<()> {
-        Ok(())
-    }
-    fn set_nodelay(&self, _: bool) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -73,8 +57,8 @@ impl Link for Sealing {
     fn start_pump(&self, pump: impl FnOnce() + Send + 'static) -> io::Result<()> {
         self.socket.start_pump(pump)
     }
-    fn disconnect(&self, reason: DisconnectReason) {
-        self.socket.disconnect(reason);
+    fn disconnect(&self, reason: DisconnectReason, backlog: u64) {
+        self.socket.disconnect(reason, backlog);
     }
     fn close_written(&self, _: Weak<dyn Kill>) {}
 }

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
-use std::net::{Shutdown, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::{self, JoinHandle};
@@ -14,7 +13,7 @@ use crate::metrics::DisconnectReason;
 use crate::net::buffers::Buffers;
 use crate::net::closer::Kill;
 use crate::net::outbox::Link;
-use crate::net::transport::{Delivery, Transport};
+use crate::net::seal::{Delivery, Seal};
 
 /// The result of a write to the [`Fake`].
 pub(super) enum Step {
@@ -29,7 +28,7 @@ pub(super) enum Step {
 }
 
 /// The result of sealing for the [`Fake`].
-pub(super) enum Seal {
+pub(super) enum SealStep {
     /// Takes this many bytes.
     Part(usize),
     /// Would have to wait. A caller that may wait gets the next step.
@@ -45,7 +44,7 @@ pub(super) struct Fake {
     pub(super) now: Mutex<VecDeque<Step>>,
     pub(super) blocking: Mutex<VecDeque<Step>>,
     /// Without steps, sealing leaves a frame unchanged.
-    pub(super) seals: Mutex<VecDeque<Seal>>,
+    pub(super) seals: Mutex<VecDeque<SealStep>>,
     pub(super) written: Mutex<Vec<u8>>,
     pub(super) reason: Mutex<Option<DisconnectReason>>,
     pub(super) delivery: Delivery,
@@ -75,10 +74,7 @@ impl Fake {
     }
 }
 
-impl Transport for Fake {
-    fn recv(&self, _: &mut [u8]) -> io::Result<usize> {
-        unreachable!("an outbox does not read")
-    }
+impl Seal for Fake {
     fn seal(&self, plain: &mut Bytes) -> io::Result<Bytes> {
         loop {
             match self.try_seal(plain) {
@@ -89,10 +85,10 @@ impl Transport for Fake {
     }
     fn try_seal(&self, plain: &mut Bytes) -> io::Result<Bytes> {
         match self.seals.lock().unwrap().pop_front() {
-            Some(Seal::Part(most)) => Ok(plain.split_to(most.min(plain.len()))),
-            Some(Seal::Wait) => Err(ErrorKind::WouldBlock.into()),
-            Some(Seal::Alert(text)) => Ok(Bytes::from_static(text.as_bytes())),
-            Some(Seal::Fail) => Err(ErrorKind::InvalidData.into()),
+            Some(SealStep::Part(most)) => Ok(plain.split_to(most.min(plain.len()))),
+            Some(SealStep::Wait) => Err(ErrorKind::WouldBlock.into()),
+            Some(SealStep::Alert(text)) => Ok(Bytes::from_static(text.as_bytes())),
+            Some(SealStep::Fail) => Err(ErrorKind::InvalidData.into()),
             None => Ok(std::mem::take(plain)),
         }
     }
@@ -101,19 +97,6 @@ impl Transport for Fake {
     }
     fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         self.write(&self.blocking, bytes)
-    }
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        unreachable!("an outbox does not ask")
-    }
-    fn shutdown(&self, _: Shutdown) {}
-    fn set_recv_timeout(&self, _: Option<Duration>) -> io::Result<()> {
-        Ok(())
-    }
-    fn set_send_timeout(&self, _: Duration) -> io::Result<()> {
-        Ok(())
-    }
-    fn set_nodelay(&self, _: bool) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -136,7 +119,7 @@ impl Link for Fake {
         self.pumps.lock().unwrap().push(thread::spawn(pump));
         Ok(())
     }
-    fn disconnect(&self, reason: DisconnectReason) {
+    fn disconnect(&self, reason: DisconnectReason, _: u64) {
         self.reason.lock().unwrap().replace(reason);
     }
     fn hold(&self, bytes: u64, all: u64) -> bool {

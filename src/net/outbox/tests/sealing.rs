@@ -1,9 +1,9 @@
 //! The outbox over a transport that seals a frame in parts, would have to wait, or fails.
 
-use super::fake::Seal::{self, Alert, Fail, Part, Wait};
+use super::fake::SealStep::{self, Alert, Fail, Part, Wait};
 use super::*;
 
-fn sealing(seals: Vec<Seal>, now: Vec<Step>) -> Arc<Outbox<Fake>> {
+fn sealing(seals: Vec<SealStep>, now: Vec<Step>) -> Arc<Outbox<Fake>> {
     let outbox = with_steps(now, vec![]);
     outbox.link.seals.lock().unwrap().extend(seals);
     outbox
