@@ -35,7 +35,7 @@ CHECKS := lint features pack doc suite loom autobahn
 FULL := lint features package doc suite loom stack autobahn-all stress fuzz soak
 # The files of tests/it that need more than Rust and a C compiler: a browser, Python, Redis, a proxy, OpenSSL, npm. A
 # test compares them with this list.
-NEED_MORE := arguments_and_cookies examples fleet fleet_links fleet_program interop interop_client lab_page page proxies \
+NEED_MORE := arguments_and_cookies examples fleet fleet_links fleet_program interop interop_client lab_page page protocols proxies \
 	tls_attacks tls_config tls_page tls_program workflows
 BEGUN := $(shell date +%s)
 # Where a check says why it was not run.

@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use tungstenite::protocol::Role;
 
-use super::messages::Messages;
 use super::offer::Wishes;
 use super::url::Url;
-use super::{closer, connecting};
+use super::{STACK, closer, connecting};
 use crate::connection::connection::Connection;
+use crate::connection::messages::Messages;
 use crate::connection::settings::Settings;
 use crate::connection::state::SharedState;
 use crate::connection::timed_io::Deadline;
 use crate::error::{Error, Result};
+use crate::http::exchange::Choices;
 use crate::machine::message_limit;
 use crate::metrics::DisconnectReason;
 use crate::net::maybe_tls::MaybeTls;
@@ -31,8 +32,6 @@ use crate::ws::inflate::Inflater;
 
 /// How long connecting may take, unless it is set.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
-/// Bytes of the stack of a pump, and of the thread that lingers.
-const STACK: usize = 512 << 10;
 /// A longer deadline is taken for this one: a year.
 const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 
@@ -242,8 +241,8 @@ impl Builder {
                 }
                 let timeout = connection.link().tcp().set_recv_timeout(self.settings.ping_interval);
                 timeout.map_err(Error::io(doing()))?;
-                let subprotocol = answer.agreement.subprotocol;
-                let messages = Messages::new(&connection, url, answer.early, subprotocol, answer.headers);
+                connection.set_choices(Choices::of(answer.agreement.subprotocol));
+                let messages = Messages::of_owner(&connection, answer.early, url.to_string(), answer.headers);
                 Ok((connection, messages))
             }
             Err(error) => {

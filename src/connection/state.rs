@@ -9,7 +9,7 @@ use crate::connection::settings::Settings;
 use crate::log_limit::LogLimiter;
 use crate::metrics::Counters;
 use crate::net::buffers::Buffers;
-use crate::net::closer::Overdue;
+use crate::net::closer::Errand;
 use crate::net::thread_budget::ThreadBudget;
 use crate::net::unacked::TcpTable;
 use crate::observer::Observer;
@@ -20,7 +20,7 @@ pub(crate) struct SharedState {
     pub(crate) counters: Arc<Counters>,
     pub(crate) budget: Arc<ThreadBudget>,
     /// To the `closer` thread. Sent to by any thread.
-    pub(crate) closer: Sender<Overdue>,
+    pub(crate) closer: Sender<Errand>,
     pub(crate) observer: Observer,
     /// All that waits for and from the peers.
     pub(crate) buffers: Arc<Buffers>,
@@ -40,7 +40,7 @@ impl SharedState {
         counters: Arc<Counters>,
         budget: Arc<ThreadBudget>,
         observer: Observer,
-        closer: Sender<Overdue>,
+        closer: Sender<Errand>,
     ) -> SharedState {
         SharedState {
             settings,

@@ -7,7 +7,6 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
-use crate::connection::broadcast::broadcast_prepared;
 use crate::connection::connection::Connection;
 use crate::connection::membership::{Group, GroupTopic};
 use crate::error::{Error, Result};
@@ -15,11 +14,11 @@ use crate::hub::fan_out::{FanOut, Share};
 use crate::hub::topics::forms::SecondForm;
 use crate::hub::topics::relay::Relay;
 use crate::hub::topics::subscribers::Subscribers;
-use crate::panics::caught;
 use crate::ws::message::Message;
 
 pub(crate) mod relay;
 mod forms;
+mod publishing;
 mod subscribers;
 
 /// Locks that share the topics between them, so that publishers of different topics seldom meet.
@@ -128,33 +127,7 @@ impl Hub {
     /// # Errors
     /// [`Error::Invalid`] for a topic that is none, or a message of over 1 GiB, which nobody gets.
     pub fn publish(&self, topic: &str, message: impl Into<Message>) -> Result<usize> {
-        let Some(relay) = self.0.relay.read().unwrap_or_else(PoisonError::into_inner).clone() else {
-            return self.publish_here(topic, message);
-        };
-        let message = message.into();
-        let receivers = self.publish_here(topic, message.clone())?;
-        if let Err(text) = caught(|| relay.forward(topic, &message)) {
-            log::error!(target: crate::LOG, "the relay of a hub panicked: {text}");
-        }
-        Ok(receivers)
-    }
-
-    /// Does what [`publish`](Hub::publish) does, and hands nothing to a relay.
-    ///
-    /// # Errors
-    /// As [`publish`](Hub::publish).
-    pub fn publish_here(&self, topic: &str, message: impl Into<Message>) -> Result<usize> {
-        check(topic)?;
-        let message = message.into();
-        let second = self.0.second_form.as_ref().map_or(Ok(0), |form| form.publish(topic, &message))?;
-        let message = message.prepare()?;
-        let Some(chunks) = self.shard(topic).get(topic).map(|topic| topic.subscribers.clone()) else {
-            return Ok(second);
-        };
-        if let [chunk] = &chunks.0[..] {
-            return Ok(second + broadcast_prepared(&chunk.connections, &message));
-        }
-        Ok(second + self.0.fan_out.publish(chunks, message))
+        self.publish_and_relay(topic, message.into(), None)
     }
 
     /// Returns the number of a topic's subscribers.

@@ -45,8 +45,12 @@ fn on(address: SocketAddr) -> Result<TcpListener, Errno> {
 }
 
 /// Makes room for a storm of clients on a socket that listens already, and turns Nagle's algorithm off for all that it
-/// will accept: Linux copies the option, which saves a system call a client.
-pub(crate) fn again(listener: &TcpListener) -> io::Result<()> {
+/// will accept, whose send buffer it sets if that is asked for: Linux copies the options, which saves a system call a
+/// client.
+pub(crate) fn again(listener: &TcpListener, send_buffer: Option<usize>) -> io::Result<()> {
     sockopt::set_tcp_nodelay(listener, true)?;
+    if let Some(bytes) = send_buffer {
+        sockopt::set_socket_send_buffer_size(listener, bytes)?;
+    }
     Ok(listen(listener, LISTEN_BACKLOG)?)
 }

@@ -104,9 +104,9 @@ impl Server {
         // The listener waits in `poll`, for its socket and for the end.
         listener.set_nonblocking(true).map_err(Error::io(doing()))?;
         let waker = Arc::new(Waker::new().map_err(Error::io(doing()))?);
-        listen::again(&listener).map_err(Error::io(doing()))?;
+        listen::again(&listener, application.settings.send_buffer).map_err(Error::io(doing()))?;
         let local_addr = listener.local_addr().map_err(Error::io(doing()))?;
-        let (to_closer, overdue) = crossbeam_channel::unbounded();
+        let (to_closer, errands) = crossbeam_channel::unbounded();
         let (running, stopped) = crossbeam_channel::bounded(0);
         let meter = application.meter();
         let Application { routes, mut connections, settings, observer, .. } = application;
@@ -150,7 +150,7 @@ impl Server {
         // In this order: `shutdown`, which an error here comes to, joins the first one first.
         let accepting = Listener::new(state, routes, registry, waker);
         server.start("listener", move || accepting.run(&listener)).map_err(Error::io(doing()))?;
-        let closer = move || closer::run(overdue, stopped);
+        let closer = move || closer::run(errands, stopped);
         server.start("closer", closer).map_err(Error::io(doing()))?;
         Ok(server)
     }
@@ -209,6 +209,7 @@ impl Server {
         for client in self.registry.all() {
             let connection = &client.connection;
             let CloseCode { code, reason, .. } = CloseCode::SHUTTING_DOWN;
+            connection.set_ended(DisconnectReason::Shutdown);
             // Before the 101 the Close waits behind it; on a page's connection it is never written.
             let _ = connection.close(Some(code), Some(reason));
             if !connection.is_websocket() {

@@ -63,11 +63,16 @@ impl Upgrade {
         self.offered.split(',').map(str::trim).filter(|name| !name.is_empty()).collect()
     }
 
-    /// Takes the subprotocol that the handler has chosen, one of those offered.
-    pub(crate) fn choose(&mut self, subprotocol: &str) -> Result<()> {
+    /// Checks a subprotocol that the handler has chosen: it is one of those offered.
+    pub(crate) fn check_chosen(&self, subprotocol: &str) -> Result<()> {
         if !self.offered().contains(&subprotocol) {
             return Err(Error::invalid(format!("{subprotocol:?} is none of the subprotocols offered")));
         }
+        Ok(())
+    }
+
+    /// Adds the subprotocol that was chosen to the 101.
+    pub(crate) fn choose(&mut self, subprotocol: &str) -> Result<()> {
         add(&mut self.head, "Sec-WebSocket-Protocol", subprotocol)
     }
 
