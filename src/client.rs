@@ -29,7 +29,6 @@ mod answer;
 mod offer;
 mod proxy;
 mod connecting;
-mod messages;
 mod builder;
 mod reconnecting;
 
@@ -40,14 +39,17 @@ use crossbeam_channel::Sender;
 
 use crate::connection::connection::Connection;
 use crate::error::Result;
-use crate::net::closer::{self, Overdue};
+use crate::net::closer::{self, Errand};
 
+pub use crate::connection::messages::Messages;
 pub use builder::Builder;
-pub use messages::Messages;
+
+/// Bytes of the stack of a pump, and of the thread that lingers.
+pub(crate) const STACK: usize = 512 << 10;
 pub use reconnecting::{Reconnecting, reconnecting};
 
 /// The way to the thread `closer`, once there is one.
-static CLOSER: Mutex<Option<Sender<Overdue>>> = Mutex::new(None);
+static CLOSER: Mutex<Option<Sender<Errand>>> = Mutex::new(None);
 
 /// Connects to a server, with the defaults of [`Builder`].
 ///
@@ -58,13 +60,13 @@ pub fn connect(url: &str) -> Result<(Connection, Messages)> {
 }
 
 /// Returns the way to the process's `closer`, which the first client starts. It ends with the process.
-fn closer() -> io::Result<Sender<Overdue>> {
+pub(crate) fn closer() -> io::Result<Sender<Errand>> {
     let mut closer = CLOSER.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(closer) = &*closer {
         return Ok(closer.clone());
     }
-    let (sender, overdue) = crossbeam_channel::unbounded();
-    let run = move || closer::run(overdue, crossbeam_channel::never());
+    let (sender, errands) = crossbeam_channel::unbounded();
+    let run = move || closer::run(errands, crossbeam_channel::never());
     thread::Builder::new().name("closer".to_owned()).spawn(run)?;
     Ok(closer.insert(sender).clone())
 }

@@ -32,8 +32,17 @@ pub enum Error {
         /// The client's backlog, in bytes.
         backlog: u64,
     },
-    /// The time limit passed before the event came; nothing was sent.
+    /// The time limit passed before the event came; nothing was sent. A handler that returns it closes with 1008
+    /// `timed out`.
     TimedOut,
+    /// A handler closes its connection with this code. Made by [`Error::closing`].
+    #[non_exhaustive]
+    Closing {
+        /// The code of the Close frame.
+        code: u16,
+        /// Its reason.
+        reason: String,
+    },
     /// The server did not accept a client's handshake: it answered with a status other than 101, with an invalid 101,
     /// or not with HTTP. Or its proxy did not open a tunnel. [`client::connect`](crate::client::connect) returns it.
     #[non_exhaustive]
@@ -101,6 +110,20 @@ impl Error {
         Error::Refused { status, reason: reason.into(), headers: Vec::new() }
     }
 
+    /// Closes the connection, when a handler's `run` or `on_message` returns it: with this code, and of the reason the
+    /// first 123 bytes, or fewer where that would cut a character. It is no failure, and the log has no line of it. A code
+    /// that may not be sent is 1011, and a line; 4000 to 4999 are the program's own.
+    ///
+    /// ```
+    /// use threadcast::Error;
+    ///
+    /// let closing = Error::closing(4408, "no name in time");
+    /// assert_eq!(closing.to_string(), "closing with 4408: no name in time");
+    /// ```
+    pub fn closing(code: u16, reason: impl Into<String>) -> Error {
+        Error::Closing { code, reason: reason.into() }
+    }
+
     /// Adds a header to the response of a refusal; it replaces one that the handler has set under that name. An error
     /// of another kind stays unchanged, because its response, a 500, carries none of the handler's headers. An invalid
     /// value, or a header that only the server may set, turns the refusal into a 500, and the log says why.
@@ -155,6 +178,7 @@ impl fmt::Display for Error {
                 write!(f, "HTTP {status}: {}", bare.unwrap_or(reason))
             }
             Error::Closed => f.write_str("the connection is closed"),
+            Error::Closing { code, reason } => write!(f, "closing with {code}: {reason}"),
             Error::SlowConsumer { backlog } => {
                 write!(f, "slow consumer: {backlog} bytes were waiting, so it was disconnected")
             }

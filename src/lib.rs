@@ -101,7 +101,7 @@
 //! | `pump-N` | `write` | that client's backlog is written, or stands still; it exists only while a socket is full |
 //! | `writer-N` | a channel, then `write` | its client leaves; with [`Delivery::Handoff`] only |
 //! | `fleet-in`, `fleet-push`, `fleet-out` | Redis, a queue | the `Fleet` is left; with the feature `redis` only |
-//! | `closer` | a channel | the server shuts down; it disconnects who does not answer a Close frame in time |
+//! | `closer` | a channel | the server shuts down; it disconnects who does not answer a Close frame in time, and calls what waits for an end |
 //! | `reaper` | a channel | the server shuts down; it joins the threads of clients that end |
 //! | `dns` | the system's resolver | it has answered; it exists only while a name is looked up, for a client or a `Fleet` |
 //! | `connect-N` | `connect` | it has an answer, or is too late; for a name with several addresses |
@@ -158,11 +158,13 @@ mod connection;
 pub mod client;
 mod hub;
 mod server;
+pub mod testing;
 pub mod guide;
 
 pub use begin_again::begin_again;
 pub use connection::broadcast::broadcast;
 pub use connection::connection::Connection;
+pub use connection::messages::Messages;
 pub use connection::settings::OverLimit;
 pub use error::{Error, HttpAnswer, Result};
 pub use http::cookies::{CookieSecret, create_signed_value, decode_signed_value};

@@ -5,15 +5,16 @@ use support::python;
 
 use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use log::{LevelFilter, Log, Metadata, Record};
 use support::{Raw, close_frame, get, upgrade};
 use threadcast::{
-    Application, Connection, Error, Exchange, Message, RequestHandler, Result, Server, WebSocketHandler,
-    printable,
+    Application, Connection, Error, Exchange, Message, Messages, RequestHandler, Result, Server,
+    WebSocketHandler, printable,
 };
 
-/// The log, a string for each call.
+/// The log, with the level before each line.
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 struct Collector;
@@ -23,7 +24,7 @@ impl Log for Collector {
         true
     }
     fn log(&self, record: &Record<'_>) {
-        LINES.lock().unwrap().push(record.args().to_string());
+        LINES.lock().unwrap().push(format!("{} {}", record.level(), record.args()));
     }
     fn flush(&self) {}
 }
@@ -71,6 +72,32 @@ impl WebSocketHandler for Forwards {
     }
 }
 
+/// How functions end, and how their clients are closed. Of those that are loud the log has an error.
+const ENDS: [(&str, u16, &str); 7] = [
+    ("ok", 1000, ""),
+    ("code", 4000, "mine"),
+    ("late", 1008, "timed out"),
+    ("behind-its-own", 4001, ""),
+    ("loud-code", 1011, "internal error"),
+    ("loud-error", 1011, "internal error"),
+    ("loud-panic", 1011, "internal error"),
+];
+
+fn end(how: &str, connection: &Connection, messages: &mut Messages) -> Result<()> {
+    match how {
+        "ok" => Ok(()),
+        "code" => Err(Error::closing(4000, "mine")),
+        "late" => messages.recv_timeout(Duration::from_millis(1)).map(drop),
+        "behind-its-own" => {
+            connection.close(Some(4001), None)?;
+            connection.write_message("too late")
+        }
+        "loud-code" => Err(Error::closing(1006, "nobody may send this")),
+        "loud-error" => Err(Error::invalid("as planned")),
+        _ => panic!("as planned"),
+    }
+}
+
 #[test]
 fn an_error_with_a_clients_line_end_is_one_line_of_the_log() {
     log::set_logger(&Collector).expect("is the first");
@@ -81,6 +108,10 @@ fn an_error_with_a_clients_line_end_is_one_line_of_the_log() {
         .websocket("/ws", || Fails)
         .websocket("/ws/{path}", || Fails)
         .page("/page/{what}", || Fails)
+        .websocket_with("/ends/{how}", |exchange| {
+            let how = exchange.path_argument("how").to_owned();
+            Ok(move |connection: &Connection, messages: &mut Messages| end(&how, connection, messages))
+        })
         .websocket("/forward", move || Forwards(forwards.clone()));
     let server = Server::bind("127.0.0.1:0", application).unwrap();
     let answer = |request: String| {
@@ -111,8 +142,18 @@ fn an_error_with_a_clients_line_end_is_one_line_of_the_log() {
     other.send_frame(0x81, "for the first");
     other.send_frame(0x81, "here?");
     assert_eq!(other.frame(), support::frame(0x81, "here"));
+    // An end that a handler has chosen is no failure.
+    for (how, code, reason) in ENDS {
+        let mut client = Raw::websocket(server.local_addr(), &format!("/ends/{how}"));
+        assert_eq!(client.frame(), close_frame(code, reason), "{how}");
+    }
     server.shutdown();
     let lines = LINES.lock().unwrap();
+    for (how, ..) in ENDS {
+        let of = |line: &&String| line.starts_with("ERROR") && line.contains(&format!(" /ends/{how})"));
+        let errors: Vec<_> = lines.iter().filter(of).collect();
+        assert_eq!(errors.len(), usize::from(how.starts_with("loud")), "{how}: {errors:#?}");
+    }
     let (page, panicked) =
         (format!("in get: {SEEN}"), format!("): the handler panicked in on_message: {SEEN} \"quoted\""));
     let long = format!("in on_message: {SEEN}xxx");

@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use tungstenite::protocol::Role;
 
-use super::messages::Messages;
 use super::offer::{Offer, Wishes};
 use super::proxy::ProxyChoice;
 use super::url::Url;
-use super::{closer, connecting};
+use super::{STACK, closer, connecting};
 use crate::connection::connection::Connection;
+use crate::connection::messages::Messages;
 use crate::connection::settings::Settings;
 use crate::connection::state::SharedState;
 use crate::connection::timed_io::Deadline;
 use crate::error::{Error, Result};
+use crate::http::exchange::Choices;
 use crate::machine::message_limit;
 use crate::metrics::DisconnectReason;
 use crate::net::maybe_tls::MaybeTls;
@@ -33,8 +34,6 @@ use crate::ws::inflate::Inflater;
 
 /// How long connecting may take, unless it is set.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
-/// Bytes of the stack of a pump, and of the thread that lingers.
-const STACK: usize = 512 << 10;
 
 /// What a client asks for, and its limits.
 ///
@@ -271,8 +270,8 @@ impl Builder {
                 }
                 let timeout = connection.link().tcp().set_recv_timeout(self.settings.ping_interval);
                 timeout.map_err(Error::io(doing()))?;
-                let subprotocol = answer.agreement.subprotocol;
-                let messages = Messages::new(&connection, url, answer.early, subprotocol, answer.headers);
+                connection.set_choices(Choices::of(answer.agreement.subprotocol));
+                let messages = Messages::of_owner(&connection, answer.early, url.to_string(), answer.headers);
                 Ok((connection, messages))
             }
             Err(error) => {

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 use std::{fmt, thread};
 
 use super::builder::Builder;
-use super::messages::Messages;
 use crate::connection::connection::Connection;
+use crate::connection::messages::Messages;
 use crate::error::{Error, HttpAnswer, Result};
 
 /// The first pause, and the longest, unless they are set.

@@ -2,6 +2,7 @@
 //! connection; any thread may call anything on it at any time, while the reading thread is blocked in `read`.
 
 mod identity;
+mod latest;
 mod noted;
 
 use std::net::SocketAddr;
@@ -49,8 +50,17 @@ impl Connection {
         Connection { outbox: Arc::new(Outbox::new(link, limit)) }
     }
 
-    /// Sends a message: text, binary, or [`Message::json`]. Never blocks: what the socket does not take
-    /// waits in the backlog. Messages of one thread arrive in their order.
+    /// Sends a message: text, binary, or JSON (`json!(..)`, [`Message::json`]). Never blocks: what the socket does not
+    /// take waits in the backlog. Messages of one thread arrive in their order.
+    ///
+    /// ```no_run
+    /// # fn example(connection: &threadcast::Connection) -> threadcast::Result<()> {
+    /// connection.write_message("text")?;
+    /// connection.write_message(vec![0, 255])?;
+    /// connection.write_message(serde_json::json!({ "type": "pong", "at": [1, 2] }))?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Closed`] if the connection is closed or closing; [`Error::SlowConsumer`] if its backlog
@@ -113,6 +123,11 @@ impl Connection {
     /// the server's.
     pub fn peer_addr(&self) -> SocketAddr {
         self.link().addr()
+    }
+
+    /// Returns the subprotocol that was chosen for it, if any was, once the 101 is made: `None` in `open`.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.link().choices.get()?.subprotocol.as_deref()
     }
 
     /// Returns the bytes that wait for the client, plus 64 for each frame.
@@ -207,11 +222,12 @@ impl Connection {
         if self.is_client() {
             frame = mask::masked(&frame);
         }
-        let bytes = frame.bytes.len();
-        self.outbox.push(frame).map_err(|error| match error {
-            PushError::Closed => Error::Closed,
-            PushError::Full(backlog) => Error::SlowConsumer { backlog },
-        })?;
+        let (bytes, is_close) = (frame.bytes.len(), frame.is_close);
+        let pushed = self.outbox.push(frame);
+        if is_close {
+            self.link().has_closed();
+        }
+        pushed.map_err(refused)?;
         tally.add(&self.state().counters, bytes, saved);
         Ok(())
     }
@@ -229,14 +245,8 @@ impl Connection {
         message: &Prepared<'_>,
         tally: &mut PushTally<'a>,
     ) -> Result<()> {
-        #[cfg(feature = "deflate")]
-        if self.is_compressed()
-            && let Some(deflated) = self.link().deflated(message)
-        {
-            let saved = message.frame().bytes.len() - deflated.bytes.len();
-            return self.push_saving(deflated, saved, tally);
-        }
-        self.push_saving(message.frame(), 0, tally)
+        let (frame, saved) = self.form_of(message);
+        self.push_saving(frame, saved, tally)
     }
 
     /// Returns where in memory it is.
@@ -260,6 +270,14 @@ impl Connection {
     #[inline]
     pub(crate) fn report(&self, event: Event) {
         self.link().report(event);
+    }
+}
+
+#[cold]
+fn refused(error: PushError) -> Error {
+    match error {
+        PushError::Closed => Error::Closed,
+        PushError::Full(backlog) => Error::SlowConsumer { backlog },
     }
 }
 

@@ -60,7 +60,7 @@ pub(crate) struct FrameStream {
 impl FrameStream {
     /// `early` came with the other end's head, and is read first.
     pub(crate) fn new(connection: &Connection, early: Vec<u8>) -> FrameStream {
-        let max_message = connection.state().settings.max_message;
+        let max_message = connection.max_message();
         let scanner = Scanner::new(max_message as u64);
         FrameStream {
             received: Received::new(connection, early),
@@ -108,10 +108,16 @@ impl FrameStream {
         self.held.clear();
     }
 
-    /// Told a message that has come. Blocks where that is too fast, or is an error.
+    /// Told a message that has come. An error where that is too fast, unless it is to be slowed.
     #[inline]
     pub(crate) fn count_message(&mut self) -> Result<(), TooFast> {
         self.received.count_message()
+    }
+
+    /// Blocks as long as the client is slowed. False if the caller's deadline passes before.
+    #[inline]
+    pub(crate) fn keep_to_rate(&mut self) -> bool {
+        self.received.keep_to_rate()
     }
 
     /// Takes a Pong that answers the keepalive's Ping. False for any other, which is the handler's.
@@ -119,7 +125,7 @@ impl FrameStream {
         self.received.take_pong(payload)
     }
 
-    /// Sets until when a client's read waits; after that it is `WouldBlock`, and the next one goes on.
+    /// Sets until when a read waits; after that it is `WouldBlock`, and the next one goes on.
     pub(crate) fn wait_until(&mut self, until: Option<Instant>) {
         self.received.wait_until(until);
     }

@@ -11,9 +11,10 @@ use tungstenite::protocol::Role;
 
 use crate::connection::membership::Memberships;
 use crate::connection::state::SharedState;
+use crate::http::exchange::Choices;
 use crate::metrics::DisconnectReason;
 use crate::net::buffers::MayGiveWay;
-use crate::net::closer::{CLOSE_GRACE, Kill, Overdue, OverduePeer};
+use crate::net::closer::{CLOSE_GRACE, Errand, Kill, Overdue, OverduePeer};
 use crate::net::maybe_tls::MaybeTls;
 use crate::net::outbox::{Link, Outbox};
 use crate::net::seal::Delivery;
@@ -54,6 +55,8 @@ pub(crate) struct PeerLink {
     pub(crate) forwarded: OnceLock<SocketAddr>,
     /// The path of the WebSocket, as log lines show it.
     pub(crate) path: OnceLock<String>,
+    /// What was chosen for it in the handshake, if anything was.
+    pub(crate) choices: OnceLock<Box<Choices>>,
     /// The bits of the window that the peer has for compressed messages; 0 if it takes none. Read by every push, so it
     /// is beside what is read then anyway.
     #[cfg(feature = "deflate")]
@@ -98,6 +101,7 @@ impl PeerLink {
             state,
             forwarded: OnceLock::new(),
             path: OnceLock::new(),
+            choices: OnceLock::new(),
             #[cfg(feature = "deflate")]
             window_bits: AtomicU64::new(0),
             latency: Latency::default(),
@@ -142,6 +146,16 @@ impl PeerLink {
     pub(crate) fn acknowledged(&self) -> Option<(u64, Unacked)> {
         let unacked = self.state.tcp_table.unacked(self.tcp().local_addr().ok()?, self.peer)?;
         Some((self.sent.load(Ordering::Relaxed).saturating_sub(unacked.bytes), unacked))
+    }
+
+    /// Called when nothing can be sent any more: tells those who wait for that.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn has_closed(&self) {
+        for call in self.memberships.take_calls() {
+            // Without a closer it runs here.
+            let _ = self.state.closer.send(Errand::Call(call));
+        }
     }
 
     /// Returns why it has ended, to read or to set.
@@ -195,6 +209,7 @@ impl Link for PeerLink {
         // Counted before anybody can notice.
         self.state.counters.disconnected(reason);
         self.tcp().shutdown(Shutdown::Both);
+        self.has_closed();
         let why = match reason {
             DisconnectReason::Overflow => "its backlog is full",
             DisconnectReason::Stalled => "it has read nothing within the write deadline",
@@ -219,7 +234,7 @@ impl Link for PeerLink {
         if self.close.get().is_none() || self.role == Role::Client {
             let (deadline, peer) = (Instant::now() + CLOSE_GRACE, OverduePeer::Closing(connection));
             // Without a closer the server is shutting down, which has a deadline of its own.
-            let _ = self.state.closer.send(Overdue { deadline, peer });
+            let _ = self.state.closer.send(Errand::Overdue(Overdue { deadline, peer }));
         }
     }
 

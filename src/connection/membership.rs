@@ -1,9 +1,13 @@
-//! [`Memberships`]: the topics that a connection is subscribed to, so that it leaves them when it ends. Any thread.
+//! [`Memberships`]: the topics that a connection is subscribed to, so that it leaves them when it ends, and who else waits
+//! for its end. Any thread.
 //!
 //! Never here: a lock of a group's taken before this one's, a topic that was left or whose group is gone.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use crate::net::closer::EndCall;
+use crate::net::outbox::latest::Slot;
 
 /// Something that connections subscribe to, topic by topic. When it ends, it takes its topics out of their books.
 pub(crate) trait Group: Send + Sync {
@@ -35,6 +39,16 @@ pub(crate) struct MembershipList {
     /// By their place.
     #[expect(clippy::box_collection, reason = "most connections have none, and pay for a pointer alone")]
     of: Option<Box<BTreeMap<usize, Arc<GroupTopic>>>>,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few connections have.
+#[derive(Default)]
+struct Rare {
+    /// Those who wait for its end.
+    calls: Vec<EndCall>,
+    /// Where the newest message of a topic waits, by the topic's place.
+    slots: BTreeMap<usize, Arc<Slot>>,
 }
 
 impl Memberships {
@@ -54,12 +68,41 @@ impl Memberships {
         let mut books = self.lock();
         books.ended = true;
         let of = books.of.take();
+        if let Some(rare) = &mut books.rare {
+            rare.slots.clear();
+        }
         drop(books);
         for topic in of.into_iter().flat_map(|of| of.into_values()) {
             if let Some(group) = topic.group.upgrade() {
                 group.leave(connection, &topic.topic);
             }
         }
+    }
+
+    /// Keeps a call until the end, or returns it if that is here. `has_ended` is asked under the lock, and
+    /// [`take_calls`](Memberships::take_calls) called behind the end, so that none is missed.
+    pub(crate) fn call_at_end(&self, call: EndCall, has_ended: impl FnOnce() -> bool) -> Option<EndCall> {
+        let mut books = self.lock();
+        if books.ended || has_ended() {
+            return Some(call);
+        }
+        books.rare.get_or_insert_default().calls.push(call);
+        None
+    }
+
+    /// Takes the calls, which are due.
+    pub(crate) fn take_calls(&self) -> Vec<EndCall> {
+        self.lock().rare.as_mut().map(|rare| std::mem::take(&mut rare.calls)).unwrap_or_default()
+    }
+
+    /// Returns where the newest message of a topic waits; of one that was left it is nobody's any more.
+    pub(crate) fn slot(&self, topic: &Arc<GroupTopic>) -> Arc<Slot> {
+        let mut books = self.lock();
+        let new = || Arc::new(Slot::new());
+        if books.of.as_ref().is_none_or(|of| !of.contains_key(&topic.place())) {
+            return new();
+        }
+        books.rare.get_or_insert_default().slots.entry(topic.place()).or_insert_with(new).clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, MembershipList> {
@@ -77,6 +120,9 @@ impl MembershipList {
     pub(crate) fn remove(&mut self, topic: &Arc<GroupTopic>) {
         let Some(of) = &mut self.of else { return };
         of.remove(&topic.place());
+        if let Some(rare) = &mut self.rare {
+            rare.slots.remove(&topic.place());
+        }
         if of.is_empty() {
             self.of = None;
         }

@@ -8,6 +8,8 @@ pub(crate) mod membership;
 pub(crate) mod link;
 #[expect(clippy::module_inception, reason = "the room is named after what it builds up to")]
 pub(crate) mod connection;
+pub(crate) mod guarded;
+pub(crate) mod on_end;
 pub(crate) mod broadcast;
 pub(crate) mod timed_io;
 pub(crate) mod keepalive;
@@ -16,3 +18,4 @@ pub(crate) mod rate_limiter;
 pub(crate) mod received;
 pub(crate) mod frame_stream;
 pub(crate) mod reader;
+pub(crate) mod messages;

@@ -1,6 +1,6 @@
-//! [`Patience`]: how long a client's reader waits for the next byte: until its caller's deadline, or until the
-//! keepalive has to look, whichever is first; and whether it reads at all. On the thread that reads, and at the client's
-//! end alone.
+//! [`Patience`]: how long a reader waits for the next byte: until its caller's deadline, or until the keepalive has to
+//! look, whichever is first; and whether a client reads at all. On the thread that reads: at the client's end, and at a
+//! server's whose handler waits with a deadline.
 
 use std::io::{self, ErrorKind};
 use std::sync::atomic::Ordering;
@@ -59,6 +59,11 @@ impl Patience {
     /// Sets the caller's deadline.
     pub(crate) fn set(&mut self, until: Option<Instant>) {
         (self.until, self.tried) = (until, false);
+    }
+
+    /// Returns the caller's deadline.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.until
     }
 
     /// Something has come, or the keepalive has looked.

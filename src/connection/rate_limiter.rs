@@ -11,12 +11,14 @@ use rustix::net::sockopt::set_socket_recv_buffer_size;
 
 use crate::connection::connection::Connection;
 use crate::connection::settings::OverLimit;
-use crate::rate::FOR_EVER;
 
 /// How long it sleeps at a time: a shutdown, a Close or a connection that dies ends it then.
 const STEP: Duration = Duration::from_millis(100);
 /// Bytes of the kernel's receive buffer of a client that has been slowed, which could be megabytes otherwise.
 const NARROW: usize = 64 << 10;
+
+/// A longer wait is taken for this one: a year.
+const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 
 /// What a rate is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub(crate) struct RateLimiter {
     /// When what has been sent so far is paid for.
     messages: Duration,
     bytes: Duration,
+    /// Until when it is slowed.
+    slowed: Option<Instant>,
     is_narrow: bool,
 }
 
@@ -45,7 +49,7 @@ impl RateLimiter {
         (settings.max_messages.is_some() || settings.max_bytes.is_some()).then(Box::default)
     }
 
-    /// Counts what has come. Where that is too fast, it sleeps until it is not, or is an error.
+    /// Counts what has come. Where that is too fast, the client has to [wait](RateLimiter::wait), or it is an error.
     ///
     /// Not inlined: an idle client's stack has no room for it.
     #[inline(never)]
@@ -78,23 +82,36 @@ impl RateLimiter {
         state.trouble().warn_of(what, &format_args!("the limit is {rate}"), connection);
         match state.settings.over_limit {
             OverLimit::Slow => {
-                self.sleep(connection, arrival.early);
+                let until = Instant::now() + arrival.early.min(LONGEST);
+                self.slowed = self.slowed.max(Some(until));
                 Ok(())
             }
             OverLimit::Close => Err(TooFast),
         }
     }
 
-    fn sleep(&mut self, connection: &Connection, time: Duration) {
+    /// Blocks as long as the client is slowed. False if `deadline` passes before.
+    #[inline]
+    pub(crate) fn wait(&mut self, connection: &Connection, deadline: Option<Instant>) -> bool {
+        let Some(slowed) = self.slowed else { return true };
+        self.sleep(connection, deadline.map_or(slowed, |deadline| deadline.min(slowed)));
+        if deadline.is_some_and(|deadline| deadline < slowed) && !is_over(connection) {
+            return false;
+        }
+        self.slowed = None;
+        true
+    }
+
+    #[inline(never)]
+    fn sleep(&mut self, connection: &Connection, until: Instant) {
         let socket = &connection.link().tcp().stream;
         if !std::mem::replace(&mut self.is_narrow, true) {
             // A socket that does not take it is gone.
             let _ = set_socket_recv_buffer_size(socket, NARROW);
         }
-        let until = Instant::now() + time.min(FOR_EVER);
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || connection.is_closed() || connection.has_given_way() {
+            if left.is_zero() || is_over(connection) {
                 return;
             }
             let step = left.min(STEP);
@@ -107,4 +124,9 @@ impl RateLimiter {
             }
         }
     }
+}
+
+/// Returns whether it is not worth to wait any longer.
+fn is_over(connection: &Connection) -> bool {
+    connection.is_closed() || connection.has_given_way()
 }

@@ -30,6 +30,8 @@ pub(crate) struct Reader {
     context: WebSocketContext,
     /// The length of the message that was returned last, if it may still be being handled.
     before: Option<usize>,
+    /// What has come and is not returned yet: the client is slowed, and the caller did not wait as long.
+    slowed: Option<Box<Incoming>>,
 }
 
 /// What has come.
@@ -41,7 +43,7 @@ pub(crate) enum Incoming {
     Pong(Bytes),
     /// The peer's Close, whose code and reason the connection has. It is answered by what follows.
     Close,
-    /// Nothing, until the client's deadline.
+    /// Nothing, until the caller's deadline.
     Nothing,
 }
 
@@ -61,10 +63,15 @@ impl Reader {
     /// Not inlined, as what else is not in each turn of the loop: an idle client's stack has no room for it.
     #[inline(never)]
     pub(crate) fn new(connection: &Connection, early: Vec<u8>) -> Reader {
-        Reader { stream: FrameStream::new(connection, early), context: context(connection), before: None }
+        Reader {
+            stream: FrameStream::new(connection, early),
+            context: context(connection),
+            before: None,
+            slowed: None,
+        }
     }
 
-    /// Sets until when a client's [`next`](Reader::next) waits.
+    /// Sets until when [`next`](Reader::next) waits.
     pub(crate) fn wait_until(&mut self, until: Option<Instant>) {
         self.stream.wait_until(until);
     }
@@ -72,6 +79,9 @@ impl Reader {
     /// Blocks until something has come. The message before it has been handled.
     #[inline]
     pub(crate) fn next(&mut self) -> Result<Incoming, End> {
+        if let Some(slowed) = self.slowed.take() {
+            return Ok(self.at_its_rate(*slowed));
+        }
         if let Some(length) = self.before.take() {
             self.stream.message_handled();
             if length as u64 > LARGE {
@@ -109,10 +119,20 @@ impl Reader {
                 WsMessage::Frame(_) => unreachable!("tungstenite reads no raw frames"),
             };
             return match self.stream.count_message() {
-                Ok(()) => Ok(incoming),
+                Ok(()) => Ok(self.at_its_rate(incoming)),
                 Err(TooFast) => Err(too_fast()),
             };
         }
+    }
+
+    /// Returns what has come once the client may have sent it. Keeps it if that is behind the caller's deadline.
+    #[inline]
+    fn at_its_rate(&mut self, incoming: Incoming) -> Incoming {
+        if self.stream.keep_to_rate() {
+            return incoming;
+        }
+        self.slowed = Some(Box::new(incoming));
+        Incoming::Nothing
     }
 
     /// tungstenite keeps a buffer of the largest message for the connection's life. It is empty between frames, so a
@@ -177,7 +197,7 @@ fn must_give_way() -> End {
 }
 
 fn context(connection: &Connection) -> WebSocketContext {
-    let max = Some(connection.state().settings.max_message);
+    let max = Some(connection.max_message());
     let config = WebSocketConfig::default()
         .read_buffer_size(TUNGSTENITE_READ)
         .write_buffer_size(0)

@@ -35,7 +35,7 @@ pub(crate) struct Received {
     is_too_fast: bool,
     /// Where there is a limit for a client.
     limiter: Option<Box<RateLimiter>>,
-    /// At the client's end only.
+    /// At the client's end, and at a server's from the first wait with a deadline.
     patience: Option<Box<Patience>>,
 }
 
@@ -70,11 +70,19 @@ impl Received {
         self.is_too_fast
     }
 
-    /// Counts a message that has come. Blocks where that is too fast, or is an error.
+    /// Counts a message that has come. An error where that is too fast, unless it is to be slowed.
     #[inline]
     pub(crate) fn count_message(&mut self) -> std::result::Result<(), TooFast> {
         let Some(limiter) = &mut self.limiter else { return Ok(()) };
         limiter.count(&self.connection, Counted::Messages, 1)
+    }
+
+    /// Blocks as long as the client is slowed. False if the caller's deadline passes before.
+    #[inline]
+    pub(crate) fn keep_to_rate(&mut self) -> bool {
+        let Some(limiter) = &mut self.limiter else { return true };
+        let until = self.patience.as_ref().and_then(|patience| patience.deadline());
+        limiter.wait(&self.connection, until)
     }
 
     /// Takes a Pong that answers the keepalive's Ping. False for any other.
@@ -82,8 +90,11 @@ impl Received {
         self.keepalive.take_pong(&self.connection, payload)
     }
 
-    /// Sets until when a client waits. After that it is `WouldBlock`.
+    /// Sets until when a read waits. After that it is `WouldBlock`.
     pub(crate) fn wait_until(&mut self, until: Option<Instant>) {
+        if until.is_some() && self.patience.is_none() {
+            self.patience = Some(Box::new(Patience::new()));
+        }
         if let Some(patience) = &mut self.patience {
             patience.set(until);
         }
@@ -104,7 +115,10 @@ impl Received {
             self.receive(is_large)?;
         } else {
             // What has come in one piece may be many messages, each with a large answer. A dead connection's are handled.
-            self.wait_to_read();
+            self.wait_to_read()?;
+        }
+        if !self.keep_to_rate() {
+            return Err(ErrorKind::WouldBlock.into());
         }
         Ok(&self.buffer[self.start..self.end])
     }
@@ -114,13 +128,20 @@ impl Received {
         self.start += bytes;
     }
 
-    /// Blocks until it may read; what it reads can make it write. False if the connection died.
-    fn wait_to_read(&mut self) -> bool {
+    /// Blocks until it may read; what it reads can make it write. False if the connection died; `WouldBlock` if the
+    /// caller's deadline passes before.
+    fn wait_to_read(&mut self) -> io::Result<bool> {
         let outbox = self.connection.outbox();
-        if self.patience.as_mut().is_some_and(|patience| patience.may_read(&self.connection)) {
-            return !outbox.state().is_dead();
+        let Some(patience) = &mut self.patience else { return Ok(outbox.wait_to_read()) };
+        match patience.deadline() {
+            _ if self.connection.is_client() && patience.may_read(&self.connection) => {}
+            Some(deadline) if !outbox.wait_to_read_until(deadline) => {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            Some(_) => {}
+            None => return Ok(outbox.wait_to_read()),
         }
-        outbox.wait_to_read()
+        Ok(!outbox.state().is_dead())
     }
 
     /// The read has timed out. False if the peer shows no sign of life.
@@ -136,7 +157,7 @@ impl Received {
 
     /// Blocks until there are bytes, or the end of them.
     fn receive(&mut self, is_large: bool) -> io::Result<()> {
-        if !self.wait_to_read() {
+        if !self.wait_to_read()? {
             return Err(ErrorKind::ConnectionAborted.into());
         }
         let length = if is_large { LARGE_RECEIVE } else { RECEIVE };

@@ -9,7 +9,7 @@ use crate::connection::settings::Settings;
 use crate::log_limit::LogLimiter;
 use crate::metrics::Counters;
 use crate::net::buffers::Buffers;
-use crate::net::closer::Overdue;
+use crate::net::closer::Errand;
 use crate::net::thread_budget::ThreadBudget;
 use crate::net::unacked::TcpTable;
 use crate::observer::Observer;
@@ -21,7 +21,7 @@ pub(crate) struct SharedState {
     pub(crate) budget: Arc<ThreadBudget>,
     /// To the `closer` thread. Sent to by any thread, without waiting: the channel keeps what is sent until `closer` takes
     /// it. When the last sender is dropped, its receive ends, and so does the thread.
-    pub(crate) closer: Sender<Overdue>,
+    pub(crate) closer: Sender<Errand>,
     pub(crate) observer: Observer,
     /// All that waits for and from the peers. Behind an `Arc`, as the two above: each that shares it counts as one, and the
     /// last one to drop it frees it.
@@ -42,7 +42,7 @@ impl SharedState {
         counters: Arc<Counters>,
         budget: Arc<ThreadBudget>,
         observer: Observer,
-        closer: Sender<Overdue>,
+        closer: Sender<Errand>,
     ) -> SharedState {
         SharedState {
             settings,

@@ -2,7 +2,8 @@
 //!
 //! | page | what it tells |
 //! |---|---|
-//! | [`writing`] | programs with the library: eight examples, which thread calls what, what may block |
+//! | [`writing`] | programs with the library: a handler's two forms, eight examples, which thread calls what |
+//! | [`protocols`] | subprotocols, a first message in time, close codes, heartbeats, windows of acknowledgement |
 //! | [`client`] | the other end: one thread reads, any other writes, how it connects and ends |
 //! | [`push`] | how a push travels: who writes, who waits, which thread does what |
 //! | [`topics`] | one message to many: who gets it, in which order, and what it costs |
@@ -47,6 +48,9 @@ pub mod metrics {}
 
 #[doc = include_str!("operating.md")]
 pub mod operating {}
+
+#[doc = include_str!("protocols.md")]
+pub mod protocols {}
 
 #[doc = include_str!("push.md")]
 pub mod push {}

@@ -1,6 +1,8 @@
 //! [`Exchange`]: one request, and the response that a handler prepares. Lives on `client-N` while
 //! `open` or `get` runs.
 
+mod choices;
+
 use std::ops::Deref;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,6 +13,8 @@ use crate::http::response::{self, Response};
 use crate::http::set_cookie::CookieAttributes;
 use crate::http::static_files::StaticFiles;
 
+pub(crate) use choices::Choices;
+
 /// A request (it dereferences to [`Request`]), and the headers, cookies and body of its response. In `open` the
 /// response is the 101, which carries headers and cookies; in `get` it is the page.
 #[derive(Debug)]
@@ -18,11 +22,12 @@ pub struct Exchange<'a> {
     request: &'a Request,
     cookies: &'a CookieRules,
     pub(crate) response: Response,
+    pub(crate) choices: Choices,
 }
 
 impl<'a> Exchange<'a> {
     pub(crate) fn new(request: &'a Request, cookies: &'a CookieRules) -> Exchange<'a> {
-        Exchange { request, cookies, response: Response::ok() }
+        Exchange { request, cookies, response: Response::ok(), choices: Choices::default() }
     }
 
     pub(crate) fn request(&self) -> &'a Request {

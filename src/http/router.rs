@@ -8,7 +8,16 @@ pub(crate) struct Router<R> {
     places: matchit::Router<usize>,
     routes: Vec<(String, R)>,
     /// The longest prefix first.
-    below: Vec<(String, R)>,
+    below: Vec<Below<R>>,
+}
+
+/// A route for everything below a prefix.
+struct Below<R> {
+    /// Ends with a slash.
+    prefix: String,
+    /// Whether the prefix without its last slash belongs to it too.
+    is_bare: bool,
+    route: R,
 }
 
 /// A route, and why it matched.
@@ -50,21 +59,29 @@ impl<R> Router<R> {
         &mut self.routes.last_mut().expect("was just added").1
     }
 
-    /// Adds a route for everything below `prefix`.
+    /// Returns the route for everything below `prefix`, an empty one if it is new. If it `is_bare`, the prefix without
+    /// its last slash belongs to it too.
     ///
     /// # Panics
-    /// If `prefix` is invalid, or already has a route.
+    /// If `prefix` is invalid.
     #[track_caller]
-    pub(crate) fn add_below(&mut self, prefix: &str, route: R) {
+    pub(crate) fn entry_below(&mut self, prefix: &str, is_bare: bool) -> &mut R
+    where
+        R: Default,
+    {
         check_path(prefix);
         assert!(
             prefix.ends_with('/'),
             "files are served below a path that ends with a slash: {prefix}/ instead of {prefix}"
         );
-        assert!(!prefix.contains('{'), "the path {prefix} of files cannot have parameters");
-        assert!(self.below.iter().all(|(other, _)| other != prefix), "there are two routes below {prefix}");
-        self.below.push((prefix.to_owned(), route));
-        self.below.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        assert!(!prefix.contains('{'), "the prefix {prefix} cannot have parameters");
+        if self.below.iter().all(|below| below.prefix != prefix) {
+            self.below.push(Below { prefix: prefix.to_owned(), is_bare, route: R::default() });
+            self.below.sort_by_key(|below| std::cmp::Reverse(below.prefix.len()));
+        }
+        let below = self.below.iter_mut().find(|below| below.prefix == prefix).expect("is there by now");
+        below.is_bare |= is_bare;
+        &mut below.route
     }
 
     /// Returns the route of `path`: exact paths first, then parameters, then prefixes.
@@ -75,8 +92,14 @@ impl<R> Router<R> {
             let arguments = found.params.iter().map(|(name, value)| (name, value.to_owned())).collect();
             return Some(Found { route, path: pattern, arguments });
         }
-        let (prefix, route) = self.below.iter().find(|(prefix, _)| path.starts_with(prefix.as_str()))?;
-        Some(Found { route, path: prefix, arguments: Vec::new() })
+        let below = self.below.iter().find(|below| below.has(path))?;
+        Some(Found { route: &below.route, path: &below.prefix, arguments: Vec::new() })
+    }
+}
+
+impl<R> Below<R> {
+    fn has(&self, path: &str) -> bool {
+        path.starts_with(&self.prefix) || (self.is_bare && self.prefix.strip_suffix('/') == Some(path))
     }
 }
 
@@ -116,8 +139,9 @@ mod tests {
     #[test]
     fn paths_as_a_table() {
         let mut router = Router::<&str>::new();
-        router.add_below("/static/", "files");
-        router.add_below("/static/img/", "images");
+        *router.entry_below("/static/", false) = "files";
+        *router.entry_below("/static/img/", false) = "images";
+        *router.entry_below("/deep/", true) = "deep";
         for (path, name) in [
             ("/", "page"),
             ("/static/a", "exact"),
@@ -134,6 +158,10 @@ mod tests {
             ("/static/img/c", Some(("images", "/static/img/", ""))),
             ("/static/", Some(("files", "/static/", ""))),
             ("/static", None),
+            ("/deep", Some(("deep", "/deep/", ""))),
+            ("/deep/", Some(("deep", "/deep/", ""))),
+            ("/deep/a/b", Some(("deep", "/deep/", ""))),
+            ("/deepest", None),
             ("/none", None),
             ("", None),
             ("/room/lobby", Some(("lobby", "/room/lobby", ""))),
@@ -188,11 +216,10 @@ mod tests {
             ("/static", "/static/ instead of /static"),
             ("static/", "/static/ instead of static/"),
             ("/{a}/", "cannot have parameters"),
-            ("/files/", "two routes below /files/"),
         ] {
             let mut router = Router::<u8>::new();
-            router.add_below("/files/", 1);
-            let panic = catch_unwind(AssertUnwindSafe(|| router.add_below(prefix, 2))).unwrap_err();
+            let add = || *router.entry_below(prefix, false) = 1;
+            let panic = catch_unwind(AssertUnwindSafe(add)).unwrap_err();
             let text = panic.downcast_ref::<String>().unwrap();
             assert!(text.contains(expected), "{prefix}: {text}");
         }

@@ -7,7 +7,6 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
-use crate::connection::broadcast::broadcast_prepared;
 use crate::connection::connection::Connection;
 use crate::connection::membership::{Group, GroupTopic};
 use crate::error::{Error, Result};
@@ -15,11 +14,11 @@ use crate::hub::fan_out::{FanOut, Share};
 use crate::hub::topics::forms::SecondForm;
 use crate::hub::topics::relay::Relay;
 use crate::hub::topics::subscribers::Subscribers;
-use crate::panics::caught;
 use crate::ws::message::Message;
 
 pub(crate) mod relay;
 mod forms;
+mod publishing;
 mod subscribers;
 
 /// Locks, each for a share of the topics, so that publishers of different topics seldom contend.
@@ -129,33 +128,7 @@ impl Hub {
     /// # Errors
     /// [`Error::Invalid`] for an invalid topic, or a message of over 1 GiB; then no client gets it.
     pub fn publish(&self, topic: &str, message: impl Into<Message>) -> Result<usize> {
-        let Some(relay) = self.0.relay.read().unwrap_or_else(PoisonError::into_inner).clone() else {
-            return self.publish_here(topic, message);
-        };
-        let message = message.into();
-        let receivers = self.publish_here(topic, message.clone())?;
-        if let Err(text) = caught(|| relay.forward(topic, &message)) {
-            log::error!("the relay of a hub panicked: {text}");
-        }
-        Ok(receivers)
-    }
-
-    /// Publishes a message without passing it to the relay.
-    ///
-    /// # Errors
-    /// As [`publish`](Hub::publish).
-    pub fn publish_here(&self, topic: &str, message: impl Into<Message>) -> Result<usize> {
-        check(topic)?;
-        let message = message.into();
-        let second = self.0.second_form.as_ref().map_or(Ok(0), |form| form.publish(topic, &message))?;
-        let message = message.prepare()?;
-        let Some(chunks) = self.shard(topic).get(topic).map(|topic| topic.subscribers.clone()) else {
-            return Ok(second);
-        };
-        if let [chunk] = &chunks.0[..] {
-            return Ok(second + broadcast_prepared(&chunk.connections, &message));
-        }
-        Ok(second + self.0.fan_out.publish(chunks, message))
+        self.publish_and_relay(topic, message.into(), None)
     }
 
     /// Returns the number of a topic's subscribers.

@@ -66,8 +66,9 @@ impl State {
 /// loom finds a race with anything weaker.
 pub(crate) struct Backlog {
     word: AtomicU64,
-    /// The bytes at which the outbox accepts only a Close frame.
-    limit: u64,
+    /// The bytes at which the outbox accepts only a Close frame. Written before the response is here; until then it counts
+    /// nothing.
+    limit: Statistic,
     /// Bytes on their way that the limit does not count. Written by the drainer, and by early pushers. For display
     /// only; no decision depends on it.
     uncounted: Statistic,
@@ -76,8 +77,17 @@ pub(crate) struct Backlog {
 impl Backlog {
     /// Starts with one free frame on its way: the response, which precedes all frames.
     pub(crate) fn new(limit: u64) -> Backlog {
-        let limit = limit.min(MAX_FRAME as u64);
+        let limit = Statistic::new(limit.min(MAX_FRAME as u64));
         Backlog { word: AtomicU64::new(FRAME | EARLY), limit, uncounted: Statistic::new(0) }
+    }
+
+    /// Sets the limit.
+    pub(crate) fn set_limit(&self, limit: u64) {
+        self.limit.store(limit.min(MAX_FRAME as u64), Ordering::Relaxed);
+    }
+
+    fn limit(&self) -> u64 {
+        self.limit.load(Ordering::Relaxed)
     }
 
     /// The response has come: from now on the limit counts.
@@ -106,21 +116,22 @@ impl Backlog {
 
     /// Returns whether at most a quarter of the limit is used, so that producers may continue.
     pub(crate) fn is_mostly_empty(&self, state: State) -> bool {
-        state.bytes() <= self.limit / 4
+        state.bytes() <= self.limit() / 4
     }
 
     /// Returns whether at most half of the limit is used. The client's own thread fills that half; the other half is
     /// for pushes.
     pub(crate) fn is_half_empty(&self, state: State) -> bool {
-        state.bytes() <= self.limit / 2
+        state.bytes() <= self.limit() / 2
     }
 
     /// Counts a frame if it is accepted, and its bytes if the previous state [counts](State::counts) them. Returns the
     /// previous state; the error is the state that forbids it.
     pub(crate) fn admit(&self, cost: u64, is_close: bool) -> Result<State, State> {
+        let limit = self.limit();
         let admitted = self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
             let state = State(word);
-            let is_full = state.bytes() >= self.limit && !is_close;
+            let is_full = state.bytes() >= limit && !is_close;
             if state.is_dead() || state.is_closing() || is_full || word & FRAMES == FRAMES {
                 return None;
             }

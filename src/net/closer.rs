@@ -1,15 +1,16 @@
-//! The `closer` thread: disconnects peers that do not answer a Close frame in time, and gives rejected clients time to
-//! read the reason.
+//! The `closer` thread: disconnects peers that do not answer a Close frame in time, gives rejected clients time to read
+//! the reason, and tells handlers that block elsewhere that their connection has ended.
 //!
 //! `client-N` cannot do the first, because it is blocked in `read` when another thread calls `close`. A rejected client
-//! has no thread. Blocks in a channel; never touches a handler.
+//! has no thread. And the end may come on a thread that must not run a handler's code. Blocks in a channel.
 
+use std::collections::VecDeque;
 use std::io::Read;
 use std::net::TcpStream;
 use std::sync::Weak;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, at, never};
 
 use crate::metrics::DisconnectReason;
 
@@ -37,28 +38,63 @@ pub(crate) enum OverduePeer {
     Rejected(TcpStream),
 }
 
-/// Runs until the server drops the other end of `stop`. Every deadline is equally far ahead when it is sent, so
-/// deadlines come in order, and one sleep after the other is enough.
-pub(crate) fn run(overdue: Receiver<Overdue>, stop: Receiver<()>) {
-    loop {
-        let next = crossbeam_channel::select! {
-            recv(overdue) -> next => next,
-            recv(stop) -> _ => return,
-        };
-        let Ok(Overdue { deadline, peer }) = next else { return };
-        if stop.recv_deadline(deadline) != Err(RecvTimeoutError::Timeout) {
-            return;
+/// Something that waits for the end of a connection. It runs once, when it is dropped: here, as a rule; on the thread
+/// that sends it where there is no closer any more.
+pub(crate) struct EndCall(Option<Box<dyn FnOnce() + Send>>);
+
+impl EndCall {
+    /// `call` must not panic, nor block.
+    pub(crate) fn new(call: impl FnOnce() + Send + 'static) -> EndCall {
+        EndCall(Some(Box::new(call)))
+    }
+}
+
+impl Drop for EndCall {
+    fn drop(&mut self) {
+        if let Some(call) = self.0.take() {
+            call();
         }
-        match peer {
-            OverduePeer::Closing(connection) => {
-                // If the peer has answered, its thread has already ended the connection, and this changes nothing.
-                if let Some(connection) = connection.upgrade() {
-                    connection.kill(DisconnectReason::CloseTimeout);
-                }
+    }
+}
+
+/// What the closer is sent.
+pub(crate) enum Errand {
+    Overdue(Overdue),
+    Call(EndCall),
+}
+
+/// Runs until the server drops the other end of `stop`. Every deadline lies equally far ahead when it is sent, so they
+/// come in their order.
+pub(crate) fn run(errands: Receiver<Errand>, stop: Receiver<()>) {
+    let mut waiting: VecDeque<Overdue> = VecDeque::new();
+    loop {
+        let due = waiting.front().map_or_else(never, |next| at(next.deadline));
+        crossbeam_channel::select! {
+            recv(errands) -> errand => match errand {
+                Ok(Errand::Overdue(overdue)) => waiting.push_back(overdue),
+                Ok(Errand::Call(call)) => drop(call),
+                Err(_) => return,
+            },
+            recv(due) -> _ => waiting.pop_front().into_iter().for_each(end),
+            recv(stop) -> _ => return,
+        }
+        if waiting.is_empty() {
+            // A storm that has passed leaves no memory behind.
+            waiting.shrink_to(64);
+        }
+    }
+}
+
+fn end(overdue: Overdue) {
+    match overdue.peer {
+        OverduePeer::Closing(connection) => {
+            // If it has answered, its thread has ended it already, and this changes nothing.
+            if let Some(connection) = connection.upgrade() {
+                connection.kill(DisconnectReason::CloseTimeout);
             }
-            OverduePeer::Rejected(stream) => {
-                discard_input(&stream);
-            }
+        }
+        OverduePeer::Rejected(stream) => {
+            discard_input(&stream);
         }
     }
 }

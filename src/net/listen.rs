@@ -44,9 +44,12 @@ fn on(address: SocketAddr) -> Result<TcpListener, Errno> {
     Ok(TcpListener::from(socket))
 }
 
-/// Enlarges the accept queue of a listening socket, and turns off Nagle's algorithm for all connections that it will
-/// accept: Linux copies the option, which saves a system call per client.
-pub(crate) fn again(listener: &TcpListener) -> io::Result<()> {
+/// Enlarges the accept queue of a listening socket, turns off Nagle's algorithm for all connections that it will accept,
+/// and sets their send buffer if asked: Linux copies the options, which saves a system call per client.
+pub(crate) fn again(listener: &TcpListener, send_buffer: Option<usize>) -> io::Result<()> {
     sockopt::set_tcp_nodelay(listener, true)?;
+    if let Some(bytes) = send_buffer {
+        sockopt::set_socket_send_buffer_size(listener, bytes)?;
+    }
     Ok(listen(listener, LISTEN_BACKLOG)?)
 }

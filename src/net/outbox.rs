@@ -18,6 +18,7 @@
 //! drainer writes its own frame directly from its own stack.
 
 mod drain;
+pub(crate) mod latest;
 mod waiting;
 
 use std::io;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use tungstenite::Bytes;
 
 use drain::Drain;
+use latest::Slot;
 use waiting::Sleepers;
 
 use crate::metrics::DisconnectReason;
@@ -86,9 +88,38 @@ pub(crate) enum PushError {
     Full(u64),
 }
 
+/// A frame that waits in the channel.
+enum QueuedFrame {
+    Frame(Frame),
+    /// Whichever is the newest when its turn comes, and what it costs all the same.
+    Latest(Arc<Slot>, u64),
+}
+
+impl QueuedFrame {
+    fn is_close(&self) -> bool {
+        matches!(self, QueuedFrame::Frame(frame) if frame.is_close)
+    }
+
+    fn cost(&self) -> u64 {
+        match self {
+            QueuedFrame::Frame(frame) => cost(frame),
+            QueuedFrame::Latest(_, cost) => *cost,
+        }
+    }
+
+    fn into_frame(self) -> Frame {
+        match self {
+            QueuedFrame::Frame(frame) => frame,
+            QueuedFrame::Latest(slot, _) => {
+                slot.take().unwrap_or_else(|| Frame { bytes: Bytes::new(), is_close: false })
+            }
+        }
+    }
+}
+
 /// A frame in the channel.
 struct Queued {
-    frame: Frame,
+    frame: QueuedFrame,
     /// Whether the limit counts it, until it is being written.
     is_counted: bool,
 }
@@ -125,6 +156,11 @@ impl<L: Link> Outbox<L> {
         self.backlog.state()
     }
 
+    /// Sets the backlog of a slow consumer, before [`begin`](Outbox::begin).
+    pub(crate) fn set_limit(&self, limit: u64) {
+        self.backlog.set_limit(limit);
+    }
+
     /// Returns all bytes that are on their way.
     pub(crate) fn bytes(&self) -> u64 {
         self.backlog.total()
@@ -150,27 +186,36 @@ impl<L: Link> Outbox<L> {
             Ok(before) if before.frames() == 0 && self.link.delivery() == Delivery::Inline => {
                 Drain::new(self, frame, cost).inline()
             }
-            Ok(before) => {
-                let (is_close, is_counted) = (frame.is_close, before.counts());
-                if !is_counted {
-                    self.backlog.add_uncounted(cost);
-                }
-                let has_room = self.link.hold(cost, self.bytes());
-                // It is counted, so it has to come, even over the limit.
-                self.channel.send(Queued { frame, is_counted });
-                if !has_room {
-                    return Err(self.overflow());
-                }
-                self.link.report(Event::Queued);
-                if is_close && before.is_waited_for() {
-                    // Threads that wait for room will get none.
-                    self.wake();
-                }
-                Ok(())
-            }
-            Err(before) if before.is_closing() || before.is_dead() => Err(PushError::Closed),
-            Err(_) => Err(self.overflow()),
+            Ok(before) => self.queue(QueuedFrame::Frame(frame), before),
+            Err(before) => Err(self.refused(before)),
         }
+    }
+
+    /// Leaves a frame that is counted to the drainer.
+    #[inline]
+    fn queue(&self, frame: QueuedFrame, before: State) -> Result<(), PushError> {
+        let (cost, is_close, is_counted) = (frame.cost(), frame.is_close(), before.counts());
+        if !is_counted {
+            self.backlog.add_uncounted(cost);
+        }
+        let has_room = self.link.hold(cost, self.bytes());
+        // Counted, it has to come, also if there is no room for it.
+        self.channel.send(Queued { frame, is_counted });
+        if !has_room {
+            return Err(self.overflow());
+        }
+        self.link.report(Event::Queued);
+        if is_close && before.is_waited_for() {
+            // Who waits for room will get none.
+            self.wake();
+        }
+        Ok(())
+    }
+
+    /// Returns why a frame is not accepted, and ends the connection if that is for its backlog.
+    #[cold]
+    fn refused(&self, before: State) -> PushError {
+        if before.is_closing() || before.is_dead() { PushError::Closed } else { self.overflow() }
     }
 
     /// Ends the connection of a slow consumer.
@@ -182,7 +227,7 @@ impl<L: Link> Outbox<L> {
 
     /// Drops the frames in the channel.
     fn forget_queued(&self) {
-        self.channel.drain(|queued| self.link.release(cost(&queued.frame)));
+        self.channel.drain(|queued| self.link.release(queued.frame.cost()));
     }
 
     /// Ends the connection at once, from any thread; unwritten frames are lost. Only the first reason counts.
@@ -196,7 +241,7 @@ impl<L: Link> Outbox<L> {
                 // No other client has to make room for it.
                 self.link.hold(cost(&frame), u64::MAX);
                 self.backlog.add_uncounted(cost(&frame));
-                self.channel.send(Queued { frame, is_counted: false });
+                self.channel.send(Queued { frame: QueuedFrame::Frame(frame), is_counted: false });
             }
         }
         if before.is_waited_for() {

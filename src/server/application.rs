@@ -23,6 +23,8 @@ use crate::server::settings::ServerSettings;
 mod access_log;
 mod hosts;
 mod memory;
+mod sockets;
+mod websockets;
 mod proxies;
 
 /// Makes a handler. Its last owner may be any thread of the server.
@@ -109,46 +111,7 @@ impl Application {
         make: impl Fn() -> H + Send + Sync + 'static,
     ) -> Application {
         let page: Make<dyn RequestHandler> = Contained::new(Box::new(move || Box::new(make())));
-        self.routes.add_below(prefix, Route { page: Some(page), ..Route::default() });
-        self
-    }
-
-    /// Adds a WebSocket at exactly `path`; `make` makes a handler for each connection.
-    pub fn websocket<H: WebSocketHandler>(
-        self,
-        path: &str,
-        make: impl Fn() -> H + Send + Sync + 'static,
-    ) -> Application {
-        self.websocket_with(path, move |_| Ok(make()))
-    }
-
-    /// Adds a WebSocket at exactly `path`; `make` makes a handler of a request, so its fields need no
-    /// placeholders. It is called when the head has been checked, and what it makes is asked about the origin
-    /// ([`check_origin`](WebSocketHandler::check_origin)) before its `open` runs. Here nothing is registered, which
-    /// `open` does: the request may still be refused. An `Err` refuses it, as in `open`.
-    ///
-    /// ```
-    /// use threadcast::{Application, Connection, Message, Result, WebSocketHandler};
-    ///
-    /// struct Room(String);
-    ///
-    /// impl WebSocketHandler for Room {
-    ///     fn on_message(&mut self, connection: &Connection, message: Message) -> Result<()> {
-    ///         connection.write_message(format!("in {}: {message}", self.0))
-    ///     }
-    /// }
-    ///
-    /// Application::new().websocket_with("/chat", |exchange| Ok(Room(exchange.get_argument("room")?)));
-    /// ```
-    pub fn websocket_with<H: WebSocketHandler>(
-        mut self,
-        path: &str,
-        make: impl Fn(&mut Exchange<'_>) -> Result<H> + Send + Sync + 'static,
-    ) -> Application {
-        let make: MakeFor = Contained::new(Box::new(move |exchange| Ok(Box::new(make(exchange)?))));
-        let websocket = &mut self.routes.entry(path).websocket;
-        assert!(websocket.is_none(), "there are two WebSockets at {path}");
-        *websocket = Some(make);
+        self.below(prefix).page = Some(page);
         self
     }
 
@@ -159,8 +122,16 @@ impl Application {
     /// If `prefix` does not begin and end with a slash, has parameters, or is there already.
     #[track_caller]
     pub fn static_files(mut self, prefix: &str, files: StaticFiles) -> Application {
-        self.routes.add_below(prefix, Route { files: Some(files), ..Route::default() });
+        self.below(prefix).files = Some(files);
         self
+    }
+
+    /// Returns the route below a prefix, which has neither a page nor files yet.
+    #[track_caller]
+    fn below(&mut self, prefix: &str) -> &mut Route {
+        let route = self.routes.entry_below(prefix, false);
+        assert!(route.page.is_none() && route.files.is_none(), "there are two routes below {prefix}");
+        route
     }
 
     /// Signs secure cookies. Without it they are an error.

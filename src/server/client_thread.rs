@@ -89,7 +89,7 @@ fn serve(client: &Client, routes: &Router<Route>, registry: &Registry) -> Discon
                 return DisconnectReason::Done;
             }
             Next::Session(mut session) => {
-                let reason = session.run(received);
+                let (reason, is_over) = session.run(received);
                 connection.set_ended(why(client, reason));
                 let failed = session.failed();
                 session.close();
@@ -98,7 +98,7 @@ fn serve(client: &Client, routes: &Router<Route>, registry: &Registry) -> Discon
                 accessed::ended(client, failed);
                 // Not beside a Close of ours that waits for an answer: who gets both drops what it has to say. Without
                 // a Close others may still write.
-                if reason == DisconnectReason::Done && connection.outbox().state().is_closing() {
+                if is_over && reason == DisconnectReason::Done && connection.outbox().state().is_closing() {
                     transport.finish();
                 }
                 return reason;
@@ -177,9 +177,10 @@ fn check_host(client: &Client, route: Option<&Route>, request: &Request) -> Resu
     Err(Error::refused(421, "421: Misdirected Request: this server has no such name"))
 }
 
-/// Returns the WebSocket of a route, if the request is for it: a GET, which says so where there is a page too.
+/// Returns the WebSocket of a route, if the request is for it: a GET, which says so where there are pages or files too.
 fn websocket_for<'r>(route: &'r Route, request: &Request) -> Option<&'r MakeFor> {
-    let asked = route.page.is_none() || request.has_token("Upgrade", "websocket");
+    let alone = route.page.is_none() && route.files.is_none();
+    let asked = alone || request.has_token("Upgrade", "websocket");
     route.websocket.as_ref().filter(|_| request.method() == "GET" && asked)
 }
 

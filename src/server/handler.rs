@@ -5,13 +5,43 @@
 //! connection ends with code 1011. Its drop may panic too, which the log says.
 
 use crate::connection::connection::Connection;
+use crate::connection::messages::Messages;
 use crate::error::{Error, Result};
 use crate::http::exchange::Exchange;
 use crate::http::request::Request;
 use crate::ws::message::Message;
 
+mod callbacks;
+
 /// One value per WebSocket, made by the function given to
 /// [`Application::websocket`](crate::Application::websocket). Tornado's class of the same name.
+///
+/// It has two forms. Code that reads from top to bottom is a function, or a struct with a method
+/// [`run`](WebSocketHandler::run): it has the client's thread, takes one message after the other, and may block anywhere
+/// between.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use threadcast::{Application, Connection, Messages};
+///
+/// Application::new().websocket("/hello", || {
+///     |connection: &Connection, messages: &mut Messages| {
+///         connection.write_message("who are you?")?;
+///         let Some(name) = messages.recv_timeout(Duration::from_secs(3))? else { return Ok(()) };
+///         connection.write_message(format!("hello, {name}"))
+///     }
+/// });
+/// ```
+///
+/// Tornado's form is a struct with a method for each event: `open`, `on_message`, `on_close`. They are called by what
+/// `run` does unless it is written. A struct may have both forms: `open`, `run` and `on_close`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a WebSocket handler",
+    label = "neither a struct that implements `WebSocketHandler`, nor a function `(&Connection, &mut Messages) -> Result<()>`",
+    note = "a closure's parameters need their types: `|connection: &Connection, messages: &mut Messages| {{ .. Ok(()) }}`",
+    note = "`websocket` takes a function that makes a handler for each connection, so a closure is within a closure: `|| |connection: &Connection, messages: &mut Messages| {{ .. }}`"
+)]
 pub trait WebSocketHandler: Send + 'static {
     /// A client asks to connect. Runs before the 101 is written, so it can read arguments and cookies,
     /// set headers and cookies, and refuse. `connection` may be written to and shared already: it waits
@@ -27,13 +57,32 @@ pub trait WebSocketHandler: Send + 'static {
         Ok(())
     }
 
+    /// Runs on the client's thread, from behind the 101 to the end. Unless it is written, it reads until the end, and
+    /// calls [`on_message`](WebSocketHandler::on_message), [`on_ping`](WebSocketHandler::on_ping) and
+    /// [`on_pong`](WebSocketHandler::on_pong).
+    ///
+    /// One that returns has done: `Ok` closes with 1000, unless the connection is closed already. What it has written is
+    /// sent before that; what the client has sent and it has not read is dropped.
+    ///
+    /// # Errors
+    /// [`Error::closing`](crate::Error::closing) closes with that code. [`Error::TimedOut`](crate::Error::TimedOut), as
+    /// from [`recv_timeout`](Messages::recv_timeout), closes with 1008 `timed out`. Neither is a failure. Any other error
+    /// is logged, and closes with 1011. If the connection has closed already, an error is how its end came here:
+    /// [`Error::Closed`](crate::Error::Closed) of `write_message`, as a rule; that is an ordinary end.
+    fn run(&mut self, connection: &Connection, messages: &mut Messages) -> Result<()> {
+        callbacks::run(self, connection, messages)
+    }
+
     /// A message has arrived, whole.
     ///
     /// # Errors
     /// [`Error::Closed`](crate::Error::Closed) and
     /// [`Error::SlowConsumer`](crate::Error::SlowConsumer) are what `write_message` returns when the
-    /// client leaves meanwhile: no failure. Any other error is logged and closes with 1011.
-    fn on_message(&mut self, connection: &Connection, message: Message) -> Result<()>;
+    /// client leaves meanwhile: no failure. Any other error ends it as [`run`](WebSocketHandler::run)'s does.
+    fn on_message(&mut self, connection: &Connection, message: Message) -> Result<()> {
+        let _ = (connection, message);
+        Ok(())
+    }
 
     /// The connection has ended. Runs once for each `open` that did not refuse, whatever ended it;
     /// [`close_code`](Connection::close_code) and [`close_reason`](Connection::close_reason) are the peer's.
@@ -58,10 +107,21 @@ pub trait WebSocketHandler: Send + 'static {
         request.is_same_origin(origin)
     }
 
-    /// Picks one of the subprotocols that the client offers (RFC 6455, section 1.9), or none.
+    /// Picks one of the subprotocols that the client offers (RFC 6455, section 1.9), or none. Asked unless the maker has
+    /// done so, by [`choose_subprotocol`](Exchange::choose_subprotocol).
     fn select_subprotocol(&mut self, offered: &[&str]) -> Option<String> {
         let _ = offered;
         None
+    }
+}
+
+/// A function has the client's thread.
+impl<F> WebSocketHandler for F
+where
+    F: FnMut(&Connection, &mut Messages) -> Result<()> + Send + 'static,
+{
+    fn run(&mut self, connection: &Connection, messages: &mut Messages) -> Result<()> {
+        self(connection, messages)
     }
 }
 

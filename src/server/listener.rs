@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::http::response::{Response, Then};
 use crate::http::router::Router;
 use crate::log_limit::LogLimiter;
-use crate::net::closer::{CLOSE_GRACE, Overdue, OverduePeer, discard_input};
+use crate::net::closer::{CLOSE_GRACE, Errand, Overdue, OverduePeer, discard_input};
 #[cfg(feature = "tls")]
 use crate::net::tls::handshake;
 use crate::net::waker::Waker;
@@ -220,7 +220,7 @@ impl Listener {
         if !discard_input(&stream) && state.shared.closer.len() < most {
             let (deadline, peer) = (Instant::now() + CLOSE_GRACE, OverduePeer::Rejected(stream));
             // Without a closer the server is shutting down.
-            let _ = state.shared.closer.send(Overdue { deadline, peer });
+            let _ = state.shared.closer.send(Errand::Overdue(Overdue { deadline, peer }));
         }
     }
 }

@@ -13,7 +13,6 @@ pub(crate) mod handler;
 pub(crate) mod application;
 pub(crate) mod capacity;
 pub(crate) mod accessed;
-pub(crate) mod guarded;
 pub(crate) mod session;
 pub(crate) mod registry;
 pub(crate) mod answer;

@@ -4,6 +4,7 @@
 //! Never here: a body that is read before its request is known to be welcome, a handler's panic that gets out.
 
 use crate::connection::connection::Connection;
+use crate::connection::guarded::{guarded, guarded_result};
 use crate::error::{Error, Result};
 use crate::http::exchange::Exchange;
 use crate::http::request::Request;
@@ -12,7 +13,6 @@ use crate::net::buffers::Held;
 use crate::panics::Contained;
 use crate::server::application::{Make, Route};
 use crate::server::client::Client;
-use crate::server::guarded::{guarded, guarded_result};
 use crate::server::handler::RequestHandler;
 use crate::server::input;
 

@@ -120,9 +120,9 @@ impl Server {
         // The listener waits in `poll`, for its socket and for the end.
         listener.set_nonblocking(true).map_err(Error::io(DOING))?;
         let waker = Arc::new(Waker::new().map_err(Error::io(DOING))?);
-        listen::again(&listener).map_err(Error::io(DOING))?;
+        listen::again(&listener, application.settings.send_buffer).map_err(Error::io(DOING))?;
         let local_addr = listener.local_addr().map_err(Error::io(DOING))?;
-        let (to_closer, overdue) = crossbeam_channel::unbounded();
+        let (to_closer, errands) = crossbeam_channel::unbounded();
         let (running, stopped) = crossbeam_channel::bounded(0);
         let (open, closing) = crossbeam_channel::bounded(0);
         let listener = Arc::new(listener);
@@ -168,7 +168,7 @@ impl Server {
             closing,
         };
         server.state.shared.budget.start_reaper().map_err(Error::io(DOING))?;
-        let closer = start("closer", move || closer::run(overdue, stopped)).map_err(Error::io(DOING))?;
+        let closer = start("closer", move || closer::run(errands, stopped)).map_err(Error::io(DOING))?;
         lock(&server.threads).push(closer);
         let accepting = Listener::new(state, routes, registry, waker);
         let accepting = start("listener", move || accepting.run(&listener)).map_err(Error::io(DOING))?;

@@ -2,24 +2,23 @@
 //!
 //! Never here: a push that blocks, a handler's call that is not `guarded`.
 
-use std::io::ErrorKind;
 use std::thread;
 
 use crate::connection::connection::Connection;
-use crate::connection::reader::{End, Incoming, Reader};
+use crate::connection::guarded::{guarded, guarded_result, plain};
+use crate::connection::messages::{Messages, RUN};
 use crate::error::{Error, Result};
 use crate::http::exchange::Exchange;
 use crate::http::request::Request;
 use crate::metrics::DisconnectReason;
 use crate::observer::Event;
-use crate::panics::Contained;
+use crate::panics::{Contained, caught};
+use crate::printable::printable;
 use crate::server::application::MakeFor;
 use crate::server::client::Client;
-use crate::server::guarded::{Panicked, guarded, guarded_result};
 use crate::server::handler::WebSocketHandler;
-use crate::ws::close::CloseCode;
+use crate::ws::close::{self, CloseCode, NORMAL};
 use crate::ws::handshake::{self, Upgrade};
-use crate::ws::message::Message;
 
 /// A handler that has agreed to the request, until its `on_close` has run.
 pub(crate) struct Session<'a> {
@@ -39,24 +38,38 @@ impl<'a> Session<'a> {
         make: &MakeFor,
         client: &'a Client,
         request: &Request,
-        mut upgrade: Upgrade,
+        upgrade: Upgrade,
     ) -> Result<(Session<'a>, Vec<u8>)> {
         let connection = &client.connection;
+        #[cfg(feature = "deflate")]
+        let mut upgrade = upgrade;
         #[cfg(feature = "deflate")]
         if let Some(bits) = upgrade.compress(request, connection.state().settings.compression)? {
             connection.set_compressed(bits);
         }
         let mut exchange = Box::new(Exchange::new(request, &client.server.settings.cookies));
-        let handler = agree(make, connection, &mut exchange, &mut upgrade)?;
+        let handler = agree(make, connection, &mut exchange, &upgrade)?;
         let mut session = Session { handler, connection, failed: None };
         session.on_open(&mut exchange)?;
-        match head(*exchange, upgrade) {
+        match session.head(*exchange, upgrade) {
             Ok(head) => Ok((session, head)),
             Err(error) => {
                 session.close();
                 Err(error)
             }
         }
+    }
+
+    /// Makes the 101 with what the maker and `open` have set.
+    #[inline(never)]
+    fn head(&self, mut exchange: Exchange<'_>, mut upgrade: Upgrade) -> Result<Vec<u8>> {
+        let choices = exchange.take_choices(self.connection.state().settings.max_message);
+        if let Some(subprotocol) = &choices.subprotocol {
+            upgrade.choose(subprotocol)?;
+        }
+        let head = exchange.into_upgrade_headers().and_then(|headers| upgrade.into_head(&headers))?;
+        self.connection.set_choices(choices);
+        Ok(head)
     }
 
     #[inline(never)]
@@ -73,29 +86,56 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Reads until the end, and sends the Close frame that it calls for. `early` came in with the head.
+    /// Runs the handler until the end, and sends the Close frame that it calls for. Returns who ended it, and whether the
+    /// peer has nothing more to say.
     #[inline(never)]
-    pub(crate) fn run(&mut self, early: Vec<u8>) -> DisconnectReason {
-        let mut reader = Reader::new(self.connection, early);
-        match self.read_loop(&mut reader) {
-            End::Over => DisconnectReason::Done,
-            End::Lost(error) => {
-                // After a reset nothing can be written, and perhaps no pump is there yet that would notice.
-                if error.kind() == ErrorKind::ConnectionReset {
-                    self.connection.outbox().kill(DisconnectReason::Done);
+    pub(crate) fn run(&mut self, early: Vec<u8>) -> (DisconnectReason, bool) {
+        let mut messages = Messages::of_session(self.connection, early);
+        messages.begin_method(RUN);
+        let Session { handler, connection, .. } = self;
+        let outcome = caught(|| handler.run(connection, &mut messages).map_err(plain));
+        self.finish(&mut messages, outcome)
+    }
+
+    /// Not inlined: an idle client's stack has no room for it.
+    #[inline(never)]
+    fn finish(
+        &mut self,
+        messages: &mut Messages,
+        outcome: Result<Result<()>, String>,
+    ) -> (DisconnectReason, bool) {
+        let (connection, method) = (self.connection, messages.method());
+        messages.end_method(outcome.is_err());
+        let (internal, late) = (CloseCode::INTERNAL_ERROR, CloseCode::TIMED_OUT);
+        let (code, reason, counted) = match outcome {
+            Err(text) => {
+                log::error!("{connection}: the handler panicked in {method}: {text}");
+                (internal.code, internal.reason.to_owned(), DisconnectReason::Panicked)
+            }
+            Ok(outcome) if messages.end_of_reading().is_some() || connection.is_closed() => {
+                if let Err(error) = outcome {
+                    log::debug!("{connection}: {method} ended behind the end: {}", error.one_line());
                 }
-                DisconnectReason::Done
+                let counted = messages.end_of_reading();
+                return (counted.unwrap_or(DisconnectReason::Done), counted.is_some());
             }
-            End::Fail(CloseCode { code, reason, .. }, disconnect) => {
-                // Nothing is read any more, so no answer is awaited.
-                self.connection.set_close(None, None);
-                self.failed = Some(code);
-                log::debug!("{}: closing with {code} {reason}", self.connection);
-                // Not accepted if a Close is out already: then there is nothing to add.
-                let _ = self.connection.close(Some(code), Some(reason));
-                disconnect
+            Ok(Ok(())) => (NORMAL, String::new(), DisconnectReason::Done),
+            Ok(Err(Error::Closing { code, reason })) if close::is_on_the_wire(code) => {
+                (code, reason, DisconnectReason::Done)
             }
-        }
+            Ok(Err(Error::TimedOut)) => (late.code, late.reason.to_owned(), DisconnectReason::Done),
+            Ok(Err(error)) => {
+                log::error!("{connection}: {method} failed: {}", error.one_line());
+                (internal.code, internal.reason.to_owned(), DisconnectReason::Failed)
+            }
+        };
+        self.failed = Some(code);
+        // Nothing is read any more, so no answer is awaited.
+        connection.set_close(None, None);
+        log::debug!("{connection}: closing with {code} {}", printable(&reason));
+        // Not accepted if a Close is out already: then there is nothing to add.
+        let _ = connection.close(Some(code), Some(&reason));
+        (counted, false)
     }
 
     /// Returns the code with which the server has ended it, if it has failed.
@@ -115,59 +155,6 @@ impl<'a> Session<'a> {
         // A panic here has been logged, and there is nothing left that it could end.
         let _ = guarded(connection, "on_close", || handler.on_close(connection));
     }
-
-    fn read_loop(&mut self, reader: &mut Reader) -> End {
-        loop {
-            let incoming = match reader.next() {
-                Ok(incoming) => incoming,
-                Err(end) => return end,
-            };
-            let handled = match incoming {
-                Incoming::Message(message) => self.deliver(message),
-                Incoming::Ping(payload) => self.guarded("on_ping", |h, c| h.on_ping(c, &payload)),
-                Incoming::Pong(payload) => self.guarded("on_pong", |h, c| h.on_pong(c, &payload)),
-                Incoming::Close | Incoming::Nothing => Ok(()),
-            };
-            if let Err(end) = handled {
-                return end;
-            }
-        }
-    }
-
-    /// Not inlined: an idle client's stack has no room for it.
-    #[inline(never)]
-    fn deliver(&mut self, message: Message) -> Result<(), End> {
-        let Session { handler, connection, .. } = self;
-        let handled = guarded_result(connection, "on_message", || handler.on_message(connection, message));
-        match handled.map_err(failed)? {
-            Ok(()) => Ok(()),
-            Err(error @ (Error::Closed | Error::SlowConsumer { .. })) => {
-                if !connection.is_closed() {
-                    log::debug!(
-                        "{connection}: on_message ended early, and goes on with the next message; of another connection: {error}"
-                    );
-                }
-                Ok(())
-            }
-            Err(error) => {
-                log::error!("{}: on_message failed: {}", self.connection, error.one_line());
-                Err(End::Fail(CloseCode::INTERNAL_ERROR, DisconnectReason::Failed))
-            }
-        }
-    }
-
-    fn guarded<T>(
-        &mut self,
-        what: &'static str,
-        call: impl FnOnce(&mut dyn WebSocketHandler, &Connection) -> T,
-    ) -> Result<T, End> {
-        let Session { handler, connection, .. } = self;
-        guarded(connection, what, || call(&mut ***handler, connection)).map_err(failed)
-    }
-}
-
-fn failed(Panicked: Panicked) -> End {
-    End::Fail(CloseCode::INTERNAL_ERROR, DisconnectReason::Panicked)
 }
 
 /// Makes a handler, which may not agree to the origin, and lets it choose a subprotocol.
@@ -176,7 +163,7 @@ fn agree(
     make: &MakeFor,
     connection: &Connection,
     exchange: &mut Exchange<'_>,
-    upgrade: &mut Upgrade,
+    upgrade: &Upgrade,
 ) -> Result<Contained<Box<dyn WebSocketHandler>>> {
     let mut handler = guarded_result(connection, "the handshake", || {
         let made = make(exchange).map(Contained::new);
@@ -184,22 +171,18 @@ fn agree(
     })??;
     let request = exchange.request();
     if let Some(origin) = handshake::origin(request)
+        && !exchange.choices.allow(&origin)
         && !guarded(connection, "the handshake", || handler.check_origin(request, &origin))?
     {
         return Err(Error::refused(403, "Cross origin websockets not allowed"));
     }
-    let offered = upgrade.offered();
-    let chosen = guarded(connection, "the handshake", || handler.select_subprotocol(&offered))?;
-    if let Some(chosen) = chosen {
-        upgrade.choose(&chosen)?;
+    if exchange.choices.subprotocol.is_none() {
+        let offered = upgrade.offered();
+        let chosen = guarded(connection, "the handshake", || handler.select_subprotocol(&offered))?;
+        chosen.as_deref().map_or(Ok(()), |chosen| upgrade.check_chosen(chosen))?;
+        exchange.choices.subprotocol = chosen.map(String::into);
     }
     Ok(handler)
-}
-
-/// Makes the 101 with what `open` has set.
-#[inline(never)]
-fn head(exchange: Exchange<'_>, upgrade: Upgrade) -> Result<Vec<u8>> {
-    exchange.into_upgrade_headers().and_then(|headers| upgrade.into_head(&headers))
 }
 
 impl Drop for Session<'_> {

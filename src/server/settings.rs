@@ -30,6 +30,8 @@ pub(crate) struct ServerSettings {
     /// Certificate and key; `None` to serve without TLS.
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<TlsConfig>,
+    /// The kernel's send buffer for each client, in bytes; `None` for what the kernel thinks best.
+    pub(crate) send_buffer: Option<usize>,
     pub(crate) stack_size: usize,
     /// Bytes that the application keeps for a client, and those of the program beside the server: both are counted.
     pub(crate) client_memory: u64,
@@ -79,6 +81,7 @@ impl Default for ServerSettings {
             max_buffered: None,
             #[cfg(feature = "tls")]
             tls: None,
+            send_buffer: None,
             stack_size: 512 << 10,
             client_memory: 0,
             other_memory: 0,

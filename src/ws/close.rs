@@ -50,6 +50,8 @@ close_codes! {
     INVALID_TEXT = (1007, "invalid UTF-8", false);
     /// A compressed message cannot be inflated.
     INVALID_DEFLATE = (1007, "invalid compressed data", false);
+    /// A handler waited in vain for its client, and returned [`Error::TimedOut`](crate::Error::TimedOut).
+    TIMED_OUT = (1008, "timed out", true);
     /// The client has sent more than it may, see [`OverLimit::Close`](crate::OverLimit::Close).
     TOO_FAST = (1008, "rate limit exceeded", true);
     /// A message is over the limit.

@@ -63,11 +63,16 @@ impl Upgrade {
         self.offered.split(',').map(str::trim).filter(|name| !name.is_empty()).collect()
     }
 
-    /// Accepts the subprotocol that the handler chose from the offered ones.
-    pub(crate) fn choose(&mut self, subprotocol: &str) -> Result<()> {
+    /// Checks the subprotocol that the handler chose: it is one of the offered ones.
+    pub(crate) fn check_chosen(&self, subprotocol: &str) -> Result<()> {
         if !self.offered().contains(&subprotocol) {
             return Err(Error::invalid(format!("{subprotocol:?} is none of the subprotocols offered")));
         }
+        Ok(())
+    }
+
+    /// Adds the subprotocol that was chosen to the 101.
+    pub(crate) fn choose(&mut self, subprotocol: &str) -> Result<()> {
         add(&mut self.head, "Sec-WebSocket-Protocol", subprotocol)
     }
 

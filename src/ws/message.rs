@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tungstenite::protocol::frame::coding::Data;
 use tungstenite::{Bytes, Utf8Bytes};
 
@@ -57,6 +57,24 @@ impl Message {
         let text = serde_json::to_string(value)
             .map_err(|error| Error::invalid(format!("cannot write this message as JSON: {error}")))?;
         Ok(text.into())
+    }
+
+    /// Reads it as JSON, text or binary. `T` may borrow from it.
+    ///
+    /// ```
+    /// use threadcast::Message;
+    ///
+    /// let (x, y) = Message::from("[1, 2]").parse::<(i32, i32)>()?;
+    /// assert_eq!(x + y, 3);
+    /// # Ok::<(), threadcast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Other`], with a [`serde_json::Error`], for what is not JSON, or not a `T`. A handler that returns it
+    /// closes with 1011; where that is the client's mistake, close with a code of your own, see
+    /// [`Error::closing`](crate::Error::closing).
+    pub fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T> {
+        Ok(serde_json::from_slice(self.as_bytes())?)
     }
 
     /// Returns whether it is binary.

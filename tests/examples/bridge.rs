@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::thread::Builder;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-use threadcast::{Application, Connection, Error, Exchange, Message, Result, Server, WebSocketHandler};
+use crossbeam_channel::{Receiver, bounded};
+use threadcast::{Application, Connection, Error, Messages, Result, Server};
 
 /// How long a process waits for its client, and a client for its process.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -22,12 +22,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const MAX_LINE: u64 = 64 << 10;
 /// Lines that wait for the process.
 const WAITING: usize = 64;
-
-struct Bridge {
-    command: Arc<[String]>,
-    /// Both from `open` on. Dropped with this handler, which is when the client has left.
-    running: Option<(Process, Sender<String>)>,
-}
 
 /// Ends the process when dropped, and waits for it: otherwise it stays in the system's table.
 struct Process(Child);
@@ -39,33 +33,29 @@ impl Drop for Process {
     }
 }
 
-impl WebSocketHandler for Bridge {
-    fn open(&mut self, connection: &Connection, _: &mut Exchange<'_>) -> Result<()> {
-        let mut command = Command::new(&self.command[0]);
-        command.args(&self.command[1..]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let doing = format!("cannot start {}", self.command[0]);
-        let mut process = Process(command.spawn().map_err(Error::io(doing))?);
-        let (stdin, stdout) = (process.0.stdin.take(), process.0.stdout.take());
-        let (sender, lines) = bounded(WAITING);
-        self.running = Some((process, sender));
-        let (id, connection) = (connection.id(), connection.clone());
-        Builder::new().name(format!("output-{id}")).spawn(move || print_to(&connection, stdout))?;
-        Builder::new().name(format!("input-{id}")).spawn(move || read_from(&lines, stdin))?;
-        Ok(())
-    }
-
-    /// Blocks while the process does not read, which is how the client learns to wait. Not for ever: as long as
-    /// this thread is here, it does not see that the client has left, and answers no Ping.
-    fn on_message(&mut self, connection: &Connection, message: Message) -> Result<()> {
-        let Some((_, lines)) = &self.running else { return Ok(()) };
-        let Ok(line) = message.into_text() else {
+/// Has the client's thread until the client leaves. It blocks while the process does not read, which is how the client
+/// learns to wait. Not for ever: as long as it blocks here, it does not see that the client has left, and answers no
+/// Ping.
+fn bridge(command: &[String], connection: &Connection, messages: &mut Messages) -> Result<()> {
+    let mut spawned = Command::new(&command[0]);
+    spawned.args(&command[1..]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let doing = format!("cannot start {}", command[0]);
+    let mut process = Process(spawned.spawn().map_err(Error::io(doing))?);
+    let (stdin, stdout) = (process.0.stdin.take(), process.0.stdout.take());
+    let (lines, waiting) = bounded(WAITING);
+    let (id, own) = (connection.id(), connection.clone());
+    Builder::new().name(format!("output-{id}")).spawn(move || print_to(&own, stdout))?;
+    Builder::new().name(format!("input-{id}")).spawn(move || read_from(&waiting, stdin))?;
+    for message in messages {
+        // Closed before the process ends, which closes too.
+        let Ok(line) = message?.into_text() else {
             return connection.close(Some(1003), Some("text only"));
         };
-        match lines.send_timeout(line, PATIENCE) {
-            Ok(()) => Ok(()),
-            Err(_) => connection.close(Some(1013), Some("the program does not read")),
+        if lines.send_timeout(line, PATIENCE).is_err() {
+            return connection.close(Some(1013), Some("the program does not read"));
         }
     }
+    Ok(())
 }
 
 /// Sends the process's output, at the client's pace, so that no process is too fast for its client. While this waits,
@@ -90,7 +80,7 @@ fn print_to(connection: &Connection, stdout: Option<ChildStdout>) {
     }
 }
 
-/// Writes the client's messages, a line each. Ends with the process, or with the handler, which has the other end.
+/// Writes the client's messages, a line each. Ends with the process, or with the function above, which has the other end.
 fn read_from(lines: &Receiver<String>, stdin: Option<ChildStdin>) {
     let mut stdin = stdin.expect("is piped");
     for line in lines {
@@ -107,9 +97,12 @@ fn main() -> Result<()> {
         return Err(Error::invalid("usage: bridge ADDRESS PROGRAM [ARGUMENT]..."));
     };
     // Pages of other sites are refused, as by every handler that does not say otherwise: who else could use them?
-    let make = move || Bridge { command: command.clone(), running: None };
-    let server =
-        Server::bind(address, Application::new().websocket("/", make).max_message(MAX_LINE as usize))?;
+    let make = move || {
+        let command = command.clone();
+        move |connection: &Connection, messages: &mut Messages| bridge(&command, connection, messages)
+    };
+    let application = Application::new().websocket("/", make).max_message(MAX_LINE as usize);
+    let server = Server::bind(address, application)?;
     println!("bridge is at ws://{}/", server.local_addr());
     server.join();
     Ok(())

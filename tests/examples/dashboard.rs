@@ -10,8 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 use threadcast::{
-    Application, Connection, Error, Exchange, Hub, Message, RequestHandler, Result, Server, WebSocketHandler,
-    xhtml_escape,
+    Application, Connection, Error, Exchange, Hub, Messages, RequestHandler, Result, Server, xhtml_escape,
 };
 
 /// The topic of all numbers.
@@ -66,18 +65,12 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
 }
 
 /// A browser that watches.
-struct Watcher(Dashboard);
-
-impl WebSocketHandler for Watcher {
-    fn open(&mut self, connection: &Connection, _: &mut Exchange<'_>) -> Result<()> {
-        let latest = self.0.latest.lock().unwrap();
-        self.0.hub.subscribe(NUMBERS, connection)?;
-        connection.write_message(json!(*latest))
-    }
-
-    fn on_message(&mut self, connection: &Connection, _: Message) -> Result<()> {
-        connection.close(Some(1008), Some("this socket only tells"))
-    }
+fn watch(dashboard: &Dashboard, connection: &Connection, messages: &mut Messages) -> Result<()> {
+    let latest = dashboard.latest.lock().unwrap();
+    dashboard.hub.subscribe(NUMBERS, connection)?;
+    connection.write_message(json!(*latest))?;
+    drop(latest);
+    messages.recv()?.map_or(Ok(()), |_| Err(Error::closing(1008, "this socket only tells")))
 }
 
 /// The page, with the numbers in it already.
@@ -101,11 +94,14 @@ fn main() -> Result<()> {
         return Err(Error::invalid("set DASHBOARD_TOKEN to the token of those who post"));
     }
     let dashboard = Dashboard { hub: Hub::new(), latest: Arc::default(), token: token.into() };
-    let (metrics, watcher, page) = (dashboard.clone(), dashboard.clone(), dashboard);
+    let (metrics, watched, page) = (dashboard.clone(), dashboard.clone(), dashboard);
     let application = Application::new()
         .page("/", move || Page(page.clone()))
         .page("/metrics", move || Metrics(metrics.clone()))
-        .websocket("/numbers", move || Watcher(watcher.clone()))
+        .websocket("/numbers", move || {
+            let own = watched.clone();
+            move |connection: &Connection, messages: &mut Messages| watch(&own, connection, messages)
+        })
         .max_body(64 << 10);
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8888".to_owned());
     let server = Server::bind(address, application)?;

@@ -7,26 +7,11 @@
 
 use std::process::ExitCode;
 
-use threadcast::client::{self, Builder, Messages};
-use threadcast::{
-    Application, Connection, Exchange, Hub, Message, Result, Server, WebSocketHandler, printable,
-};
+use threadcast::client::{self, Builder};
+use threadcast::{Application, Connection, Hub, Messages, Result, Server, printable};
 
 /// The topic of all clients.
 const TOPIC: &str = "relay";
-
-struct Listener(Hub);
-
-impl WebSocketHandler for Listener {
-    fn open(&mut self, connection: &Connection, _: &mut Exchange<'_>) -> Result<()> {
-        self.0.subscribe(TOPIC, connection)?; // it leaves by itself
-        Ok(())
-    }
-
-    fn on_message(&mut self, _: &Connection, _: Message) -> Result<()> {
-        Ok(()) // nobody here is asked
-    }
-}
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -48,7 +33,14 @@ fn main() -> ExitCode {
 fn run(address: &str, url: &str) -> Result<()> {
     let hub = Hub::new();
     let listeners = hub.clone();
-    let application = Application::new().websocket("/", move || Listener(listeners.clone()));
+    let application = Application::new().websocket("/", move || {
+        let hub = listeners.clone();
+        move |connection: &Connection, messages: &mut Messages| {
+            hub.subscribe(TOPIC, connection)?; // it leaves by itself
+            while messages.recv()?.is_some() {} // nobody here is asked
+            Ok(())
+        }
+    });
     let server = Server::bind(address, application)?;
     println!("relay is at ws://{}/", server.local_addr());
     let connections =

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tungstenite::protocol::Role;
 
 use super::Connection;
+use crate::http::exchange::Choices;
 use crate::metrics::DisconnectReason;
 use crate::printable::printable;
 
@@ -23,6 +24,23 @@ impl Connection {
     #[cfg(feature = "deflate")]
     pub(crate) fn set_compressed(&self, window_bits: u8) {
         self.link().window_bits.store(window_bits.into(), Relaxed);
+    }
+
+    /// Called once, when the handshake is done.
+    #[inline(never)]
+    pub(crate) fn set_choices(&self, choices: Choices) {
+        if let Some(bytes) = choices.max_backlog {
+            self.outbox().set_limit(bytes as u64);
+        }
+        if choices.subprotocol.is_some() || choices.max_message.is_some() {
+            self.link().choices.get_or_init(|| Box::new(choices));
+        }
+    }
+
+    /// Returns the most bytes in a message that is read.
+    pub(crate) fn max_message(&self) -> usize {
+        let chosen = self.link().choices.get().and_then(|choices| choices.max_message);
+        chosen.unwrap_or(self.state().settings.max_message)
     }
 
     /// Called by the reading thread when a keepalive's Ping has been answered.
@@ -44,6 +62,7 @@ impl Connection {
     /// Called by the reading thread when the WebSocket has ended: leaves all topics, for good.
     pub(crate) fn leave_topics(&self) {
         self.link().memberships.end(self.id());
+        self.link().has_closed();
     }
 
     /// Called by the reading thread, which may know before its flag is set.

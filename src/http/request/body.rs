@@ -1,6 +1,7 @@
 //! A handler's access to path arguments and the body. The body is whole before `post`, `put` or `delete` runs, and
 //! belongs to the request.
 
+use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 
 use super::{Request, arguments, last_of};
@@ -38,6 +39,17 @@ impl Request {
             panic!("the path {} has no parameter {name:?}; it has {names}", self.route);
         };
         value
+    }
+
+    /// Returns what follows the prefix of its route in the path, percent-decoded: of `/doc/a/b%20c` below `/doc` it is
+    /// `a/b c`. Empty where the path is the route's own.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with 400 if it is not UTF-8.
+    pub fn path_rest(&self) -> Result<String> {
+        let rest = self.path().strip_prefix(&self.route).unwrap_or_default();
+        let rest = percent_decode_str(rest).decode_utf8();
+        Ok(rest.map_err(|_| Error::refused(400, "Invalid unicode in the path"))?.into_owned())
     }
 
     /// Returns the whole body; empty if the request has none.

@@ -1,6 +1,7 @@
 //! A second form of each published message, for the subscribers of a second hub.
 
 use super::{Hub, Shared};
+use crate::connection::connection::Connection;
 use crate::error::Result;
 use crate::panics::{Contained, caught};
 use crate::ws::message::Message;
@@ -16,12 +17,31 @@ pub(super) struct SecondForm {
 
 impl SecondForm {
     /// Publishes a message in its second form. Does not make it if the topic has no subscribers.
-    pub(super) fn publish(&self, topic: &str, message: &Message) -> Result<usize> {
+    pub(super) fn publish(
+        &self,
+        topic: &str,
+        message: &Message,
+        except: Option<&Connection>,
+    ) -> Result<usize> {
+        self.publish_by(topic, message, |message| self.hub.publish_and_relay(topic, message, except))
+    }
+
+    /// Publishes the newest value of a topic in its second form.
+    pub(super) fn publish_latest(&self, topic: &str, message: &Message) -> Result<usize> {
+        self.publish_by(topic, message, |message| self.hub.publish_latest(topic, message))
+    }
+
+    fn publish_by(
+        &self,
+        topic: &str,
+        message: &Message,
+        publish: impl FnOnce(Message) -> Result<usize>,
+    ) -> Result<usize> {
         if self.hub.count(topic) == 0 {
             return Ok(0);
         }
         match caught(|| (self.form)(topic, message)) {
-            Ok(message) => self.hub.publish(topic, message),
+            Ok(message) => publish(message),
             Err(text) => {
                 log::error!("what makes a hub's second form panicked: {text}");
                 Ok(0)

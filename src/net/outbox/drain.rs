@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use tungstenite::Bytes;
 
-use super::{Link, Outbox, PushError, Queued, cost};
+use super::{Link, Outbox, PushError, Queued};
 use crate::error::{is_timeout, uninterrupted};
 use crate::metrics::DisconnectReason;
 use crate::net::seal::{Delivery, Seal};
@@ -161,14 +161,14 @@ impl<L: Link> Drain<L> {
     fn take_next(&mut self) {
         let channel = &self.outbox.channel;
         let mut queued = self.held.take().unwrap_or_else(|| channel.recv());
-        if queued.frame.is_close && self.outbox.state().frames() > 1 {
+        if queued.frame.is_close() && self.outbox.state().frames() > 1 {
             // The outbox accepts nothing after a Close, but a frame that another thread had accepted before it can come
             // out of the channel after it. It was promised, so it is written first.
             self.held = Some(std::mem::replace(&mut queued, channel.recv()));
         }
-        self.cost = cost(&queued.frame);
+        self.cost = queued.frame.cost();
         self.holds = self.cost;
-        self.frame = queued.frame;
+        self.frame = queued.frame.into_frame();
         if queued.is_counted && self.outbox.backlog.begun(self.cost).is_waited_for() {
             self.outbox.wake();
         }
@@ -215,6 +215,6 @@ impl<L: Link> Drop for Drain<L> {
         if self.outbox.state().is_dead() {
             self.outbox.forget_queued();
         }
-        self.outbox.link.release(self.holds + self.held.as_ref().map_or(0, |queued| cost(&queued.frame)));
+        self.outbox.link.release(self.holds + self.held.as_ref().map_or(0, |queued| queued.frame.cost()));
     }
 }

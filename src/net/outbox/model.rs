@@ -1,6 +1,7 @@
 //! The outbox under loom, which tries every order in which two or three threads can go through it
 //! (`make loom`).
 
+mod latest;
 mod sealing;
 mod waiting;
 

@@ -11,6 +11,7 @@ use super::*;
 mod buffers;
 mod fake;
 mod handoff;
+mod latest;
 mod limit;
 mod sealing;
 mod waiting;

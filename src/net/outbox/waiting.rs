@@ -38,9 +38,11 @@ impl Sleepers {
         self.reader |= role == Role::Reader;
     }
 
-    fn leave(&mut self, role: Role, had_to_wait: bool) {
+    fn leave(&mut self, role: Role, had_to_wait: bool, is_ready: bool) {
         self.count -= 1;
         match role {
+            // One that did not wait as long owes what it did before.
+            Role::Reader if !is_ready => self.reader = false,
             Role::Reader => (self.reader, self.reader_owes) = (false, had_to_wait),
             Role::Producer => {
                 self.producers -= 1;
@@ -66,6 +68,11 @@ impl<L: Link> Outbox<L> {
     pub(crate) fn wait_to_read(&self) -> bool {
         self.wait(Role::Reader, None);
         !self.state().is_dead()
+    }
+
+    /// Does the same until a deadline. False if it passed.
+    pub(crate) fn wait_to_read_until(&self, deadline: Instant) -> bool {
+        self.wait(Role::Reader, Some(deadline))
     }
 
     /// Blocks until the response is out and at most a quarter of the limit waits (or half, if the reader lets it go
@@ -129,7 +136,7 @@ impl<L: Link> Outbox<L> {
                 None => self.changed.wait(sleepers).expect("as above"),
             };
         };
-        sleepers.leave(role, had_to_wait);
+        sleepers.leave(role, had_to_wait, is_ready);
         if sleepers.reader {
             // It may have been a producer's turn, and no longer be.
             self.changed.notify_all();

@@ -166,5 +166,8 @@ impl Server {
 
 /// Closes a client, unless it is closing already.
 fn close(client: &Client, CloseCode { code, reason, .. }: CloseCode) {
+    if code == CloseCode::SHUTTING_DOWN.code {
+        client.connection.set_ended(DisconnectReason::Shutdown);
+    }
     let _ = client.connection.close(Some(code), Some(reason));
 }

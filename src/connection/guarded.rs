@@ -38,7 +38,7 @@ pub(crate) fn guarded_result<T>(
 /// Makes text of an error that may have in it what an application has written.
 #[cold]
 #[inline(never)]
-fn plain(error: Error) -> Error {
+pub(crate) fn plain(error: Error) -> Error {
     match error {
         Error::Io { .. } | Error::Other(_) => Error::Invalid(error.to_string()),
         error => error,

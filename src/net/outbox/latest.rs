@@ -1,0 +1,75 @@
+//! The newest frame of a kind: while one waits, the next takes its place.
+//!
+//! What goes through the channel is the [`Slot`], in which the drainer finds what is the newest by then. Nothing polls,
+//! and a connection without slots pays nothing.
+//!
+//! Never here: a slot's lock held while something is written.
+
+use std::sync::Arc;
+
+use super::drain::Drain;
+use super::{Link, Outbox, PushError, QueuedFrame, cost};
+use crate::net::seal::Delivery;
+use crate::net::sync::Mutex;
+use crate::ws::frame::Frame;
+
+/// Where the newest frame of a kind waits for one connection. Filled by those who push, emptied by the drainer.
+pub(crate) struct Slot(Mutex<Option<Frame>>);
+
+impl Slot {
+    pub(crate) fn new() -> Slot {
+        Slot(Mutex::new(None))
+    }
+
+    /// Takes the frame out.
+    pub(super) fn take(&self) -> Option<Frame> {
+        self.0.lock().expect("nothing panics under this lock").take()
+    }
+}
+
+impl<L: Link> Outbox<L> {
+    /// Accepts a frame as [`push`](Outbox::push) does, in place of the one that waits in its slot: so at most one waits.
+    /// It is counted as the one that began to wait. `slot` is called where other frames are on their way.
+    pub(crate) fn push_latest(
+        self: &Arc<Self>,
+        frame: Frame,
+        slot: impl FnOnce() -> Arc<Slot>,
+    ) -> Result<(), PushError> {
+        let (state, cost, is_inline) = (self.state(), cost(&frame), self.link.delivery() == Delivery::Inline);
+        if state.is_dead() || state.is_closing() {
+            return Err(PushError::Closed);
+        }
+        if is_inline && state.frames() == 0 {
+            let before = self.backlog.admit(cost, false).map_err(|before| self.refused(before))?;
+            if before.frames() == 0 {
+                return Drain::new(self, frame, cost).inline();
+            }
+            // Somebody was faster. It is counted, so it has to come: behind an older one, whose turn it takes, it is
+            // an empty frame.
+            let slot = slot();
+            *slot.0.lock().expect("nothing panics under this lock") = Some(frame);
+            return self.queue(QueuedFrame::Latest(slot, cost), before);
+        }
+        let slot = slot();
+        let mut waiting = slot.0.lock().expect("nothing panics under this lock");
+        if waiting.is_some() {
+            *waiting = Some(frame);
+            return Ok(());
+        }
+        match self.backlog.admit(cost, false) {
+            Ok(before) if before.frames() == 0 && is_inline => {
+                drop(waiting);
+                Drain::new(self, frame, cost).inline()
+            }
+            Ok(before) => {
+                *waiting = Some(frame);
+                drop(waiting);
+                self.queue(QueuedFrame::Latest(slot, cost), before)
+            }
+            Err(before) => {
+                drop(waiting);
+                Err(self.refused(before))
+            }
+        }
+    }
+}
