@@ -85,6 +85,8 @@ impl<'a> Session<'a> {
                 DisconnectReason::Done
             }
             End::Fail(CloseCode { code, reason, .. }, disconnect) => {
+                // The room of its message is free before the client learns why.
+                drop(reader);
                 // Nothing is read any more, so no answer is awaited.
                 self.connection.set_close(None, None);
                 log::debug!("{}: closing with {code} {reason}", self.connection);
