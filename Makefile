@@ -26,17 +26,21 @@ RUST := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 # and what of stress is not told how long. Fuzz, soak, the abuse and the fleet's soak take DURATION seconds each. Of the
 # six tests of both directions, which take DUPLEX seconds each, two run at once.
 TEST_MINUTES := 20
-MORE_MINUTES := 25
+MORE_MINUTES := 30
 FULL_MINUTES = $$(($(TEST_MINUTES) + $(MORE_MINUTES) + (4 * $(DURATION) + 3 * $(DUPLEX) + 59) / 60))
 
 # What `test` checks, in this order.
 CHECKS := lint features pack doc suite loom autobahn
 # What `full` checks. .github/CONTRIBUTING.md says which promise each of them guards.
-FULL := lint features package doc suite loom stack autobahn-all stress fuzz soak
+FULL := lint features crate doc suite loom stack packages autobahn-all stress fuzz soak
 # The files of tests/it that need more than Rust and a C compiler: a browser, Python, Redis, a proxy, OpenSSL, npm. A
 # test compares them with this list.
-NEED_MORE := arguments_and_cookies examples fleet fleet_links fleet_program interop interop_client lab_page page proxies \
-	tls_attacks tls_config tls_page tls_program workflows
+NEED_MORE := admin arguments_and_cookies examples fleet fleet_links fleet_program interop interop_client lab_page \
+	page prometheus proxies supervisor tls_attacks tls_config tls_page tls_program workflows
+# Tests of tests/it that run at the same time, on however few cores: they wait, mostly.
+IT := RUST_TEST_THREADS=8 $(CARGO) test $(PROGRAM) --workspace --test it
+# The test crates that must be alone.
+ALONE := $(patsubst tests/%.rs,--test %,$(wildcard tests/*.rs))
 BEGUN := $(shell date +%s)
 # Where a check says why it was not run.
 export NOT_RUN := $(CURDIR)/target/not-run
@@ -55,7 +59,7 @@ check: ## For each change, in 3 minutes: format, clippy, and the tests that need
 	@$(call needs,cc)
 	@$(MAKE) --no-print-directory lint
 	$(CARGO) test $(PROGRAM) --workspace --lib --bins
-	$(CARGO) test $(PROGRAM) --workspace --test it -- $(NEED_MORE:%=--skip %::)
+	$(IT) -- $(NEED_MORE:%=--skip %::)
 
 .PHONY: test
 test: ## Everything that is checked: format, lints, features, package, manual, tests, loom, the pages, Autobahn
@@ -80,16 +84,29 @@ features: ## Check the library without features and with each alone, without a w
 		grep -v -e default -e program); do \
 		$(CARGO) rustc --locked --package threadcast --lib --features $$feature --profile check -- -D warnings; done
 
-.PHONY: package
-package: ## Make a package of the source, and build it
+.PHONY: crate
+crate: ## Make a package of the source, and build it
 	{ $(CARGO) package --locked --package threadcast --allow-dirty $(VERIFY) 2>&1 >&3 | sed -u '$(LEFT_OUT)' >&2; } 3>&1
 
 .PHONY: pack
 pack: VERIFY := --no-verify
-pack: package ## Make a package of the source, without building it
+pack: crate ## Make a package of the source, without building it
 
 # A package is without tests, on purpose. So cargo's warning of each of them is left out.
 LEFT_OUT := /^warning: ignoring \(test\|benchmark\|example\) `[^`]*` as `tests\/[^`]*` is not included in the published package$$/d
+
+.PHONY: package
+package: ## Build a static program, a .deb and a container's context into target/package
+	@$(call needs,cc musl)
+	CARGO=$(CARGO) tests/package/build.sh
+
+.PHONY: packages
+packages: ## Build the packages, install the .deb in a bare Debian, and run the container's files; as root
+	@if command -v dpkg-deb >/dev/null; then \
+		$(MAKE) --no-print-directory package && tests/package/check.sh; \
+	else \
+		echo "make packages: NOT run: no dpkg-deb"; echo "no dpkg-deb" >"$$NOT_RUN"; \
+	fi
 
 .PHONY: doc
 doc: ## Build the manual into target/doc, without a warning
@@ -97,7 +114,10 @@ doc: ## Build the manual into target/doc, without a warning
 
 .PHONY: suite
 suite: ## All tests, those of the pages in a browser
-	$(CARGO) test $(PROGRAM) --workspace
+	$(CARGO) test $(PROGRAM) --workspace --no-run
+	$(IT)
+	$(CARGO) test $(PROGRAM) --workspace --lib --bins $(ALONE)
+	$(CARGO) test $(PROGRAM) --workspace --doc
 
 .PHONY: stack
 stack: ## Check in a release build that an idle client keeps to two pages of stack
@@ -109,15 +129,18 @@ loom: ## Try every interleaving of the outbox, with up to three preemptions
 
 .PHONY: autobahn
 autobahn: ## The conformance suite of WebSockets, where it can be run; ARGS=--update writes its table
-	tests/autobahn/run.sh $(ARGS)
-	$(if $(ARGS),,tests/autobahn/run.sh --tls)
-	$(if $(ARGS),,tests/autobahn/run.sh --client)
+	$(if $(ARGS),tests/autobahn/run.sh $(ARGS),$(call autobahn,))
 
 .PHONY: autobahn-all
 autobahn-all: ## The same with its cases of limits and of compression
-	tests/autobahn/run.sh --all
-	tests/autobahn/run.sh --tls --all
-	tests/autobahn/run.sh --client --all
+	$(call autobahn,--all)
+
+# $(call autobahn,OPTION): the server over ws and wss, and the client, at the same time: they wait for each other mostly.
+define autobahn
+trap 'kill $$(jobs -p) 2>/dev/null; wait' INT TERM; \
+for kind in "" --tls --client; do tests/autobahn/run.sh $$kind $(1) & done; \
+failed=; for run in $$(jobs -p); do wait "$$run" || failed=yes; done; [ -z "$$failed" ]
+endef
 
 .PHONY: stress
 stress: ## CASES cases a property (20000), thousands of clients, and both directions for DUPLEX s (120)
@@ -128,6 +151,7 @@ stress: ## CASES cases a property (20000), thousands of clients, and both direct
 	THREADCAST_FLOOD_SECONDS=20 $(CARGO) test $(PROGRAM) --release --test neighbours -- --nocapture --ignored
 	$(COSTS) $(CARGO) test $(PROGRAM) --release --bench compression_cost --bench fleet_cost --bench hub_memory
 	THREADCAST_FOOTPRINT=$(CLIENTS) $(CARGO) test $(PROGRAM) --release --test stack -- --test-threads 1
+	THREADCAST_RESTARTS=15 $(CARGO) test $(PROGRAM) --release --test it -- --nocapture --test-threads 1 restarts::
 
 .PHONY: fuzz
 fuzz: ## Fuzz the head reader and the read loop for DURATION seconds (600)
@@ -208,7 +232,7 @@ endef
 # passed. DURATION is for those that take as long as they are told.
 define checked
 @echo "make $(1) takes about $(2) minutes on 2 cores, and 5 GB below target/. It runs"; $(call list,$(3))
-@$(call needs,cc curl openssl browser python ip unshare redis haproxy nginx)
+@$(call needs,cc curl openssl browser python ip unshare redis haproxy nginx prometheus systemd-analyze)
 @passed= skipped= left=" $(3)"; \
 end() { \
 	echo; echo "make $(1): $$1 after $$((($$(date +%s) - $(BEGUN) + 59) / 60)) min. Passed:$${passed:- nothing}."; \
@@ -239,7 +263,10 @@ for need in $(1); do case $$need in \
 	cc) command -v cc >/dev/null || missing+=" build-essential";; \
 	haproxy|nginx) PATH=$$PATH:$(SBIN) command -v "$$need" >/dev/null || missing+=" $$need";; \
 	ip) command -v ip >/dev/null || missing+=" iproute2";; \
+	systemd-analyze) command -v "$$need" >/dev/null || missing+=" systemd";; \
 	redis) command -v redis-server >/dev/null || missing+=" redis-server";; \
+	musl) command -v musl-gcc >/dev/null || missing+=" musl-tools";; \
+	debootstrap) PATH=$$PATH:$(SBIN) command -v debootstrap >/dev/null || missing+=" debootstrap";; \
 	unshare) command -v unshare >/dev/null || missing+=" util-linux";; \
 	*) command -v "$$need" >/dev/null || missing+=" $$need";; \
 esac; done; \

@@ -25,10 +25,13 @@
 //! [topic](crate::Hub) or a [`broadcast`](crate::broadcast). See [`guide::client`](crate::guide::client).
 
 mod url;
+mod answer;
 mod offer;
+mod proxy;
 mod connecting;
 mod messages;
 mod builder;
+mod reconnecting;
 
 use std::sync::{Mutex, PoisonError};
 use std::{io, thread};
@@ -41,6 +44,7 @@ use crate::net::closer::{self, Overdue};
 
 pub use builder::Builder;
 pub use messages::Messages;
+pub use reconnecting::{Reconnecting, reconnecting};
 
 /// The way to the thread `closer`, once there is one.
 static CLOSER: Mutex<Option<Sender<Overdue>>> = Mutex::new(None);

@@ -104,6 +104,7 @@
 //! | `closer` | a channel | the server shuts down; it disconnects who does not answer a Close frame in time |
 //! | `reaper` | a channel | the server shuts down; it joins the threads of clients that end |
 //! | `dns` | the system's resolver | it has answered; it exists only while a name is looked up, for a client or a `Fleet` |
+//! | `connect-N` | `connect` | it has an answer, or is too late; for a name with several addresses |
 //! | `tls-files` | files | the certificate's files are read, once a second at most |
 //! | `tls-N` | a channel | the server shuts down; the arithmetic of handshakes, with `Application::tls` only |
 //!
@@ -119,7 +120,7 @@
 //! | room | what is in it |
 //! |---|---|
 //! | `begin_again` | how a program starts with less for each thread |
-//! | `printable`, `error`, `panics`, `metrics`, `observer`, `log_limit`, `rate` | what everybody uses |
+//! | `printable`, `error`, `panics`, `metrics`, `observer`, `log_limit`, `rate`, `network` | what everybody uses |
 //! | `machine` | what this machine allows |
 //! | `http` | requests, responses, cookies, files: no sockets, no threads |
 //! | `ws` | frames, messages, compression, the handshake: pure bytes |
@@ -148,6 +149,7 @@ mod observer;
 mod metrics;
 mod log_limit;
 mod rate;
+mod network;
 mod machine;
 mod http;
 mod ws;
@@ -176,13 +178,15 @@ pub use hub::fleet::{Fleet, FleetLosses, FleetOptions, FleetStats};
 pub use hub::topics::Hub;
 pub use hub::topics::relay::Relay;
 pub use machine::Limit;
-pub use metrics::{DisconnectReason, Disconnects, Limited, Meter, Rejections, Stats};
+pub use metrics::{DisconnectReason, Disconnects, HandshakeResults, Limited, Meter, Rejections, Stats};
 pub use net::seal::Delivery;
 #[cfg(feature = "tls")]
 pub use net::tls::config::TlsConfig;
+pub use network::Network;
 pub use observer::{Event, Observer};
 pub use printable::{Printable, printable};
 pub use rate::Rate;
+pub use server::access::Access;
 pub use server::application::Application;
 pub use server::capacity::Capacity;
 pub use server::handler::{RequestHandler, WebSocketHandler};

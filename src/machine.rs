@@ -14,6 +14,8 @@ use groups::Allowed;
 const MAPPINGS: &str = "/proc/sys/vm/max_map_count";
 /// Where it has the memory that is free.
 const MEMORY: &str = "/proc/meminfo";
+/// Bytes of memory of the kernel for a thread, its mappings and its socket.
+const KERNEL_MEMORY: u64 = 28 << 10;
 /// Bytes that this process is taken to have, where that cannot be read.
 const CAUTIOUS_SIZE: u64 = 256 << 20;
 /// The allocator's arenas for each core, of glibc on a system of 64 bits.
@@ -173,6 +175,21 @@ impl Limits {
         }
     }
 
+    /// Returns the limits when the process with this status has ended, as far as it takes of what is left.
+    pub(crate) fn when_gone(self, status: &str) -> Limits {
+        let (resident, data) = (bytes(status, "VmRSS:"), bytes(status, "VmData:"));
+        let threads =
+            status.lines().find_map(|line| line.strip_prefix("Threads:")?.trim().parse::<u64>().ok());
+        let memory = resident.unwrap_or(0) + threads.unwrap_or(0) * KERNEL_MEMORY;
+        let more = |left: Option<u64>, bytes: u64| left.map(|left| left.saturating_add(bytes));
+        Limits {
+            commit: more(self.commit, data.unwrap_or(0)),
+            group_memory: more(self.group_memory, memory),
+            memory: more(self.memory, memory),
+            ..self
+        }
+    }
+
     /// Returns the limits when the program has taken these bytes for something else.
     pub(crate) fn without(self, bytes: u64) -> Limits {
         let less = |left: Option<u64>| left.map(|left| left.saturating_sub(bytes));
@@ -247,7 +264,7 @@ pub(crate) fn message_limit(asked: usize, other: u64) -> usize {
 }
 
 /// Returns the bytes behind a name, in a file that has them in KiB: "VmSize:   207764 kB".
-fn bytes(text: &str, name: &str) -> Option<u64> {
+pub(super) fn bytes(text: &str, name: &str) -> Option<u64> {
     let value = text.lines().find_map(|line| line.strip_prefix(name))?;
     Some(value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
 }

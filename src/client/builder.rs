@@ -8,7 +8,8 @@ use std::time::Duration;
 use tungstenite::protocol::Role;
 
 use super::messages::Messages;
-use super::offer::Wishes;
+use super::offer::{Offer, Wishes};
+use super::proxy::ProxyChoice;
 use super::url::Url;
 use super::{closer, connecting};
 use crate::connection::connection::Connection;
@@ -53,6 +54,7 @@ pub struct Builder {
     wishes: Wishes,
     settings: Settings,
     deadline: Duration,
+    proxy: ProxyChoice,
     #[cfg(feature = "tls")]
     trust: Trust,
 }
@@ -67,6 +69,7 @@ impl Builder {
             wishes,
             settings,
             deadline: CONNECT_DEADLINE,
+            proxy: ProxyChoice::None,
             #[cfg(feature = "tls")]
             trust: Trust::default(),
         }
@@ -124,7 +127,23 @@ impl Builder {
         self
     }
 
-    /// Sets how long looking the name up, TCP, TLS and the handshake may take together, 10 s by default.
+    /// Connects by this HTTP proxy: `http://user:password@host:3128`, of which the host is enough. It is asked to
+    /// `CONNECT` to the URL's host and port, and looks its name up; what it does not allow is an [`Error::Handshake`]
+    /// that names the proxy.
+    pub fn proxy(mut self, url: &str) -> Builder {
+        self.proxy = ProxyChoice::Url(url.to_owned());
+        self
+    }
+
+    /// Connects by the proxy that the environment names in `HTTPS_PROXY`, with `ws` as with `wss`, unless the server is
+    /// in the list of `NO_PROXY`. The names may be in lower case. See
+    /// [`guide::client`](crate::guide::client#behind-a-proxy).
+    pub fn proxy_from_environment(mut self) -> Builder {
+        self.proxy = ProxyChoice::Environment;
+        self
+    }
+
+    /// Sets how long looking the name up, TCP, a proxy, TLS and the handshake may take together, 10 s by default.
     pub fn connect_deadline(mut self, deadline: Duration) -> Builder {
         self.deadline = deadline.min(FOR_EVER);
         self
@@ -168,42 +187,53 @@ impl Builder {
         self
     }
 
-    /// Connects. No thread is started but the process's `closer`, by the first client of it.
-    ///
-    /// A name's addresses are tried one after the other, each for its share of the time that is left. No proxy is
-    /// used: a program that needs one connects to it, and passes the stream to
-    /// [`connect_over`](Builder::connect_over).
+    /// Connects. A name's addresses are tried one after the other: the next one as soon as one has failed, or after
+    /// 250 ms, and the first that answers is taken (RFC 8305). Each is tried on a thread, `connect-N`, unless there is
+    /// one only. No other thread is started but the process's `closer`, by the first client of it.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a URL, a header or a subprotocol that cannot be; [`Error::Io`] if the server cannot be
-    /// reached, or does not answer in time; [`Error::Handshake`] if it answers with something else than this
-    /// WebSocket. Redirects are not followed: the error has their address.
+    /// reached, or does not answer in time; [`Error::Handshake`] if it, or the proxy, answers with something else than
+    /// this WebSocket. Redirects are not followed: the error has their address.
     pub fn connect(&self) -> Result<(Connection, Messages)> {
-        let url = Url::parse(&self.url)?;
+        let url = self.url()?;
         let deadline = self.deadline();
-        let stream = connecting::dial(&url, deadline)?;
-        self.begin(url, stream, deadline)
+        let offer = self.wishes.offer(&url)?;
+        let stream = connecting::dial(&url, self.proxy.find(&url)?.as_ref(), deadline)?;
+        self.begin(url, offer, stream, deadline)
     }
 
-    /// Does the same over a stream that is connected already. The URL is what the request names.
+    /// Connects over a stream that is connected already, such as one of a proxy of another kind. The URL is what the
+    /// request names.
     ///
     /// # Errors
     /// As [`connect`](Builder::connect).
     pub fn connect_over(&self, stream: TcpStream) -> Result<(Connection, Messages)> {
-        self.begin(Url::parse(&self.url)?, stream, self.deadline())
+        let url = self.url()?;
+        let offer = self.wishes.offer(&url)?;
+        self.begin(url, offer, stream, self.deadline())
     }
 
     fn deadline(&self) -> Deadline {
         Deadline::within(self.deadline, "not within the connect deadline")
     }
 
-    fn begin(&self, url: Url, stream: TcpStream, deadline: Deadline) -> Result<(Connection, Messages)> {
-        let doing = || format!("cannot connect to {url}");
-        #[cfg(not(feature = "tls"))]
-        if url.is_secure {
+    fn url(&self) -> Result<Url> {
+        let url = Url::parse(&self.url)?;
+        if cfg!(not(feature = "tls")) && url.is_secure {
             return Err(Error::invalid("wss needs the feature tls of threadcast"));
         }
-        let offer = self.wishes.offer(&url)?;
+        Ok(url)
+    }
+
+    fn begin(
+        &self,
+        url: Url,
+        offer: (Offer<'_>, Vec<u8>),
+        stream: TcpStream,
+        deadline: Deadline,
+    ) -> Result<(Connection, Messages)> {
+        let doing = || format!("cannot connect to {url}");
         let peer = stream.peer_addr().map_err(Error::io(doing()))?;
         stream.set_nonblocking(false).map_err(Error::io(doing()))?;
         stream.set_nodelay(true).map_err(Error::io(doing()))?;

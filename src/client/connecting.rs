@@ -1,33 +1,28 @@
-//! From an address to a WebSocket: TCP, the request, the answer, all before one deadline. On the caller's thread.
+//! From an address to a WebSocket: TCP, the way through a proxy, TLS, the request, the answer, all before one deadline.
+//! On the caller's thread.
 //!
-//! Never here: a thread, a retry, a redirect that is followed.
+//! Never here: a retry, a redirect that is followed.
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
 
-use super::offer::{Agreement, AnswerHead, Offer};
-use super::url::Url;
+use super::answer::AnswerReader;
+#[cfg(feature = "tls")]
+use super::answer::receive;
+use super::offer::{Agreement, Offer};
+use super::proxy::Proxy;
+use super::url::{Url, host_and_port};
 use crate::connection::connection::Connection;
 #[cfg(feature = "tls")]
 use crate::connection::timed_io::send_before;
 use crate::connection::timed_io::{Deadline, recv_before};
-use crate::error::{Error, HttpAnswer, Result};
-use crate::http::request_body::BodyDecoder;
+use crate::error::{Error, Result, uninterrupted};
 #[cfg(feature = "tls")]
 use crate::net::maybe_tls::MaybeTls;
 use crate::net::names::Names;
+use crate::net::racing::connect_first;
 #[cfg(feature = "tls")]
 use crate::net::tls::dialing::Dialing;
-use crate::printable::printable;
-
-/// Most bytes of an answer's body that an error keeps, and shows.
-const MAX_BODY: usize = 16 * 1024;
-/// How long it may take. A server that says nothing of its length, and leaves the connection open, ends it never.
-const BODY_WITHIN: Duration = Duration::from_secs(1);
-const MAX_SHOWN: usize = 200;
-/// Bytes received at a time.
-const RECEIVE: usize = 2048;
 
 /// What came of a handshake.
 pub(super) struct Agreed101 {
@@ -37,27 +32,53 @@ pub(super) struct Agreed101 {
     pub(super) early: Vec<u8>,
 }
 
-/// Looks the name up, and tries its addresses one after the other, in the system's order: IPv6 before IPv4 as a rule. Each
-/// has its share of the time that is left.
-pub(super) fn dial(url: &Url, deadline: Deadline) -> Result<TcpStream> {
-    let found = Names::new().find(&url.host, url.port, deadline.at);
-    let addresses = found.map_err(Error::io(format!("cannot find {}", url.host)))?;
-    let mut last = io::Error::new(ErrorKind::NotFound, "it has no address");
-    for (tried, address) in addresses.iter().enumerate() {
-        let left = deadline.at.saturating_duration_since(Instant::now());
-        let shares = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
-        let share = left / shares;
-        if share.is_zero() {
-            last = deadline.missed();
-            break;
-        }
-        match TcpStream::connect_timeout(address, share) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
+/// Connects to the server, or to a proxy that opens a way to it.
+pub(super) fn dial(url: &Url, proxy: Option<&Proxy>, deadline: Deadline) -> Result<TcpStream> {
+    let Some(proxy) = proxy else { return dial_host(&url.to_string(), &url.host, url.port, deadline) };
+    let stream = dial_host(&proxy.to_string(), &proxy.host, proxy.port, deadline)?;
+    open_way(&stream, proxy, url, deadline)?;
+    Ok(stream)
+}
+
+/// Looks a name up, and connects to the first of its addresses that answers.
+fn dial_host(whom: &str, host: &str, port: u16, deadline: Deadline) -> Result<TcpStream> {
+    let found = Names::new().find(host, port, deadline.at);
+    let addresses = found.map_err(Error::io(format!("cannot find {host}")))?;
+    connect_first(&addresses, deadline.at).map_err(|source| {
+        let tried: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+        Error::Io { doing: format!("cannot connect to {whom} ({})", tried.join(", ")), source }
+    })
+}
+
+/// Asks a proxy for a way to the server, on which the client speaks first.
+fn open_way(mut stream: &TcpStream, proxy: &Proxy, url: &Url, deadline: Deadline) -> Result<()> {
+    let asked = format!("CONNECT {}", host_and_port(&url.host, Some(url.port)));
+    let doing = || format!("cannot ask {proxy} for {asked}");
+    let sent = set_timeouts(stream, deadline).and_then(|()| stream.write_all(proxy.request(url).as_bytes()));
+    sent.map_err(Error::io(doing()))?;
+    let recv = |bytes: &mut [u8], deadline: Deadline| {
+        let received = uninterrupted(|| {
+            set_timeouts(stream, deadline)?;
+            stream.read(bytes)
+        });
+        received.map_err(|error| deadline.named(error))
+    };
+    let mut answer = AnswerReader::new(proxy, &asked, recv, deadline);
+    let head = answer.head()?;
+    if !(200..300).contains(&head.status) || head.is_cut {
+        return Err(answer.refusal(&head));
     }
-    let tried: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
-    Err(Error::Io { doing: format!("cannot connect to {url} ({})", tried.join(", ")), source: last })
+    if answer.has_more() {
+        return Err(answer.error("bytes that nobody has asked the server for", Some(&head), Vec::new()));
+    }
+    let blocking = stream.set_read_timeout(None).and_then(|()| stream.set_write_timeout(None));
+    blocking.map_err(Error::io(doing()))
+}
+
+fn set_timeouts(stream: &TcpStream, deadline: Deadline) -> io::Result<()> {
+    let left = deadline.left()?;
+    stream.set_read_timeout(Some(left))?;
+    stream.set_write_timeout(Some(left))
 }
 
 /// Does the handshake of TLS.
@@ -76,7 +97,7 @@ pub(super) fn secure(
             break;
         }
         received.clear();
-        receive(connection, &mut received, deadline).map_err(failed)?;
+        receive(&mut received, |bytes| recv_before(connection, bytes, deadline)).map_err(failed)?;
         if let Err(why) = dialing.receive(&received) {
             // The alert, which the server may have no use for.
             let _ = send_before(connection, &dialing.unsent(), deadline);
@@ -98,81 +119,14 @@ pub(super) fn shake_hands(
 ) -> Result<Agreed101> {
     // A write that fails is an answer that does not come; and there may be one that came before.
     let _ = connection.outbox().begin(request.into());
-    let mut received = Vec::new();
-    let head = loop {
-        match AnswerHead::parse(&received) {
-            Ok(Some((head, length))) => {
-                received.drain(..length);
-                if !head.is_interim() {
-                    break head;
-                }
-            }
-            Ok(None) => receive(connection, &mut received, deadline)
-                .map_err(Error::io(format!("{url} did not answer the handshake")))?,
-            Err(what) => return Err(no_websocket(url, &what, None, Vec::new())),
-        }
-    };
+    let recv = |bytes: &mut [u8], deadline| recv_before(connection, bytes, deadline);
+    let mut answer = AnswerReader::new(url, "the handshake", recv, deadline);
+    let head = answer.head()?;
     if head.status != 101 {
-        let body = read_body(connection, &head, received, deadline);
-        let what = describe(&head, &body);
-        return Err(no_websocket(url, &what, Some(&head), body));
+        return Err(answer.refusal(&head));
     }
     match offer.check(&head) {
-        Ok(agreement) => Ok(Agreed101 { agreement, headers: head.pairs(), early: received }),
-        Err(what) => Err(no_websocket(url, &what, Some(&head), Vec::new())),
+        Ok(agreement) => Ok(Agreed101 { agreement, headers: head.pairs(), early: answer.into_rest() }),
+        Err(what) => Err(answer.error(&what, Some(&head), Vec::new())),
     }
-}
-
-/// Receives some more of what cannot end here.
-fn receive(connection: &Connection, received: &mut Vec<u8>, deadline: Deadline) -> io::Result<()> {
-    let have = received.len();
-    received.resize(have + RECEIVE, 0);
-    match recv_before(connection, &mut received[have..], deadline) {
-        Ok(0) => Err(io::Error::new(ErrorKind::UnexpectedEof, "it ended the connection")),
-        Ok(length) => {
-            received.truncate(have + length);
-            Ok(())
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// Returns what comes of the body of a refusal, in time.
-fn read_body(
-    connection: &Connection,
-    head: &AnswerHead,
-    mut received: Vec<u8>,
-    deadline: Deadline,
-) -> Vec<u8> {
-    let deadline = Deadline { at: deadline.at.min(Instant::now() + BODY_WITHIN), ..deadline };
-    let Some(framing) = head.framing(MAX_BODY) else { return Vec::new() };
-    let Ok(mut decoder) = BodyDecoder::new(framing, usize::MAX) else { return Vec::new() };
-    while decoder.take(&received).is_ok() && !decoder.is_done() && decoder.len() < MAX_BODY {
-        received.resize(RECEIVE, 0);
-        match recv_before(connection, &mut received, deadline) {
-            Ok(length @ 1..) => received.truncate(length),
-            _ => break,
-        }
-    }
-    let mut body = decoder.into_body();
-    body.truncate(MAX_BODY);
-    body
-}
-
-/// `401 Unauthorized, Who are you?`
-fn describe(head: &AnswerHead, body: &[u8]) -> String {
-    let mut what = format!("{} {}", head.status, printable(&head.reason)).trim_end().to_owned();
-    if let [location] = &head.values("Location")[..] {
-        what += &format!(", to {}; redirects are not followed", printable(location));
-    } else if let Some(line) =
-        String::from_utf8_lossy(body).lines().map(str::trim).find(|line| !line.is_empty())
-    {
-        what += &format!(", {}", printable(line).at_most(MAX_SHOWN));
-    }
-    what
-}
-
-fn no_websocket(url: &Url, what: &str, head: Option<&AnswerHead>, body: Vec<u8>) -> Error {
-    let answer = head.map(|head| Box::new(HttpAnswer { status: head.status, headers: head.pairs(), body }));
-    Error::Handshake { reason: format!("{url} answered the handshake with {what}"), answer }
 }

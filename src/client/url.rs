@@ -90,18 +90,20 @@ impl Url {
 
     /// Returns the value of the `Host` header: the port only where it is not the scheme's.
     pub(super) fn authority(&self) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        if self.port == if self.is_secure { 443 } else { 80 } {
-            host
-        } else {
-            format!("{host}:{}", self.port)
-        }
+        let default = if self.is_secure { 443 } else { 80 };
+        host_and_port(&self.host, (self.port != default).then_some(self.port))
     }
 
     /// Returns the path without the query, in which tokens travel.
     pub(super) fn path(&self) -> &str {
         self.target.split('?').next().unwrap_or_default()
     }
+}
+
+/// Returns what stands behind `://`: an IPv6 address has brackets.
+pub(super) fn host_and_port(host: &str, port: Option<u16>) -> String {
+    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+    if host.contains(':') { format!("[{host}]{port}") } else { format!("{host}{port}") }
 }
 
 /// As a log may have it, without the query: `ws://localhost:8888/feed`.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use threadcast::Connection;
 
@@ -9,7 +10,23 @@ use threadcast::Connection;
 /// a look-up or a copy, never while something is sent.
 #[derive(Default)]
 pub struct Clients {
-    sessions: Mutex<HashMap<String, Connection>>,
+    sessions: Mutex<HashMap<String, RegisteredClient>>,
+}
+
+/// One client.
+struct RegisteredClient {
+    connection: Connection,
+    since: Instant,
+}
+
+/// One client, as an administrator sees it.
+pub struct Listed {
+    /// Its Id.
+    pub id: String,
+    /// Its connection.
+    pub connection: Connection,
+    /// When it was registered.
+    pub since: Instant,
 }
 
 impl Clients {
@@ -20,13 +37,14 @@ impl Clients {
 
     /// Registers `connection` as `id`. Returns the connection that had the name before.
     pub fn register(&self, id: &str, connection: &Connection) -> Option<Connection> {
-        self.sessions().insert(id.to_owned(), connection.clone())
+        let session = RegisteredClient { connection: connection.clone(), since: Instant::now() };
+        self.sessions().insert(id.to_owned(), session).map(|older| older.connection)
     }
 
     /// Removes `id`, if `connection` still has it: a session only ever removes itself.
     pub fn remove(&self, id: &str, connection: &Connection) {
         let mut sessions = self.sessions();
-        if sessions.get(id) == Some(connection) {
+        if sessions.get(id).is_some_and(|session| session.connection == *connection) {
             sessions.remove(id);
         }
     }
@@ -36,10 +54,34 @@ impl Clients {
     pub fn snapshot(&self, most_ids: usize) -> (Vec<Connection>, Vec<String>) {
         let sessions = self.sessions();
         let ids = if sessions.len() > most_ids { Vec::new() } else { sessions.keys().cloned().collect() };
-        (sessions.values().cloned().collect(), ids)
+        (sessions.values().map(|session| session.connection.clone()).collect(), ids)
     }
 
-    fn sessions(&self) -> MutexGuard<'_, HashMap<String, Connection>> {
+    /// Returns the connection that has an Id.
+    pub fn find(&self, id: &str) -> Option<Connection> {
+        self.sessions().get(id).map(|session| session.connection.clone())
+    }
+
+    /// Returns the first clients behind the Id `after`, in the order of their Ids, and whether there are more.
+    pub fn page(&self, after: Option<&str>, most: usize) -> (Vec<Listed>, bool) {
+        let is_behind = |id: &str| after.is_none_or(|after| id > after);
+        let sessions = self.sessions();
+        let mut page: Vec<_> = sessions.iter().filter(|(id, _)| is_behind(id)).collect();
+        let has_more = page.len() > most;
+        if has_more {
+            page.select_nth_unstable_by_key(most, |(id, _)| *id);
+            page.truncate(most);
+        }
+        page.sort_unstable_by_key(|(id, _)| *id);
+        let listed = |(id, RegisteredClient { connection, since }): (&String, &RegisteredClient)| Listed {
+            id: id.clone(),
+            connection: connection.clone(),
+            since: *since,
+        };
+        (page.into_iter().map(listed).collect(), has_more)
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, HashMap<String, RegisteredClient>> {
         // Nothing panics between two halves of a change, so a poisoned map is a whole one.
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -9,10 +9,15 @@ use std::io::{stderr, stdout};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::OnceLock;
 
+use log::Level;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, write};
 use threadcast::printable;
+
+use crate::clock::log_line::Style;
+use crate::clock::options::logging::LogFormat;
 
 /// Writes bytes, and returns how many: all, unless the file takes no more.
 pub fn write_whole(file: impl AsFd, bytes: &[u8]) -> usize {
@@ -38,14 +43,33 @@ pub fn print(text: &str) {
     write_whole(stdout(), text.as_bytes());
 }
 
+/// How lines look from now on, which are plain until then: what is wrong with the options is said before they are known.
+static FORMAT: OnceLock<LogFormat> = OnceLock::new();
+
+/// Sets how lines of the program's own look: as those of the log.
+pub fn set_format(format: LogFormat) {
+    let _ = FORMAT.set(format);
+}
+
+/// Prints a line on standard output.
+pub fn say(text: &str) {
+    write_line(stdout(), Level::Info, text);
+}
+
 /// Prints one line on standard error.
 pub fn complain(what: impl Display) {
-    write_whole(stderr(), format!("{}\n", printable(what)).as_bytes());
+    write_line(stderr(), Level::Error, &printable(what).to_string());
 }
 
 /// Says on standard error what somebody should look at, though the program goes on.
 pub fn warn(what: impl Display) {
-    complain(format_args!("threadcast: warning: {what}"));
+    write_line(stderr(), Level::Warn, &format!("threadcast: warning: {}", printable(what)));
+}
+
+fn write_line(stream: impl AsFd, level: Level, text: &str) {
+    let style = Style::of_stream(*FORMAT.get().unwrap_or(&LogFormat::Plain), &stream);
+    let line = format!("{}{}\n", style.priority(level), style.own(level, text));
+    write_whole(stream, line.as_bytes());
 }
 
 /// Warns of a file with a secret in it that every user of this machine may read.

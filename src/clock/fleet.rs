@@ -2,39 +2,24 @@
 //!
 //! Never here: a URL in what is printed or logged.
 
-use std::ffi::OsString;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use crate::clock::greeting::Greeting;
 use crate::clock::topics::Topics;
-use threadcast::{Error, Fleet, FleetOptions, FleetStats, Meter, Result};
+use threadcast::{Fleet, FleetOptions, FleetStats, Meter, Result};
 
-/// Where a URL with a password may be.
-pub const URL: &str = "THREADCAST_REDIS";
+/// The option for where the fleet meets. Its value may have a password in it.
+pub const OPTION: &str = "redis";
 
-/// Returns where the fleet meets: at the Redis of the option, or else of the environment; `None` if there is neither.
-///
-/// # Errors
-/// [`Error::Invalid`] if the environment has no text.
-pub fn options(
-    redis: Option<&str>,
-    channel: Option<&str>,
-    environment: Option<OsString>,
-) -> Result<Option<FleetOptions>> {
-    // Compose files write an empty one for one that is not there.
-    let environment = environment.filter(|url| !url.is_empty());
-    let environment = environment.map(OsString::into_string).transpose();
-    let environment = environment.map_err(|_| Error::invalid(format!("{URL} is no URL of a Redis")))?;
-    let url = redis.map(str::to_owned).or(environment);
-    Ok(url.map(|url| {
-        let mut options = FleetOptions::new(&url);
-        if let Some(channel) = channel {
-            channel.clone_into(&mut options.channel);
-        }
-        options
-    }))
+/// Returns where the fleet meets, if there is a Redis.
+pub fn options(redis: Option<&str>, channel: Option<&str>) -> Option<FleetOptions> {
+    let mut options = FleetOptions::new(redis?);
+    if let Some(channel) = channel {
+        channel.clone_into(&mut options.channel);
+    }
+    Some(options)
 }
 
 /// Joins the fleet. Who speaks `threadcast.1` is told how many machines there are.

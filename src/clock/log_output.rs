@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::OFlags;
+use rustix::fs::{Access, OFlags, access};
 
 use crate::clock::console;
 
@@ -42,7 +42,22 @@ impl LogOutput {
     /// # Errors
     /// If it cannot be opened, or would not be there to be written: a directory, a disk, a pipe that nobody reads.
     pub fn file(path: &Path) -> io::Result<LogOutput> {
-        Ok(LogOutput::new(open(path)?, Some(path.to_owned())))
+        Ok(LogOutput::new(open(path, true)?, Some(path.to_owned())))
+    }
+
+    /// Tries whether [`file`](LogOutput::file) would work. It makes no file: the user who tries may not be
+    /// the one who will write.
+    ///
+    /// # Errors
+    /// As [`file`](LogOutput::file).
+    pub fn check(path: &Path) -> io::Result<()> {
+        match open(path, false) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+                Ok(access(parent.unwrap_or(Path::new(".")), Access::WRITE_OK | Access::EXEC_OK)?)
+            }
+            opened => opened.map(drop),
+        }
     }
 
     fn new(file: File, path: Option<PathBuf>) -> LogOutput {
@@ -62,7 +77,7 @@ impl LogOutput {
     pub fn reopen(&self) -> io::Result<()> {
         let mut output = self.lock();
         if let Some(path) = &output.path {
-            output.file = open(path)?;
+            output.file = open(path, true)?;
             output.is_torn = false;
         }
         Ok(())
@@ -108,12 +123,12 @@ impl Output {
 }
 
 /// Does not wait for a reader, as a pipe with a name would.
-fn open(path: &Path) -> io::Result<File> {
+fn open(path: &Path, create: bool) -> io::Result<File> {
     if fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_block_device()) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a disk; choose a file"));
     }
     let without_waiting = OFlags::NONBLOCK.bits().cast_signed();
-    let file = OpenOptions::new().create(true).append(true).custom_flags(without_waiting).open(path);
+    let file = OpenOptions::new().create(create).append(true).custom_flags(without_waiting).open(path);
     let file = file.map_err(|error| match rustix::io::Errno::from_io_error(&error) {
         Some(rustix::io::Errno::NXIO) => io::Error::new(
             error.kind(),

@@ -13,6 +13,7 @@ use log::{Level, Record};
 use simplelog::SharedLogger;
 
 use crate::clock::console;
+use crate::clock::log_line::Style;
 use crate::clock::log_output::LogOutput;
 
 /// Bytes of lines that may wait for one place. What is more is lost, and counted.
@@ -45,6 +46,8 @@ pub struct LogPlace {
     pub logger: Box<dyn SharedLogger>,
     /// Where the logger writes, if it can tell what failed.
     pub output: Option<LogOutput>,
+    /// How lines look there.
+    pub style: Style,
 }
 
 /// The way to one place.
@@ -126,6 +129,7 @@ fn run(place: &LogPlace, entries: &Receiver<Entry>, waiting: &AtomicUsize, untol
             Entry::Line(level, line) if place.write(level, &line) => {
                 let lost = untold.swap(0, Ordering::Relaxed);
                 let told = format!("{lost} lines are lost, which could not be written");
+                let told = place.style.own(Level::Warn, &told);
                 if lost > 0 && !place.write(Level::Warn, &told) {
                     untold.fetch_add(lost, Ordering::Relaxed);
                 }
@@ -157,7 +161,8 @@ impl LogPlace {
             console::wait_for_room(io::stdout());
         }
         // One statement, since its arguments live no longer.
-        self.logger.log(&Record::builder().level(level).args(format_args!("{line}")).build());
+        let before = self.style.before(level);
+        self.logger.log(&Record::builder().level(level).args(format_args!("{before}{line}")).build());
         !self.output.as_ref().is_some_and(LogOutput::take_failure)
     }
 }
@@ -170,6 +175,7 @@ mod tests {
     use simplelog::Config;
 
     use super::*;
+    use crate::clock::options::logging::LogFormat;
 
     /// A place that takes nothing while its lock is held.
     struct Memory(Arc<Mutex<Vec<String>>>);
@@ -203,7 +209,11 @@ mod tests {
     #[test]
     fn what_a_place_does_not_take_is_lost_and_counted_and_nobody_waits() {
         let lines = Arc::new(Mutex::new(Vec::new()));
-        let place = LogPlace { logger: Box::new(Memory(lines.clone())), output: None };
+        let place = LogPlace {
+            logger: Box::new(Memory(lines.clone())),
+            output: None,
+            style: Style::of_file(LogFormat::Plain),
+        };
         let log = LogThread::start("log", place, crossbeam_channel::bounded(0).1).unwrap();
         let blocked = lines.lock().unwrap();
         // Of any length: it is bytes that are counted. One more is in the hands of the thread.

@@ -1,6 +1,6 @@
 //! Where log lines go, and what may be in them.
 
-use std::fmt::Display;
+use std::fmt::{Arguments, Display};
 use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -8,11 +8,14 @@ use std::{panic, thread};
 
 use chrono::Local;
 use crossbeam_channel::{Receiver, Sender};
+use log::kv::Value;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use simplelog::{ColorChoice, Config, ConfigBuilder, TermLogger, TerminalMode, WriteLogger};
 
+use crate::clock::log_line::{self, Style};
 use crate::clock::log_output::LogOutput;
 use crate::clock::log_thread::{self, LogFile, LogPlace, LogThread};
+use crate::clock::options::logging::{LogFormat, LogOptions};
 use threadcast::{Error, Result, printable};
 
 /// Most characters of a line. Must be more than those of an Id and of a message together, all escaped.
@@ -28,12 +31,13 @@ pub struct Started {
     pub held: Sender<()>,
 }
 
-/// Logs with [`logger`] what is of `level` and above. A panic is one line of it.
+/// Logs with [`logger`] as the options say. A panic is one line of it.
 ///
 /// # Errors
 /// As of [`logger`]; [`Error::Invalid`] if there is another logger already.
-pub fn start(level: LevelFilter, file: Option<&Path>) -> Result<Started> {
-    let (logger, started) = logger(level, file)?;
+pub fn start(options: &LogOptions) -> Result<Started> {
+    let level = options.logging.filter();
+    let (logger, started) = logger(options)?;
     log::set_boxed_logger(logger).map_err(|_| Error::invalid("logging has been started already"))?;
     log::set_max_level(level);
     // The client's thread logs what a handler's panic did; this line says where it was.
@@ -44,68 +48,92 @@ pub fn start(level: LevelFilter, file: Option<&Path>) -> Result<Started> {
     Ok(started)
 }
 
-/// Sends log lines of `level` and above to standard output (in colour if it is a terminal), and to `file`, each by
-/// a thread of its own. Each line names the thread that logged it.
+/// Sends log lines of the level and above to standard output (in colour if it is a terminal), and to the file,
+/// each by a thread of its own. Each line names the thread that logged it.
 ///
 /// # Errors
 /// [`Error::Io`] if the file cannot be opened, or a thread cannot be started.
-pub fn logger(level: LevelFilter, file: Option<&Path>) -> Result<(Box<dyn Log>, Started)> {
+pub fn logger(options: &LogOptions) -> Result<(Box<dyn Log>, Started)> {
     let (held, holding) = crossbeam_channel::bounded(0);
-    let (threads, file) = threads(level, file, &holding)?;
-    Ok((Box::new(Lines { threads, late: OnceLock::new() }), Started { file, held }))
+    let (threads, file) = threads(options, &holding)?;
+    let format = options.log_format;
+    Ok((Box::new(Lines { threads, late: OnceLock::new(), format }), Started { file, held }))
 }
 
 /// Writes a line, whatever the level: somebody has asked for it.
 pub fn print(what: impl Display) {
+    always(Level::Info, format_args!("{what}"), &[]);
+}
+
+/// Writes a line with fields, which JSON has, whatever `--logging` is.
+pub fn always(level: Level, what: Arguments<'_>, fields: &[(&str, Value<'_>)]) {
     let mut record = Record::builder();
-    log::logger().log(&record.level(Level::Info).target(ALWAYS).args(format_args!("{what}")).build());
+    log::logger().log(&record.level(level).target(ALWAYS).key_values(&fields).args(what).build());
 }
 
 /// Returns the most bytes that the lines may take which wait to be written.
-pub fn memory(level: LevelFilter, file: Option<&Path>) -> u64 {
-    let places = u64::from(level != LevelFilter::Off) + u64::from(file.is_some());
+pub fn memory(options: &LogOptions) -> u64 {
+    let places = u64::from(has_stdout(options)) + u64::from(options.log_file.is_some());
     places * log_thread::WAITING as u64
 }
 
+/// Returns whether lines go to standard output, besides those that somebody asks for.
+fn has_stdout(options: &LogOptions) -> bool {
+    options.logging.filter() != LevelFilter::Off || options.access_log
+}
+
+/// Tries whether the log file could be written, and makes none.
+///
+/// # Errors
+/// [`Error::Io`] if it could not.
+pub fn check(file: &Path) -> Result<()> {
+    LogOutput::check(file).map_err(Error::io(doing(file)))
+}
+
+fn doing(file: &Path) -> String {
+    format!("cannot write the log file {}", file.display())
+}
+
 /// What a line has beside its text. Which lines there are is decided before they come to a place.
-fn config() -> Config {
+fn config(style: Style) -> Config {
     let mut config = ConfigBuilder::new();
     // The time and the thread are those of the moment at which something was logged.
     config.set_time_level(LevelFilter::Off).set_thread_level(LevelFilter::Off);
     config.set_target_level(LevelFilter::Off).set_location_level(LevelFilter::Off);
+    if !style.leaves_level_to_logger() {
+        config.set_max_level(LevelFilter::Off);
+    }
     config.build()
 }
 
-fn place(output: LogOutput) -> LogPlace {
-    LogPlace { logger: WriteLogger::new(LevelFilter::Trace, config(), output.clone()), output: Some(output) }
+fn place(output: LogOutput, style: Style) -> LogPlace {
+    let logger = WriteLogger::new(LevelFilter::Trace, config(style), output.clone());
+    LogPlace { logger, output: Some(output), style }
 }
 
 /// Starts the thread for standard output.
-fn stdout_thread(holding: Receiver<()>) -> Result<LogThread> {
+fn stdout_thread(format: LogFormat, holding: Receiver<()>) -> Result<LogThread> {
+    let style = Style::of_stream(format, io::stdout());
     let place = if io::stdout().is_terminal() {
         let level = LevelFilter::Trace;
-        let logger = TermLogger::new(level, config(), TerminalMode::Stdout, ColorChoice::Auto);
-        LogPlace { logger, output: None }
+        let logger = TermLogger::new(level, config(style), TerminalMode::Stdout, ColorChoice::Auto);
+        LogPlace { logger, output: None, style }
     } else {
-        place(LogOutput::stdout().map_err(Error::io("cannot write the log to standard output"))?)
+        let output = LogOutput::stdout().map_err(Error::io("cannot write the log to standard output"))?;
+        place(output, style)
     };
     LogThread::start("log", place, holding).map_err(Error::io("cannot start the thread log"))
 }
 
 /// Starts a thread for each place, and the way to the file among them.
-fn threads(
-    level: LevelFilter,
-    file: Option<&Path>,
-    holding: &Receiver<()>,
-) -> Result<(Vec<LogThread>, Option<LogFile>)> {
-    let mut threads = Vec::new();
-    if level != LevelFilter::Off {
-        threads.push(stdout_thread(holding.clone())?);
+fn threads(options: &LogOptions, holding: &Receiver<()>) -> Result<(Vec<LogThread>, Option<LogFile>)> {
+    let (mut threads, format) = (Vec::new(), options.log_format);
+    if has_stdout(options) {
+        threads.push(stdout_thread(format, holding.clone())?);
     }
-    let Some(path) = file else { return Ok((threads, None)) };
-    let doing = format!("cannot write the log file {}", path.display());
-    let output = LogOutput::file(path).map_err(Error::io(doing))?;
-    let thread = LogThread::start("log-file", place(output), holding.clone());
+    let Some(path) = options.log_file.as_deref() else { return Ok((threads, None)) };
+    let output = LogOutput::file(path).map_err(Error::io(doing(path)))?;
+    let thread = LogThread::start("log-file", place(output, Style::of_file(format)), holding.clone());
     let thread = thread.map_err(Error::io("cannot start the thread log-file"))?;
     let file = thread.file();
     threads.push(thread);
@@ -117,12 +145,13 @@ struct Lines {
     threads: Vec<LogThread>,
     /// Started by the first line that is to be written though nothing is logged.
     late: OnceLock<Option<LogThread>>,
+    format: LogFormat,
 }
 
 impl Lines {
     fn places(&self) -> &[LogThread] {
         // Nobody holds it back.
-        let late = || stdout_thread(crossbeam_channel::bounded(0).1).ok();
+        let late = || stdout_thread(self.format, crossbeam_channel::bounded(0).1).ok();
         if self.threads.is_empty() { self.late.get_or_init(late).as_slice() } else { &self.threads }
     }
 }
@@ -135,10 +164,11 @@ impl Log for Lines {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            let (now, thread) = (Local::now().format("%Y-%m-%d %H:%M:%S"), thread::current());
+            let (now, thread) = (Local::now(), thread::current());
             let name = thread.name().unwrap_or_default();
             // Here too, since each line is: a text that somebody forgot to escape forges no other.
-            let line = format!("{now} ({name}) {}", printable(record.args()).at_most(LINE));
+            let text = printable(record.args()).at_most(LINE).to_string();
+            let line = log_line::line(self.format, now, record.level(), name, &text, record.key_values());
             let line: Arc<str> = line.into();
             self.places().iter().for_each(|thread| thread.write(record.level(), line.clone()));
         }

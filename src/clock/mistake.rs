@@ -8,33 +8,50 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Command, Error, Parser};
+use clap::{ArgMatches, Command, Error};
 
 /// Most characters of a value that are shown.
 const SHOWN: usize = 60;
 
-/// Returns the options that the arguments are.
+/// Returns the values of options that the arguments are. `name_of` says what the option `port` is called for who has to
+/// mend it.
 ///
 /// # Errors
 /// The text to print, and the exit code: 0 for `--help`, 2 for a mistake, which is one line.
-pub fn parse<O: Parser>(args: &[OsString]) -> Result<O, (String, i32)> {
-    let mut command = with_any_value(O::command());
-    let matches = command.try_get_matches_from_mut(args);
-    let options = matches.and_then(|matches| O::from_arg_matches(&matches));
-    options.map_err(|error| {
+pub fn parse(
+    command: Command,
+    args: &[OsString],
+    name_of: &dyn Fn(&str) -> String,
+) -> Result<ArgMatches, (String, i32)> {
+    let mut command = with_any_value(command);
+    command.try_get_matches_from_mut(args).map_err(|error| {
         if !error.use_stderr() {
             return (error.to_string(), 0);
         }
         let wrong = match error.kind() {
             ErrorKind::InvalidUtf8 => not_utf8(&mut command, args),
-            _ => what_is_wrong(&error),
+            _ => what_is_wrong(&error, name_of),
         };
-        let similar =
-            [ContextKind::SuggestedArg, ContextKind::SuggestedValue, ContextKind::SuggestedSubcommand];
-        let similar = similar.into_iter().find_map(|kind| texts(&error, kind).into_iter().next());
-        let hint = similar.map(|name| format!("; is it {name}?")).unwrap_or_default();
-        (format!("{}: {wrong}{hint} (--help shows the options)\n", command.get_name()), 2)
+        let hint = suggested(&error).map(|name| format!("; is it {name}?")).unwrap_or_default();
+        (line(command.get_name(), &format!("{wrong}{hint}")), 2)
     })
+}
+
+/// Returns the line that says what is wrong.
+pub fn line(program: &str, wrong: &str) -> String {
+    format!("{program}: {wrong} (--help shows the options)\n")
+}
+
+/// Returns the option that is nearly called so, without dashes.
+pub fn similar(command: &Command, option: &str) -> Option<String> {
+    let args = [command.get_name().to_owned(), format!("--{option}")];
+    let error = command.clone().try_get_matches_from(args).err()?;
+    suggested(&error).and_then(|name| name.strip_prefix("--").map(str::to_owned))
+}
+
+fn suggested(error: &Error) -> Option<String> {
+    let kinds = [ContextKind::SuggestedArg, ContextKind::SuggestedValue, ContextKind::SuggestedSubcommand];
+    kinds.into_iter().find_map(|kind| texts(error, kind).into_iter().next())
 }
 
 /// Lets what follows an option be its value, with a minus too: what is wrong with `--port -1` is said of that. Not
@@ -51,10 +68,14 @@ fn with_any_value(command: Command) -> Command {
 }
 
 /// Returns the words of a mistake.
-fn what_is_wrong(error: &Error) -> String {
+fn what_is_wrong(error: &Error, name_of: &dyn Fn(&str) -> String) -> String {
     let first = |kind| texts(error, kind).into_iter().next().unwrap_or_default();
     let (arg, value) = (first(ContextKind::InvalidArg), first(ContextKind::InvalidValue));
-    let name = name(&arg);
+    let called = |arg: &str| match name(arg).strip_prefix("--") {
+        Some(option) => name_of(option),
+        None => name(arg).to_owned(),
+    };
+    let name = called(&arg);
     match error.kind() {
         ErrorKind::InvalidValue => {
             let valid = listed(&texts(error, ContextKind::ValidValue), "or");
@@ -73,7 +94,7 @@ fn what_is_wrong(error: &Error) -> String {
         ErrorKind::TooManyValues => format!("{name} takes no value"),
         ErrorKind::ArgumentConflict => match first(ContextKind::PriorArg) {
             other if other == arg => format!("{name} is there twice"),
-            other => format!("{name} and {} exclude each other", self::name(&other)),
+            other => format!("{name} and {} exclude each other", called(&other)),
         },
         // What another option needs, or the command.
         ErrorKind::MissingRequiredArgument => {
@@ -127,7 +148,7 @@ fn plain(arg: &str) -> String {
 }
 
 /// Returns a value as it was typed, if that is plain; the end of a long one is left out.
-fn shown(value: &str) -> String {
+pub fn shown(value: &str) -> String {
     let is_plain = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic());
     let text = if is_plain { value.to_owned() } else { format!("{value:?}") };
     let short: String = text.chars().take(SHOWN).collect();

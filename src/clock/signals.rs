@@ -10,11 +10,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 use signal_hook::{flag, low_level};
 
-use crate::clock::log_thread::LogFile;
+use crate::clock::reload::Reload;
 use threadcast::{Error, Result};
 
 /// A second signal within this time is the same wish: `timeout` signals a process and its group, a terminal
@@ -63,13 +63,13 @@ pub fn prepare() -> Result<()> {
 pub struct Starting(Arc<AtomicBool>);
 
 impl Starting {
-    /// Begins it. With a log file SIGHUP is no wish to end.
+    /// Begins it. Where there is something to reload SIGHUP is no wish to end.
     ///
     /// # Errors
     /// [`Error::Io`] if the system refuses.
-    pub fn begin(has_log_file: bool) -> Result<Starting> {
+    pub fn begin(reloads: bool) -> Result<Starting> {
         let is_starting = Arc::new(AtomicBool::new(true));
-        let hangup = (!has_log_file && !is_ignored(&own_status(), SIGHUP)).then_some(SIGHUP);
+        let hangup = (!reloads && !is_ignored(&own_status(), SIGHUP)).then_some(SIGHUP);
         for signal in [SIGINT, SIGTERM].into_iter().chain(hangup) {
             flag::register_conditional_shutdown(signal, 0, is_starting.clone())
                 .map_err(Error::io("cannot wait for signals"))?;
@@ -94,30 +94,31 @@ fn own_status() -> String {
 /// [`Error::Io`] if the system refuses.
 pub fn listen() -> Result<Signals> {
     let hangup = (!is_ignored(&own_status(), SIGHUP)).then_some(SIGHUP);
-    let signals = [SIGINT, SIGTERM, SIGUSR1].into_iter().chain(hangup);
+    let signals = [SIGINT, SIGTERM, SIGUSR1, SIGUSR2].into_iter().chain(hangup);
     Signals::new(signals).map_err(Error::io("cannot wait for signals"))
 }
 
-/// Blocks until a signal asks for the end. SIGUSR1 asks for the numbers, and SIGHUP for a new log file where
-/// there is one.
-pub fn wait_for_end(signals: &mut Signals, file: Option<&LogFile>, numbers: impl Fn()) {
+/// Blocks until a signal asks for the end. SIGUSR1 asks for the numbers, SIGUSR2 for a successor, and SIGHUP for a reload
+/// where there is something to read again.
+pub fn wait_for_end(signals: &mut Signals, reload: Option<&Reload>, numbers: impl Fn(), succeed: impl Fn()) {
     for signal in signals.forever() {
-        match (signal, file) {
+        match (signal, reload) {
             (SIGUSR1, _) => numbers(),
-            (SIGHUP, Some(file)) => file.reopen(),
+            (SIGUSR2, _) => succeed(),
+            (SIGHUP, Some(reload)) => reload.begin(),
             _ => return,
         }
     }
 }
 
 /// Ends the process at the next wish to end that is not the same one.
-pub fn end_at_the_next(mut signals: Signals, file: Option<LogFile>) {
+pub fn end_at_the_next(mut signals: Signals, reload: Option<Reload>) {
     let first = Instant::now();
     let listen = move || {
         for signal in signals.forever() {
-            match (signal, &file) {
-                (SIGUSR1, _) => {}
-                (SIGHUP, Some(file)) => file.reopen(),
+            match (signal, &reload) {
+                (SIGUSR1 | SIGUSR2, _) => {}
+                (SIGHUP, Some(reload)) => reload.begin(),
                 _ if first.elapsed() < SAME_WISH => {}
                 _ => low_level::exit(128 + signal),
             }

@@ -36,13 +36,13 @@ impl Deadline {
     }
 
     /// Returns the time that is left, which is more than none.
-    fn left(&self) -> io::Result<Duration> {
+    pub(crate) fn left(&self) -> io::Result<Duration> {
         let left = self.at.saturating_duration_since(Instant::now());
         if left.is_zero() { Err(self.missed()) } else { Ok(left) }
     }
 
     /// Names a system call's timeout.
-    fn named(&self, error: io::Error) -> io::Error {
+    pub(crate) fn named(&self, error: io::Error) -> io::Error {
         if is_timeout(&error) { self.missed() } else { error }
     }
 }

@@ -14,7 +14,9 @@
 //! | [`lesson`] | threads or an event loop, with five experiments |
 //! | [`tornado`] | Tornado's names beside threadcast's, and what is different |
 //! | [`from_tungstenite`] | a client in tungstenite beside one here, and the usual hack |
-//! | [`operating`] | options, signals, logs, numbers, limits, systemd, proxies |
+//! | [`metrics`] | health checks, metrics, alerts, a board for Grafana |
+//! | [`operating`] | options, signals, numbers, limits, systemd, proxies |
+//! | [`configuration`] | options in the environment and in a file, the check, the reload, the log, packages |
 
 #[doc = include_str!("attacks.md")]
 pub mod attacks {}
@@ -28,6 +30,9 @@ pub mod client {}
 #[doc = include_str!("compression.md")]
 pub mod compression {}
 
+#[doc = include_str!("configuration.md")]
+pub mod configuration {}
+
 #[doc = include_str!("from_tungstenite.md")]
 pub mod from_tungstenite {}
 
@@ -37,11 +42,17 @@ pub mod lesson {}
 #[doc = include_str!("many_machines.md")]
 pub mod many_machines {}
 
+#[doc = include_str!("metrics.md")]
+pub mod metrics {}
+
 #[doc = include_str!("operating.md")]
 pub mod operating {}
 
 #[doc = include_str!("push.md")]
 pub mod push {}
+
+#[doc = include_str!("restarts.md")]
+pub mod restarts {}
 
 #[doc = include_str!("tls.md")]
 pub mod tls {}

@@ -95,3 +95,21 @@ fn glibc_makes_eight_arenas_a_core_unless_the_environment_has_a_number() {
         assert_eq!(arenas(cores, chosen.iter().copied()), expected, "{cores} {chosen:?}");
     }
 }
+
+#[test]
+fn what_the_process_before_this_one_takes_is_counted_as_free() {
+    let limits = Limits {
+        memory: Some(100 << 20),
+        group_memory: Some(50 << 20),
+        commit: Some(10 << 20),
+        ..Limits::default()
+    };
+    let gone = limits.when_gone("VmData:\t  2048 kB\nVmRSS:\t  1024 kB\nThreads:\t10\n");
+    let more = (1 << 20) + 10 * KERNEL_MEMORY;
+    assert_eq!(
+        (gone.memory, gone.group_memory, gone.commit, gone.address_space),
+        (Some((100 << 20) + more), Some((50 << 20) + more), Some(12 << 20), None)
+    );
+    let unread = limits.when_gone("");
+    assert_eq!((unread.memory, unread.commit), (limits.memory, limits.commit), "it has ended already");
+}

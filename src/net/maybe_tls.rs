@@ -17,7 +17,7 @@ pub(crate) enum MaybeTls {
     Tls(Box<TlsStream>),
 }
 
-/// Calls a method of the one that it is.
+/// Calls a method of the variant.
 macro_rules! either {
     ($this:ident, $transport:ident => $call:expr) => {
         match $this {

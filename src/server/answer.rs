@@ -18,28 +18,30 @@ const PAGE_WRITE: Duration = Duration::from_secs(10);
 const LEAST_RATE: f64 = 4096.0;
 const RATE_GRACE: Duration = Duration::from_secs(1);
 
-/// Writes a response. The error is the socket's, or that of a file whose rest cannot be sent any more: the connection
+/// Writes a response. Returns how many bytes of it the client was sent, too. The error is the socket's, or that of a file whose rest cannot be sent any more: the connection
 /// is of no use then.
 pub(crate) fn write(
     client: &Client,
     request: Option<&Request>,
     response: &Response,
     then: Then,
-) -> io::Result<()> {
+) -> (io::Result<()>, u64) {
     let mut sender = Sender { client, begun: Instant::now(), taken: 0, is_slow: false };
     // Who makes room for another one gets a refusal, if it takes that at once.
     let within = if client.is_evicted() { Duration::ZERO } else { PAGE_WRITE };
-    client.connection.link().tcp().set_send_timeout(within)?;
-    let written = match response.head(then) {
-        Ok(head) => response.write_to(head, request, |bytes| sender.send_all(bytes)),
-        Err(error) => {
-            log::error!("{}: {}", client.connection, error.one_line());
-            let failed = Response::refusal(500, "Internal Server Error");
-            let head = failed.head(then).unwrap_or_default();
-            failed.write_to(head, request, |bytes| sender.send_all(bytes))
-        }
-    };
-    written.inspect_err(|error| log::debug!("{}: the answer ends early: {error}", client.connection))
+    let written =
+        client.connection.link().tcp().set_send_timeout(within).and_then(|()| match response.head(then) {
+            Ok(head) => response.write_to(head, request, |bytes| sender.send_all(bytes)),
+            Err(error) => {
+                log::error!("{}: {}", client.connection, error.one_line());
+                let failed = Response::refusal(500, "Internal Server Error");
+                let head = failed.head(then).unwrap_or_default();
+                failed.write_to(head, request, |bytes| sender.send_all(bytes))
+            }
+        });
+    let written =
+        written.inspect_err(|error| log::debug!("{}: the answer ends early: {error}", client.connection));
+    (written, sender.taken as u64)
 }
 
 /// Sends one response, and watches the pace at which it is taken.

@@ -3,7 +3,6 @@
 mod limits;
 
 use std::fmt;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::connection::settings::Settings;
@@ -21,8 +20,10 @@ use crate::panics::Contained;
 use crate::server::handler::{RequestHandler, WebSocketHandler};
 use crate::server::settings::ServerSettings;
 
+mod access_log;
 mod hosts;
 mod memory;
+mod proxies;
 
 /// Makes a handler. Its last owner may be any thread of the server.
 pub(crate) type Make<H> = Contained<Box<dyn Fn() -> Box<H> + Send + Sync>>;
@@ -38,6 +39,8 @@ pub(crate) struct Route {
     pub(crate) websocket: Option<MakeFor>,
     /// Everything below this path.
     pub(crate) files: Option<StaticFiles>,
+    /// Whether the page answers whatever `Host` is asked for.
+    pub(crate) any_host: bool,
 }
 
 /// Routes and settings. A route is a path, or a directory of files.
@@ -170,24 +173,6 @@ impl Application {
     /// everybody reaches by HTTPS.
     pub fn cookies_over_https_only(mut self) -> Application {
         self.settings.cookies.https_only = true;
-        self
-    }
-
-    /// Trusts the proxies at these addresses: of a request that comes from one of them, the client's address is taken
-    /// from `X-Forwarded-For`, and whether it came by HTTPS from `X-Forwarded-Proto`
-    /// ([`peer_addr`](crate::Request::peer_addr), [`is_secure`](crate::Request::is_secure); Tornado: `xheaders=True`).
-    /// Off by default, since anybody can send these headers. In a list the last address counts that is not one of
-    /// these; what is no address or scheme is ignored. The proxy has to set both: for nginx
-    /// `proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for` and
-    /// `proxy_set_header X-Forwarded-Proto $scheme`.
-    ///
-    /// ```
-    /// use std::net::{IpAddr, Ipv4Addr};
-    ///
-    /// threadcast::Application::new().xheaders([IpAddr::V4(Ipv4Addr::LOCALHOST)]);
-    /// ```
-    pub fn xheaders(mut self, trusted: impl IntoIterator<Item = IpAddr>) -> Application {
-        self.settings.proxies = trusted.into_iter().collect();
         self
     }
 

@@ -27,6 +27,8 @@
 
 mod mappings;
 
+use std::fs;
+
 use crate::connection::settings::Settings;
 use crate::machine::{Limit, Limits};
 use crate::net::seal::Delivery;
@@ -99,14 +101,25 @@ impl Capacity {
     pub fn of_this_machine(application: &Application) -> Capacity {
         let settings = &application.settings;
         let mappings = mappings::of_a_thread(settings.stack_size);
-        let limits = Limits::of_this_machine().without(settings.other_memory);
+        let limits = limits_for(settings);
         limits.capacity(&ClientCost::new(&application.connections, settings, mappings))
     }
 }
 
 /// Bytes that may be buffered for all clients together: backlogs, bodies, and messages that are not whole.
 pub(crate) fn buffers_of_this_machine(settings: &ServerSettings) -> u64 {
-    Limits::of_this_machine().without(settings.other_memory).buffers()
+    limits_for(settings).buffers()
+}
+
+/// Returns what the machine allows, as far as the program has not taken it, or has now and will not need it.
+fn limits_for(settings: &ServerSettings) -> Limits {
+    let limits = Limits::of_this_machine().without(settings.other_memory);
+    match settings.predecessor {
+        Some(process) => {
+            limits.when_gone(&fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default())
+        }
+        None => limits,
+    }
 }
 
 /// What a client takes.

@@ -4,7 +4,9 @@
 //! Blocks in `read`. Whatever happens here, the others do not notice, and the end is orderly: what was
 //! accepted is written, the peer's bytes are read to their end, then the socket goes.
 
+use std::net::SocketAddr;
 use std::thread;
+use std::time::Instant;
 
 use crate::connection::timed_io::Deadline;
 use crate::error::{Error, Result};
@@ -13,14 +15,15 @@ use crate::http::response::{Response, Then};
 use crate::http::router::Router;
 use crate::metrics::DisconnectReason;
 use crate::observer::Event;
+use crate::server::accessed::{self, Asked};
 use crate::server::application::{MakeFor, Route};
-use crate::server::client::Client;
+use crate::server::client::{Client, Stage};
 use crate::server::half_open::Wait;
 use crate::server::registry::Registry;
 #[cfg(feature = "tls")]
 use crate::server::secure;
 use crate::server::session::Session;
-use crate::server::{answer, input, pages};
+use crate::server::{answer, input, pages, proxy_header};
 use crate::ws::handshake;
 
 /// What follows a request.
@@ -40,6 +43,10 @@ pub(crate) fn run(client: &Client, routes: &Router<Route>, registry: &Registry) 
     connection.state().counters.accepted.add(1);
     let reason = serve(client, routes, registry);
     connection.leave_topics();
+    client.set_stage(Stage::Lingering);
+    if client.server.is_stopping() && !connection.is_websocket() {
+        registry.has_answered();
+    }
     input::linger(client);
     guard.deregister(why(client, reason));
 }
@@ -59,6 +66,12 @@ fn why(client: &Client, reason: DisconnectReason) -> DisconnectReason {
 fn serve(client: &Client, routes: &Router<Route>, registry: &Registry) -> DisconnectReason {
     let mut received = Vec::new();
     let mut deadline = input::head_deadline();
+    let relayed = if client.server.settings.proxy_protocol {
+        let Some(relayed) = proxy_header::read(client, deadline) else { return DisconnectReason::Done };
+        relayed
+    } else {
+        None
+    };
     #[cfg(feature = "tls")]
     if !secure::handshake(client, deadline) {
         return DisconnectReason::Done;
@@ -66,8 +79,11 @@ fn serve(client: &Client, routes: &Router<Route>, registry: &Registry) -> Discon
     let connection = &client.connection;
     let transport = &connection.link().transport;
     loop {
-        match serve_one(client, routes, registry, &mut received, deadline) {
-            Next::Request => deadline = input::head_deadline(),
+        match serve_one(client, routes, registry, &mut received, deadline, relayed) {
+            Next::Request => {
+                client.set_stage(if received.is_empty() { Stage::Idle } else { Stage::Asking });
+                deadline = input::head_deadline();
+            }
             Next::End => {
                 transport.finish();
                 return DisconnectReason::Done;
@@ -75,9 +91,11 @@ fn serve(client: &Client, routes: &Router<Route>, registry: &Registry) -> Discon
             Next::Session(mut session) => {
                 let reason = session.run(received);
                 connection.set_ended(why(client, reason));
+                let failed = session.failed();
                 session.close();
                 connection.leave_topics();
                 connection.outbox().wait_until_written();
+                accessed::ended(client, failed);
                 // Not beside a Close of ours that waits for an answer: who gets both drops what it has to say. Without
                 // a Close others may still write.
                 if reason == DisconnectReason::Done && connection.outbox().state().is_closing() {
@@ -100,18 +118,28 @@ fn serve_one<'a>(
     registry: &Registry,
     received: &mut Vec<u8>,
     deadline: Deadline,
+    relayed: Option<SocketAddr>,
 ) -> Next<'a> {
-    let (mut request, route) = match read_request(client, routes, received, deadline) {
+    let asked = read_request(client, routes, received, deadline, relayed);
+    client.set_stage(Stage::Answering);
+    let (mut request, route) = match asked {
         Ok(Some(found)) => found,
         Ok(None) => return Next::End,
-        Err(refusal) => return refuse(client, &refusal),
+        Err(refusal) => return refuse(client, None, &refusal),
     };
+    let begun = client.server.settings.access.begin();
     match route.and_then(|route| websocket_for(route, &request)) {
         Some(make) => match open(client, registry, &request, make) {
-            Ok(session) => Next::Session(session),
-            Err(refusal) => refuse(client, &refusal),
+            Ok(session) => {
+                client.connection.state().counters.handshakes.add(1);
+                Next::Session(session)
+            }
+            Err(refusal) => {
+                client.connection.state().counters.handshakes_failed.add(1);
+                refuse(client, begun.map(|begun| (&*request, begun)), &refusal)
+            }
         },
-        None => answer(client, registry, route, &mut request, received),
+        None => answer(client, registry, route, &mut request, received, begun),
     }
 }
 
@@ -122,23 +150,28 @@ fn read_request<'r>(
     routes: &'r Router<Route>,
     received: &mut Vec<u8>,
     deadline: Deadline,
+    relayed: Option<SocketAddr>,
 ) -> Result<Option<(Box<Request>, Option<&'r Route>)>> {
     client.begin_wait(Wait::ForInput);
-    let Some(mut request) = input::read_head(client, received, deadline)? else { return Ok(None) };
+    let Some(mut request) = input::read_head(client, received, deadline, relayed)? else { return Ok(None) };
     // Whose request is here gets its answer; but see `answer`.
     client.end_wait();
     input::check_evicted(client)?;
-    check_host(client, &request)?;
-    let Some(found) = routes.find(request.path()) else { return Ok(Some((request, None))) };
+    let found = routes.find(request.path());
+    check_host(client, found.as_ref().map(|found| found.route), &request)?;
+    let Some(found) = found else { return Ok(Some((request, None))) };
     let route = found.route;
     request.set_route(found.path, &found.arguments)?;
     Ok(Some((request, Some(route))))
 }
 
-/// Refuses a request for another server.
+/// Refuses a request for another server, unless it is for a page that does not care.
 #[inline(never)]
-fn check_host(client: &Client, request: &Request) -> Result<()> {
+fn check_host(client: &Client, route: Option<&Route>, request: &Request) -> Result<()> {
     if client.server.settings.hosts.include(request.header("Host").as_deref()) {
+        return Ok(());
+    }
+    if route.is_some_and(|route| route.any_host && websocket_for(route, request).is_none()) {
         return Ok(());
     }
     Err(Error::refused(421, "421: Misdirected Request: this server has no such name"))
@@ -158,18 +191,30 @@ fn answer<'a>(
     route: Option<&Route>,
     request: &mut Request,
     received: &mut Vec<u8>,
+    begun: Option<Instant>,
 ) -> Next<'a> {
     let Some(response) = pages::answer(client, route, request, received) else { return Next::End };
     // What follows a body that was not read to its end is no request. Beyond the clients there are places for requests,
     // but not to keep.
-    let goes_on = request.keep_alive() && request.unread_body().is_none() && !registry.is_crowded();
+    let goes_on = request.keep_alive()
+        && request.unread_body().is_none()
+        && !registry.is_crowded()
+        && !client.connection.state().counters.is_draining();
     let then = if goes_on { Then::KeepAlive } else { Then::Close };
-    respond(client, Some(request), &response, then)
+    respond(client, begun.map(|begun| (&*request, begun)), Some(request), &response, then)
 }
 
 /// Writes a response; what follows is as it says, if it could be written.
-fn respond<'a>(client: &Client, request: Option<&Request>, response: &Response, then: Then) -> Next<'a> {
-    match answer::write(client, request, response, then) {
+fn respond<'a>(
+    client: &Client,
+    asked: Asked<'_>,
+    request: Option<&Request>,
+    response: &Response,
+    then: Then,
+) -> Next<'a> {
+    let (written, bytes) = answer::write(client, request, response, then);
+    accessed::answered(client, asked, response.status, bytes);
+    match written {
         Ok(()) if then == Then::KeepAlive => Next::Request,
         _ => Next::End,
     }
@@ -177,8 +222,8 @@ fn respond<'a>(client: &Client, request: Option<&Request>, response: &Response, 
 
 /// Answers with an error, and ends.
 #[inline(never)]
-fn refuse<'a>(client: &Client, error: &Error) -> Next<'a> {
-    respond(client, None, &pages::refusal(&client.connection, error), Then::Close)
+fn refuse<'a>(client: &Client, asked: Asked<'_>, error: &Error) -> Next<'a> {
+    respond(client, asked, None, &pages::refusal(&client.connection, error), Then::Close)
 }
 
 /// Opens a WebSocket; an error is a refusal that has not been sent.

@@ -4,7 +4,7 @@
 //! stack that was touched once stays with the thread, and an idle client keeps nothing of a request.
 
 use std::io::{self, ErrorKind};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::net::buffers::{Held, HoldError};
 use crate::net::closer::CLOSE_GRACE;
 use crate::net::seal::Seal;
 use crate::printable::printable;
-use crate::server::client::Client;
+use crate::server::client::{Client, Stage};
 use crate::server::half_open::Wait;
 use crate::server::rejection::Rejection;
 
@@ -46,12 +46,13 @@ pub(crate) fn head_deadline() -> Deadline {
 }
 
 /// Blocks until a whole head is here; `None` if the client left, or took too long. The request is on the heap: it
-/// lies below the stack of all that answers it.
+/// lies below the stack of all that answers it. `relayed` is the client that a PROXY header has named.
 #[inline(never)]
 pub(crate) fn read_head(
     client: &Client,
     received: &mut Vec<u8>,
     deadline: Deadline,
+    relayed: Option<SocketAddr>,
 ) -> Result<Option<Box<Request>>> {
     loop {
         let link = client.connection.link();
@@ -59,6 +60,7 @@ pub(crate) fn read_head(
             if link.transport.is_secure() {
                 request.set_secure();
             }
+            relayed.inspect(|client| request.set_relayed(*client));
             request.trust(&client.server.settings.proxies);
             received.drain(..length);
             return Ok(Some(Box::new(request)));
@@ -67,7 +69,10 @@ pub(crate) fn read_head(
         received.resize(have + HEAD_READ, 0);
         match receive(client, &mut received[have..], deadline) {
             Ok(0) => return check_evicted(client).map(|()| None),
-            Ok(length) => received.truncate(have + length),
+            Ok(length) => {
+                client.set_stage(Stage::Asking);
+                received.truncate(have + length);
+            }
             Err(error) => return Ok(lost(client, &error)),
         }
     }

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::http::response::{Response, Then};
@@ -75,6 +76,7 @@ impl Listener {
     /// Accepts until the server is stopping. `listener` does not block.
     pub(crate) fn run(mut self, listener: &TcpListener) {
         while !self.state.is_stopping() {
+            self.state.beats.fetch_add(1, Ordering::Relaxed);
             // In this order: whatever is given back after this look at the queue ends the wait.
             self.waker.want(!self.waiting.is_empty());
             self.start_waiting();
@@ -195,6 +197,10 @@ impl Listener {
     fn reject(&self, mut stream: TcpStream, client: IpAddr, rejection: Rejection) {
         self.registry.note(client, &rejection);
         let _ = stream.set_nonblocking(true);
+        if rejection == Rejection::NotAProxy {
+            // It learns nothing of who is here.
+            return self.let_go(stream);
+        }
         #[cfg(feature = "tls")]
         if self.state.handshakes.is_some() {
             let _ = stream.write(&handshake::FULL);

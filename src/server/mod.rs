@@ -2,6 +2,7 @@
 //!
 //! A file imports only files above it in this list, and rooms above this one in `src/lib.rs`.
 
+pub(crate) mod access;
 pub(crate) mod settings;
 pub(crate) mod addresses;
 pub(crate) mod half_open;
@@ -11,11 +12,13 @@ pub(crate) mod client;
 pub(crate) mod handler;
 pub(crate) mod application;
 pub(crate) mod capacity;
+pub(crate) mod accessed;
 pub(crate) mod guarded;
 pub(crate) mod session;
 pub(crate) mod registry;
 pub(crate) mod answer;
 pub(crate) mod input;
+pub(crate) mod proxy_header;
 #[cfg(feature = "tls")]
 pub(crate) mod secure;
 pub(crate) mod pages;

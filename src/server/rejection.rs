@@ -18,6 +18,10 @@ pub(crate) enum Rejection {
     HalfOpen,
     /// Its address has as much as it may.
     AddressLimit(AddressLimit),
+    /// Only proxies may connect, and it is not one that is trusted.
+    NotAProxy,
+    /// The server is about to end, and takes no new WebSockets.
+    Draining,
 }
 
 impl From<AddressLimit> for Rejection {
@@ -33,8 +37,10 @@ impl Rejection {
         match self {
             Rejection::Full { .. } => &counters.rejected_full,
             Rejection::HalfOpen => &counters.rejected_half_open,
+            Rejection::NotAProxy => &counters.rejected_not_a_proxy,
             Rejection::AddressLimit(AddressLimit::Clients { .. }) => &counters.rejected_clients_per_address,
             Rejection::AddressLimit(AddressLimit::Connects { .. }) => &counters.rejected_connects_per_address,
+            Rejection::Draining => &counters.rejected_draining,
         }
         .add(1);
     }
@@ -50,6 +56,8 @@ impl Rejection {
             Rejection::AddressLimit(AddressLimit::Connects { rate, .. }) => {
                 format!("the limit of connects per address is {rate}")
             }
+            Rejection::Draining => "the server is about to end".to_owned(),
+            Rejection::NotAProxy => "they are not trusted proxies, and the PROXY protocol is on".to_owned(),
         }
     }
 
@@ -64,9 +72,11 @@ impl Rejection {
             Rejection::AddressLimit(AddressLimit::Clients { .. }) => {
                 (503, "503: Too many clients from your address, try again later")
             }
+            Rejection::NotAProxy => (403, "403: Only trusted proxies may connect"),
             Rejection::AddressLimit(AddressLimit::Connects { .. }) => {
                 (429, "429: Too many connects from your address, try again later")
             }
+            Rejection::Draining => (503, "503: The server is about to end, try again later"),
         };
         let seconds = match self {
             Rejection::AddressLimit(AddressLimit::Connects { early, .. }) => whole_seconds(early),

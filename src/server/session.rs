@@ -25,6 +25,8 @@ use crate::ws::message::Message;
 pub(crate) struct Session<'a> {
     handler: Contained<Box<dyn WebSocketHandler>>,
     connection: &'a Connection,
+    /// The code of our own Close frame, if the WebSocket has failed.
+    failed: Option<u16>,
 }
 
 impl<'a> Session<'a> {
@@ -46,7 +48,7 @@ impl<'a> Session<'a> {
         }
         let mut exchange = Box::new(Exchange::new(request, &client.server.settings.cookies));
         let handler = agree(make, connection, &mut exchange, &mut upgrade)?;
-        let mut session = Session { handler, connection };
+        let mut session = Session { handler, connection, failed: None };
         session.on_open(&mut exchange)?;
         match head(*exchange, upgrade) {
             Ok(head) => Ok((session, head)),
@@ -59,7 +61,7 @@ impl<'a> Session<'a> {
 
     #[inline(never)]
     fn on_open(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
-        let Session { handler, connection } = self;
+        let Session { handler, connection, .. } = self;
         let open = || {
             let opened = handler.open(connection, exchange);
             exchange.keep_headers(opened)
@@ -89,12 +91,18 @@ impl<'a> Session<'a> {
                 drop(reader);
                 // Nothing is read any more, so no answer is awaited.
                 self.connection.set_close(None, None);
+                self.failed = Some(code);
                 log::debug!("{}: closing with {code} {reason}", self.connection);
                 // Not accepted if a Close is out already: then there is nothing to add.
                 let _ = self.connection.close(Some(code), Some(reason));
                 disconnect
             }
         }
+    }
+
+    /// Returns the code with which the server has ended it, if it has failed.
+    pub(crate) fn failed(&self) -> Option<u16> {
+        self.failed
     }
 
     /// Runs `on_close`.
@@ -104,7 +112,7 @@ impl<'a> Session<'a> {
 
     #[inline(never)]
     fn on_close(&mut self) {
-        let Session { handler, connection } = self;
+        let Session { handler, connection, .. } = self;
         connection.report(Event::Closed { code: connection.close_code() });
         // A panic here has been logged, and there is nothing left that it could end.
         let _ = guarded(connection, "on_close", || handler.on_close(connection));
@@ -131,7 +139,7 @@ impl<'a> Session<'a> {
     /// Not inlined: an idle client's stack has no room for it.
     #[inline(never)]
     fn deliver(&mut self, message: Message) -> Result<(), End> {
-        let Session { handler, connection } = self;
+        let Session { handler, connection, .. } = self;
         let handled = guarded_result(connection, "on_message", || handler.on_message(connection, message));
         match handled.map_err(failed)? {
             Ok(()) => Ok(()),
@@ -155,7 +163,7 @@ impl<'a> Session<'a> {
         what: &'static str,
         call: impl FnOnce(&mut dyn WebSocketHandler, &Connection) -> T,
     ) -> Result<T, End> {
-        let Session { handler, connection } = self;
+        let Session { handler, connection, .. } = self;
         guarded(connection, what, || call(&mut ***handler, connection)).map_err(failed)
     }
 }

@@ -1,6 +1,6 @@
 //! [`ServerState`]: what all threads of one server share, but for the map of its clients.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::connection::state::SharedState;
@@ -24,9 +24,13 @@ pub(crate) struct ServerState {
     /// To the threads that do the arithmetic of handshakes, if it serves TLS.
     #[cfg(feature = "tls")]
     pub(crate) handshakes: Option<Handshakes>,
-    /// Set once, by `shutdown`, before it wakes the listener. `Release` and `Acquire`: a thread that reads `true` also sees
-    /// all that was written before it was set.
+    /// How often the listener has looked around. Written by it, read by any thread.
+    pub(crate) beats: AtomicU64,
+    /// Set once, by the thread that ends the server, before it wakes the listener. `Release` and `Acquire`: a thread that
+    /// reads `true` also sees all that was written before it was set.
     stopping: AtomicBool,
+    /// Set once, by the same thread. Read by each `client-N` that asks for a WebSocket, behind the registry's lock.
+    refusing: AtomicBool,
 }
 
 impl ServerState {
@@ -39,7 +43,9 @@ impl ServerState {
             half_open: Mutex::default(),
             #[cfg(feature = "tls")]
             handshakes: None,
+            beats: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
+            refusing: AtomicBool::new(false),
         }
     }
 
@@ -54,12 +60,23 @@ impl ServerState {
         self.half_open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins the shutdown.
+    /// Refuses new WebSockets from now on.
+    pub(crate) fn refuse_websockets(&self) {
+        self.refusing.store(true, Ordering::Release);
+    }
+
+    /// Returns whether it takes no new WebSockets.
+    pub(crate) fn refuses_websockets(&self) -> bool {
+        self.refusing.load(Ordering::Acquire)
+    }
+
+    /// Ends the listener, once it is woken.
     pub(crate) fn stop(&self) {
+        self.shared.counters.begin_draining();
         self.stopping.store(true, Ordering::Release);
     }
 
-    /// Returns whether the shutdown has begun.
+    /// Returns whether the listener has to end.
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }

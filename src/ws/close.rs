@@ -60,6 +60,8 @@ close_codes! {
     INTERNAL_ERROR = (1011, "internal error", true);
     /// The peer showed no sign of life after a Ping.
     PING_TIMEOUT = (1011, "ping timed out", true);
+    /// Another server takes over.
+    RESTART = (1012, "service restart", true);
     /// There is no room for a message.
     NO_ROOM = (1013, "no room for this message, try again later", true);
     /// A newer client has taken the Id.

@@ -1,22 +1,19 @@
-//! A relay: what one server says to this one goes on to any number of clients of ours, who may come and go.
+//! A relay: it passes one server's messages to any number of clients, which may come and go.
 //!
 //!     cargo run --example relay -- 127.0.0.1:9000 ws://localhost:8888/websocket?Id=relay
 //!
-//! One thread reads the server, and publishes: it never waits for a client, so a slow one loses its own connection,
-//! and nobody else's messages. When the server is away, the clients stay, and are told so.
+//! One thread reads from the server, and publishes. It never waits for a client, so a slow one loses only its own
+//! connection. When the server goes away, the clients stay, and get a message that says so.
 
 use std::process::ExitCode;
-use std::thread;
-use std::time::Duration;
 
+use threadcast::client::{self, Builder, Messages};
 use threadcast::{
-    Application, Connection, Exchange, Hub, Message, Result, Server, WebSocketHandler, client, printable,
+    Application, Connection, Exchange, Hub, Message, Result, Server, WebSocketHandler, printable,
 };
 
-/// What clients are subscribed to.
+/// The topic of all clients.
 const TOPIC: &str = "relay";
-/// How long the server is left alone after it was away.
-const PAUSE: Duration = Duration::from_secs(1);
 
 struct Listener(Hub);
 
@@ -54,18 +51,20 @@ fn run(address: &str, url: &str) -> Result<()> {
     let application = Application::new().websocket("/", move || Listener(listeners.clone()));
     let server = Server::bind(address, application)?;
     println!("relay is at ws://{}/", server.local_addr());
-    loop {
-        let ended = forward(url, &hub);
+    let connections =
+        client::reconnecting(Builder::new(url)).on_failure(|error, _| println!("away: {}", printable(error)));
+    for connected in connections {
+        let (_connection, messages) = connected?;
+        let ended = forward(messages, &hub);
         let why = ended.map_or_else(|error| error.to_string(), |()| "it has closed".to_owned());
         println!("away: {}", printable(why));
         hub.publish(TOPIC, "(away)")?;
-        thread::sleep(PAUSE);
     }
+    Ok(())
 }
 
 /// Publishes what the server says, until it is away.
-fn forward(url: &str, hub: &Hub) -> Result<()> {
-    let (_connection, messages) = client::connect(url)?;
+fn forward(messages: Messages, hub: &Hub) -> Result<()> {
     for message in messages {
         hub.publish(TOPIC, message?)?;
     }

@@ -1,5 +1,5 @@
-//! The manual's lines for nginx and HAProxy, in front of the program: the page, its WebSocket and its pushes come
-//! through, and the numbers do not.
+//! The manual's lines for nginx and HAProxy, in front of the program: the page, its WebSocket and its pushes pass, and
+//! the numbers do not.
 
 use crate::support;
 use support::tls;
@@ -10,13 +10,14 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use support::{DEADLINE, Program, eventually, get};
+use support::{DEADLINE, Directory, Program, Raw, eventually, get};
 use threadcast::client::Builder;
 use tls::Identity;
 
 const MANUAL: &str = "src/guide/operating.md";
+const TOKEN: &str = "token-of-the-tests";
 
-/// The manual's blocks with this mark, of which each is configuration.
+/// The manual's configuration blocks with this mark.
 fn blocks(mark: &str) -> Vec<String> {
     let (manual, fence) = (fs::read_to_string(MANUAL).expect("the manual"), format!("```{mark}\n"));
     let behind = manual.split(&fence).skip(1);
@@ -27,7 +28,7 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port()
 }
 
-/// An empty directory of this test's own.
+/// A new, empty directory.
 fn directory(name: &str) -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = fs::remove_dir_all(&directory);
@@ -35,7 +36,7 @@ fn directory(name: &str) -> PathBuf {
     directory
 }
 
-/// Starts a proxy, which Debian has outside of everybody's PATH, and waits until it listens.
+/// Starts a proxy, which Debian installs outside the usual PATH, and waits until it listens.
 fn start(program: &str, args: &[&str], port: u16) -> Program {
     let path = format!("{}:/usr/sbin", std::env::var("PATH").expect("a PATH"));
     let mut command = Command::new("sh");
@@ -55,7 +56,7 @@ fn answer(port: u16, path: &str) -> (String, String) {
     (answer.split_whitespace().nth(1).expect("a status").to_owned(), answer)
 }
 
-/// The time comes, and goes on coming, and a Close is answered.
+/// Checks that the time comes repeatedly, and that a Close gets its answer.
 fn expect_pushes(builder: &Builder) {
     let (connection, mut messages) = builder.connect().expect("connects");
     for _ in 0..3 {
@@ -68,9 +69,9 @@ fn expect_pushes(builder: &Builder) {
     assert_eq!(messages.close_code(), Some(1000));
 }
 
-/// Whatever form the target has, the proxy and the program agree that it is not `/stats`, or that it is.
+/// Checks that the proxy and the program agree on whether a target is `/stats` or `/metrics`, however it is written.
 fn expect_no_numbers(port: u16) {
-    for target in [
+    let targets = [
         "/stats",
         "/stats?x",
         "http://a/stats",
@@ -95,21 +96,25 @@ fn expect_no_numbers(port: u16) {
         "/\\stats",
         "stats",
         "a:80/stats",
-    ] {
+    ];
+    let of_both = ["stats", "metrics"].map(|page| targets.map(|target| target.replace("stats", page)));
+    for target in of_both.as_flattened() {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connects");
         stream.set_read_timeout(Some(DEADLINE)).expect("a read timeout");
         stream.write_all(get(target, "Connection: close\r\n").as_ref()).expect("sends");
         let mut answer = String::new();
-        // A proxy that takes it for no HTTP at all may end it with a reset.
+        // A proxy that does not recognize HTTP may end it with a reset.
         let _ = stream.read_to_string(&mut answer);
-        assert!(!answer.contains("\"capacity\""), "{target}: {answer}");
+        assert!(!answer.contains("\"capacity\"") && !answer.contains("threadcast_"), "{target}: {answer}");
     }
 }
 
 fn expect_all(port: u16, below: &str) {
     let (status, page) = answer(port, below);
     assert!(status == "200" && page.contains("static/clock.js"), "{below}: {status}");
-    for (file, expected) in [("static/clock.js", "200"), ("stats", "404")] {
+    for (file, expected) in
+        [("static/clock.js", "200"), ("stats", "404"), ("metrics", "404"), ("ready", "200")]
+    {
         assert_eq!(answer(port, &format!("{below}{file}")).0, expected, "{below}{file}");
     }
     expect_pushes(&Builder::new(&format!("ws://localhost:{port}{below}websocket?Id=A")));
@@ -149,6 +154,40 @@ fn nginx_passes_the_page_and_its_websocket_below_a_path_and_over_tls_too() {
         expect_pushes(&Builder::new(&url).root_certificates(&identity.chain));
     }
     expect_no_numbers(port);
+}
+
+/// With the lines of the manual's section about it, and a bind address of the loopback that is not the usual one.
+#[test]
+fn haproxy_tells_the_client_by_a_proxy_header_and_checks_without_one() {
+    let token = Directory::new("haproxy-token");
+    let file = token.secret("token", TOKEN);
+    let args = ["--proxy-protocol", "--trusted-proxy", "127.0.0.0/8", "--admin-token-file", &file];
+    for version in ["send-proxy", "send-proxy-v2"] {
+        let program = Program::start(&[&args[..], &["--interval", "50ms", "--logging", "warning"]].concat());
+        let port = free_port();
+        let configuration = format!(
+            "defaults\n mode tcp\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n\
+             frontend web\n bind 127.0.0.1:{port}\n default_backend threadcast\n\
+             backend threadcast\n option httpchk GET /ready\n server local {} {version} check inter 100ms\n",
+            program.addr()
+        );
+        let file = directory(version).join("haproxy.cfg");
+        fs::write(&file, configuration).expect("writes");
+        let haproxy = start("haproxy", &["-db", "-f", file.to_str().expect("a path")], port);
+        expect_pushes(&Builder::new(&format!("ws://localhost:{port}/websocket?Id=A")));
+        let proxy = ([127, 0, 0, 1], port).into();
+        let client = Raw::connect_from(77, proxy).upgraded("/websocket?Id=B");
+        let mut asks = Raw::connect_from(78, proxy);
+        asks.send(get("/clients", &format!("Authorization: Bearer {TOKEN}\r\n")));
+        let (_, body) = asks.response();
+        let clients: serde_json::Value = serde_json::from_slice(&body).expect("is JSON");
+        let address = clients["clients"][0]["address"].as_str().expect("an address");
+        assert!(address.starts_with("127.0.0.77:"), "{version}: {clients}");
+        // Its checks come from itself, and are answered.
+        assert!(!haproxy.lines().iter().any(|line| line.contains("DOWN")), "{:#?}", haproxy.lines());
+        assert!(!program.lines().iter().any(|line| line.contains("PROXY")), "{:#?}", program.lines());
+        drop(client);
+    }
 }
 
 #[test]

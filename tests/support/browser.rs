@@ -1,81 +1,99 @@
-//! A page in a real browser: Chromium runs headless, and the tests click, type and look. Each test opens
-//! tabs of its own in one browser that they share, so that they may run side by side.
+//! A page in a real browser: Chromium runs headless, and the tests click, type and look. Each test opens its own tabs
+//! in one shared browser, so that tests may run side by side.
 //!
-//! A page says in `<html data-state>` when it is `open`. The tests' own `$` finds an element by its id.
+//! A page sets `<html data-state>` to `open` when it is. The tests' own `$` finds an element by its id.
 
-use std::collections::HashMap;
-use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use headless_chrome::protocol::cdp::Input::{self, DispatchMouseEventTypeOption};
-use headless_chrome::protocol::cdp::Page::{AddScriptToEvaluateOnNewDocument, CaptureScreenshotFormatOption};
-use headless_chrome::protocol::cdp::Target::CreateTarget;
-use headless_chrome::protocol::cdp::types::Event;
-use headless_chrome::protocol::cdp::{Emulation, Log, Network, Runtime};
-use headless_chrome::{Browser, LaunchOptions, Tab};
+use data_encoding::BASE64;
 use serde_json::{Value, json};
 
+use crate::support::devtools::DevTools;
 use crate::support::{DEADLINE, eventually};
 
-/// Longest silence of the browser, and longest answer to a call. Must be more than `support::DEADLINE`,
-/// which is for the page.
-const BROWSER_TIMEOUT: Duration = Duration::from_secs(120);
+/// A headless browser that only its pages' servers hear of, and that no dialogue stops.
+const SWITCHES: [&str; 22] = [
+    "--headless",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-background-timer-throttling",
+    "--disable-backgrounding-occluded-windows",
+    "--disable-breakpad",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-dev-shm-usage",
+    "--disable-extensions",
+    "--disable-features=Translate",
+    "--disable-hang-monitor",
+    "--disable-quic",
+    "--disable-renderer-backgrounding",
+    "--disable-sync",
+    "--force-color-profile=srgb",
+    "--hide-scrollbars",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--ignore-certificate-errors",
+    "--no-first-run",
+    "--password-store=basic",
+    "--window-size=1280,900",
+];
 
 /// A tab of the browser, with the page in it.
 pub struct Page {
-    pub tab: Arc<Tab>,
-    complaints: Arc<Mutex<Vec<String>>>,
-    _chromium: Arc<Chromium>,
+    chromium: Arc<Chromium>,
+    target: String,
+    session: String,
 }
 
 impl Page {
-    /// Opens it, and waits until its connection is open.
+    /// Opens a tab, and waits until its connection is open.
     pub fn open(addr: SocketAddr, target: &str) -> Page {
         Page::open_at(&format!("http://{addr}{target}"), "")
     }
 
-    /// The same in a browser in which this script has run before those of the page.
+    /// Opens a tab in which this script runs before those of the page.
     pub fn open_after(script: &str, addr: SocketAddr, target: &str) -> Page {
         Page::open_at(&format!("http://{addr}{target}"), script)
     }
 
-    /// The same with a name and a password in the address.
+    /// Opens a tab with a name and a password in the address.
     pub fn open_as(user: &str, addr: SocketAddr, target: &str) -> Page {
         Page::open_at(&format!("http://{user}@{addr}{target}"), "")
     }
 
-    /// The same by https, whatever the certificate.
+    /// Opens a tab by https, with any certificate.
     pub fn open_secure(addr: SocketAddr, target: &str) -> Page {
         Page::open_at(&format!("https://{addr}{target}"), "")
     }
 
     fn open_at(url: &str, before: &str) -> Page {
         let chromium = Chromium::shared();
-        let tab = chromium.new_tab();
-        let complaints = Arc::new(Mutex::new(Vec::new()));
-        let listener = complaints.clone();
-        let hear = move |event: &Event| listener.lock().unwrap().extend(complaint(event));
-        tab.add_event_listener(Arc::new(hear)).expect("listens");
-        tab.call_method(Runtime::Enable(None)).expect("reports exceptions");
-        tab.call_method(Log::Enable(None)).expect("reports errors");
-        // Every page is in front, though there are several.
-        tab.call_method(Emulation::SetFocusEmulationEnabled { enabled: true }).expect("has the focus");
-        tab.call_method(AddScriptToEvaluateOnNewDocument {
-            source: format!("window.$ = (id) => document.getElementById(id); {before}"),
-            world_name: None,
-            include_command_line_api: None,
-            run_immediately: None,
-        })
-        .expect("adds the tests' own name");
-        tab.navigate_to(url).expect("navigates");
-        let page = Page { tab, complaints, _chromium: chromium };
+        // A tab behind another one is not drawn, and cannot be clicked.
+        let tab =
+            chromium.call(None, "Target.createTarget", json!({ "url": "about:blank", "newWindow": true }));
+        let target = string(&tab["targetId"]);
+        let attach = json!({ "targetId": target, "flatten": true });
+        let session = string(&chromium.call(None, "Target.attachToTarget", attach)["sessionId"]);
+        let page = Page { chromium, target, session };
+        page.call("Runtime.enable", json!({}));
+        page.call("Log.enable", json!({}));
+        page.call("Page.enable", json!({}));
+        // Every page counts as the front one, though several are open.
+        page.call("Emulation.setFocusEmulationEnabled", json!({ "enabled": true }));
+        let source = format!("window.$ = (id) => document.getElementById(id); {before}");
+        page.call("Page.addScriptToEvaluateOnNewDocument", json!({ "source": source }));
+        page.call("Page.navigate", json!({ "url": url }));
         page.wait_for("the connection", "state === 'open'");
         page
+    }
+
+    fn call(&self, method: &str, params: Value) -> Value {
+        self.chromium.call(Some(&self.session), method, params)
     }
 
     /// The value of a JavaScript expression, or of its promise.
@@ -84,38 +102,26 @@ impl Page {
     }
 
     pub fn try_eval(&self, expression: &str) -> Result<Value, String> {
-        let evaluate = Runtime::Evaluate {
-            expression: expression.to_owned(),
-            return_by_value: Some(true),
-            user_gesture: Some(true),
-            object_group: None,
-            include_command_line_api: None,
-            silent: None,
-            context_id: None,
-            generate_preview: None,
-            await_promise: Some(true),
-            throw_on_side_effect: None,
-            timeout: None,
-            disable_breaks: None,
-            repl_mode: None,
-            allow_unsafe_eval_blocked_by_csp: None,
-            unique_context_id: None,
-            serialization_options: None,
-        };
-        let answer = self.tab.call_method(evaluate).map_err(|error| error.to_string())?;
-        match answer.exception_details {
-            Some(exception) => Err(format!("{exception:?}")),
-            None => Ok(answer.result.value.unwrap_or(Value::Null)),
+        let evaluate = json!({
+            "expression": expression,
+            "returnByValue": true,
+            "userGesture": true,
+            "awaitPromise": true,
+        });
+        let mut answer = self.chromium.devtools.call(Some(&self.session), "Runtime.evaluate", evaluate)?;
+        match answer.get("exceptionDetails") {
+            Some(exception) => Err(exception.to_string()),
+            None => Ok(answer["result"]["value"].take()),
         }
     }
 
-    /// A condition, in which `$` finds an element and `state` is that of the connection.
+    /// Returns whether a condition holds, in which `$` finds an element and `state` is that of the connection.
     pub fn is(&self, condition: &str) -> bool {
         self.eval(&with_state(condition)) == Value::Bool(true)
     }
 
-    /// Blocks until the condition holds. The page looks each time that something changes in it, and at
-    /// the latest after a second; an exception is a page that is not there yet.
+    /// Blocks until the condition holds. The page checks on each change, and at the latest after a second; an exception
+    /// means that the page is not ready.
     pub fn wait_for(&self, what: &str, condition: &str) {
         let condition = with_state(condition);
         let wait = format!(
@@ -135,7 +141,7 @@ impl Page {
         self.eval(&format!("$('{id}').textContent")).as_str().expect("a text").to_owned()
     }
 
-    /// The last push, and how many there were.
+    /// The last push, and their number.
     pub fn time_and_count(&self) -> (String, u64) {
         let both = self.eval("[$('time').textContent, +$('count').textContent]");
         (both[0].as_str().expect("a text").to_owned(), both[1].as_u64().expect("a number"))
@@ -149,8 +155,7 @@ impl Page {
         serde_json::from_value(lines).expect("texts")
     }
 
-    /// Presses the mouse button on the middle of an element, which nothing may cover. In fewer calls than
-    /// `Element::click`, since each takes headless_chrome a tenth of a second or two.
+    /// Presses the mouse button on the middle of an element, which nothing may cover.
     pub fn click(&self, id: &str) {
         let middle = self.eval(&format!(
             "((target) => {{
@@ -165,35 +170,35 @@ impl Page {
         let (Some(x), Some(y)) = (middle["x"].as_f64(), middle["y"].as_f64()) else {
             panic!("nobody could click #{id}");
         };
-        for kind in [DispatchMouseEventTypeOption::MousePressed, DispatchMouseEventTypeOption::MouseReleased]
-        {
-            let event = Input::DispatchMouseEvent {
-                Type: kind,
-                x,
-                y,
-                button: Some(Input::MouseButton::Left),
-                click_count: Some(1),
-                modifiers: None,
-                timestamp: None,
-                buttons: None,
-                force: None,
-                tangential_pressure: None,
-                tilt_x: None,
-                tilt_y: None,
-                twist: None,
-                delta_x: None,
-                delta_y: None,
-                pointer_Type: None,
-            };
-            self.tab.call_method(event).expect("clicks");
+        for kind in ["mousePressed", "mouseReleased"] {
+            let event = json!({ "type": kind, "x": x, "y": y, "button": "left", "clickCount": 1 });
+            self.call("Input.dispatchMouseEvent", event);
         }
     }
 
+    /// Presses a key with this name, or with this character.
     pub fn press(&self, key: &str) {
-        self.tab.press_key(key).expect("presses a key");
+        let (number, text) = match key {
+            "Enter" => (13, "\r"),
+            "Tab" => (9, ""),
+            "End" => (35, ""),
+            "ArrowLeft" => (37, ""),
+            "ArrowDown" => (40, ""),
+            character => (character.to_ascii_uppercase().as_bytes()[0], character),
+        };
+        let kind = if text.is_empty() { "rawKeyDown" } else { "keyDown" };
+        for (kind, text) in [(kind, text), ("keyUp", "")] {
+            let event = json!({ "type": kind, "key": key, "text": text, "windowsVirtualKeyCode": number });
+            self.call("Input.dispatchKeyEvent", event);
+        }
     }
 
-    /// Writes into an input, in place of what was there, as an edit of the user.
+    /// Presses the keys of a text.
+    pub fn type_text(&self, text: &str) {
+        text.chars().for_each(|key| self.press(&key.to_string()));
+    }
+
+    /// Replaces the text of an input, like an edit by the user.
     pub fn fill(&self, id: &str, text: &str) {
         let edit = if text.is_empty() {
             "'delete'".to_owned()
@@ -206,65 +211,37 @@ impl Page {
         assert_eq!(written, text, "in #{id}");
     }
 
-    /// A user who has this preference, such as `prefers-reduced-motion`, and no other.
+    /// Simulates a user with this preference, such as `prefers-reduced-motion`, and no other.
     pub fn prefer(&self, name: &str, value: &str) {
-        let feature = Emulation::MediaFeature { name: name.to_owned(), value: value.to_owned() };
-        self.tab
-            .call_method(Emulation::SetEmulatedMedia { media: None, features: Some(vec![feature]) })
-            .expect("sets the preference");
+        self.prefer_all(json!([{ "name": name, "value": value }]));
     }
 
-    /// A user who has chosen the colours of all pages.
+    /// Simulates a user who overrides the colours of all pages.
     pub fn force_colors(&self, scheme: &str) {
-        let feature = |name: &str, value: &str| Emulation::MediaFeature {
-            name: name.to_owned(),
-            value: value.to_owned(),
-        };
-        let features = vec![feature("forced-colors", "active"), feature("prefers-color-scheme", scheme)];
-        self.tab
-            .call_method(Emulation::SetEmulatedMedia { media: None, features: Some(features) })
-            .expect("sets the preferences");
+        self.prefer_all(json!([
+            { "name": "forced-colors", "value": "active" },
+            { "name": "prefers-color-scheme", "value": scheme },
+        ]));
         self.wait_for("the user's colours", "matchMedia('(forced-colors: active)').matches");
     }
 
-    /// Takes the network away, as far as the browser tells its pages, or brings it back.
+    fn prefer_all(&self, features: Value) {
+        self.call("Emulation.setEmulatedMedia", json!({ "features": features }));
+    }
+
+    /// Tells the browser's pages that the network is gone, or back.
     pub fn offline(&self, offline: bool) {
-        self.tab
-            .call_method(Network::EmulateNetworkConditions {
-                offline,
-                latency: 0.0,
-                download_throughput: -1.0,
-                upload_throughput: -1.0,
-                connection_Type: None,
-                packet_loss: None,
-                packet_queue_length: None,
-                packet_reordering: None,
-            })
-            .expect("sets the network");
+        let conditions =
+            json!({ "offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
+        self.call("Network.emulateNetworkConditions", conditions);
     }
 
     /// A light or dark window of this size.
     pub fn look(&self, scheme: &str, width: u32, height: u32) {
         self.prefer("prefers-color-scheme", scheme);
-        self.tab
-            .call_method(Emulation::SetDeviceMetricsOverride {
-                width,
-                height,
-                device_scale_factor: 1.0,
-                // A mobile browser makes the page smaller until it fits, and would hide what is to be seen.
-                mobile: false,
-                scale: None,
-                screen_width: None,
-                screen_height: None,
-                position_x: None,
-                position_y: None,
-                dont_set_visible_size: None,
-                screen_orientation: None,
-                viewport: None,
-                display_feature: None,
-                device_posture: None,
-            })
-            .expect("sets the size");
+        // A mobile browser shrinks the page until it fits, and would hide the effect.
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.call("Emulation.setDeviceMetricsOverride", size);
         self.wait_for("the new size", &format!("innerWidth === {width} && innerHeight === {height}"));
     }
 
@@ -280,16 +257,16 @@ impl Page {
     }
 
     pub fn take_picture(&self, path: &Path) {
-        let png = CaptureScreenshotFormatOption::Png;
-        let picture = self.tab.capture_screenshot(png, None, None, true).expect("takes a picture");
+        let picture = self.call("Page.captureScreenshot", json!({ "format": "png" }));
+        let picture = BASE64.decode(string(&picture["data"]).as_bytes()).expect("base64");
         assert!(picture.len() < 150_000, "{} bytes are too many for a README", picture.len());
         fs::create_dir_all(path.parent().expect("a directory")).expect("makes the directory");
         fs::write(path, picture).expect("writes the picture");
     }
 
-    /// What the browser had to say against the page: exceptions, errors and warnings.
+    /// The browser's complaints about the page: exceptions, errors and warnings.
     pub fn complaints(&self) -> Vec<String> {
-        self.complaints.lock().unwrap().clone()
+        self.chromium.devtools.complaints(&self.session)
     }
 
     pub fn wait_for_complaint(&self, text: &str) {
@@ -304,7 +281,8 @@ impl Drop for Page {
             eprintln!("the page shows: {}", shown.unwrap_or_default().as_str().unwrap_or_default());
             eprintln!("the browser complains: {:#?}", self.complaints());
         }
-        let _ = self.tab.close(false);
+        let close = json!({ "targetId": self.target });
+        let _ = self.chromium.devtools.call(None, "Target.closeTarget", close);
     }
 }
 
@@ -312,22 +290,17 @@ fn with_state(condition: &str) -> String {
     format!("((state) => ({condition}))(document.documentElement.dataset.state)")
 }
 
-fn complaint(event: &Event) -> Option<String> {
-    match event {
-        Event::RuntimeExceptionThrown(event) => Some(format!("{:?}", event.params.exception_details)),
-        Event::RuntimeConsoleAPICalled(event) => Some(format!("{:?}", event.params)),
-        Event::LogEntryAdded(event) => Some(format!("{:?}", event.params.entry)),
-        _ => None,
-    }
+fn string(value: &Value) -> String {
+    value.as_str().expect("a string").to_owned()
 }
 
-/// The browser. It ends with the last page, so that none is left behind by a test that fails.
+/// The browser. It ends with the last page, so that a failed test leaves none behind.
 struct Chromium {
-    browser: Option<Browser>,
-    profile: PathBuf,
+    devtools: DevTools,
+    _profile: Profile,
 }
 
-/// Of all pages that are open now.
+/// Shared by all open pages.
 static SHARED: Mutex<Weak<Chromium>> = Mutex::new(Weak::new());
 
 impl Chromium {
@@ -344,70 +317,41 @@ impl Chromium {
     fn start(executable: &Path) -> Chromium {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        // Not in the target directory: with sockets in it, its path may have only some 100 bytes.
+        // Not in the target directory: it holds sockets, whose paths are limited to about 100 bytes.
         let profile = env::temp_dir().join(format!("threadcast-page-{}-{number}", std::process::id()));
-        fs::create_dir_all(&profile).expect("makes the directory of the profile");
-        let launch = |sandbox| {
-            let arguments = [
-                "--disable-quic",
-                "--disable-component-update",
-                "--hide-scrollbars",
-                // Nothing but this machine; the other switches against traffic are headless_chrome's own.
-                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-            ];
-            Browser::new(LaunchOptions {
-                path: Some(executable.to_owned()),
-                user_data_dir: Some(profile.clone()),
-                // It leaves files there when it is killed.
-                process_envs: Some(HashMap::from([("TMPDIR".to_owned(), profile.display().to_string())])),
-                port: Some(0),
-                sandbox,
-                args: arguments.iter().map(OsStr::new).collect(),
-                window_size: Some((1280, 900)),
-                idle_browser_timeout: BROWSER_TIMEOUT,
-                ignore_certificate_errors: true,
-                ..LaunchOptions::default()
-            })
+        let profile = Profile(profile);
+        fs::create_dir_all(&profile.0).expect("makes the directory of the profile");
+        let launch = |more: &[&str]| {
+            let mut command = Command::new(executable);
+            // It leaves files in it when it is killed.
+            command.arg(format!("--user-data-dir={}", profile.0.display())).env("TMPDIR", &profile.0);
+            DevTools::start(command.args(SWITCHES).args(more))
         };
-        // Root has no sandbox, nor has a container as a rule. It sees no page but ours.
-        let browser = if rustix::process::geteuid().is_root() {
-            launch(false)
+        // The sandbox does not work for root, nor usually in a container. The browser shows only our pages.
+        let without_sandbox = || launch(&["--no-sandbox"]);
+        let devtools = if rustix::process::geteuid().is_root() {
+            without_sandbox()
         } else {
-            launch(true).or_else(|_| launch(false))
+            launch(&[]).or_else(|_| without_sandbox())
         };
-        let browser =
-            browser.unwrap_or_else(|error| panic!("{} does not start: {error}", executable.display()));
-        Chromium { browser: Some(browser), profile }
+        let devtools =
+            devtools.unwrap_or_else(|error| panic!("{} does not start: {error}", executable.display()));
+        Chromium { devtools, _profile: profile }
     }
 
-    fn new_tab(&self) -> Arc<Tab> {
-        let browser = self.browser.as_ref().expect("is there until it is dropped");
-        let tab = browser.new_tab_with_options(CreateTarget {
-            url: "about:blank".to_owned(),
-            // A tab behind another one is not drawn, and cannot be clicked.
-            new_window: Some(true),
-            left: None,
-            top: None,
-            width: None,
-            height: None,
-            window_state: None,
-            browser_context_id: None,
-            enable_begin_frame_control: None,
-            background: None,
-            for_tab: None,
-            hidden: None,
-        });
-        tab.expect("opens a tab")
+    fn call(&self, session: Option<&str>, method: &str, params: Value) -> Value {
+        self.devtools.call(session, method, params).unwrap_or_else(|error| panic!("{error}"))
     }
 }
 
-impl Drop for Chromium {
+/// A browser's directory.
+struct Profile(PathBuf);
+
+impl Drop for Profile {
     fn drop(&mut self) {
-        drop(self.browser.take());
-        // Its processes write to the profile until the last of them has ended. No reason to fail a test.
+        // Its processes write to it until the last of them has ended. That must not fail a test.
         let deadline = Instant::now() + DEADLINE;
-        while self.profile.exists() && fs::remove_dir_all(&self.profile).is_err() && Instant::now() < deadline
-        {
+        while self.0.exists() && fs::remove_dir_all(&self.0).is_err() && Instant::now() < deadline {
             thread::park_timeout(Duration::from_millis(10));
         }
     }

@@ -1,20 +1,24 @@
 use std::os::unix::ffi::OsStringExt;
 
-use clap::CommandFactory;
+use std::time::Duration;
 
+use super::values::{OrOff, SizeOrOff, interval_or_off, size, size_or_off};
 use super::*;
 
 fn parse(args: &[&str]) -> Result<Options, (String, i32)> {
-    Options::parse_from_args(["threadcast"].iter().chain(args).map(OsString::from))
+    Options::parse(["threadcast"].iter().chain(args).map(OsString::from), [])
 }
 
 #[test]
 fn defaults_are_the_tutorials() {
     let options = parse(&[]).unwrap();
-    assert_eq!((options.port, options.address, options.interval), (8888, None, Duration::from_secs(1)));
-    assert_eq!((options.max_message, options.max_backlog), (10 << 20, 1 << 20));
-    assert_eq!(options.ping_interval, OrOff(Some(Duration::from_secs(20))));
-    assert_eq!(options.compression, SizeOrOff(None));
+    assert_eq!(
+        (options.port, options.address, options.pushes.interval),
+        (8888, None, Duration::from_secs(1))
+    );
+    assert_eq!((options.clients.max_message, options.clients.max_backlog), (10 << 20, 1 << 20));
+    assert_eq!(options.clients.ping_interval, OrOff(Some(Duration::from_secs(20))));
+    assert_eq!(options.clients.compression, SizeOrOff(None));
 }
 
 #[test]
@@ -151,8 +155,7 @@ fn nonsense_at_every_option_is_one_line_in_our_words() {
         let not_utf8 = OsString::from_vec(b"\xff".to_vec());
         let values = ["x", "", "-1", "-1s", &long, &escapes, "\u{1b}[31m\n"].map(OsString::from);
         for value in values.into_iter().chain([not_utf8]) {
-            let Err((text, code)) =
-                Options::parse_from_args(["threadcast".into(), name.clone().into(), value])
+            let Err((text, code)) = Options::parse(["threadcast".into(), name.clone().into(), value], [])
             else {
                 continue;
             };
@@ -226,7 +229,7 @@ fn what_is_not_utf8_is_found() {
         (vec![odd(b"--www"), odd(b"\xff"), odd(b"--redis"), odd(b"a\xff")], "--redis \"a\u{fffd}\""),
         (vec![odd(b"--lab"), odd(b"--channel=\xff"), odd(b"--pad")], "\"--channel=\u{fffd}\""),
     ] {
-        let found = Options::parse_from_args([OsString::from("threadcast")].into_iter().chain(args));
+        let found = Options::parse([OsString::from("threadcast")].into_iter().chain(args), []);
         let expected = format!("threadcast: {expected}: this is not UTF-8 (--help shows the options)\n");
         assert_eq!(found.err(), Some((expected, 2)));
     }

@@ -14,6 +14,11 @@ use crate::printable::printable;
 const MAX_PATH: usize = 200;
 
 impl Connection {
+    /// Returns the bytes that the system has taken for the peer so far: frames, and what TLS adds to them.
+    pub fn bytes_sent(&self) -> u64 {
+        self.link().sent.load(Relaxed)
+    }
+
     /// Called by the reading thread before it opens a WebSocket that is to be compressed.
     #[cfg(feature = "deflate")]
     pub(crate) fn set_compressed(&self, window_bits: u8) {

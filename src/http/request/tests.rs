@@ -187,7 +187,7 @@ fn the_scheme_of_an_origin_counts_where_ours_is_known() {
     for (proto, http, https) in [("", true, true), ("http", true, false), ("https", false, true)] {
         let head = format!("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: {proto}\r\n\r\n");
         let mut request = parse(&head).unwrap().unwrap().0;
-        request.trust(&[request.peer_addr().ip()]);
+        request.trust(&[request.peer_addr().ip().into()]);
         let same = ["http://a", "https://a"].map(|origin| request.is_same_origin(origin));
         assert_eq!(same, [http, https], "{proto}");
     }

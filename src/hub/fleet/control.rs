@@ -1,24 +1,27 @@
-//! [`Control`]: what a machine tells the others, JSON on its channel `NAME/MACHINE/c`. Pure.
+//! [`Control`]: the messages of a machine to the others, JSON on its channel `NAME/MACHINE/c`. Pure.
 
 use serde_json::{Value, json};
 
 use crate::hub::fleet::claims::Claim;
+use crate::hub::fleet::closing::{CloseAnswer, CloseOrder};
 use crate::hub::fleet::others::{Beat, MOST_HEARD};
 
-/// Most bytes of one, before it is parsed. A beat with all its names has some 5,000.
+/// The most bytes of a message before it is parsed. A beat with all its names has about 5,000.
 const MAX_BYTES: usize = 64 << 10;
-/// The version that is spoken here.
+/// The version of this protocol.
 const VERSION: u64 = 1;
 
 /// See the [module](self).
 #[derive(Debug, PartialEq)]
 pub(super) enum Control {
     Claim(Claim),
+    Close(CloseOrder),
+    Closed(CloseAnswer),
     Beat(Beat),
 }
 
 impl Control {
-    /// Reads what a machine has told; `None` for what is not known here. `us` is this machine.
+    /// Parses a message; `None` for an unknown one. `us` is this machine.
     pub(super) fn parse(bytes: &[u8], us: &str) -> Option<Control> {
         if bytes.len() > MAX_BYTES {
             return None;
@@ -30,8 +33,14 @@ impl Control {
         if told.get("claim").is_some() {
             return Claim::of_json(&told).map(Control::Claim);
         }
+        if told.get("close").is_some() {
+            return CloseOrder::of_json(&told).map(Control::Close);
+        }
+        if told.get("closed").is_some() {
+            return CloseAnswer::of_json(&told).map(Control::Closed);
+        }
         let hears_us = match told.get("hears") {
-            // Said by later versions only.
+            // Only later versions send this.
             None => true,
             Some(hears) => {
                 let hears = hears.as_array()?;
@@ -43,7 +52,7 @@ impl Control {
     }
 }
 
-/// Returns a beat: how many clients this machine has, whether it leaves, and whom it hears.
+/// Returns a beat: how many clients this machine has, whether it is leaving, and which machines it hears.
 pub(super) fn beat(clients: u64, leaves: bool, hears: &[&str]) -> String {
     json!({ "v": VERSION, "clients": clients, "leaves": leaves, "hears": hears }).to_string()
 }
@@ -66,6 +75,8 @@ mod tests {
             (r#"{"v":1,"clients":7,"hears":7}"#.to_owned(), None),
             (r#"{"v":2,"clients":7}"#.to_owned(), None),
             (r#"{"clients":7}"#.to_owned(), None),
+            (r#"{"v":1,"close":"a","clients":7}"#.to_owned(), None),
+            (r#"{"v":1,"closed":true,"clients":7}"#.to_owned(), None),
             (r#"{"v":1,"new":true}"#.to_owned(), None),
             (r#"{"v":1,"clients":-7}"#.to_owned(), None),
             (r#"{"v":1,"claim":"a"}"#.to_owned(), None),

@@ -1,12 +1,14 @@
 //! The thread `fleet-out`, which writes to Redis: messages, claims, beats.
 //!
-//! Never here: a message that is sent to Redis twice.
+//! Never here: sending a message to Redis twice.
 
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use crossbeam_channel::Receiver;
 use redis::RedisResult;
+use serde_json::Value;
 
 use crate::hub::fleet::channel;
 use crate::hub::fleet::claims::Claim;
@@ -16,7 +18,7 @@ use crate::hub::fleet::redis_link::RedisLink;
 use crate::hub::fleet::state::{Addressed, FleetState, describe};
 use crate::hub::fleet::threads::{BATCH, Pause};
 
-/// A link to write over.
+/// A link for writing.
 pub(super) struct WriteLink {
     connection: RedisLink,
     /// Its number among those of this machine.
@@ -25,30 +27,31 @@ pub(super) struct WriteLink {
     subscriptions: u64,
 }
 
-/// Why nothing more is written over a link that has not broken.
+/// Why writing over an unbroken link has ended.
 enum Ended {
-    /// The queue is closed, and all is written.
+    /// The queue is closed, and everything is written.
     Left,
     /// `fleet-in` has made a new link.
     Superseded,
 }
 
 impl WriteLink {
-    /// Connects, and says that this machine is there.
+    /// Connects, and announces this machine.
     pub(super) fn announce(state: &FleetState, number: u64) -> RedisResult<WriteLink> {
         let subscriptions = state.subscriptions.load(Relaxed);
         let mut link = WriteLink { connection: state.connect()?, number, subscriptions };
-        link.write(state, &[], &[], Some(false))?;
+        link.write(state, &[], &[], &VecDeque::new(), Some(false))?;
         Ok(link)
     }
 
-    /// Publishes messages, then claims, and then a beat, if it is due and says whether the machine leaves; and waits
-    /// for the answers.
+    /// Publishes messages, then claims, then questions to the other machines and answers to theirs, then a beat if one is
+    /// due or the machine is leaving; then waits for the answers.
     fn write(
         &mut self,
         state: &FleetState,
         messages: &[Addressed],
         claims: &[Claim],
+        orders: &VecDeque<Value>,
         beat: Option<bool>,
     ) -> RedisResult<()> {
         let (name, machine) = (&state.options.channel, &state.machine);
@@ -61,6 +64,9 @@ impl WriteLink {
         for claim in claims {
             pipeline.cmd("PUBLISH").arg(&to_all).arg(claim.to_json().to_string()).ignore();
         }
+        for order in orders {
+            pipeline.cmd("PUBLISH").arg(&to_all).arg(order.to_string()).ignore();
+        }
         if let Some(leaves) = beat {
             let beat = control::beat(state.own_clients(), leaves, &state.others().heard(Instant::now()));
             pipeline.cmd("PUBLISH").arg(to_all).arg(beat).ignore();
@@ -69,7 +75,7 @@ impl WriteLink {
         (0..pipeline.len()).try_for_each(|_| self.connection.answer()?.extract_error().map(drop))
     }
 
-    /// Writes what there is, until nothing more is to be written over this link, or it breaks.
+    /// Writes queued work, until this link is no longer needed or breaks.
     fn forward(&mut self, state: &FleetState) -> RedisResult<Ended> {
         let mut next_beat = Instant::now() + BEAT;
         while self.subscriptions == state.subscriptions.load(Relaxed) {
@@ -78,11 +84,14 @@ impl WriteLink {
             let is_due = taken.items.is_empty() || Instant::now() >= next_beat || taken.is_last;
             let claims = state.claims.take_unsent(BATCH, Instant::now());
             if claims.len() == BATCH {
-                // There may be more.
+                // The queue may have more.
                 state.outgoing.wake();
             }
             let count = taken.items.len() as u64;
-            if let Err(error) = self.write(state, &taken.items, &claims, is_due.then_some(taken.is_last)) {
+            let orders = state.closing.take_unsent();
+            if let Err(error) =
+                self.write(state, &taken.items, &claims, &orders, is_due.then_some(taken.is_last))
+            {
                 // They may have arrived: nothing is sent twice.
                 state.counts.unsure.fetch_add(count, Relaxed);
                 return Err(error);
@@ -99,8 +108,8 @@ impl WriteLink {
     }
 }
 
-/// The thread `fleet-out`: writes what is published here, until the queue is closed; its last word is that this
-/// machine leaves.
+/// The thread `fleet-out`: writes what this machine publishes, until the queue is closed; its last message announces
+/// that this machine is leaving.
 pub(super) fn forward(state: &FleetState, first: WriteLink, stop: &Receiver<()>) {
     let (mut link, mut pause) = (Ok(first), Pause::new());
     for number in 2.. {

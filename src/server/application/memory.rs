@@ -24,4 +24,10 @@ impl Application {
         self.settings.other_memory = bytes;
         self
     }
+
+    /// Plans the capacity as if this process were gone: it is the program before this one, and ends when this one serves.
+    pub fn in_place_of(mut self, process: u32) -> Application {
+        self.settings.predecessor = Some(process);
+        self
+    }
 }

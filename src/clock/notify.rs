@@ -1,0 +1,126 @@
+//! What a supervisor is told (sd_notify(3)): that the program serves, that it ends, and that it lives. On `threadcast`
+//! and on `watchdog`.
+//!
+//! Never blocks: what the supervisor has no room for is not said.
+
+use std::env;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::process;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{RecvTimeoutError, Sender};
+use threadcast::Server;
+
+use crate::clock::rounds::RoundStats;
+
+/// Where the supervisor listens: a path, or a name that begins with `@`.
+pub const SOCKET: &str = "NOTIFY_SOCKET";
+/// How often it wants to hear that the process lives, and which one.
+const WATCHDOG_MICROS: &str = "WATCHDOG_USEC";
+const WATCHDOG_PROCESS: &str = "WATCHDOG_PID";
+/// What ends later than planned: the shutdown's own seconds, and a busy machine.
+const SLACK: Duration = Duration::from_secs(10);
+
+/// Says this to the supervisor, if there is one.
+pub fn tell(text: &str) {
+    let Some(name) = env::var_os(SOCKET) else { return };
+    let address = match name.as_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
+        _ => SocketAddr::from_pathname(&name),
+    };
+    // A supervisor that is gone, or busy, is no reason to fail.
+    let _ = address.and_then(|address| {
+        let socket = UnixDatagram::unbound()?;
+        socket.set_nonblocking(true)?;
+        socket.send_to_addr(text.as_bytes(), &address)
+    });
+}
+
+/// Says that the program serves.
+pub fn ready(server: &Server) {
+    let clients = server.capacity().clients;
+    tell(&format!("READY=1\nSTATUS=serving on {} for up to {clients} clients", server.local_addr()));
+}
+
+/// Says that the program ends, and that this takes so long.
+pub fn stopping(takes: Duration) {
+    let micros = takes.saturating_add(SLACK).as_micros();
+    let seconds = takes.as_secs();
+    tell(&format!(
+        "STOPPING=1\nEXTEND_TIMEOUT_USEC={micros}\nSTATUS=draining for {seconds} s, then shutting down"
+    ));
+}
+
+/// The thread `watchdog`.
+pub struct Watchdog {
+    thread: JoinHandle<()>,
+    /// Dropped to end the thread.
+    stop: Sender<()>,
+}
+
+impl Watchdog {
+    /// Says twice as often as the supervisor wants that the program lives, while `send` and the listener do; `None` if the
+    /// supervisor does not ask for it.
+    ///
+    /// # Errors
+    /// If the system has no thread for it.
+    pub fn start(server: &Arc<Server>, rounds: &Arc<RoundStats>) -> io::Result<Option<Watchdog>> {
+        let Some(every) = wanted(|name| env::var(name).ok()) else { return Ok(None) };
+        let (stop, stopped) = crossbeam_channel::bounded::<()>(0);
+        let (server, rounds) = (server.clone(), rounds.clone());
+        let run = move || {
+            let mut before = None;
+            while stopped.recv_timeout(every / 2) == Err(RecvTimeoutError::Timeout) {
+                let beat = server.beat();
+                let lives = before != Some(beat) && rounds.standstill().is_none();
+                before = Some(beat);
+                // A server that ends does not accept.
+                if lives || server.is_draining() {
+                    tell("WATCHDOG=1");
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("watchdog".to_owned()).spawn(run)?;
+        Ok(Some(Watchdog { thread, stop }))
+    }
+
+    /// Ends it. Nobody feeds the supervisor then.
+    pub fn stop(self) {
+        drop(self.stop);
+        // If it panicked, that has been reported.
+        let _ = self.thread.join();
+    }
+}
+
+/// Returns the time within which the supervisor wants to hear from this process.
+fn wanted(variable: impl Fn(&str) -> Option<String>) -> Option<Duration> {
+    let micros = variable(WATCHDOG_MICROS)?.parse().ok().filter(|micros| *micros > 0)?;
+    let is_own = variable(WATCHDOG_PROCESS).is_none_or(|process| process == process::id().to_string());
+    is_own.then_some(Duration::from_micros(micros))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_watchdog_is_wanted_of_this_process_and_in_microseconds() {
+        let own = process::id().to_string();
+        for (micros, of, every) in [
+            (Some("6000000"), Some(own.as_str()), Some(6000)),
+            (Some("500000"), None, Some(500)),
+            (Some("6000000"), Some("1"), None),
+            (Some("0"), None, None),
+            (Some("soon"), None, None),
+            (None, Some(own.as_str()), None),
+        ] {
+            let variable = |name: &str| if name == WATCHDOG_MICROS { micros } else { of }.map(str::to_owned);
+            assert_eq!(wanted(variable), every.map(Duration::from_millis), "{micros:?} {of:?}");
+        }
+    }
+}

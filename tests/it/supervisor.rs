@@ -1,0 +1,269 @@
+//! The program under a supervisor: sockets that are handed over, what the supervisor is told, the units of the manual; and
+//! how a restart without one can fail.
+
+use crate::support;
+
+use std::fs;
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::process::{self, Command};
+use std::thread;
+
+use rustix::process::Signal;
+use support::restarts::{Line, is_running, supervised};
+use support::{
+    DEADLINE, Directory, Program, Raw, close_frame, eventually, fetch, get, header_values, status,
+};
+
+const LOOPBACK: [&str; 4] = ["--port", "0", "--address", "127.0.0.1"];
+
+#[test]
+fn a_socket_that_is_handed_over_is_used_and_the_options_for_one_are_not() {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = socket.local_addr().unwrap();
+    // Who comes before the program is served.
+    let mut early = Raw::connect(addr);
+    early.send(get("/", ""));
+    let warning = "warning: --port and --address do nothing: the supervisor's socket is used (LISTEN_FDS)";
+    for (args, warns) in
+        [(&LOOPBACK[..], true), (&["--port", "1"], true), (&["--address", "127.0.0.1"], true), (&[], false)]
+    {
+        let mut program = Program::spawn(&mut supervised(&[&socket], args));
+        assert_eq!(program.addr(), addr);
+        assert_eq!(status(&fetch(addr, get("/", "")).0), 200);
+        program.signal(Signal::TERM);
+        assert_eq!(program.wait().code(), Some(0));
+        assert_eq!(program.lines().iter().any(|line| line.contains(warning)), warns, "{args:?}");
+    }
+    assert_eq!(status(&early.response().0), 200);
+    // Variables for another process are not for this one.
+    let mut other = Program::command();
+    other.args(LOOPBACK).envs([("LISTEN_FDS", "1"), ("LISTEN_PID", "1")]);
+    assert_ne!(Program::spawn(&mut other).addr(), addr);
+}
+
+#[test]
+fn of_two_sockets_the_one_that_is_named_redirect_or_the_second_one_is_for_http() {
+    let sockets = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [first, second] = sockets.each_ref().map(|socket| socket.local_addr().unwrap());
+    let args = ["--tls-self-signed", "--http-port", "0"];
+    for (names, main, redirect) in
+        [("", first, second), ("redirect:http", second, first), ("a:redirect", first, second)]
+    {
+        let mut command = supervised(&[&sockets[0], &sockets[1]], &args);
+        let program = Program::spawn(command.env("LISTEN_FDNAMES", names));
+        assert_eq!((program.addr(), program.addr_in("leads there")), (main, redirect), "{names}");
+        assert_eq!(status(&fetch(redirect, get("/", "")).0), 308);
+    }
+}
+
+#[test]
+fn sockets_that_cannot_be_used_are_one_line_and_exit_code_1() {
+    let listening = TcpListener::bind("127.0.0.1:0").unwrap();
+    let connection = std::net::TcpStream::connect(listening.local_addr().unwrap()).unwrap();
+    let not_tcp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for (mut command, told) in [
+        (
+            supervised(&[&listening, &listening], &[]),
+            "threadcast: LISTEN_FDS: there are 2 sockets, and 1 of them can be used; --http-port uses another one",
+        ),
+        (
+            supervised(&[&OwnedFd::from(connection).into()], &[]),
+            "threadcast: LISTEN_FDS: the socket does not listen: hand over one that does",
+        ),
+        (
+            supervised(&[&OwnedFd::from(not_tcp).into()], &[]),
+            "threadcast: LISTEN_FDS: fd 3 is not a valid tcp socket",
+        ),
+        (
+            supervised(&[&OwnedFd::from(fs::File::open("/dev/null").unwrap()).into()], &[]),
+            "threadcast: LISTEN_FDS: fd 3 is not a socket",
+        ),
+    ] {
+        let (code, lines) = Program::spawn(&mut command).run_to_its_end();
+        assert_eq!((code, &lines[..]), (Some(1), &[told.to_owned()][..]));
+    }
+}
+
+/// A supervisor's socket, and the name of it.
+fn supervisor(is_abstract: bool, directory: &Directory) -> (UnixDatagram, String) {
+    let name = format!("{}/notify-{is_abstract}-{}", directory.path(), process::id());
+    let (address, name) = if is_abstract {
+        (SocketAddr::from_abstract_name(&name), format!("@{name}"))
+    } else {
+        (SocketAddr::from_pathname(&name), name)
+    };
+    let socket = UnixDatagram::bind_addr(&address.unwrap()).unwrap();
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
+    (socket, name)
+}
+
+fn told(supervisor: &UnixDatagram) -> Vec<String> {
+    let mut bytes = [0; 4096];
+    let length = supervisor.recv(&mut bytes).expect("the supervisor is told something");
+    String::from_utf8(bytes[..length].to_vec()).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn the_supervisor_is_told_that_it_serves_that_it_lives_and_that_it_ends() {
+    let directory = Directory::new("supervisor");
+    for is_abstract in [false, true] {
+        let (socket, name) = supervisor(is_abstract, &directory);
+        let mut command = Program::command();
+        command.args(LOOPBACK).args(["--drain-delay", "1s", "--drain", "2s", "--interval", "20ms"]);
+        let mut program = Program::spawn(command.env("NOTIFY_SOCKET", &name).env("WATCHDOG_USEC", "100000"));
+        let first = told(&socket);
+        let at = format!("STATUS=serving on {} for up to ", program.addr());
+        assert!(first[0] == "READY=1" && first[1].starts_with(&at) && first.len() == 2, "{first:?}");
+        (0..3).for_each(|_| assert_eq!(told(&socket), ["WATCHDOG=1"]));
+        let mut client = Raw::websocket(program.addr(), "/websocket?Id=A");
+        program.signal(Signal::TERM);
+        let mut last = told(&socket);
+        while last == ["WATCHDOG=1"] {
+            last = told(&socket);
+        }
+        let expected =
+            ["STOPPING=1", "EXTEND_TIMEOUT_USEC=13000000", "STATUS=draining for 3 s, then shutting down"];
+        assert_eq!(last, expected);
+        assert_eq!(told(&socket), ["WATCHDOG=1"], "also while it drains");
+        while client.frame() != close_frame(1012, "service restart") {}
+        drop(client);
+        assert_eq!(program.wait().code(), Some(0));
+    }
+}
+
+#[test]
+fn a_supervisor_that_does_not_read_holds_up_nothing() {
+    let directory = Directory::new("supervisor");
+    let (socket, name) = supervisor(false, &directory);
+    let mut command = Program::command();
+    let mut program =
+        Program::spawn(command.args(LOOPBACK).env("NOTIFY_SOCKET", &name).env("WATCHDOG_USEC", "1000"));
+    let addr = program.addr();
+    // The queue has room for a few datagrams; then it is full.
+    let own = UnixDatagram::unbound().unwrap();
+    own.set_nonblocking(true).unwrap();
+    eventually("the queue is full", || own.send_to(b"x", &name).is_err());
+    assert_eq!(status(&fetch(addr, get("/", "")).0), 200);
+    program.signal(Signal::TERM);
+    assert_eq!(program.wait().code(), Some(0));
+    drop(socket);
+}
+
+#[test]
+fn under_a_supervisor_sigusr2_starts_nothing_and_says_what_to_do() {
+    let directory = Directory::new("supervisor");
+    let (_socket, name) = supervisor(false, &directory);
+    let program = Program::spawn(Program::command().args(LOOPBACK).env("NOTIFY_SOCKET", &name));
+    let addr = program.addr();
+    program.signal(Signal::USR2);
+    let line = program.wait_for_line("no restart at SIGUSR2");
+    assert!(line.ends_with("would not know the successor; use systemctl restart"), "{line}");
+    assert_eq!(status(&fetch(addr, get("/", "")).0), 200);
+}
+
+#[test]
+fn where_the_successor_fails_the_program_goes_on_and_says_why() {
+    let www = Directory::new("pages");
+    www.write("index.html", "a page");
+    let mut line = Line::start(&["--www", www.path()]);
+    let addr = line.first.addr();
+    let mut client = Raw::websocket(addr, "/websocket?Id=A");
+    let moved = format!("{}-moved", www.path());
+    fs::rename(www.path(), &moved).unwrap();
+    line.signal(Signal::USR2);
+    let told = line.first.wait_for_line("the successor failed, and this program goes on: ");
+    assert!(told.contains(&format!("{}", www.path())) && told.contains("No such file"), "{told}");
+    assert_eq!(client.frame().first, 0x81);
+    fs::rename(&moved, www.path()).unwrap();
+    // Once more, and this time it can.
+    line.succeed();
+    while client.frame() != close_frame(1012, "service restart") {}
+    assert_eq!(status(&fetch(addr, get("/", "")).0), 200);
+    line.signal(Signal::TERM);
+    eventually("it ends", || !is_running(line.serving[1]));
+}
+
+#[test]
+fn a_program_that_was_replaced_is_succeeded_by_the_new_one_with_both_of_its_ports() {
+    let directory = Directory::new("upgrade");
+    let path = format!("{}/threadcast", directory.path());
+    let install = || {
+        fs::copy(env!("CARGO_BIN_EXE_threadcast"), format!("{path}.new")).unwrap();
+        fs::rename(format!("{path}.new"), &path).unwrap();
+    };
+    install();
+    let mut command = Command::new(&path);
+    command.args(LOOPBACK).args(["--tls-self-signed", "--http-port", "0", "--drain", "0s"]);
+    let mut line = Line::of(Program::spawn(&mut command));
+    let http = line.first.addr_in("leads there");
+    install();
+    line.succeed();
+    assert_eq!(line.first.wait().code(), Some(0));
+    let (head, _) = fetch(http, get("/", ""));
+    let to = format!("https://localhost:{}/", line.first.addr().port());
+    assert_eq!((status(&head), header_values(&head, "Location")), (308, vec![to.as_str()]));
+    line.succeed();
+    eventually("the second one ends", || !is_running(line.serving[1]));
+    assert_eq!(status(&fetch(http, get("/", "")).0), 308);
+}
+
+#[test]
+fn while_the_successor_starts_another_sigusr2_changes_nothing_and_a_stop_ends_both() {
+    let directory = Directory::new("token");
+    let fifo = format!("{}/token", directory.path());
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let token = fifo.clone();
+    let write = thread::spawn(move || fs::write(token, "a-token-of-16-and-more").unwrap());
+    let mut line = Line::start(&["--publish-token-file", &fifo]);
+    write.join().unwrap();
+    // The next one waits for its token.
+    line.signal(Signal::USR2);
+    let started = line.first.wait_for_line("starts to take the place of this one");
+    line.signal(Signal::USR2);
+    line.first.wait_for_line("another SIGUSR2 while the successor starts changes nothing");
+    line.signal(Signal::TERM);
+    assert_eq!(line.first.wait().code(), Some(0));
+    let process = support::restarts::words_after(&started, "process ").parse().unwrap();
+    eventually("the successor ends", || !is_running(process));
+}
+
+/// The files in the manual's page, by name.
+fn units() -> Vec<(String, String)> {
+    let page = fs::read_to_string("src/guide/restarts.md").unwrap();
+    let blocks = page.split("```ini ").skip(1).map(|rest| rest.split_once("\n```").expect("an end").0);
+    blocks
+        .map(|block| block.split_once('\n').expect("a name"))
+        .map(|(name, text)| (name.to_owned(), text.to_owned()))
+        .collect()
+}
+
+#[test]
+fn the_units_of_the_manual_are_as_systemd_wants_them_and_hardened() {
+    let directory = Directory::new("units");
+    let units = units();
+    assert_eq!(units.len(), 2, "{units:?}");
+    for (name, text) in &units {
+        directory.write(name, text.replace("/usr/local/bin/threadcast", env!("CARGO_BIN_EXE_threadcast")));
+    }
+    let analyze = |args: &[&str]| {
+        let mut command = Command::new("systemd-analyze");
+        command.args(args).args(["threadcast.service"]).current_dir(&directory.0);
+        command
+            .env("SYSTEMD_UNIT_PATH", format!("{}:", directory.path()))
+            .output()
+            .expect("systemd-analyze runs")
+    };
+    // An unknown key is a line, and no failure.
+    let output = analyze(&["verify", "./threadcast.socket"]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let output = analyze(&["security", "--offline=true", "--threshold=15"]);
+    assert!(output.status.success(), "{output:?}");
+    let service = &units.iter().find(|(name, _)| name == "threadcast.service").expect("a service").1;
+    for line in ["Type=notify", "RestartSec=3", "After=network-online.target", "WatchdogSec=30", "--drain 0s"]
+    {
+        assert!(service.contains(line), "{line}");
+    }
+}
