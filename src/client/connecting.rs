@@ -3,7 +3,7 @@
 //!
 //! Never here: a retry, a redirect that is followed.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use super::answer::AnswerReader;
@@ -101,7 +101,7 @@ pub(super) fn secure(
         if let Err(why) = dialing.receive(&received) {
             // The alert, which the server may have no use for.
             let _ = send_before(connection, &dialing.unsent(), deadline);
-            return Err(failed(io::Error::new(ErrorKind::InvalidData, why)));
+            return Err(failed(io::Error::new(io::ErrorKind::InvalidData, why)));
         }
     }
     if let MaybeTls::Tls(tls) = &connection.link().transport {

@@ -184,6 +184,8 @@ impl Messages {
         };
         self.end = Some(reason);
         self.connection.set_ended(reason);
+        // Before the peer learns why.
+        self.reader.give_up();
         match &self.owner {
             Owner::Session => ending::of_session(&self.connection, &end),
             Owner::Messages(peer) => {

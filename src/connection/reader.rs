@@ -76,6 +76,11 @@ impl Reader {
         self.stream.wait_until(until);
     }
 
+    /// Frees the room of a message that will never be whole.
+    pub(crate) fn give_up(&mut self) {
+        self.stream.message_handled();
+    }
+
     /// Blocks until something has come. The message before it has been handled.
     #[inline]
     pub(crate) fn next(&mut self) -> Result<Incoming, End> {

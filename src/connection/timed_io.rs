@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::connection::connection::Connection;
 use crate::error::{is_timeout, uninterrupted};
+#[cfg(feature = "tls")]
 use crate::net::seal::Seal;
 use crate::observer::Event;
 
@@ -77,6 +78,7 @@ fn recv_with(
 }
 
 /// Sends bytes as they are, by the deadline.
+#[cfg(feature = "tls")]
 pub(crate) fn send_before(connection: &Connection, mut bytes: &[u8], deadline: Deadline) -> io::Result<()> {
     let tcp = connection.link().tcp();
     while !bytes.is_empty() {

@@ -6,7 +6,6 @@ mod sealing;
 mod waiting;
 
 use std::io::{self, ErrorKind};
-use std::net::{Shutdown, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use loom::sync::atomic::Ordering::{Acquire, Relaxed, Release};
