@@ -32,9 +32,9 @@ pub const FEW: usize = 1000;
 pub const SOME: usize = 5000;
 /// Rounds that are enough where a limit is measured, or memory that fills, or gaps as long as a handler
 /// blocks.
-const STEADY_ROUNDS: usize = 5;
+const STEADY_ROUNDS: usize = 3;
 /// Rounds that are enough for pushes, of which a turn has several.
-const PUSH_ROUNDS: usize = 10;
+const PUSH_ROUNDS: usize = 8;
 /// Time that a load generator may take besides what it was told to measure.
 const LOAD_DEADLINE: Duration = Duration::from_secs(400);
 
@@ -310,7 +310,7 @@ mod tests {
     #[test]
     fn what_hardly_varies_has_fewer_rounds() {
         for (kind, size, rounds) in
-            [(Kind::Push, 15_000, 10), (Kind::Echo, 500, 12), (Kind::Blocked, 50, 5), (Kind::Hold, 20_000, 5)]
+            [(Kind::Push, 15_000, 8), (Kind::Echo, 500, 12), (Kind::Blocked, 50, 3), (Kind::Hold, 20_000, 3)]
         {
             let experiment = Experiment::new(kind, size);
             assert_eq!(experiment.rounds(12), rounds, "{experiment}");

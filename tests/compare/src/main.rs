@@ -27,9 +27,9 @@ const WATCHERS: usize = 50;
 /// Clients that never read.
 const STALLED: usize = 10;
 /// Clients of a push, and rounds: in full, and in a hurry.
-const SIZES: [usize; 4] = [100, 1000, 5000, 15_000];
-const ROUNDS: usize = 16;
-const QUICK_SIZES: [usize; 2] = [100, 1000];
+const SIZES: [usize; 2] = [1000, 15_000];
+const ROUNDS: usize = 12;
+const QUICK_SIZES: [usize; 1] = [1000];
 const QUICK_ROUNDS: usize = 1;
 
 /// Measures threadcast beside other WebSocket servers that do the same job

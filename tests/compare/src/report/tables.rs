@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::experiment::{Experiment, Kind};
+use crate::experiment::Experiment;
 use crate::figures;
-use crate::report::numbers::{number, range, thousands, title};
+use crate::report::numbers::{number, range, title};
 use crate::results::{Results, Sample};
 
 /// Stands where there is no figure.
@@ -48,20 +48,6 @@ impl Table {
     }
 }
 
-/// One figure of all variants, a column for each size.
-pub fn by_size(results: &Results, kind: Kind, figure: &str) -> Table {
-    let sizes = results.sizes(kind);
-    let mut columns = vec![format!("{}, by clients", figures::heading(figure))];
-    columns.extend(sizes.iter().map(|size| thousands(*size as i64)));
-    let mut table = Table::new(columns);
-    for entry in &results.variants {
-        let mut row = vec![entry.name.clone()];
-        row.extend(sizes.iter().map(|size| cell(results, &entry.name, Experiment::new(kind, *size), figure)));
-        table.push(row);
-    }
-    table
-}
-
 /// Several figures of all variants in one experiment, a column for each figure.
 pub fn by_figure(results: &Results, experiment: Experiment, columns: &[&str]) -> Table {
     let headings = columns.iter().map(|figure| figures::heading(figure));
@@ -80,6 +66,7 @@ pub fn variants(results: &Results) -> Table {
         let kind = match entry.kind {
             crate::manifest::Model::Threads => "threads",
             crate::manifest::Model::Loop => "event loop",
+            crate::manifest::Model::Green => "green threads",
         };
         let version = match (&entry.not_measured, entry.version.as_str()) {
             (Some(hint), _) => format!("not measured: `{hint}`"),

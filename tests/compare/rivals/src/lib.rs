@@ -1,0 +1,12 @@
+//! What the two clocks have in common: their limits, and the versions of what they run on.
+
+/// Connections that may wait to be accepted.
+pub const BACKLOG: u32 = 4096;
+/// Versions of what is built in.
+const LOCK: &str = include_str!("../Cargo.lock");
+
+/// Returns the version of a crate in the lock file, which `--version` prints.
+pub fn version(name: &str) -> &'static str {
+    let behind = LOCK.split_once(&format!("name = \"{name}\"\nversion = \"")).map(|(_, behind)| behind);
+    behind.and_then(|behind| behind.split('"').next()).unwrap_or("of an unknown version")
+}
