@@ -10,3 +10,14 @@ pub fn version(name: &str) -> &'static str {
     let behind = LOCK.split_once(&format!("name = \"{name}\"\nversion = \"")).map(|(_, behind)| behind);
     behind.and_then(|behind| behind.split('"').next()).unwrap_or("of an unknown version")
 }
+
+/// What the greeters are told.
+#[derive(clap::Parser)]
+pub struct Greeter {
+    /// Port to listen on, at 127.0.0.1
+    #[arg(long)]
+    pub port: u16,
+    /// Where the history is: a connection to it yields a line for each message, and ends
+    #[arg(long)]
+    pub history: std::net::SocketAddr,
+}

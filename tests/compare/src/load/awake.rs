@@ -55,7 +55,7 @@ mod tests {
     const SCHED_IDLE: &str = "5";
 
     #[test]
-    fn whoever_spins_gives_way_to_everybody_and_ends() {
+    fn those_that_spin_make_way_for_everybody_and_end() {
         let processors = allowed().unwrap();
         let awake = Awake::new(processors.iter().copied()).unwrap();
         let pids: Vec<_> = awake.0.iter().map(Child::id).collect();

@@ -7,15 +7,25 @@ use std::path::Path;
 use crate::experiment::{Experiment, Kind};
 use crate::failure::{Failure, While};
 use crate::figures;
-use crate::report::numbers::thousands;
-use crate::report::tables::{self, by_figure};
+use crate::report::numbers::{number, thousands};
+use crate::report::tables::{self, Table, by_figure};
 use crate::report::verdicts::{RULE, Verdict, rows, table};
 use crate::results::Results;
 
-/// Where the README's section begins.
+/// Where the section of another page begins, of the README or the lesson.
 const BEGIN: &str = "<!-- compare:begin -->";
 /// Where it ends.
 const END: &str = "<!-- compare:end -->";
+/// Who stands for its kind of thread in the lesson: kernel threads, green threads, none.
+const KINDS: [&str; 7] =
+    ["threadcast", "floor", "goroutines", "virtual-threads", "axum", "tokio-1", "libwebsockets"];
+/// What a wait costs: a wake-up, an idle client, a handler that blocks.
+const COSTS: [(Kind, &str); 4] = [
+    (Kind::Echo, figures::CPU_US),
+    (Kind::Push, figures::MEMORY_KIB),
+    (Kind::Blocked, figures::SLEEP_GAP_MS),
+    (Kind::Blocked, figures::SPIN_GAP_MS),
+];
 /// The figures in it, each at its largest size.
 const FEW: [&str; 5] =
     [figures::CPU_MS, figures::SLEEP_GAP_MS, figures::RATE, figures::MEMORY_KIB, figures::HELD];
@@ -45,17 +55,50 @@ const TABLES: [(&str, Kind, &[&str]); 5] = {
     ]
 };
 
-/// Writes the page into `directory`, which has the charts, and a few rows of it into `readme`.
-pub fn write(results: &Results, directory: &Path, readme: Option<&Path>) -> Result<(), Failure> {
+/// Writes the page into `directory`, which has the charts, a few rows of it into `readme`, and what a wait costs into
+/// `lesson`.
+pub fn write(
+    results: &Results,
+    directory: &Path,
+    readme: Option<&Path>,
+    lesson: Option<&Path>,
+) -> Result<(), Failure> {
     let path = directory.join("README.md");
     fs::write(&path, page(results)).doing(format!("write {}", path.display()))?;
-    let Some(path) = readme else { return Ok(()) };
+    if let Some(path) = readme {
+        let charts =
+            path.parent().and_then(|parent| directory.strip_prefix(parent).ok()).unwrap_or(directory);
+        update(path, &section(results, &charts.to_string_lossy()))?;
+    }
+    lesson.map_or(Ok(()), |path| update(path, &costs(results)))
+}
+
+/// Puts `new` between the markers of a page.
+fn update(path: &Path, new: &str) -> Result<(), Failure> {
     let what = format!("update {}", path.display());
-    let charts = path.parent().and_then(|parent| directory.strip_prefix(parent).ok()).unwrap_or(directory);
     let text = fs::read_to_string(path).doing(&what)?;
-    let text = replace(&text, &section(results, &charts.to_string_lossy()))
-        .ok_or_else(|| Failure::new(format!("{what}: it lacks {BEGIN} and {END}")))?;
+    let text =
+        replace(&text, new).ok_or_else(|| Failure::new(format!("{what}: it lacks {BEGIN} and {END}")))?;
     fs::write(path, text).doing(what)
+}
+
+/// The lesson's table: what a wait costs in each kind of thread.
+fn costs(results: &Results) -> String {
+    let kind = |name: &&str| {
+        let entry = results.variants.iter().find(|entry| entry.name == **name)?;
+        Some(format!("{name}, {}", tables::kind(entry.kind)))
+    };
+    let names: Vec<_> = KINDS.into_iter().filter(|name| kind(name).is_some()).collect();
+    let mut table = Table::new(std::iter::once(String::new()).chain(names.iter().filter_map(kind)));
+    for (kind, figure) in COSTS {
+        let size = results.sizes(kind).last().copied().unwrap_or_default();
+        let experiment = Experiment::new(kind, size);
+        let what = format!("{}, with {} clients", figures::heading(figure), thousands(size as i64));
+        let median =
+            |name: &&str| results.median(name, experiment, figure).map_or(tables::NONE.into(), number);
+        table.push(std::iter::once(what).chain(names.iter().map(median)).collect());
+    }
+    format!("{}\n\n{}", origin(results), table.markdown())
 }
 
 /// Returns the verdicts as a table in Markdown.

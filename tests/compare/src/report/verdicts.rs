@@ -93,7 +93,11 @@ fn judge(results: &Results, experiment: Experiment, figure: &'static str) -> Opt
     let own = format!("{}{}", more(limited(SUBJECT)), number(own.median));
     let other = format!("{}{}", more(limited(rival) || bound(rival)), number(other.median));
     let (what, size) = (figures::heading(figure).to_owned(), thousands(experiment.size as i64));
-    let crowd = if experiment.kind == Kind::Echo { "connections" } else { "clients" };
+    let crowd = match experiment.kind {
+        Kind::Echo if experiment.size == 1 => "connection",
+        Kind::Echo => "connections",
+        _ => "clients",
+    };
     let ratio = ratio_with_scatter(ratio);
     let sentence = format!("{what}, {size} {crowd}: {own}, which is {ratio} times the {other} of `{rival}`.");
     let word = match verdict {

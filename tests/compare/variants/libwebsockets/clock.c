@@ -16,7 +16,8 @@
 
 /* Bytes of the longest message, and of a push. */
 #define LONGEST (1 << 17)
-/* Bytes that are reserved for reading, for all clients together. */
+/* Bytes that are reserved for reading: for each client, as many as threadcast lets it have, and for all together. */
+#define CLIENT_BUFFER 256
 #define READ_BUFFER 4096
 /* Values that a reading can have, a prime. */
 #define READINGS 99991
@@ -188,7 +189,7 @@ static long number(const char *text, char **unit)
 int main(int argc, char **argv)
 {
 	static const struct lws_protocols protocols[] = {
-		{ "clock", answer, sizeof(struct client), READ_BUFFER, 0, NULL, 0 }, { NULL, NULL, 0, 0, 0, NULL, 0 }
+		{ "clock", answer, sizeof(struct client), CLIENT_BUFFER, 0, NULL, 0 }, { NULL, NULL, 0, 0, 0, NULL, 0 }
 	};
 	struct lws_context_creation_info info;
 	struct rlimit files;

@@ -80,7 +80,11 @@ async fn push(sessions: Sessions, options: ClockOptions) {
     }
 }
 
-async fn clock(request: HttpRequest, body: web::Payload, sessions: Sessions) -> actix_web::Result<HttpResponse> {
+async fn clock(
+    request: HttpRequest,
+    body: web::Payload,
+    sessions: Sessions,
+) -> actix_web::Result<HttpResponse> {
     let (response, session, mut messages) = actix_ws::handle(&request, body)?;
     sessions.lock().await.push(session.clone());
     let heard = Arc::new(Mutex::new(Instant::now()));
