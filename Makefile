@@ -124,8 +124,8 @@ stress: ## CASES cases a property (20000), thousands of clients, and both direct
 	@$(call needs,cc)
 	PROPTEST_CASES=$(CASES) $(CARGO) test $(PROGRAM) --release --lib
 	THREADCAST_DUPLEX_SECONDS=$(DUPLEX) $(CARGO) test $(PROGRAM) --release --test tls_duplex --test client_duplex -- --nocapture
-	THREADCAST_FLOOD_SECONDS=20 $(CARGO) test $(PROGRAM) --release --test floods -- --nocapture
-	THREADCAST_FLOOD_SECONDS=20 $(CARGO) test $(PROGRAM) --release --test neighbours -- --nocapture beside_a_flood
+	THREADCAST_FLOOD_SECONDS=20 $(CARGO) test $(PROGRAM) --release --test floods -- --nocapture --include-ignored --test-threads 1
+	THREADCAST_FLOOD_SECONDS=20 $(CARGO) test $(PROGRAM) --release --test neighbours -- --nocapture --ignored
 	$(COSTS) $(CARGO) test $(PROGRAM) --release --bench compression_cost --bench fleet_cost --bench hub_memory
 	THREADCAST_FOOTPRINT=$(CLIENTS) $(CARGO) test $(PROGRAM) --release --test stack -- --test-threads 1
 

@@ -35,9 +35,9 @@ use std::{io, thread};
 
 use crossbeam_channel::Sender;
 
+use crate::connection::connection::Connection;
 use crate::error::Result;
 use crate::net::closer::{self, Overdue};
-use crate::server::connection::Connection;
 
 pub use builder::Builder;
 pub use messages::Messages;

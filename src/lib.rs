@@ -120,12 +120,16 @@
 //! |---|---|
 //! | `begin_again` | how a program starts with less for each thread |
 //! | `printable`, `error`, `panics`, `metrics`, `observer`, `log_limit`, `rate` | what everybody uses |
+//! | `machine` | what this machine allows |
 //! | `http` | requests, responses, cookies, files: no sockets, no threads |
 //! | `ws` | frames, messages, compression, the handshake: pure bytes |
 //! | `net` | sockets, and who writes to them: the outbox, its pumps, the closer |
-//! | `server` | handlers, sessions, one thread for each client, the listener |
-//! | `client` | the other end of the same connection |
+//! | `connection` | the connection of either end: what waits for it, how it is read, how it ends |
+//! | `client` | connecting to a server, and reading what it sends |
 //! | `hub` | one message to many |
+//! | `server` | handlers, sessions, one thread for each client, the listener |
+//!
+//! `client`, `hub` and `server` stand beside each other: none imports anything of another.
 //!
 //! The program is `main.rs` with `clock`, the application, and `lab`, which only the lesson needs. It uses this
 //! library as any other program does.
@@ -144,15 +148,20 @@ mod observer;
 mod metrics;
 mod log_limit;
 mod rate;
+mod machine;
 mod http;
 mod ws;
 mod net;
-mod server;
+mod connection;
 pub mod client;
 mod hub;
+mod server;
 pub mod guide;
 
 pub use begin_again::begin_again;
+pub use connection::broadcast::broadcast;
+pub use connection::connection::Connection;
+pub use connection::settings::OverLimit;
 pub use error::{Error, HttpAnswer, Result};
 pub use http::cookies::{CookieSecret, create_signed_value, decode_signed_value};
 pub use http::escape::xhtml_escape;
@@ -166,6 +175,7 @@ pub use hub::fan_out::FanOut;
 pub use hub::fleet::{Fleet, FleetLosses, FleetOptions, FleetStats};
 pub use hub::topics::Hub;
 pub use hub::topics::relay::Relay;
+pub use machine::Limit;
 pub use metrics::{Disconnects, Limited, Meter, Rejections, Stats};
 #[cfg(feature = "tls")]
 pub use net::tls::config::TlsConfig;
@@ -174,12 +184,9 @@ pub use observer::{Event, Observer};
 pub use printable::{Printable, printable};
 pub use rate::Rate;
 pub use server::application::Application;
-pub use server::broadcast::broadcast;
-pub use server::capacity::{Capacity, Limit};
-pub use server::connection::Connection;
+pub use server::capacity::Capacity;
 pub use server::handler::{RequestHandler, WebSocketHandler};
 pub use server::server::Server;
-pub use server::settings::OverLimit;
 pub use ws::message::Message;
 
 /// The target of every log line of the library.

@@ -280,8 +280,9 @@ fn announce(server: &Server, lab: bool, tls: Option<&Tls>, redirect: Option<&Ser
     };
     let scheme = if tls.is_some() { "https" } else { "http" };
     let here = format!("{scheme}://{host}:{}", address.port());
-    let Capacity { clients, limit, .. } = server.capacity();
-    let mut lines = vec![format!("threadcast is at {here}/ for up to {clients} clients ({limit})")];
+    let Capacity { clients, limit, next, .. } = server.capacity();
+    let next = next.map_or(String::new(), |(clients, limit)| format!("; then {} at {clients}", limit.name()));
+    let mut lines = vec![format!("threadcast is at {here}/ for up to {clients} clients ({limit}{next})")];
     if let Some(tls) = tls {
         lines.push(format!("its WebSocket is at wss://{host}:{}/websocket?Id=NAME", address.port()));
         lines.extend(tls.note.clone());

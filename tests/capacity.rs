@@ -79,10 +79,7 @@ fn the_machines_limits_are_in_the_start_up_line() {
     let line = program.wait_for_line("threadcast is at ");
     let capacity = Capacity::of_this_machine(&Application::new().stack_size(64 << 10));
     // Without the number: free memory, if that is what binds, is another in a moment.
-    assert!(
-        line.contains("for up to ") && line.contains(&format!(" clients ({})", capacity.limit)),
-        "{line}"
-    );
+    assert!(line.contains("for up to ") && line.contains(&format!(" clients ({}", capacity.limit)), "{line}");
 }
 
 /// A program that a shell starts after `first`. A limit is lowered there, since only a process itself can.

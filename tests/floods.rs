@@ -1,18 +1,23 @@
 //! Floods of connects, and storms of clients that leave and return together: the process stays alive, has never more
-//! threads than places, and pushes go on. Counts only; with `THREADCAST_FLOOD_SECONDS` (`make stress`) at full speed,
-//! for that long each, with times.
+//! threads than places, and pushes go on. Counts only. `make stress` also runs the tests with times, at full speed and
+//! for `THREADCAST_FLOOD_SECONDS` each.
 
 mod support;
+use support::deflate::{TAIL, deflated};
+use support::tls::{Identity, Secure};
 
-use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use support::{Program, Raw, eventually, threads, upgrade};
+use rustls::version::TLS13;
+use serde_json::Value;
+use support::{Directory, Program, Raw, eventually, fetch, get, masked, threads, upgrade};
 use threadcast::{Application, Capacity};
 
 /// Sockets that a flood holds at a time.
@@ -101,11 +106,11 @@ impl Watch {
 }
 
 /// How late the pushes to an established client come, in order.
-fn lateness(mut witness: Raw, until: Instant) -> JoinHandle<Vec<Duration>> {
+fn lateness(mut next_push: impl FnMut() + Send + 'static, until: Instant) -> JoinHandle<Vec<Duration>> {
     thread::spawn(move || {
         let (mut late, mut last) = (Vec::new(), Instant::now());
         while last < until {
-            witness.frame();
+            next_push();
             late.push(last.elapsed().saturating_sub(INTERVAL));
             last = Instant::now();
         }
@@ -192,16 +197,32 @@ fn clients_that_leave_and_return_together_leave_no_more_threads_than_places_and_
 }
 
 #[test]
+#[ignore = "measures times on an idle machine, in `make stress`"]
 fn floods_at_full_speed_delay_no_push() {
-    let Some(time) = stress() else { return };
+    let time = stress().expect("THREADCAST_FLOOD_SECONDS is set");
     let _alone = alone();
+    let (identity, files) = (Identity::new(), Directory::new("floods"));
+    let [chain, key] = [("chain.pem", &identity.chain), ("key.pem", &identity.key)].map(|(name, pem)| {
+        let path = files.0.join(name);
+        fs::write(&path, pem).expect("writes");
+        path.to_str().expect("UTF-8").to_owned()
+    });
+    let secure = ["--tls-cert", &chain, "--tls-key", &key];
     for (form, args, sends) in FORMS {
+        let is_plain = !args.contains(&"--tls-self-signed");
+        let args = if is_plain { args } else { &secure };
         for max_clients in [&["--max-clients", "200"][..], &[]] {
             let program = start(&[max_clients, args].concat());
             let until = Instant::now() + time;
-            let is_plain = !args.contains(&"--tls-self-signed");
-            let late =
-                is_plain.then(|| lateness(Raw::websocket(program.addr(), "/websocket?Id=witness"), until));
+            let target = "/websocket?Id=witness";
+            let late = if is_plain {
+                let mut witness = Raw::websocket(program.addr(), target);
+                lateness(move || drop(witness.frame()), until)
+            } else {
+                let config = Arc::new(identity.client(&[&TLS13]));
+                let mut witness = Secure::websocket(program.addr(), &config, target);
+                lateness(move || drop(witness.frame()), until)
+            };
             let watch = Watch::begin(&program);
             let mut connects = 0;
             flood(program.addr(), sends, |so_far| {
@@ -209,11 +230,119 @@ fn floods_at_full_speed_delay_no_push() {
                 Instant::now() < until
             });
             let most = watch.most();
-            let late = late.map(|late| late.join().expect("the witness gets its pushes"));
-            let hundredth = late.map(|late| late[late.len() * 99 / 100]);
+            let late = late.join().expect("the witness receives its pushes");
+            let hundredth = late[late.len() * 99 / 100];
             println!("{form} {max_clients:?}: {connects} connects, {most} threads, late: {hundredth:?}");
-            assert!(hundredth.is_none_or(|late| late <= LATE), "{form} {max_clients:?}: {hundredth:?}");
+            assert!(hundredth <= LATE, "{form} {max_clients:?}: {hundredth:?}");
             eventually("all threads of clients have ended", || of_clients(&program) == 0);
         }
     }
+}
+
+/// A compressed WebSocket of this host of the loopback.
+fn compressed(addr: SocketAddr, host: u8, target: &str) -> Raw {
+    let mut client = Raw::connect_from(host, addr);
+    client.send(upgrade(target, "Sec-WebSocket-Extensions: permessage-deflate\r\n"));
+    let head = client.head();
+    assert!(head.starts_with("HTTP/1.1 101 ") && head.contains("permessage-deflate"), "{head}");
+    client
+}
+
+/// Sends this message again and again until `stop`, and reads what comes back; connects again if the server ends it.
+fn sends_again_and_again(addr: SocketAddr, host: u8, message: &[u8], stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        let client = compressed(addr, host, "/echo?Id=bomb").stream;
+        let mut answers = client.try_clone().expect("a descriptor");
+        let reader = thread::spawn(move || io::copy(&mut answers, &mut io::sink()));
+        while !stop.load(Ordering::Relaxed) && (&client).write_all(message).is_ok() {}
+        let _ = client.shutdown(Shutdown::Both);
+        let _ = reader.join().expect("reads");
+    }
+}
+
+#[test]
+#[ignore = "measures times on an idle machine, in `make stress`"]
+fn beside_clients_that_send_bombs_a_compressed_echo_takes_less_than_half_a_second() {
+    let time = stress().expect("THREADCAST_FLOOD_SECONDS is set");
+    let _alone = alone();
+    // Ten megabytes that inflate to nothing: final empty blocks, and empty blocks that are not final; and one that
+    // inflates to a gigabyte, of which the server takes its limit.
+    let zeros = [&deflated(&vec![0; 1 << 20])[..], &TAIL].concat();
+    let bombs = [
+        ("final empty blocks", [3, 0].repeat(5 << 20)),
+        ("empty blocks that are not final", [0x02, 0x08, 0x20, 0x80, 0x00].repeat(2 << 20)),
+        ("a gigabyte of zeros", zeros.repeat(1024)),
+    ];
+    for (name, payload) in bombs {
+        let message = masked(0xc2, &payload);
+        for clients in [20, 100] {
+            let program = Program::start(&["--lab", "--compression", "1KiB", "--logging", "none"]);
+            let (addr, stop) = (program.addr(), AtomicBool::new(false));
+            let mut times = thread::scope(|scope| {
+                for n in 0..clients {
+                    let (message, stop) = (&message, &stop);
+                    scope.spawn(move || sends_again_and_again(addr, 10 + n, message, stop));
+                }
+                let mut client = compressed(addr, 2, "/echo?Id=honest");
+                let echo = masked(0xc1, &deflated("hello ".repeat(500).as_bytes()));
+                let (begun, mut times) = (Instant::now(), Vec::new());
+                while begun.elapsed() < time {
+                    let sent = Instant::now();
+                    client.send(&echo);
+                    while client.frame().first != 0xc1 {}
+                    times.push(sent.elapsed());
+                    thread::park_timeout(Duration::from_millis(20));
+                }
+                stop.store(true, Ordering::Relaxed);
+                times
+            });
+            times.sort_unstable();
+            let [half, most] = [50, 90].map(|share| times[times.len() * share / 100]);
+            println!(
+                "{clients} clients send {name}: {} echoes, half {half:?}, 9 of 10 {most:?}",
+                times.len()
+            );
+            assert!(most < Duration::from_millis(500), "{clients} clients send {name}: {most:?}");
+        }
+    }
+}
+
+/// How many rounds of pushes the server has sent.
+fn rounds(addr: SocketAddr) -> u64 {
+    let (_, body) = fetch(addr, get("/stats", ""));
+    serde_json::from_slice::<Value>(&body).expect("JSON")["rounds"].as_u64().expect("a number")
+}
+
+#[test]
+#[ignore = "takes every descriptor of this machine, in `make stress`"]
+fn as_many_clients_as_the_start_up_line_promises_are_held_and_none_misses_a_push() {
+    const ROUNDS: u64 = 5;
+    let _alone = alone();
+    raise_the_limit_of_descriptors();
+    // The clients answer no Ping.
+    let program = Program::start(&["--logging", "warning", "--ping-interval", "off"]);
+    let line = program.wait_for_line("threadcast is at ");
+    let promised =
+        line.split_once("for up to ").and_then(|(_, rest)| rest.split_once(' ')).expect("a number");
+    let promised: usize = promised.0.parse().expect("a number");
+    let descriptors = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |most| most as usize);
+    let clients = come(program.addr(), promised.min(descriptors - 64));
+    let begun = rounds(program.addr());
+    eventually("some rounds are pushed", || rounds(program.addr()) > begun + ROUNDS);
+    for mut client in &clients {
+        client.set_nonblocking(true).expect("a socket");
+        let mut bytes = Vec::new();
+        let end = client.read_to_end(&mut bytes).expect_err("the client is connected");
+        assert_eq!(end.kind(), io::ErrorKind::WouldBlock);
+        // The time has 26 characters, or 19 on a whole second.
+        let pushes = bytes.windows(2).filter(|head| matches!(head, [0x81, 19 | 26])).count();
+        assert!(pushes as u64 >= ROUNDS, "{pushes} pushes");
+    }
+    let mappings = mappings(&program);
+    println!(
+        "{} clients of {promised} are held, {:.2} mappings each",
+        clients.len(),
+        mappings as f64 / clients.len() as f64
+    );
+    assert!(mappings as f64 / clients.len() as f64 <= 2.1, "{mappings}");
 }

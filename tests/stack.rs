@@ -734,7 +734,7 @@ fn where_each_byte_of_an_idle_client_goes() {
             "`grep KernelStack /proc/meminfo`, before and after",
         ),
         (
-            "kernel: the thread and its 4 mappings",
+            "kernel: the thread and its mappings",
             objects(&thread),
             "`/proc/slabinfo`: the sizes of `task_struct` and `vm_area_struct`",
         ),

@@ -11,25 +11,28 @@ use super::messages::Messages;
 use super::offer::Wishes;
 use super::url::Url;
 use super::{closer, connecting};
+use crate::connection::connection::Connection;
+use crate::connection::settings::Settings;
+use crate::connection::state::SharedState;
 use crate::error::{Error, Result};
+use crate::machine::message_limit;
 use crate::metrics::DisconnectReason;
 use crate::net::maybe_tls::MaybeTls;
 use crate::net::tcp::Tcp;
+use crate::net::thread_budget::ThreadBudget;
 #[cfg(feature = "tls")]
 use crate::net::tls::dialing::{Dialing, Trust};
 #[cfg(feature = "tls")]
 use crate::net::tls::duplex::TlsStream;
 use crate::net::transport::Transport;
 use crate::observer::Observer;
-use crate::server::capacity::message_limit;
-use crate::server::connection::Connection;
-use crate::server::settings::Settings;
-use crate::server::state::ServerState;
 #[cfg(feature = "deflate")]
 use crate::ws::inflate::Inflater;
 
 /// How long connecting may take, unless it is set.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+/// Bytes of the stack of a pump, and of the thread that lingers.
+const STACK: usize = 512 << 10;
 /// A longer deadline is taken for this one: a year.
 const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 
@@ -206,11 +209,11 @@ impl Builder {
             Inflater::prepare();
         }
         let closer = closer().map_err(Error::io(doing()))?;
-        let (clients, buffered) = (1, self.settings.max_buffered.unwrap_or(u64::MAX));
-        let (counters, observer) = (Arc::default(), Observer::default());
-        let max_message = message_limit(&self.settings);
+        let max_message = message_limit(self.settings.max_message, 0);
         let settings = Settings { max_message, ..self.settings.clone() };
-        let state = ServerState::new(settings, clients, buffered, counters, observer, closer);
+        let budget = Arc::new(ThreadBudget::new(1, settings.delivery, STACK));
+        let (counters, observer) = (Arc::default(), Observer::default());
+        let state = SharedState::new(settings, u64::MAX, counters, budget, observer, closer);
         let transport = Tcp::new(stream, true);
         #[cfg(feature = "tls")]
         let (transport, dialing) = if url.is_secure {
@@ -222,7 +225,7 @@ impl Builder {
         #[cfg(not(feature = "tls"))]
         let transport = MaybeTls::Plain(transport);
         let connection = Connection::over(transport, Role::Client, peer, Arc::new(state));
-        connection.set_request(url.path(), peer);
+        connection.set_path(url.path(), peer);
         #[cfg(feature = "tls")]
         if let Some(dialing) = dialing {
             connecting::secure(&connection, &url, dialing, deadline)?;

@@ -8,6 +8,10 @@ use std::time::{Duration, Instant};
 
 use super::offer::{Agreement, AnswerHead, Offer};
 use super::url::Url;
+use crate::connection::connection::Connection;
+use crate::connection::timed_io::recv_before;
+#[cfg(feature = "tls")]
+use crate::connection::timed_io::send_before;
 use crate::error::{Error, HttpAnswer, Result};
 use crate::http::request_body::BodyDecoder;
 #[cfg(feature = "tls")]
@@ -16,10 +20,6 @@ use crate::net::names::Names;
 #[cfg(feature = "tls")]
 use crate::net::tls::dialing::Dialing;
 use crate::printable::printable;
-use crate::server::connection::Connection;
-use crate::server::input::recv_before;
-#[cfg(feature = "tls")]
-use crate::server::secure;
 
 /// Most bytes of an answer's body that an error keeps, and shows.
 const MAX_BODY: usize = 16 * 1024;
@@ -71,7 +71,7 @@ pub(super) fn secure(
     let failed = |error| Error::io(format!("cannot speak TLS with {url}"))(error);
     let mut received = Vec::new();
     loop {
-        secure::send(connection, &dialing.unsent(), deadline).map_err(failed)?;
+        send_before(connection, &dialing.unsent(), deadline).map_err(failed)?;
         if dialing.is_done() {
             break;
         }
@@ -79,7 +79,7 @@ pub(super) fn secure(
         receive(connection, &mut received, deadline).map_err(failed)?;
         if let Err(why) = dialing.receive(&received) {
             // The alert, which the server may have no use for.
-            let _ = secure::send(connection, &dialing.unsent(), deadline);
+            let _ = send_before(connection, &dialing.unsent(), deadline);
             return Err(failed(io::Error::new(ErrorKind::InvalidData, why)));
         }
     }

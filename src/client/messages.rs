@@ -5,13 +5,13 @@ use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
 use super::url::Url;
+use crate::connection::connection::Connection;
+use crate::connection::reader::{End, Incoming, Reader};
+use crate::connection::timed_io::discard_until;
 use crate::error::{Error, Result};
 use crate::metrics::{DisconnectReason, Meter};
 use crate::net::closer::CLOSE_GRACE;
 use crate::net::transport::Transport;
-use crate::server::connection::Connection;
-use crate::server::input::discard_until;
-use crate::server::reader::{End, Incoming, Reader};
 use crate::ws::message::Message;
 
 /// A longer wait is taken for this one: a year.
@@ -155,11 +155,11 @@ fn linger(connection: &Connection) {
     let (own, state) = (connection.clone(), connection.state());
     let run = move || {
         own.outbox().wait_until_written();
-        discard_until(&own, Instant::now() + CLOSE_GRACE);
+        let _ = discard_until(&own, Instant::now() + CLOSE_GRACE);
         gone(&own);
     };
     let name = format!("linger-{}", connection.id());
-    let started = state.budget.spawn(name, state.settings.stack_size, Duration::ZERO, run);
+    let started = state.budget.spawn(name, Duration::ZERO, run);
     if let Err(error) = started {
         log::warn!(target: crate::LOG, "{connection} ends without its Close: {error}");
         connection.outbox().kill(DisconnectReason::Failed);

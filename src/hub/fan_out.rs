@@ -12,10 +12,10 @@ use std::{fmt, io};
 use crossbeam_channel::{Receiver, Sender};
 use rustix::thread::Pid;
 
+use crate::connection::broadcast::broadcast_prepared;
+use crate::connection::connection::Connection;
 use crate::error::Result;
 use crate::hub::cores::Cores;
-use crate::server::broadcast::broadcast_prepared;
-use crate::server::connection::Connection;
 use crate::ws::frame::Prepared;
 use crate::ws::message::Message;
 
@@ -250,7 +250,7 @@ impl PushThreads {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::server::connection::tests::connection;
+    use crate::connection::connection::tests::connection;
 
     #[test]
     fn every_client_is_pushed_to_once_and_a_second_publisher_does_its_own_work() {

@@ -8,10 +8,10 @@ use std::{fmt, mem};
 
 use crossbeam_channel::{Receiver, Sender};
 
+use crate::connection::connection::Connection;
 use crate::error::{Error, Result};
 use crate::hub::fleet::state::{FleetState, describe};
 use crate::hub::topics::Hub;
-use crate::server::connection::Connection;
 
 mod channel;
 mod claims;

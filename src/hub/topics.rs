@@ -7,15 +7,15 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
+use crate::connection::broadcast::broadcast_prepared;
+use crate::connection::connection::Connection;
+use crate::connection::membership::{Group, GroupTopic};
 use crate::error::{Error, Result};
 use crate::hub::fan_out::{FanOut, Share};
 use crate::hub::topics::forms::SecondForm;
 use crate::hub::topics::relay::Relay;
 use crate::hub::topics::subscribers::Subscribers;
 use crate::panics::caught;
-use crate::server::broadcast::broadcast_prepared;
-use crate::server::connection::Connection;
-use crate::server::membership::{Group, GroupTopic};
 use crate::ws::message::Message;
 
 pub(crate) mod relay;

@@ -53,14 +53,14 @@ pub struct Crowd {
 struct Place {
     name: String,
     host: Host,
-    clients: Vec<Client>,
+    clients: Vec<CrowdMember>,
     /// Those that have sent their Close.
-    leaving: Vec<Client>,
+    leaving: Vec<CrowdMember>,
     /// Clients that came since the start.
     came: usize,
 }
 
-struct Client {
+struct CrowdMember {
     name: String,
     visitor: Visitor,
     /// Before its server has answered, a frame may be junk behind a request.
@@ -233,7 +233,7 @@ impl Place {
             self.came += 1;
             let visitor = Visitor::connect(&self.host, "/websocket", &name);
             let visitor = visitor.map_err(|error| self.failed(&error))?;
-            self.clients.push(Client { name, visitor, answered: false });
+            self.clients.push(CrowdMember { name, visitor, answered: false });
         }
         Ok(())
     }
@@ -260,7 +260,7 @@ impl Place {
     }
 }
 
-impl Client {
+impl CrowdMember {
     /// Throws away what has come in. False at the end of it.
     fn is_there(&mut self, scrap: &mut [u8]) -> bool {
         loop {

@@ -40,8 +40,10 @@ pub(crate) fn pumps(clients: usize, delivery: Delivery) -> usize {
 /// See the [module](self).
 pub(crate) struct ThreadBudget {
     books: Mutex<Books>,
-    /// Signalled when a permit is returned.
+    /// Signalled when a permit is returned and somebody waits for one.
     returned: Condvar,
+    /// Bytes of each thread's stack.
+    stack_size: usize,
     /// Started once, if at all: threads of a budget without a reaper are joined by their spawner.
     reaper: OnceLock<Reaper>,
     /// Woken when a permit is returned, for the listener, which does not block for one.
@@ -53,6 +55,8 @@ struct Books {
     free_pumps: usize,
     /// Permits that are out: threads that run, or are not joined.
     running: usize,
+    /// Who waits for one: a signal costs a system call, heard or not.
+    awaiting: usize,
     /// Pumps without a permit, the oldest first. Started by the reaper.
     waiting: VecDeque<WaitingPump>,
 }
@@ -89,11 +93,12 @@ struct ThreadEnd {
 }
 
 impl ThreadBudget {
-    /// Allows for `clients` clients, and for their [`pumps`].
-    pub(crate) fn new(clients: usize, delivery: Delivery) -> ThreadBudget {
+    /// Allows for `clients` clients, and for their [`pumps`], with stacks of that size.
+    pub(crate) fn new(clients: usize, delivery: Delivery, stack_size: usize) -> ThreadBudget {
         let (free, free_pumps) = (clients.saturating_mul(delivery.threads()), pumps(clients, delivery));
-        let books = Mutex::new(Books { free, free_pumps, running: 0, waiting: VecDeque::new() });
-        ThreadBudget { books, returned: Condvar::new(), reaper: OnceLock::new(), waker: OnceLock::new() }
+        let books = Mutex::new(Books { free, free_pumps, running: 0, awaiting: 0, waiting: VecDeque::new() });
+        let (reaper, waker) = (OnceLock::new(), OnceLock::new());
+        ThreadBudget { books, returned: Condvar::new(), stack_size, reaper, waker }
     }
 
     /// Wakes this one from now on when a permit is returned.
@@ -116,14 +121,13 @@ impl ThreadBudget {
     pub(crate) fn spawn(
         self: &Arc<ThreadBudget>,
         name: String,
-        stack_size: usize,
         patience: Duration,
         run: impl FnOnce() + Send + 'static,
     ) -> io::Result<Worker> {
         let permit =
             self.permit(patience).ok_or_else(|| io::Error::other("the limit of threads is reached"))?;
         let worker = Worker::new(run);
-        worker.start(name, stack_size, permit)?;
+        worker.start(name, permit)?;
         Ok(worker)
     }
 
@@ -132,7 +136,6 @@ impl ThreadBudget {
     pub(crate) fn spawn_pump(
         self: &Arc<ThreadBudget>,
         name: String,
-        stack_size: usize,
         patience: Duration,
         run: impl FnOnce() + Send + 'static,
     ) -> io::Result<Worker> {
@@ -142,11 +145,11 @@ impl ThreadBudget {
             books.free_pumps -= 1;
             books.running += 1;
             drop(books);
-            worker.start(name, stack_size, Permit { budget: self.clone(), is_pump: true })?;
+            worker.start(name, Permit { budget: self.clone(), is_pump: true })?;
             return Ok(worker);
         }
         let until = Instant::now() + patience;
-        books.waiting.push_back(WaitingPump { worker: worker.clone(), name, stack_size, until });
+        books.waiting.push_back(WaitingPump { worker: worker.clone(), name, until });
         drop(books);
         self.order(ReaperOrder::Look);
         Ok(worker)
@@ -155,8 +158,10 @@ impl ThreadBudget {
     fn permit(self: &Arc<ThreadBudget>, patience: Duration) -> Option<Permit> {
         let mut books = self.books();
         if books.free == 0 && !patience.is_zero() {
+            books.awaiting += 1;
             let waited = self.returned.wait_timeout_while(books, patience, |books| books.free == 0);
             books = waited.unwrap_or_else(PoisonError::into_inner).0;
+            books.awaiting -= 1;
         }
         books.free = books.free.checked_sub(1)?;
         books.running += 1;
@@ -167,11 +172,13 @@ impl ThreadBudget {
     /// thread keeps it waiting. Threads that end after that are left to themselves, and no pump waits any more.
     pub(crate) fn join_all(&self, deadline: Instant) {
         let mut books = self.books();
+        books.awaiting += 1;
         let mut left = deadline.saturating_duration_since(Instant::now());
         while books.running > 0 && !left.is_zero() {
             books = self.returned.wait_timeout(books, left).unwrap_or_else(PoisonError::into_inner).0;
             left = deadline.saturating_duration_since(Instant::now());
         }
+        books.awaiting -= 1;
         let (is_idle, waiting) = (books.running == 0, std::mem::take(&mut books.waiting));
         drop(books);
         waiting.iter().for_each(|waiting| waiting.worker.give_up());
@@ -187,8 +194,11 @@ impl Drop for Permit {
         let mut books = self.budget.books();
         *(if self.is_pump { &mut books.free_pumps } else { &mut books.free }) += 1;
         books.running -= 1;
+        let is_awaited = books.awaiting > 0;
         drop(books);
-        self.budget.returned.notify_all();
+        if is_awaited {
+            self.budget.returned.notify_all();
+        }
         self.budget.waker.get().inspect(|waker| waker.gave_back());
     }
 }
@@ -207,8 +217,8 @@ impl Worker {
     }
 
     /// Starts the thread. An error drops its task.
-    fn start(&self, name: String, stack_size: usize, permit: Permit) -> io::Result<()> {
-        let own = self.clone();
+    fn start(&self, name: String, permit: Permit) -> io::Result<()> {
+        let (own, stack_size) = (self.clone(), permit.budget.stack_size);
         let ending = ThreadEnd { own: self.clone(), budget: permit.budget.clone() };
         // Held until the thread is in it, which the reaper waits for.
         let mut running = lock(&self.0.running);

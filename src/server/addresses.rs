@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use crate::rate::Rate;
-use crate::server::settings::Settings;
+use crate::server::settings::ServerSettings;
 
 /// Most addresses that are remembered: 6 MB. Beyond them, clients are let in uncounted.
 const MOST_KNOWN: usize = 200_000;
@@ -72,7 +72,7 @@ impl fmt::Display for Neighbour {
 
 impl Addresses {
     /// Knows nobody yet.
-    pub(crate) fn new(settings: &Settings) -> Addresses {
+    pub(crate) fn new(settings: &ServerSettings) -> Addresses {
         Addresses {
             max_clients: settings.max_clients_per_address,
             connects: settings.max_connects_per_address,
@@ -138,10 +138,10 @@ mod tests {
     use super::*;
 
     fn addresses(max_clients: Option<usize>, connects: Option<Rate>) -> Addresses {
-        Addresses::new(&Settings {
+        Addresses::new(&ServerSettings {
             max_clients_per_address: max_clients,
             max_connects_per_address: connects,
-            ..Settings::default()
+            ..ServerSettings::default()
         })
     }
 

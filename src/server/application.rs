@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::connection::settings::Settings;
 use crate::error::Result;
 use crate::http::cookies::CookieSecret;
 use crate::http::exchange::Exchange;
@@ -18,7 +19,7 @@ use crate::net::transport::Delivery;
 use crate::observer::Observer;
 use crate::panics::Contained;
 use crate::server::handler::{RequestHandler, WebSocketHandler};
-use crate::server::settings::Settings;
+use crate::server::settings::ServerSettings;
 
 mod hosts;
 mod memory;
@@ -47,7 +48,8 @@ pub(crate) struct Route {
 /// `Upgrade: websocket` is for the WebSocket.
 pub struct Application {
     pub(crate) routes: Router<Route>,
-    pub(crate) settings: Settings,
+    pub(crate) connections: Settings,
+    pub(crate) settings: ServerSettings,
     pub(crate) observer: Observer,
     meter: Meter,
 }
@@ -71,7 +73,8 @@ impl Application {
     /// Starts without routes, with the settings' defaults.
     pub fn new() -> Application {
         let (observer, meter) = (Observer::default(), Meter::default());
-        Application { routes: Router::new(), settings: Settings::default(), observer, meter }
+        let (connections, settings) = (Settings::default(), ServerSettings::default());
+        Application { routes: Router::new(), connections, settings, observer, meter }
     }
 
     /// Adds a page at `path`; `make` makes a handler for each request.
@@ -192,7 +195,7 @@ impl Application {
     /// left when the server starts. A larger one closes with 1009 when its header arrives (Tornado:
     /// `websocket_max_message_size`).
     pub fn max_message(mut self, bytes: usize) -> Application {
-        self.settings.max_message = bytes;
+        self.connections.max_message = bytes;
         self
     }
 
@@ -211,7 +214,7 @@ impl Application {
     /// # Panics
     /// If there are none, or more than 1 GiB.
     pub fn max_backlog(mut self, bytes: usize) -> Application {
-        self.settings.set_max_backlog(bytes);
+        self.connections.set_max_backlog(bytes);
         self
     }
 
@@ -230,7 +233,7 @@ impl Application {
     /// so does one that finds all 8 compressors of the process busy. See [`guide::compression`](crate::guide::compression).
     #[cfg(feature = "deflate")]
     pub fn compression(mut self, from: Option<usize>) -> Application {
-        self.settings.compression = from;
+        self.connections.compression = from;
         self
     }
 
@@ -239,27 +242,27 @@ impl Application {
     /// # Panics
     /// If it is zero: no client is that fast.
     pub fn write_deadline(mut self, deadline: Duration) -> Application {
-        self.settings.set_write_deadline(deadline);
+        self.connections.set_write_deadline(deadline);
         self
     }
 
     /// Sets who writes what is pushed: the pushing thread, or a writer thread for each client.
     pub fn delivery(mut self, delivery: Delivery) -> Application {
-        self.settings.delivery = delivery;
+        self.connections.delivery = delivery;
         self
     }
 
     /// Sets the silence after which a connection gets a Ping, 20 s by default; `None` or zero for never
     /// (Tornado: `websocket_ping_interval`).
     pub fn ping_interval(mut self, interval: Option<Duration>) -> Application {
-        self.settings.ping_interval = interval.filter(|interval| !interval.is_zero());
+        self.connections.ping_interval = interval.filter(|interval| !interval.is_zero());
         self
     }
 
     /// Sets how long after that Ping the peer has to show a sign of life, or it is closed with 1011; as long
     /// as the interval by default, or if it is zero (Tornado: `websocket_ping_timeout`).
     pub fn ping_timeout(mut self, timeout: Duration) -> Application {
-        self.settings.ping_timeout = Some(timeout).filter(|timeout| !timeout.is_zero());
+        self.connections.ping_timeout = Some(timeout).filter(|timeout| !timeout.is_zero());
         self
     }
 

@@ -25,16 +25,14 @@
 //! What the application keeps for a client is added to what a client is counted as, and what the program takes beside
 //! the server is taken off first.
 
-mod groups;
-mod limits;
 mod mappings;
 
+use crate::connection::settings::Settings;
+use crate::machine::{Limit, Limits};
 use crate::net::thread_budget::pumps;
 use crate::net::transport::Delivery;
 use crate::server::application::Application;
-pub use crate::server::capacity::limits::Limit;
-use crate::server::capacity::limits::Limits;
-use crate::server::settings::Settings;
+use crate::server::settings::ServerSettings;
 use crate::server::state::SPARE_PLACES;
 
 /// Mappings left to the rest of the process: its code, heap, the allocator's arenas.
@@ -70,8 +68,6 @@ const CLIENTS_PART: u64 = 2;
 const BUFFERS_PART: u64 = 4;
 /// Bytes for what is buffered, at the least: a server that may keep nothing serves nobody.
 const LEAST_BUFFERS: u64 = 1 << 20;
-/// A limit for messages up to here is taken as it is, whatever the machine has.
-const SMALL_MESSAGE: usize = 1 << 30;
 
 /// Places where limits cannot be read, such as outside Linux: for 1000 clients.
 const FALLBACK: u64 = 1000 + SPARE_PLACES as u64;
@@ -87,12 +83,14 @@ pub struct Capacity {
     pub clients: usize,
     /// The limit that binds.
     pub limit: Limit,
+    /// The limit that would bind next if that one were raised, and the clients that it allows.
+    pub next: Option<(usize, Limit)>,
 }
 
 impl Capacity {
     /// At most this many clients, whatever the machine allows.
     pub const fn new(clients: usize) -> Capacity {
-        Capacity { clients, limit: Limit::Chosen }
+        Capacity { clients, limit: Limit::Chosen, next: None }
     }
 
     /// Raises the soft limit of descriptors to the hard one, and reads what this machine allows. With
@@ -102,24 +100,13 @@ impl Capacity {
         let settings = &application.settings;
         let mappings = mappings::of_a_thread(settings.stack_size);
         let limits = Limits::of_this_machine().without(settings.other_memory);
-        limits.capacity(&ClientCost::new(settings, mappings))
+        limits.capacity(&ClientCost::new(&application.connections, settings, mappings))
     }
 }
 
 /// Bytes that may be buffered for all clients together: backlogs, bodies, and messages that are not whole.
-pub(crate) fn buffers_of_this_machine(settings: &Settings) -> u64 {
+pub(crate) fn buffers_of_this_machine(settings: &ServerSettings) -> u64 {
     Limits::of_this_machine().without(settings.other_memory).buffers()
-}
-
-/// Returns the limit for messages: the one that is asked for, or the memory that is left. tungstenite makes room for a
-/// message by its header alone, and where there is none the process ends.
-pub(crate) fn message_limit(settings: &Settings) -> usize {
-    let asked = settings.max_message;
-    if asked <= SMALL_MESSAGE {
-        return asked;
-    }
-    let memory = buffers_of_this_machine(settings).saturating_mul(BUFFERS_PART);
-    asked.min(usize::try_from(memory).unwrap_or(usize::MAX)).max(SMALL_MESSAGE)
 }
 
 /// What a client takes.
@@ -133,14 +120,14 @@ struct ClientCost {
 }
 
 impl ClientCost {
-    fn new(settings: &Settings, mappings: u64) -> ClientCost {
-        let threads = settings.delivery.threads() as u64;
+    fn new(connections: &Settings, settings: &ServerSettings, mappings: u64) -> ClientCost {
+        let threads = connections.delivery.threads() as u64;
         let stack = settings.stack_size as u64;
         let tls = 0;
         #[cfg(feature = "tls")]
         let tls = if settings.tls.is_some() { TLS_MEMORY } else { tls };
         ClientCost {
-            delivery: settings.delivery,
+            delivery: connections.delivery,
             mappings,
             memory: (CLIENT_MEMORY + threads * THREAD_MEMORY + tls).saturating_add(settings.client_memory),
             space: (CLIENT_HEAP + tls)
@@ -191,24 +178,17 @@ impl Limits {
             (within(self.memory, memory), Limit::Memory { each: memory }),
             (self.unread.map(|_| FALLBACK), self.unknown()),
         ];
-        let smallest =
-            rows.into_iter().filter_map(|(clients, limit)| Some((clients?, limit))).min_by_key(|row| row.0);
-        let (clients, limit) = smallest.unwrap_or((FALLBACK, self.unknown()));
-        let clients = clients.saturating_sub(SPARE_PLACES as u64).max(1);
-        Capacity { clients: usize::try_from(clients).unwrap_or(usize::MAX), limit }
-    }
-
-    /// Returns the limits when the program has taken these bytes for something else.
-    fn without(self, bytes: u64) -> Limits {
-        let less = |left: Option<u64>| left.map(|left| left.saturating_sub(bytes));
-        Limits {
-            address_space: less(self.address_space),
-            data: less(self.data),
-            commit: less(self.commit),
-            group_memory: less(self.group_memory),
-            memory: less(self.memory),
-            ..self
-        }
+        let mut rows: Vec<_> = rows
+            .into_iter()
+            .filter_map(|(places, limit)| {
+                let clients = places?.saturating_sub(SPARE_PLACES as u64).max(1);
+                Some((usize::try_from(clients).unwrap_or(usize::MAX), limit))
+            })
+            .collect();
+        rows.sort_by_key(|row| row.0);
+        let mut rows = rows.into_iter();
+        let (clients, limit) = rows.next().unwrap_or((FALLBACK as usize - SPARE_PLACES, self.unknown()));
+        Capacity { clients, limit, next: rows.next() }
     }
 
     fn unknown(&self) -> Limit {
@@ -225,16 +205,9 @@ impl Limits {
 
     fn buffers(&self) -> u64 {
         let hidden = self.is_memory_hidden.then_some(FALLBACK_BUFFERS * BUFFERS_PART);
-        let left = [
-            self.address_space_for_clients(),
-            self.data,
-            self.commit,
-            self.group_memory,
-            self.memory,
-            hidden,
-        ];
+        let left = Limits { address_space: self.address_space_for_clients(), ..*self }.left();
         left.into_iter()
-            .flatten()
+            .chain(hidden)
             .min()
             .map_or(FALLBACK_BUFFERS, |left| left / BUFFERS_PART)
             .max(LEAST_BUFFERS)

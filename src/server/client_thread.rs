@@ -15,7 +15,7 @@ use crate::metrics::DisconnectReason;
 use crate::net::transport::Transport;
 use crate::observer::Event;
 use crate::server::application::{MakeFor, Route};
-use crate::server::connection::Connection;
+use crate::server::client::Client;
 use crate::server::half_open::Wait;
 use crate::server::registry::Registry;
 #[cfg(feature = "tls")]
@@ -35,15 +35,16 @@ enum Next<'a> {
 }
 
 /// Serves one client until it is gone.
-pub(crate) fn run(connection: &Connection, routes: &Router<Route>, registry: &Registry) {
-    let guard = ClientGuard { connection, registry };
+pub(crate) fn run(client: &Client, routes: &Router<Route>, registry: &Registry) {
+    let guard = ClientGuard { client, registry };
+    let connection = &client.connection;
     connection.state().counters.accepted.add(1);
-    let reason = serve(connection, routes, registry);
+    let reason = serve(client, routes, registry);
     connection.leave_topics();
-    input::linger(connection);
+    input::linger(client);
     guard.deregister(match reason {
-        _ if connection.state().is_stopping() => DisconnectReason::Shutdown,
-        _ if connection.is_evicted() => DisconnectReason::Evicted,
+        _ if client.server.is_stopping() => DisconnectReason::Shutdown,
+        _ if client.is_evicted() => DisconnectReason::Evicted,
         _ if connection.has_given_way() => DisconnectReason::GaveWay,
         reason => reason,
     });
@@ -51,16 +52,17 @@ pub(crate) fn run(connection: &Connection, routes: &Router<Route>, registry: &Re
 
 /// Answers requests, and runs the WebSocket that one of them may become. Returns who ended it.
 #[inline(never)]
-fn serve(connection: &Connection, routes: &Router<Route>, registry: &Registry) -> DisconnectReason {
+fn serve(client: &Client, routes: &Router<Route>, registry: &Registry) -> DisconnectReason {
     let mut received = Vec::new();
     let mut deadline = input::head_deadline();
     #[cfg(feature = "tls")]
-    if !secure::handshake(connection, deadline) {
+    if !secure::handshake(client, deadline) {
         return DisconnectReason::Done;
     }
+    let connection = &client.connection;
     let transport = &connection.link().transport;
     loop {
-        match serve_one(connection, routes, registry, &mut received, deadline) {
+        match serve_one(client, routes, registry, &mut received, deadline) {
             Next::Request => deadline = input::head_deadline(),
             Next::End => {
                 transport.finish();
@@ -88,40 +90,40 @@ fn serve(connection: &Connection, routes: &Router<Route>, registry: &Registry) -
 /// its request nor the stack pages that the handshake would need on top of the read loop's.
 #[inline(never)]
 fn serve_one<'a>(
-    connection: &'a Connection,
+    client: &'a Client,
     routes: &Router<Route>,
     registry: &Registry,
     received: &mut Vec<u8>,
     deadline: Instant,
 ) -> Next<'a> {
-    let (mut request, route) = match read_request(connection, routes, received, deadline) {
+    let (mut request, route) = match read_request(client, routes, received, deadline) {
         Ok(Some(found)) => found,
         Ok(None) => return Next::End,
-        Err(refusal) => return refuse(connection, &refusal),
+        Err(refusal) => return refuse(client, &refusal),
     };
     match route.and_then(|route| websocket_for(route, &request)) {
-        Some(make) => match open(connection, registry, &request, make) {
+        Some(make) => match open(client, registry, &request, make) {
             Ok(session) => Next::Session(session),
-            Err(refusal) => refuse(connection, &refusal),
+            Err(refusal) => refuse(client, &refusal),
         },
-        None => answer(connection, registry, route, &mut request, received),
+        None => answer(client, registry, route, &mut request, received),
     }
 }
 
 /// Blocks until a request is here, and finds its route; `None` if the client left.
 #[inline(never)]
 fn read_request<'r>(
-    connection: &Connection,
+    client: &Client,
     routes: &'r Router<Route>,
     received: &mut Vec<u8>,
     deadline: Instant,
 ) -> Result<Option<(Box<Request>, Option<&'r Route>)>> {
-    connection.begin_wait(Wait::ForInput);
-    let Some(mut request) = input::read_head(connection, received, deadline)? else { return Ok(None) };
+    client.begin_wait(Wait::ForInput);
+    let Some(mut request) = input::read_head(client, received, deadline)? else { return Ok(None) };
     // Whose request is here gets its answer; but see `answer`.
-    connection.end_wait();
-    input::check_evicted(connection)?;
-    check_host(connection, &request)?;
+    client.end_wait();
+    input::check_evicted(client)?;
+    check_host(client, &request)?;
     let Some(found) = routes.find(request.path()) else { return Ok(Some((request, None))) };
     let route = found.route;
     request.set_route(found.path, &found.arguments)?;
@@ -130,8 +132,8 @@ fn read_request<'r>(
 
 /// Refuses a request for another server.
 #[inline(never)]
-fn check_host(connection: &Connection, request: &Request) -> Result<()> {
-    if connection.state().settings.hosts.include(request.header("Host").as_deref()) {
+fn check_host(client: &Client, request: &Request) -> Result<()> {
+    if client.server.settings.hosts.include(request.header("Host").as_deref()) {
         return Ok(());
     }
     Err(Error::refused(421, "421: Misdirected Request: this server has no such name"))
@@ -146,28 +148,23 @@ fn websocket_for<'r>(route: &'r Route, request: &Request) -> Option<&'r MakeFor>
 /// Answers a request that is none for a WebSocket.
 #[inline(never)]
 fn answer<'a>(
-    connection: &Connection,
+    client: &Client,
     registry: &Registry,
     route: Option<&Route>,
     request: &mut Request,
     received: &mut Vec<u8>,
 ) -> Next<'a> {
-    let Some(response) = pages::answer(connection, route, request, received) else { return Next::End };
+    let Some(response) = pages::answer(client, route, request, received) else { return Next::End };
     // What follows a body that was not read to its end is no request. Beyond the clients there are places for requests,
     // but not to keep.
     let goes_on = request.keep_alive() && request.unread_body().is_none() && !registry.is_crowded();
     let then = if goes_on { Then::KeepAlive } else { Then::Close };
-    respond(connection, Some(request), &response, then)
+    respond(client, Some(request), &response, then)
 }
 
 /// Writes a response; what follows is as it says, if it could be written.
-fn respond<'a>(
-    connection: &Connection,
-    request: Option<&Request>,
-    response: &Response,
-    then: Then,
-) -> Next<'a> {
-    match answer::write(connection, request, response, then) {
+fn respond<'a>(client: &Client, request: Option<&Request>, response: &Response, then: Then) -> Next<'a> {
+    match answer::write(client, request, response, then) {
         Ok(()) if then == Then::KeepAlive => Next::Request,
         _ => Next::End,
     }
@@ -175,23 +172,24 @@ fn respond<'a>(
 
 /// Answers with an error, and ends.
 #[inline(never)]
-fn refuse<'a>(connection: &Connection, error: &Error) -> Next<'a> {
-    respond(connection, None, &pages::refusal(connection, error), Then::Close)
+fn refuse<'a>(client: &Client, error: &Error) -> Next<'a> {
+    respond(client, None, &pages::refusal(&client.connection, error), Then::Close)
 }
 
 /// Opens a WebSocket; an error is a refusal that has not been sent.
 #[inline(never)]
 fn open<'a>(
-    connection: &'a Connection,
+    client: &'a Client,
     registry: &Registry,
     request: &Request,
     make: &MakeFor,
 ) -> Result<Session<'a>> {
     // Here, so that its stack is not on top of what the session needs.
     let upgrade = handshake::accept(request)?;
-    registry.upgrade(connection, request.peer_addr())?;
-    connection.set_request(request.path(), request.peer_addr());
-    let (session, head) = Session::open(make, connection, request, upgrade)?;
+    registry.upgrade(client, request.peer_addr())?;
+    let connection = &client.connection;
+    connection.set_path(request.path(), request.peer_addr());
+    let (session, head) = Session::open(make, client, request, upgrade)?;
     let transport = &connection.link().transport;
     // A socket that takes none of these is gone; then the first read says so.
     let _ = transport.set_nodelay(true);
@@ -205,18 +203,19 @@ fn open<'a>(
 
 /// Takes a client out of the registry, whose thread is about to end.
 struct ClientGuard<'a> {
-    connection: &'a Connection,
+    client: &'a Client,
     registry: &'a Registry,
 }
 
 impl ClientGuard<'_> {
     #[inline(never)]
     fn deregister(&self, reason: DisconnectReason) {
-        self.connection.leave_topics();
-        self.connection.outbox().kill(reason);
-        self.connection.link().join_pump();
-        self.connection.report(Event::Gone);
-        self.registry.remove(self.connection);
+        let connection = &self.client.connection;
+        connection.leave_topics();
+        connection.outbox().kill(reason);
+        connection.link().join_pump();
+        connection.report(Event::Gone);
+        self.registry.remove(self.client);
     }
 }
 

@@ -3,10 +3,10 @@
 //! What it returns as an error is formatted and dropped here too, since it may be a type of the application. Never
 //! here: an application's value that gets out, but for its handler, which is [`Contained`](crate::panics::Contained).
 
+use crate::connection::connection::Connection;
 use crate::error::{Error, Result};
 use crate::observer::Event;
 use crate::panics::caught;
-use crate::server::connection::Connection;
 
 /// A handler panicked. It has been logged.
 pub(crate) struct Panicked;

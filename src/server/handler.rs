@@ -4,10 +4,10 @@
 //! client's next message, and nobody else's anything. If it panics, or returns an error, this
 //! connection ends with code 1011. Its drop may panic too, which the log says.
 
+use crate::connection::connection::Connection;
 use crate::error::{Error, Result};
 use crate::http::exchange::Exchange;
 use crate::http::request::Request;
-use crate::server::connection::Connection;
 use crate::ws::message::Message;
 
 /// One value per WebSocket, made by the function given to

@@ -5,19 +5,19 @@
 
 use std::io::{self, ErrorKind};
 use std::net::Shutdown;
-use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::connection::connection::Connection;
+use crate::connection::timed_io::{discard_until, recv_before};
 use crate::error::{Error, Result};
 use crate::http::request::Request;
 use crate::http::request_body::{BodyDecoder, Pace};
 use crate::net::buffers::{Held, HoldError};
 use crate::net::closer::CLOSE_GRACE;
 use crate::net::transport::Transport;
-use crate::observer::Event;
 use crate::printable::printable;
-use crate::server::connection::Connection;
+use crate::server::client::Client;
 use crate::server::half_open::Wait;
 use crate::server::rejection::Rejection;
 
@@ -47,25 +47,26 @@ pub(crate) fn head_deadline() -> Instant {
 /// lies below the stack of all that answers it.
 #[inline(never)]
 pub(crate) fn read_head(
-    connection: &Connection,
+    client: &Client,
     received: &mut Vec<u8>,
     deadline: Instant,
 ) -> Result<Option<Box<Request>>> {
     loop {
-        if let Some((mut request, length)) = Request::parse(received, connection.link().peer)? {
-            if connection.link().transport.is_secure() {
+        let link = client.connection.link();
+        if let Some((mut request, length)) = Request::parse(received, link.peer)? {
+            if link.transport.is_secure() {
                 request.set_secure();
             }
-            request.trust(&connection.state().settings.proxies);
+            request.trust(&client.server.settings.proxies);
             received.drain(..length);
             return Ok(Some(Box::new(request)));
         }
         let have = received.len();
         received.resize(have + HEAD_READ, 0);
-        match recv_before(connection, &mut received[have..], deadline) {
-            Ok(0) => return check_evicted(connection).map(|()| None),
+        match receive(client, &mut received[have..], deadline) {
+            Ok(0) => return check_evicted(client).map(|()| None),
             Ok(length) => received.truncate(have + length),
-            Err(error) => return Ok(lost(connection, &error)),
+            Err(error) => return Ok(lost(client, &error)),
         }
     }
 }
@@ -73,19 +74,19 @@ pub(crate) fn read_head(
 /// Refuses what a client has asked for that makes room for another one. Without this it would be cut without a word.
 #[cold]
 #[inline(never)]
-pub(crate) fn check_evicted(connection: &Connection) -> Result<()> {
-    if !connection.is_evicted() {
+pub(crate) fn check_evicted(client: &Client) -> Result<()> {
+    if !client.is_evicted() {
         return Ok(());
     }
-    Err(Rejection::Full { most: connection.state().max_clients }.to_error())
+    Err(Rejection::Full { most: client.server.max_clients }.to_error())
 }
 
 /// Says so in the log, unless the client was only silent. Not inlined: it has no room on the stack below a read.
 #[cold]
 #[inline(never)]
-fn lost<T>(connection: &Connection, error: &io::Error) -> Option<T> {
+fn lost<T>(client: &Client, error: &io::Error) -> Option<T> {
     if error.kind() == ErrorKind::InvalidData {
-        log::debug!(target: crate::LOG, "{connection}: lost: {}", printable(error));
+        log::debug!(target: crate::LOG, "{}: lost: {}", client.connection, printable(error));
     }
     None
 }
@@ -95,32 +96,33 @@ fn lost<T>(connection: &Connection, error: &io::Error) -> Option<T> {
 /// came behind the body.
 #[inline(never)]
 pub(crate) fn read_body(
-    connection: &Connection,
+    client: &Client,
     request: &mut Request,
     received: &mut Vec<u8>,
 ) -> Result<Option<Held>> {
+    let connection = &client.connection;
     let mut held = Held::new(&connection.state().buffers);
     let Some(framing) = request.unread_body() else { return Ok(Some(held)) };
     request.check_media_type()?;
-    let mut decoder = BodyDecoder::new(framing, connection.state().settings.max_body)?;
-    if request.expects_continue() && !send_continue(connection) {
+    let mut decoder = BodyDecoder::new(framing, client.server.settings.max_body)?;
+    if request.expects_continue() && !send_continue(client) {
         return Ok(None);
     }
     // A body that does not come must not keep others out, as a head does not.
-    connection.begin_wait(Wait::ForInput);
+    client.begin_wait(Wait::ForInput);
     let mut pace = Pace::begin(Instant::now());
     loop {
         let taken = decoder.take(received)?;
         received.drain(..taken);
         let grown = held.grow_to(decoder.len() as u64, connection.outbox());
-        grown.map_err(|error| no_room(connection, error))?;
+        grown.map_err(|error| no_room(client, error))?;
         if decoder.is_done() {
             break;
         }
         received.resize(BODY_READ, 0);
-        match recv_before(connection, received, pace.deadline()) {
-            Ok(0) if connection.has_given_way() => return Err(no_room(connection, HoldError::GiveWay)),
-            Ok(0) => return check_evicted(connection).map(|()| None),
+        match receive(client, received, pace.deadline()) {
+            Ok(0) if connection.has_given_way() => return Err(no_room(client, HoldError::GiveWay)),
+            Ok(0) => return check_evicted(client).map(|()| None),
             Ok(length) => {
                 received.truncate(length);
                 pace.took(length, Instant::now());
@@ -132,10 +134,10 @@ pub(crate) fn read_body(
         }
     }
     if !held.settle() {
-        return Err(no_room(connection, HoldError::GiveWay));
+        return Err(no_room(client, HoldError::GiveWay));
     }
     received.shrink_to_fit();
-    connection.end_wait();
+    client.end_wait();
     request.set_body(decoder.into_body());
     Ok(Some(held))
 }
@@ -143,11 +145,11 @@ pub(crate) fn read_body(
 /// Refuses a body for want of room.
 #[cold]
 #[inline(never)]
-fn no_room(connection: &Connection, error: HoldError) -> Error {
+fn no_room(client: &Client, error: HoldError) -> Error {
     let refusal = match error {
         HoldError::Full => Error::refused(503, "503: No room for this body, try again later"),
         HoldError::GiveWay => {
-            connection.set_given_way();
+            client.connection.set_given_way();
             Error::refused(413, "413: No room for all of this body, try again later")
         }
     };
@@ -155,8 +157,8 @@ fn no_room(connection: &Connection, error: HoldError) -> Error {
 }
 
 /// Asks for the body. `false` if the client takes nothing.
-fn send_continue(connection: &Connection) -> bool {
-    let transport = &connection.link().transport;
+fn send_continue(client: &Client) -> bool {
+    let transport = &client.connection.link().transport;
     let Ok(line) = transport.seal_all(CONTINUE) else { return false };
     loop {
         match transport.send(&line) {
@@ -170,17 +172,19 @@ fn send_continue(connection: &Connection) -> bool {
 /// All is written; the peer's bytes are read to their end, since closing a socket with unread input makes
 /// the kernel send RST, and the peer would lose what is still on its way to it. Nobody decrypts them.
 #[inline(never)]
-pub(crate) fn linger(connection: &Connection) {
+pub(crate) fn linger(client: &Client) {
+    let connection = &client.connection;
     if connection.has_given_way() {
         linger_shut(connection);
     }
     connection.link().transport.shutdown(Shutdown::Write);
     let is_websocket = connection.is_websocket();
     if !is_websocket {
-        connection.begin_wait(Wait::ForInput);
+        client.begin_wait(Wait::ForInput);
     }
-    if is_websocket || !connection.is_evicted() {
-        discard_until(connection, Instant::now() + CLOSE_GRACE);
+    if is_websocket || !client.is_evicted() {
+        let read = discard_until(connection, Instant::now() + CLOSE_GRACE);
+        let _ = read.inspect_err(|error| note_reset(client, error));
     }
 }
 
@@ -206,41 +210,14 @@ fn linger_shut(connection: &Connection) {
     }
 }
 
-/// Reads what comes, to its end or until the deadline, for nobody.
-pub(crate) fn discard_until(connection: &Connection, deadline: Instant) {
-    let tcp = connection.link().transport.tcp();
-    let mut bytes = vec![0; HEAD_READ];
-    while matches!(recv_from(connection, tcp, &mut bytes, deadline), Ok(received) if received > 0) {}
-}
-
 /// Receives once, and no longer than until the deadline.
-pub(crate) fn recv_before(connection: &Connection, bytes: &mut [u8], deadline: Instant) -> io::Result<usize> {
-    recv_from(connection, &connection.link().transport, bytes, deadline)
+pub(crate) fn receive(client: &Client, bytes: &mut [u8], deadline: Instant) -> io::Result<usize> {
+    recv_before(&client.connection, bytes, deadline).inspect_err(|error| note_reset(client, error))
 }
 
-/// Does the same from another layer of the transport.
-fn recv_from(
-    connection: &Connection,
-    transport: &impl Transport,
-    bytes: &mut [u8],
-    deadline: Instant,
-) -> io::Result<usize> {
-    connection.report(Event::Reads);
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(ErrorKind::TimedOut.into());
-        }
-        transport.set_recv_timeout(Some(left))?;
-        match transport.recv(bytes) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            result => {
-                connection.report(Event::Wakes);
-                if result.as_ref().is_err_and(|error| error.kind() == ErrorKind::ConnectionReset) {
-                    connection.link().is_reset.store(true, Relaxed);
-                }
-                return result;
-            }
-        }
+/// A client that has reset is remembered for a while.
+fn note_reset(client: &Client, error: &io::Error) {
+    if error.kind() == ErrorKind::ConnectionReset {
+        client.set_reset();
     }
 }

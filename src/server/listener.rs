@@ -19,8 +19,8 @@ use crate::net::waker::Waker;
 use crate::observer::Event;
 use crate::server::addresses::Neighbour;
 use crate::server::application::Route;
+use crate::server::client::Client;
 use crate::server::client_thread;
-use crate::server::connection::Connection;
 use crate::server::registry::{Admitted, Registry};
 use crate::server::rejection::Rejection;
 use crate::server::state::ServerState;
@@ -50,14 +50,14 @@ pub(crate) struct Listener {
 
 /// One that was admitted, and has no thread yet.
 struct Newcomer {
-    connection: Connection,
+    client: Arc<Client>,
     counted: Option<Neighbour>,
     deadline: Instant,
 }
 
 impl Newcomer {
     fn neighbour(&self) -> Neighbour {
-        Neighbour::of(self.connection.link().peer.ip())
+        self.client.neighbour()
     }
 }
 
@@ -124,9 +124,9 @@ impl Listener {
         }
         match self.registry.admit(peer.ip(), self.waiting.len(), of_its_own) {
             Ok(Admitted { at_once, counted }) => {
-                let connection = Connection::new(stream, peer, self.state.clone());
-                connection.report(Event::Accepted);
-                let newcomer = Newcomer { connection, counted, deadline: Instant::now() + PLACE_WAIT };
+                let client = Client::new(stream, peer, self.state.clone());
+                client.connection.report(Event::Accepted);
+                let newcomer = Newcomer { client, counted, deadline: Instant::now() + PLACE_WAIT };
                 self.waiting.push_back(newcomer);
                 if at_once {
                     self.start_waiting();
@@ -169,19 +169,20 @@ impl Listener {
     /// Starts the client's thread.
     fn start(&self, newcomer: &Newcomer) -> io::Result<()> {
         let Listener { state, routes, registry, .. } = self;
-        let connection = &newcomer.connection;
+        let client = &newcomer.client;
         // Before the thread starts, so that its end finds its entry.
-        registry.insert(connection, newcomer.counted);
-        let name = format!("client-{}", connection.id());
-        let (own, routes, its_registry) = (connection.clone(), routes.clone(), registry.clone());
+        registry.insert(client, newcomer.counted);
+        let name = format!("client-{}", client.connection.id());
+        let (own, routes, its_registry) = (client.clone(), routes.clone(), registry.clone());
         let run = move || client_thread::run(&own, &routes, &its_registry);
-        let started = state.budget.spawn(name, state.settings.stack_size, Duration::ZERO, run);
-        started.map(drop).inspect_err(|_| registry.withdraw(connection))
+        let started = state.shared.budget.spawn(name, Duration::ZERO, run);
+        started.map(drop).inspect_err(|_| registry.withdraw(client))
     }
 
     /// Rejects one that was admitted.
     fn dismiss(&self, newcomer: Newcomer, rejection: Rejection) {
-        let Newcomer { connection, counted, .. } = newcomer;
+        let Newcomer { client, counted, .. } = newcomer;
+        let connection = &client.connection;
         self.registry.discharge(counted);
         connection.report(Event::Gone);
         if let Ok(stream) = connection.link().transport.tcp().stream.try_clone() {
@@ -210,10 +211,10 @@ impl Listener {
         let state = &self.state;
         let _ = stream.shutdown(Shutdown::Write);
         let most = (state.max_clients / OVERDUE_SHARE).clamp(1, MOST_OVERDUE);
-        if !discard_input(&stream) && state.closer.len() < most {
+        if !discard_input(&stream) && state.shared.closer.len() < most {
             let (deadline, peer) = (Instant::now() + CLOSE_GRACE, OverduePeer::Rejected(stream));
             // Without a closer the server is shutting down.
-            let _ = state.closer.send(Overdue { deadline, peer });
+            let _ = state.shared.closer.send(Overdue { deadline, peer });
         }
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! Never here: a body that is read before its request is known to be welcome, a handler's panic that gets out.
 
+use crate::connection::connection::Connection;
 use crate::error::{Error, Result};
 use crate::http::exchange::Exchange;
 use crate::http::request::Request;
@@ -10,7 +11,7 @@ use crate::http::response::Response;
 use crate::net::buffers::Held;
 use crate::panics::Contained;
 use crate::server::application::{Make, Route};
-use crate::server::connection::Connection;
+use crate::server::client::Client;
 use crate::server::guarded::{guarded, guarded_result};
 use crate::server::handler::RequestHandler;
 use crate::server::input;
@@ -24,11 +25,12 @@ const FILE_METHODS: [&str; 2] = ["GET", "HEAD"];
 /// meanwhile. A body that is [unread](Request::unread_body) after this must be the connection's last.
 #[inline(never)]
 pub(crate) fn answer(
-    connection: &Connection,
+    client: &Client,
     route: Option<&Route>,
     request: &mut Request,
     received: &mut Vec<u8>,
 ) -> Option<Response> {
+    let connection = &client.connection;
     let is_options = request.method() == "OPTIONS";
     let Some(route) = route else {
         let whole_server = is_options && request.path() == "*";
@@ -39,11 +41,11 @@ pub(crate) fn answer(
         });
     };
     match (&route.page, &route.files) {
-        (Some(make), _) => page(connection, make, request, received),
+        (Some(make), _) => page(client, make, request, received),
         (None, _) if is_options => Some(options(methods_without_page(route))),
         (None, Some(files)) if FILE_METHODS.contains(&request.method()) => {
             let rest = request.path().strip_prefix(request.route()).unwrap_or_default();
-            let mut exchange = exchange(connection, request);
+            let mut exchange = exchange(client, request);
             exchange.response.set("Cache-Control", "no-cache");
             let result = exchange.render(files, rest);
             Some(finish(connection, exchange, result))
@@ -59,11 +61,12 @@ fn methods_without_page(route: &Route) -> &'static [&'static str] {
 /// Answers by a handler.
 #[inline(never)]
 fn page(
-    connection: &Connection,
+    client: &Client,
     make: &Make<dyn RequestHandler>,
     request: &mut Request,
     received: &mut Vec<u8>,
 ) -> Option<Response> {
+    let connection = &client.connection;
     let method = match request.method() {
         "GET" | "HEAD" => "get",
         "POST" => "post",
@@ -81,9 +84,9 @@ fn page(
             if is_options { no_content() } else { Response::refusal(405, "405: Method Not Allowed") };
         return Some(with_methods(response, connection, &**handler, request.method()));
     }
-    let response = match welcome(connection, &mut **handler, method, request, received) {
+    let response = match welcome(client, &mut **handler, method, request, received) {
         // The body is counted until the answer is there.
-        Ok(Some((prepared, _body))) => respond(connection, &mut **handler, method, request, prepared),
+        Ok(Some((prepared, _body))) => respond(client, &mut **handler, method, request, prepared),
         Ok(None) => return None,
         Err(error) => refusal(connection, &error),
     };
@@ -98,13 +101,14 @@ fn page(
 /// Lets the handler answer. `prepared` is what it has set before the body was read.
 #[inline(never)]
 fn respond(
-    connection: &Connection,
+    client: &Client,
     handler: &mut dyn RequestHandler,
     method: &'static str,
     request: &Request,
     prepared: Response,
 ) -> Response {
-    let mut exchange = exchange(connection, request);
+    let connection = &client.connection;
+    let mut exchange = exchange(client, request);
     exchange.response = prepared;
     let result = guarded_result(connection, method, || {
         let result = match method {
@@ -136,12 +140,13 @@ fn with_methods(
 /// method has one. Returns what the handler has set, and what the body holds; `None` if the client left.
 #[inline(never)]
 fn welcome(
-    connection: &Connection,
+    client: &Client,
     handler: &mut dyn RequestHandler,
     method: &'static str,
     request: &mut Request,
     received: &mut Vec<u8>,
 ) -> Result<Option<(Response, Option<Held>)>> {
+    let connection = &client.connection;
     let has_body = method != "get";
     if has_body
         && let Some(origin) = request.header("Origin")
@@ -149,7 +154,7 @@ fn welcome(
     {
         return Err(Error::refused(403, "Cross origin requests not allowed"));
     }
-    let mut exchange = exchange(connection, request);
+    let mut exchange = exchange(client, request);
     guarded_result(connection, "prepare", || {
         let prepared = handler.prepare(&mut exchange);
         exchange.keep_headers(prepared)
@@ -158,12 +163,12 @@ fn welcome(
     if !has_body {
         return Ok(Some((prepared, None)));
     }
-    let body = input::read_body(connection, request, received)?;
+    let body = input::read_body(client, request, received)?;
     Ok(body.map(|held| (prepared, Some(held))))
 }
 
-fn exchange<'a>(connection: &'a Connection, request: &'a Request) -> Exchange<'a> {
-    Exchange::new(request, &connection.state().settings.cookies)
+fn exchange<'a>(client: &'a Client, request: &'a Request) -> Exchange<'a> {
+    Exchange::new(request, &client.server.settings.cookies)
 }
 
 /// Returns what a handler has prepared, or the refusal; a GET's has its tag.

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::log_limit::LogLimiter;
 use crate::net::waker::Waker;
 use crate::server::addresses::{Addresses, Neighbour};
-use crate::server::connection::Connection;
+use crate::server::client::Client;
 use crate::server::half_open::{Wait, Way};
 use crate::server::rejection::Rejection;
 use crate::server::state::{SPARE_PLACES, ServerState};
@@ -31,8 +31,8 @@ pub(crate) struct Registry {
     state: Arc<ServerState>,
     waker: Arc<Waker>,
     clients: Mutex<Entries>,
-    /// Signalled when a client has left.
-    left: Condvar,
+    /// Signalled when the last client has left, if somebody waits for that.
+    emptied: Condvar,
     /// Says who is rejected.
     trouble: Mutex<LogLimiter>,
 }
@@ -42,10 +42,12 @@ struct Entries {
     /// How many of those are WebSockets.
     websockets: usize,
     addresses: Addresses,
+    /// Whether a shutdown waits: a signal costs a system call, heard or not.
+    is_awaited: bool,
 }
 
 struct ClientEntry {
-    connection: Connection,
+    client: Arc<Client>,
     is_websocket: bool,
     counted: Option<Neighbour>,
 }
@@ -62,8 +64,9 @@ impl Registry {
     /// Starts without a client.
     pub(crate) fn new(state: Arc<ServerState>, waker: Arc<Waker>) -> Registry {
         let addresses = Addresses::new(&state.settings);
-        let clients = Mutex::new(Entries { alive: HashMap::new(), websockets: 0, addresses });
-        Registry { state, waker, clients, left: Condvar::new(), trouble: Mutex::default() }
+        let clients =
+            Mutex::new(Entries { alive: HashMap::new(), websockets: 0, addresses, is_awaited: false });
+        Registry { state, waker, clients, emptied: Condvar::new(), trouble: Mutex::default() }
     }
 
     fn clients(&self) -> MutexGuard<'_, Entries> {
@@ -91,7 +94,7 @@ impl Registry {
         let now = Instant::now();
         let mut clients = self.clients();
         if !is_proxy {
-            clients.addresses.connect(neighbour, self.state.began.elapsed())?;
+            clients.addresses.connect(neighbour, self.state.shared.began.elapsed())?;
         }
         let is_full = clients.alive.len() + waiting >= self.places();
         let mut half_open = self.state.half_open();
@@ -116,15 +119,15 @@ impl Registry {
             Way::Newcomer => return Err(Rejection::HalfOpen),
             Way::Nobody if is_full => return Err(full),
             Way::Nobody => None,
-            Way::Evicted(id, wait) => clients.alive.get(&id).map(|entry| (entry.connection.clone(), wait)),
+            Way::Evicted(id, wait) => clients.alive.get(&id).map(|entry| (entry.client.clone(), wait)),
         };
-        if let Some((connection, _)) = &evicted {
-            connection.set_evicted();
+        if let Some((client, _)) = &evicted {
+            client.set_evicted();
         }
         let is_counted = !is_proxy && clients.addresses.enter(neighbour);
         drop(clients);
-        if let Some((connection, wait)) = evicted {
-            connection.evict(wait);
+        if let Some((client, wait)) = evicted {
+            client.evict(wait);
         }
         Ok(Admitted { at_once: !is_full, counted: is_counted.then_some(neighbour) })
     }
@@ -145,33 +148,33 @@ impl Registry {
     }
 
     /// Adds a client whose thread is about to start.
-    pub(crate) fn insert(&self, connection: &Connection, counted: Option<Neighbour>) {
-        let entry = ClientEntry { connection: connection.clone(), is_websocket: false, counted };
-        self.clients().alive.insert(connection.id(), entry);
-        connection.begin_wait(Wait::ForInput);
+    pub(crate) fn insert(&self, client: &Arc<Client>, counted: Option<Neighbour>) {
+        let entry = ClientEntry { client: client.clone(), is_websocket: false, counted };
+        self.clients().alive.insert(client.connection.id(), entry);
+        client.begin_wait(Wait::ForInput);
     }
 
     /// Makes a client a WebSocket, if there is room for one more. `client` is its address, which a proxy may have told.
     ///
     /// # Errors
     /// The refusal, which is counted.
-    pub(crate) fn upgrade(&self, connection: &Connection, client: SocketAddr) -> Result<()> {
-        self.take_place(connection, client).map_err(|rejection| {
-            self.note(client.ip(), &rejection);
+    pub(crate) fn upgrade(&self, client: &Client, address: SocketAddr) -> Result<()> {
+        self.take_place(client, address).map_err(|rejection| {
+            self.note(address.ip(), &rejection);
             rejection.to_error()
         })
     }
 
-    fn take_place(&self, connection: &Connection, client: SocketAddr) -> Result<(), Rejection> {
+    fn take_place(&self, client: &Client, address: SocketAddr) -> Result<(), Rejection> {
         let mut clients = self.clients();
-        let Entries { alive, websockets, addresses } = &mut *clients;
+        let Entries { alive, websockets, addresses, .. } = &mut *clients;
         let most = self.state.max_clients;
         let entry =
-            alive.get_mut(&connection.id()).filter(|_| *websockets < most && !connection.is_evicted());
+            alive.get_mut(&client.connection.id()).filter(|_| *websockets < most && !client.is_evicted());
         let Some(entry) = entry else { return Err(Rejection::Full { most }) };
-        if client != connection.link().peer && !self.state.settings.trusts(client.ip()) {
-            let neighbour = Neighbour::of(client.ip());
-            addresses.connect(neighbour, self.state.began.elapsed())?;
+        if address != client.connection.link().peer && !self.state.settings.trusts(address.ip()) {
+            let neighbour = Neighbour::of(address.ip());
+            addresses.connect(neighbour, self.state.shared.began.elapsed())?;
             entry.counted = Some(neighbour).filter(|neighbour| addresses.enter(*neighbour));
         }
         entry.is_websocket = true;
@@ -181,53 +184,58 @@ impl Registry {
 
     /// Counts a rejection, and says so in the log now and then.
     pub(crate) fn note(&self, client: IpAddr, rejection: &Rejection) {
-        rejection.count(&self.state.counters);
+        rejection.count(&self.state.shared.counters);
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         trouble.warn_of("rejecting clients", &rejection.log_text(), &Neighbour::of(client));
     }
 
     /// Takes a client out whose thread is about to end, and counts that.
-    pub(crate) fn remove(&self, connection: &Connection) {
-        let removed = self.take(connection);
-        self.state.counters.ended.add(1);
+    pub(crate) fn remove(&self, client: &Client) {
+        let removed = self.take(client);
+        self.state.shared.counters.ended.add(1);
         drop(removed);
-        self.left.notify_all();
+        let clients = self.clients();
+        if clients.is_awaited && clients.alive.is_empty() {
+            self.emptied.notify_all();
+        }
+        drop(clients);
         self.waker.gave_back();
     }
 
     /// Takes a client out whose thread did not start. It is still counted for its address.
-    pub(crate) fn withdraw(&self, connection: &Connection) {
-        connection.end_wait();
-        self.clients().alive.remove(&connection.id());
+    pub(crate) fn withdraw(&self, client: &Client) {
+        client.end_wait();
+        self.clients().alive.remove(&client.connection.id());
     }
 
-    fn take(&self, connection: &Connection) -> Option<Connection> {
-        if connection.is_websocket() {
-            connection.end_wait()
+    fn take(&self, client: &Client) -> Option<Arc<Client>> {
+        if client.connection.is_websocket() {
+            client.end_wait()
         } else {
-            connection.end_half_open()
+            client.end_half_open()
         }
         let mut clients = self.clients();
-        let ClientEntry { connection, is_websocket, counted } = clients.alive.remove(&connection.id())?;
+        let ClientEntry { client, is_websocket, counted } = clients.alive.remove(&client.connection.id())?;
         clients.websockets -= usize::from(is_websocket);
         counted.inspect(|neighbour| clients.addresses.leave(*neighbour));
-        Some(connection)
+        Some(client)
     }
 
     /// Returns all clients.
-    pub(crate) fn connections(&self) -> Vec<Connection> {
-        self.clients().alive.values().map(|entry| entry.connection.clone()).collect()
+    pub(crate) fn all(&self) -> Vec<Arc<Client>> {
+        self.clients().alive.values().map(|entry| entry.client.clone()).collect()
     }
 
     /// Blocks until the last client has left, or the deadline passes. Returns the number still there.
     pub(crate) fn wait_until_empty(&self, deadline: Instant) -> usize {
         let mut clients = self.clients();
+        clients.is_awaited = true;
         while !clients.alive.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return clients.alive.len();
             }
-            clients = self.left.wait_timeout(clients, left).unwrap_or_else(PoisonError::into_inner).0;
+            clients = self.emptied.wait_timeout(clients, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         0
     }
@@ -238,15 +246,16 @@ pub(crate) mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::server::connection::tests::{accepted, poison, state};
+    use crate::connection::connection::tests::{accepted, poison};
+    use crate::server::state::tests::state;
 
     pub(crate) fn registry(max_clients: usize) -> Registry {
         Registry::new(state(max_clients), Arc::new(Waker::new().unwrap()))
     }
 
-    fn client(registry: &Registry) -> Connection {
+    fn client(registry: &Registry) -> Arc<Client> {
         let ((stream, peer), _) = accepted();
-        Connection::new(stream, peer, registry.state.clone())
+        Client::new(stream, peer, registry.state.clone())
     }
 
     #[test]
@@ -266,12 +275,12 @@ pub(crate) mod tests {
         assert_eq!(registry.admit(one, 0, 0).err(), Some(full), "all are being answered");
         clients[2].begin_wait(Wait::ForInput);
         clients[1].begin_wait(Wait::ForInput);
-        let loopback = clients[0].peer_addr().ip();
+        let loopback = clients[0].connection.peer_addr().ip();
         assert_eq!(registry.admit(loopback, 0, 0).err(), Some(Rejection::HalfOpen));
         assert_eq!(registry.admit(one, LEAST_WAITING, 0).err(), Some(full), "others wait already");
         assert!(!registry.admit(other, 0, 0).unwrap().at_once);
         assert!(clients[1].is_evicted() && !clients[2].is_evicted(), "the older one");
-        let peer = clients[1].peer_addr();
+        let peer = clients[1].connection.peer_addr();
         assert!(registry.upgrade(&clients[1], peer).is_err(), "it is to leave");
         registry.upgrade(&clients[0], peer).unwrap();
         assert!(registry.upgrade(&clients[2], peer).is_err(), "there is one already");

@@ -3,15 +3,15 @@
 //! Blocks in `read`, until the deadline that the first head has as well. What it reads into is on the heap, as in
 //! [`input`].
 
-use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
+use crate::connection::connection::Connection;
+use crate::connection::timed_io::send_before;
 use crate::http::response::{Response, Then};
 use crate::net::maybe_tls::MaybeTls;
 use crate::net::tls::handshake::{FULL, HandshakeProgress};
-use crate::net::transport::Transport;
 use crate::printable::printable;
-use crate::server::connection::Connection;
+use crate::server::client::Client;
 use crate::server::input;
 
 /// Bytes received at a time.
@@ -26,9 +26,9 @@ const EVICTED_SEND: Duration = Duration::from_millis(10);
 /// Blocks until the handshake is done, if there is to be one. False if it has failed, or the client has left: then it
 /// knows why.
 #[inline(never)]
-pub(crate) fn handshake(connection: &Connection, deadline: Instant) -> bool {
-    let (Some(handshakes), MaybeTls::Tls(tls)) =
-        (&connection.state().handshakes, &connection.link().transport)
+pub(crate) fn handshake(client: &Client, deadline: Instant) -> bool {
+    let connection = &client.connection;
+    let (Some(handshakes), MaybeTls::Tls(tls)) = (&client.server.handshakes, &connection.link().transport)
     else {
         return true;
     };
@@ -36,10 +36,10 @@ pub(crate) fn handshake(connection: &Connection, deadline: Instant) -> bool {
     let (mut is_first, mut flight) = (true, 0);
     loop {
         let mut received = vec![0; READ];
-        match input::recv_before(connection, &mut received, deadline) {
-            Ok(0) if is_first && connection.is_evicted() => {
+        match input::receive(client, &mut received, deadline) {
+            Ok(0) if is_first && client.is_evicted() => {
                 // As from a full server, where it has not heard anything else yet.
-                let _ = send(connection, &FULL, Instant::now() + EVICTED_SEND);
+                let _ = send_before(connection, &FULL, Instant::now() + EVICTED_SEND);
                 return false;
             }
             Ok(0) | Err(_) => return false,
@@ -52,7 +52,7 @@ pub(crate) fn handshake(connection: &Connection, deadline: Instant) -> bool {
         is_first = false;
         flight += received.len();
         let Some(step) = handshakes.step(handshake, received, deadline) else { return false };
-        if send(connection, &step.to_send, deadline).is_err() {
+        if send_before(connection, &step.to_send, deadline).is_err() {
             return false;
         }
         if !step.to_send.is_empty() {
@@ -83,23 +83,5 @@ fn refuse_plain(connection: &Connection, deadline: Instant) {
     let response = Response::refusal(400, "400: This port speaks TLS: ask with https:// or wss://");
     let head = response.head(Then::Close).unwrap_or_default();
     // Who does not take it, does not.
-    let _ = response.write_to(head, None, |bytes| send(connection, bytes, deadline));
-}
-
-/// Sends bytes as they are, by the deadline.
-pub(crate) fn send(connection: &Connection, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
-    let tcp = connection.link().transport.tcp();
-    while !bytes.is_empty() {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left == Duration::ZERO {
-            return Err(ErrorKind::TimedOut.into());
-        }
-        tcp.set_send_timeout(left)?;
-        match tcp.send(bytes) {
-            Ok(sent) => bytes = &bytes[sent..],
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
+    let _ = response.write_to(head, None, |bytes| send_before(connection, bytes, deadline));
 }

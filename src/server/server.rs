@@ -9,18 +9,21 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
+use crate::connection::state::SharedState;
 use crate::error::{Error, Result};
+use crate::machine::message_limit;
 use crate::metrics::{DisconnectReason, Meter, Stats};
+use crate::net::thread_budget::ThreadBudget;
 #[cfg(feature = "tls")]
 use crate::net::tls::handshake::HandshakeThreads;
 use crate::net::transport::Transport;
 use crate::net::waker::Waker;
 use crate::net::{closer, listen};
 use crate::server::application::Application;
-use crate::server::capacity::{Capacity, buffers_of_this_machine, message_limit};
+use crate::server::capacity::{Capacity, buffers_of_this_machine};
 use crate::server::listener::Listener;
 use crate::server::registry::Registry;
-use crate::server::state::ServerState;
+use crate::server::state::{SPARE_PLACES, ServerState};
 #[cfg(feature = "deflate")]
 use crate::ws::inflate::Inflater;
 
@@ -106,27 +109,30 @@ impl Server {
         let (to_closer, overdue) = crossbeam_channel::unbounded();
         let (running, stopped) = crossbeam_channel::bounded(0);
         let meter = application.meter();
-        let Application { routes, mut settings, observer, .. } = application;
+        let Application { routes, mut connections, settings, observer, .. } = application;
         let max_clients = capacity.clients;
         let buffered = settings.max_buffered.unwrap_or_else(|| buffers_of_this_machine(&settings));
-        settings.max_message = message_limit(&settings);
+        connections.max_message = message_limit(connections.max_message, settings.other_memory);
         log::debug!(target: crate::LOG, "{max_clients} clients, for whom {} KiB may be buffered", buffered >> 10);
         #[cfg(feature = "deflate")]
-        if settings.compression.is_some() {
+        if connections.compression.is_some() {
             Inflater::prepare();
         }
         let counters = meter.0.clone();
         #[cfg(feature = "tls")]
         let tls =
             settings.tls.as_ref().map(HandshakeThreads::start).transpose().map_err(Error::io(doing()))?;
-        let state = ServerState::new(settings, max_clients, buffered, counters, observer, to_closer);
+        let places = max_clients.saturating_add(SPARE_PLACES);
+        let budget = Arc::new(ThreadBudget::new(places, connections.delivery, settings.stack_size));
+        let shared = SharedState::new(connections, buffered, counters, budget, observer, to_closer);
+        let state = ServerState::new(settings, Arc::new(shared), max_clients);
         #[cfg(feature = "tls")]
         let (handshakes, handshake_threads) = tls.unzip();
         #[cfg(feature = "tls")]
         let state = state.with_handshakes(handshakes);
         let state = Arc::new(state);
         let (routes, registry) = (Arc::new(routes), Arc::new(Registry::new(state.clone(), waker.clone())));
-        state.budget.set_waker(waker.clone());
+        state.shared.budget.set_waker(waker.clone());
         let server = Server {
             local_addr,
             capacity,
@@ -140,7 +146,7 @@ impl Server {
             running: Mutex::new(Some(running)),
             stopped: stopped.clone(),
         };
-        server.state.budget.start_reaper().map_err(Error::io(doing()))?;
+        server.state.shared.budget.start_reaper().map_err(Error::io(doing()))?;
         // In this order: `shutdown`, which an error here comes to, joins the first one first.
         let accepting = Listener::new(state, routes, registry, waker);
         server.start("listener", move || accepting.run(&listener)).map_err(Error::io(doing()))?;
@@ -200,7 +206,8 @@ impl Server {
         let mut handshakes = self.handshakes.lock().unwrap_or_else(PoisonError::into_inner).take();
         #[cfg(feature = "tls")]
         handshakes.iter_mut().for_each(HandshakeThreads::stop);
-        for connection in self.registry.connections() {
+        for client in self.registry.all() {
+            let connection = &client.connection;
             // Before the 101 the Close waits behind it; on a page's connection it is never written.
             let _ = connection.close(Some(1001), Some("server shutting down"));
             if !connection.is_websocket() {
@@ -208,15 +215,15 @@ impl Server {
             }
         }
         if self.registry.wait_until_empty(deadline) > 0 {
-            for connection in self.registry.connections() {
-                connection.outbox().kill(DisconnectReason::Shutdown);
+            for client in self.registry.all() {
+                client.connection.outbox().kill(DisconnectReason::Shutdown);
             }
             let left = self.registry.wait_until_empty(last);
             if left > 0 {
                 log::warn!(target: crate::LOG, "shut down while {left} handlers were still running");
             }
         }
-        self.state.budget.join_all(last);
+        self.state.shared.budget.join_all(last);
         #[cfg(feature = "tls")]
         handshakes.iter_mut().for_each(|handshakes| handshakes.join(last));
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -241,7 +248,7 @@ impl Drop for Server {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::server::connection::tests::poison;
+    use crate::connection::connection::tests::poison;
 
     #[test]
     fn behind_poisoned_locks_it_shuts_down_and_is_joined() {

@@ -5,6 +5,8 @@
 use std::io::ErrorKind;
 use std::thread;
 
+use crate::connection::connection::Connection;
+use crate::connection::reader::{End, Incoming, Reader};
 use crate::error::{Error, Result};
 use crate::http::exchange::Exchange;
 use crate::http::request::Request;
@@ -12,10 +14,9 @@ use crate::metrics::DisconnectReason;
 use crate::observer::Event;
 use crate::panics::Contained;
 use crate::server::application::MakeFor;
-use crate::server::connection::Connection;
+use crate::server::client::Client;
 use crate::server::guarded::{Panicked, guarded, guarded_result};
 use crate::server::handler::WebSocketHandler;
-use crate::server::reader::{End, Incoming, Reader};
 use crate::ws::handshake::{self, Upgrade};
 use crate::ws::message::Message;
 
@@ -33,15 +34,16 @@ impl<'a> Session<'a> {
     #[inline(never)]
     pub(crate) fn open(
         make: &MakeFor,
-        connection: &'a Connection,
+        client: &'a Client,
         request: &Request,
         mut upgrade: Upgrade,
     ) -> Result<(Session<'a>, Vec<u8>)> {
+        let connection = &client.connection;
         #[cfg(feature = "deflate")]
         if let Some(bits) = upgrade.compress(request, connection.state().settings.compression)? {
             connection.set_compressed(bits);
         }
-        let mut exchange = Box::new(Exchange::new(request, &connection.state().settings.cookies));
+        let mut exchange = Box::new(Exchange::new(request, &client.server.settings.cookies));
         let handler = agree(make, connection, &mut exchange, &mut upgrade)?;
         let mut session = Session { handler, connection };
         session.on_open(&mut exchange)?;

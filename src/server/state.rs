@@ -2,78 +2,42 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
-use crossbeam_channel::Sender;
-
-use crate::log_limit::LogLimiter;
-use crate::metrics::Counters;
-use crate::net::buffers::Buffers;
-use crate::net::closer::Overdue;
-use crate::net::thread_budget::ThreadBudget;
+use crate::connection::state::SharedState;
 #[cfg(feature = "tls")]
 use crate::net::tls::handshake::Handshakes;
-use crate::net::unacked::TcpTable;
-use crate::observer::Observer;
 use crate::server::half_open::HalfOpen;
-use crate::server::settings::Settings;
+use crate::server::settings::ServerSettings;
 
 /// Places beyond the clients, for requests: a full server answers its health checks.
 pub(crate) const SPARE_PLACES: usize = 16;
 
 /// See the [module](self).
 pub(crate) struct ServerState {
-    pub(crate) settings: Settings,
+    pub(crate) settings: ServerSettings,
+    /// What its connections share.
+    pub(crate) shared: Arc<SharedState>,
     /// Most clients at a time.
     pub(crate) max_clients: usize,
-    pub(crate) counters: Arc<Counters>,
-    pub(crate) budget: Arc<ThreadBudget>,
-    /// To the `closer` thread. Sent to by any thread.
-    pub(crate) closer: Sender<Overdue>,
-    pub(crate) observer: Observer,
-    /// All that waits for and from the clients.
-    pub(crate) buffers: Arc<Buffers>,
     /// Who may have to make room for a newcomer.
     half_open: Mutex<HalfOpen>,
-    /// What is logged once a minute of all clients together. Locked by `client-N`, while a line is made.
-    trouble: Mutex<LogLimiter>,
-    /// What the kernel holds for each client. Read where a Ping has timed out.
-    pub(crate) tcp_table: TcpTable,
     /// To the threads that do the arithmetic of handshakes, if it serves TLS.
     #[cfg(feature = "tls")]
     pub(crate) handshakes: Option<Handshakes>,
-    /// When the server was made.
-    pub(crate) began: Instant,
     /// Set once, by `shutdown`, before it wakes the listener.
     stopping: AtomicBool,
 }
 
 impl ServerState {
-    /// Starts with nothing counted. `buffered` is how many bytes may wait for and from all clients.
-    pub(crate) fn new(
-        settings: Settings,
-        max_clients: usize,
-        buffered: u64,
-        counters: Arc<Counters>,
-        observer: Observer,
-        closer: Sender<Overdue>,
-    ) -> ServerState {
-        let buffers = Arc::new(Buffers::new(buffered));
-        let budget = Arc::new(ThreadBudget::new(max_clients.saturating_add(SPARE_PLACES), settings.delivery));
+    /// Starts without clients.
+    pub(crate) fn new(settings: ServerSettings, shared: Arc<SharedState>, max_clients: usize) -> ServerState {
         ServerState {
             settings,
+            shared,
             max_clients,
-            counters,
-            budget,
-            closer,
-            observer,
-            buffers,
             half_open: Mutex::default(),
-            trouble: Mutex::default(),
-            tcp_table: TcpTable::default(),
             #[cfg(feature = "tls")]
             handshakes: None,
-            began: Instant::now(),
             stopping: AtomicBool::new(false),
         }
     }
@@ -89,10 +53,6 @@ impl ServerState {
         self.half_open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn trouble(&self) -> MutexGuard<'_, LogLimiter> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Begins the shutdown.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
@@ -101,5 +61,18 @@ impl ServerState {
     /// Returns whether the shutdown has begun.
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+pub(crate) mod tests {
+    use super::*;
+    use crate::connection::connection::tests::shared;
+
+    /// Of a server that admits this number of clients, and has a reaper.
+    pub(crate) fn state(max_clients: usize) -> Arc<ServerState> {
+        let shared = shared(max_clients.saturating_add(SPARE_PLACES));
+        shared.budget.start_reaper().unwrap();
+        Arc::new(ServerState::new(ServerSettings::default(), shared, max_clients))
     }
 }

@@ -6,6 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// Rooms that stand beside each other: none imports anything of another.
+const BESIDE: [&str; 3] = ["client", "hub", "server"];
+
 /// What a file stands for in the order: its room and its place within.
 type Place = (usize, usize);
 
@@ -59,9 +62,14 @@ fn imports(source: &str) -> Vec<Vec<String>> {
     found
 }
 
+fn is_beside(room: &str, other: &str) -> bool {
+    room != other && BESIDE.contains(&room) && BESIDE.contains(&other)
+}
+
 #[test]
 fn in_the_library_imports_run_one_way() {
     let rooms = declared("src/lib.rs");
+    assert!(BESIDE.iter().all(|room| rooms.iter().any(|other| other == room)), "{rooms:?}");
     let files: Vec<_> = rooms
         .iter()
         .map(|room| {
@@ -92,6 +100,7 @@ fn in_the_library_imports_run_one_way() {
             let own = own.and_then(|own| files[room].iter().position(|file| *file == own)).unwrap_or(0);
             for import in imports(&read(&path)) {
                 let Some(place) = place(&import) else { continue };
+                assert!(!is_beside(name, &import[0]), "{} imports {}", path.display(), import.join("::"));
                 let within = place.0 == room && (place.1 < own || (place.1 == own && inner.is_some()));
                 assert!(place.0 < room || within, "{} imports {}", path.display(), import.join("::"));
                 seen += 1;
@@ -107,6 +116,10 @@ fn an_import_that_runs_back_up_is_found() {
                   fn f() { crate::ws::frame::close(); }\n#[cfg(test)]\nmod tests {\nuse crate::hub::x;\n}";
     let found: Vec<_> = imports(source).iter().map(|path| path.join("::")).collect();
     assert_eq!(found, ["net::outbox", "net::closer", "error::Error", "ws::frame::close"]);
+    assert!(is_beside("hub", "client") && is_beside("client", "server"));
+    assert!(
+        !is_beside("hub", "hub") && !is_beside("hub", "connection") && !is_beside("connection", "server")
+    );
 }
 
 #[test]

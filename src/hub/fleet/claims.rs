@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::connection::connection::Connection;
+use crate::connection::membership::{Group, GroupTopic};
 use crate::error::{Error, Result};
-use crate::server::connection::Connection;
-use crate::server::membership::{Group, GroupTopic};
 
 /// Close code of a connection whose Id a younger one has. In the range for private use (RFC 6455, section 7.4.2).
 const REPLACED: u16 = 4001;

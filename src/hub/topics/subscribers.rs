@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::server::connection::Connection;
+use crate::connection::connection::Connection;
 
 /// Subscribers that stand together, at most.
 const CHUNK: usize = 64;
@@ -98,7 +98,7 @@ impl Chunk {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::server::connection::tests::connection;
+    use crate::connection::connection::tests::connection;
 
     fn sizes(subscribers: &Subscribers) -> Vec<usize> {
         let ids: Vec<_> = subscribers.0.iter().flat_map(|chunk| chunk.ids.iter().copied()).collect();

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use rustix::process::{Resource, Rlimit};
 
 use super::*;
-use crate::server::broadcast::broadcast;
-use crate::server::connection::tests::{connection, poison};
+use crate::connection::broadcast::broadcast;
+use crate::connection::connection::tests::{connection, poison};
 
 #[test]
 fn topics_as_a_table() {

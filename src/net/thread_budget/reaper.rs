@@ -34,7 +34,6 @@ pub(super) enum ReaperOrder {
 pub(super) struct WaitingPump {
     pub(super) worker: Worker,
     pub(super) name: String,
-    pub(super) stack_size: usize,
     /// When it is given up.
     pub(super) until: Instant,
 }
@@ -67,7 +66,7 @@ impl ThreadBudget {
             if !has_permit && until > Instant::now() {
                 return Some(until);
             }
-            let WaitingPump { worker, name, stack_size, .. } = books.waiting.pop_front()?;
+            let WaitingPump { worker, name, .. } = books.waiting.pop_front()?;
             if !has_permit || worker.is_given_up() {
                 drop(books);
                 worker.give_up();
@@ -77,7 +76,7 @@ impl ThreadBudget {
             books.running += 1;
             drop(books);
             let permit = Permit { budget: self.clone(), is_pump: true };
-            if let Err(error) = worker.start(name, stack_size, permit) {
+            if let Err(error) = worker.start(name, permit) {
                 log::warn!(target: crate::LOG, "cannot start a pump: {error}");
             }
         }

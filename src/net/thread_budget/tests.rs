@@ -12,7 +12,7 @@ fn clients_and_their_pumps_have_permits_of_their_own() {
         (15_870, Delivery::Inline, 15_870, 256),
         (7935, Delivery::Handoff, 15_870, 0),
     ] {
-        let budget = Arc::new(ThreadBudget::new(clients, delivery));
+        let budget = Arc::new(ThreadBudget::new(clients, delivery, 64 << 10));
         let taken: Vec<_> = std::iter::from_fn(|| budget.permit(Duration::ZERO)).collect();
         assert_eq!((taken.len(), budget.books().free_pumps), (permits, pumps), "{clients} {delivery:?}");
         drop(taken);
@@ -22,7 +22,7 @@ fn clients_and_their_pumps_have_permits_of_their_own() {
 
 /// A budget for two clients, whose reaper runs.
 fn for_two() -> Arc<ThreadBudget> {
-    let budget = Arc::new(ThreadBudget::new(2, Delivery::Inline));
+    let budget = Arc::new(ThreadBudget::new(2, Delivery::Inline, 64 << 10));
     budget.start_reaper().unwrap();
     budget
 }
@@ -53,7 +53,7 @@ fn a_pump_without_a_permit_waits_for_the_next_one_that_ends() {
     let spawn = |patience| {
         let (end, until) = crossbeam_channel::bounded::<()>(0);
         let pump = Pump(said.clone(), false);
-        let worker = budget.spawn_pump("x".to_owned(), 64 << 10, patience, move || pump.runs(&until));
+        let worker = budget.spawn_pump("x".to_owned(), patience, move || pump.runs(&until));
         (worker.unwrap(), end)
     };
     let says = || says.recv_timeout(PATIENCE).expect("a pump says something");
@@ -70,7 +70,7 @@ fn a_pump_without_a_permit_waits_for_the_next_one_that_ends() {
     assert_eq!(says(), "given up", "it has waited too long");
     assert!(budget.books().waiting.is_empty());
     // Clients do not notice that all pumps are at work.
-    budget.spawn("x".to_owned(), 64 << 10, Duration::ZERO, || {}).unwrap().join();
+    budget.spawn("x".to_owned(), Duration::ZERO, || {}).unwrap().join();
     let (_, _ends) = spawn(PATIENCE);
     budget.join_all(Instant::now() + Duration::from_millis(1));
     assert_eq!(says(), "given up", "the server shuts down");
@@ -84,7 +84,7 @@ fn over_the_budget_no_thread_is_started_until_one_has_ended() {
     let (end, wait) = crossbeam_channel::bounded::<()>(0);
     let spawn = |patience| {
         let wait = wait.clone();
-        budget.spawn("x".to_owned(), 64 << 10, patience, move || _ = wait.recv())
+        budget.spawn("x".to_owned(), patience, move || _ = wait.recv())
     };
     let _both = (spawn(Duration::ZERO).unwrap(), spawn(Duration::ZERO).unwrap());
     let error = spawn(Duration::ZERO).err().expect("the budget is spent");
@@ -100,7 +100,7 @@ fn over_the_budget_no_thread_is_started_until_one_has_ended() {
 fn a_thread_that_does_not_end_keeps_nobody_longer_than_the_deadline() {
     let budget = for_two();
     let (end, wait) = crossbeam_channel::bounded::<()>(0);
-    let worker = budget.spawn("x".to_owned(), 64 << 10, PATIENCE, move || _ = wait.recv()).unwrap();
+    let worker = budget.spawn("x".to_owned(), PATIENCE, move || _ = wait.recv()).unwrap();
     budget.join_all(Instant::now() + Duration::from_millis(1));
     assert_eq!(budget.books().running, 1);
     drop(end);
@@ -120,11 +120,11 @@ fn named(name: &str) -> usize {
 
 #[test]
 fn however_many_threads_end_there_are_never_more_of_them_than_permits() {
-    let (budget, permits) = (Arc::new(ThreadBudget::new(40, Delivery::Inline)), 40);
+    let (budget, permits) = (Arc::new(ThreadBudget::new(40, Delivery::Inline, 64 << 10)), 40);
     budget.start_reaper().unwrap();
     let mut most = 0;
     for n in 0..5000 {
-        budget.spawn("ends-at-once".to_owned(), 64 << 10, PATIENCE, || {}).unwrap();
+        budget.spawn("ends-at-once".to_owned(), PATIENCE, || {}).unwrap();
         if n % 50 == 0 {
             most = most.max(named("ends-at-once"));
         }
@@ -137,13 +137,13 @@ fn however_many_threads_end_there_are_never_more_of_them_than_permits() {
 
 #[test]
 fn a_thousand_threads_that_end_together_are_all_joined() {
-    let budget = Arc::new(ThreadBudget::new(1000, Delivery::Inline));
+    let budget = Arc::new(ThreadBudget::new(1000, Delivery::Inline, 64 << 10));
     budget.start_reaper().unwrap();
     let (end, wait) = crossbeam_channel::bounded::<()>(0);
     for _ in 0..1000 {
         let wait = wait.clone();
         let run = move || _ = wait.recv();
-        budget.spawn("ends-together".to_owned(), 64 << 10, Duration::ZERO, run).unwrap();
+        budget.spawn("ends-together".to_owned(), Duration::ZERO, run).unwrap();
     }
     drop(end);
     budget.join_all(Instant::now() + PATIENCE);
@@ -155,7 +155,7 @@ fn who_has_joined_a_thread_can_start_another_one() {
     let budget = for_two();
     let _one_is_left = budget.permit(Duration::ZERO);
     for n in 0..5000 {
-        let worker = budget.spawn("x".to_owned(), 64 << 10, Duration::ZERO, || {}).expect("it has ended");
+        let worker = budget.spawn("x".to_owned(), Duration::ZERO, || {}).expect("it has ended");
         // So that it is joined at each moment of its end.
         (0..n % 500 * 10).for_each(|_| std::hint::spin_loop());
         worker.join();
@@ -166,7 +166,7 @@ fn who_has_joined_a_thread_can_start_another_one() {
 fn a_thread_that_panics_returns_its_permit() {
     let budget = for_two();
     for _ in 0..9 {
-        budget.spawn("x".to_owned(), 64 << 10, PATIENCE, || panic!("as planned")).unwrap().join();
+        budget.spawn("x".to_owned(), PATIENCE, || panic!("as planned")).unwrap().join();
     }
     let books = budget.books();
     assert_eq!((books.running, books.free), (0, 2));

@@ -1,8 +1,8 @@
 //! How much strangers may have: of clients, of connects.
 
 use super::Application;
+use crate::connection::settings::OverLimit;
 use crate::rate::Rate;
-use crate::server::settings::OverLimit;
 
 impl Application {
     /// Sets the most clients of one address at a time; no limit by default. One more gets a 503 with `Retry-After`, from 1
@@ -43,14 +43,14 @@ impl Application {
     /// Application::new().max_messages(Rate::per_second(20)).over_limit(OverLimit::Close);
     /// ```
     pub fn max_messages(mut self, rate: Rate) -> Application {
-        self.settings.max_messages = Some(rate);
+        self.connections.max_messages = Some(rate);
         self
     }
 
     /// Sets how many bytes a client may send over its WebSocket, as they arrive; no limit by default. Its messages may be
     /// larger than a second's worth, if it takes the time to send them.
     pub fn max_bytes(mut self, rate: Rate) -> Application {
-        self.settings.max_bytes = Some(rate);
+        self.connections.max_bytes = Some(rate);
         self
     }
 
@@ -58,7 +58,7 @@ impl Application {
     /// [`max_bytes`](Application::max_bytes). By default its thread sleeps before it reads on, so the client cannot send
     /// on either, and loses nothing.
     pub fn over_limit(mut self, over_limit: OverLimit) -> Application {
-        self.settings.over_limit = over_limit;
+        self.connections.over_limit = over_limit;
         self
     }
 }

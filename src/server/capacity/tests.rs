@@ -1,8 +1,12 @@
 use super::*;
 use crate::net::transport::Delivery;
 
+fn cost(application: &Application) -> ClientCost {
+    ClientCost::new(&application.connections, &application.settings, 4)
+}
+
 fn client(delivery: Delivery, stack_size: usize) -> ClientCost {
-    ClientCost::new(&Application::new().delivery(delivery).stack_size(stack_size).settings, 4)
+    cost(&Application::new().delivery(delivery).stack_size(stack_size))
 }
 
 #[test]
@@ -38,7 +42,8 @@ fn the_smallest_limit_binds_as_a_table() {
         (Limits::default(), 1000, Limit::Unknown { file: "/proc" }),
     ] {
         let client = client(Delivery::Inline, 64 << 10);
-        assert_eq!(limits.capacity(&client), Capacity { clients, limit }, "{limits:?}");
+        let found = limits.capacity(&client);
+        assert_eq!((found.clients, found.limit), (clients, limit), "{limits:?}");
     }
     for (limits, clients, limit) in [
         (linux, 8047, Limit::Mappings),
@@ -46,7 +51,8 @@ fn the_smallest_limit_binds_as_a_table() {
         (Limits { group_threads: Some(4096), ..linux }, 1904, Limit::GroupThreads),
     ] {
         let client = client(Delivery::Handoff, 64 << 10);
-        assert_eq!(limits.capacity(&client), Capacity { clients, limit }, "{limits:?}");
+        let found = limits.capacity(&client);
+        assert_eq!((found.clients, found.limit), (clients, limit), "{limits:?}");
     }
 }
 
@@ -143,8 +149,8 @@ fn of_the_bytes_that_are_left_half_is_for_clients_and_a_quarter_for_buffers_as_a
             2048 * MIB,
         ),
     ] {
-        let capacity = limits.capacity(&client(delivery, stack));
-        assert_eq!((capacity, limits.buffers()), (Capacity { clients, limit }, buffers), "{limits:?}");
+        let found = limits.capacity(&client(delivery, stack));
+        assert_eq!((found.clients, found.limit, limits.buffers()), (clients, limit, buffers), "{limits:?}");
     }
 }
 
@@ -161,10 +167,20 @@ fn what_the_application_takes_is_counted_as_a_table() {
     ] {
         let application = Application::new().client_memory(client_memory).other_memory(other_memory);
         let limits = limits.without(application.settings.other_memory);
-        let Capacity { clients: found, limit } = limits.capacity(&ClientCost::new(&application.settings, 4));
+        let Capacity { clients: found, limit, .. } = limits.capacity(&cost(&application));
         let Limit::GroupMemory { each: found_each } = limit else { panic!("{limit:?}") };
         assert_eq!((found, found_each >> 10, limits.buffers()), (clients, each, buffers));
     }
+}
+
+#[test]
+fn the_next_limit_is_the_one_that_binds_once_the_first_is_raised() {
+    let limits = Limits { descriptors: Some(1024), group_threads: Some(4096), ..Limits::default() };
+    let capacity = limits.capacity(&client(Delivery::Inline, 64 << 10));
+    assert_eq!((capacity.clients, capacity.limit), (880, Limit::Descriptors));
+    let raised = Limits { descriptors: None, ..limits }.capacity(&client(Delivery::Inline, 64 << 10));
+    assert_eq!(capacity.next, Some((raised.clients, Limit::GroupThreads)));
+    assert_eq!((raised.limit, raised.next), (Limit::GroupThreads, None));
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::io::{self, ErrorKind};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use crate::connection::connection::Connection;
 use crate::net::transport::Transport;
-use crate::server::connection::Connection;
 
 /// No timeout at all is spelled zero.
 const SHORTEST: Duration = Duration::from_millis(1);

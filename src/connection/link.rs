@@ -1,5 +1,5 @@
-//! [`ClientLink`]: what the outbox of a client belongs to. Its transport is read by `client-N`, written by the
-//! drainer; everything else here is read by any thread.
+//! [`PeerLink`]: what the outbox of a connection belongs to. Its transport is read by the reading thread, which is a
+//! server's `client-N`, and written by the drainer; everything else here is read by any thread.
 
 use std::net::{Shutdown, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,6 +9,8 @@ use std::{fmt, io};
 
 use tungstenite::protocol::Role;
 
+use crate::connection::membership::Memberships;
+use crate::connection::state::SharedState;
 use crate::metrics::DisconnectReason;
 use crate::net::buffers::MayGiveWay;
 use crate::net::closer::{CLOSE_GRACE, Kill, Overdue, OverduePeer};
@@ -18,8 +20,6 @@ use crate::net::thread_budget::Worker;
 use crate::net::transport::{Delivery, Transport};
 use crate::net::unacked::Unacked;
 use crate::observer::Event;
-use crate::server::membership::Memberships;
-use crate::server::state::ServerState;
 #[cfg(feature = "deflate")]
 use crate::ws::compress::MAX_WINDOW_BITS;
 #[cfg(feature = "deflate")]
@@ -30,61 +30,64 @@ use crate::ws::frame::{Frame, Prepared};
 const PUMP_WRITE: Duration = Duration::from_millis(500);
 
 /// The round trip of the last keepalive's Ping, in microseconds, and when it ended, in microseconds since the
-/// server's start; 0 before the first one.
+/// state was made; 0 before the first one.
 #[derive(Default)]
 pub(crate) struct Latency {
     pub(crate) round_trip: AtomicU64,
     pub(crate) at: AtomicU64,
 }
 
-/// See the [module](self).
-pub(crate) struct ClientLink {
+/// See the [module](self). The fields are grouped by who writes them.
+pub(crate) struct PeerLink {
+    // Set when it is made.
     pub(crate) transport: MaybeTls,
     pub(crate) id: u64,
     /// Which end this is: a client masks its frames, and lets the server end the TCP connection.
     pub(crate) role: Role,
     /// The other end of the socket.
     pub(crate) peer: SocketAddr,
-    /// The client behind the proxy that this is. Written once by `client-N`, before the path.
+    pub(crate) state: Arc<SharedState>,
+
+    // Written by the reading thread: once, before it begins to read.
+    /// The client behind the proxy that the peer is. Written before the path.
     pub(crate) forwarded: OnceLock<SocketAddr>,
-    pub(crate) state: Arc<ServerState>,
-    /// The path that the client asked for as a WebSocket, as log lines show it. Written once by `client-N`.
+    /// The path of the WebSocket, as log lines show it.
     pub(crate) path: OnceLock<String>,
-    /// The peer's close code and reason. Written once by `client-N`, before `on_close`.
-    pub(crate) close: OnceLock<(Option<u16>, Option<String>)>,
-    /// Bytes that the transport has taken. Written by the drainer, read by the reading thread: when a Ping has timed out,
-    /// and at a client's end while much waits.
-    pub(crate) sent: AtomicU64,
-    /// The bits of the window that the client has for compressed messages; 0 if it takes none. Written once by
-    /// `client-N`, before `open`; read by every push, so it is beside what is read then anyway.
+    /// The bits of the window that the peer has for compressed messages; 0 if it takes none. Read by every push, so it
+    /// is beside what is read then anyway.
     #[cfg(feature = "deflate")]
     pub(crate) window_bits: AtomicU64,
-    /// The last keepalive's round trip. Written by `client-N`, read by any thread.
+
+    // Written by the reading thread while it reads.
+    /// The last keepalive's round trip.
     pub(crate) latency: Latency,
-    /// When it was made, which is the accept.
-    pub(crate) since: Instant,
-    /// Whether it makes room for a newcomer. Written once by the listener, read by `client-N`.
-    pub(crate) is_evicted: AtomicBool,
-    /// Whether it has to give way to others that need the room of its message. Written by any thread, read by `client-N`.
-    pub(crate) has_given_way: AtomicBool,
-    /// Whether the peer has reset it before it was a WebSocket. Written and read by `client-N`.
-    pub(crate) is_reset: AtomicBool,
-    /// The topics that it leaves at its end. Written by any thread that subscribes it, and ended by `client-N`.
-    pub(crate) memberships: Memberships,
-    /// The pump that runs, or waits for a thread, or the last one that did. Written by the drainer, joined by `client-N`
-    /// or by the next pump.
+    /// The peer's close code and reason. Written once, before `on_close`.
+    pub(crate) close: OnceLock<(Option<u16>, Option<String>)>,
+
+    // Written by the drainer.
+    /// Bytes that the transport has taken. Read by the reading thread: when a Ping has timed out, and at a client's end
+    /// while much waits.
+    pub(crate) sent: AtomicU64,
+    /// The pump that runs, or waits for a thread, or the last one that did. Joined by the reading thread or by the next
+    /// pump.
     pub(crate) pump: Mutex<Option<Worker>>,
+
+    // Written by any thread.
+    /// Whether it has to give way to others that need the room of its message. Read by the reading thread.
+    pub(crate) has_given_way: AtomicBool,
+    /// The topics that it leaves at its end, which is the reading thread's doing.
+    pub(crate) memberships: Memberships,
 }
 
-impl ClientLink {
+impl PeerLink {
     pub(crate) fn new(
         transport: MaybeTls,
         id: u64,
         role: Role,
         peer: SocketAddr,
-        state: Arc<ServerState>,
-    ) -> ClientLink {
-        ClientLink {
+        state: Arc<SharedState>,
+    ) -> PeerLink {
+        PeerLink {
             transport,
             id,
             role,
@@ -92,26 +95,23 @@ impl ClientLink {
             state,
             forwarded: OnceLock::new(),
             path: OnceLock::new(),
-            close: OnceLock::new(),
             #[cfg(feature = "deflate")]
             window_bits: AtomicU64::new(0),
-            sent: AtomicU64::new(0),
             latency: Latency::default(),
-            since: Instant::now(),
-            is_evicted: AtomicBool::new(false),
-            has_given_way: AtomicBool::new(false),
-            is_reset: AtomicBool::new(false),
-            memberships: Memberships::default(),
+            close: OnceLock::new(),
+            sent: AtomicU64::new(0),
             pump: Mutex::default(),
+            has_given_way: AtomicBool::new(false),
+            memberships: Memberships::default(),
         }
     }
 
-    /// Returns the client's address: the peer's, or that of the client behind it.
-    pub(crate) fn client(&self) -> SocketAddr {
+    /// Returns the peer's address, or that of the client behind it.
+    pub(crate) fn addr(&self) -> SocketAddr {
         *self.forwarded.get().unwrap_or(&self.peer)
     }
 
-    /// Returns the compressed form of a message, if this client is to get that.
+    /// Returns the compressed form of a message, if this peer is to get that.
     #[cfg(feature = "deflate")]
     #[inline(never)]
     pub(crate) fn deflated(&self, message: &Prepared<'_>) -> Option<Frame> {
@@ -140,7 +140,7 @@ impl ClientLink {
     }
 }
 
-impl Link for ClientLink {
+impl Link for PeerLink {
     type Transport = MaybeTls;
 
     fn transport(&self) -> &MaybeTls {
@@ -157,8 +157,8 @@ impl Link for ClientLink {
 
     fn start_pump(&self, pump: impl FnOnce() + Send + 'static) -> io::Result<()> {
         self.transport.set_send_timeout(PUMP_WRITE.min(self.write_deadline()))?;
-        let ClientLink { id, state, pump: last, .. } = self;
-        let (id, stack_size, observer) = (*id, state.settings.stack_size, state.observer.clone());
+        let PeerLink { id, state, pump: last, .. } = self;
+        let (id, observer) = (*id, state.observer.clone());
         // Held until the pump is in it: the next one may be wanted before that.
         let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
         let before = last.take();
@@ -170,10 +170,8 @@ impl Link for ClientLink {
             observer.report(id, Event::PumpEnds);
         };
         let started = match self.delivery() {
-            Delivery::Inline => {
-                state.budget.spawn_pump(format!("pump-{id}"), stack_size, self.write_deadline(), run)
-            }
-            Delivery::Handoff => state.budget.spawn(format!("writer-{id}"), stack_size, Duration::ZERO, run),
+            Delivery::Inline => state.budget.spawn_pump(format!("pump-{id}"), self.write_deadline(), run),
+            Delivery::Handoff => state.budget.spawn(format!("writer-{id}"), Duration::ZERO, run),
         };
         let started =
             started.inspect_err(|error| log::warn!(target: crate::LOG, "{self} has no pump: {error}"))?;
@@ -232,7 +230,7 @@ impl Link for ClientLink {
     }
 }
 
-impl MayGiveWay for Outbox<ClientLink> {
+impl MayGiveWay for Outbox<PeerLink> {
     fn give_way(&self) {
         self.link.has_given_way.store(true, Ordering::Release);
         if self.has_room() {
@@ -245,9 +243,9 @@ impl MayGiveWay for Outbox<ClientLink> {
 }
 
 /// `client-7 (127.0.0.1:50000 /websocket)`
-impl fmt::Display for ClientLink {
+impl fmt::Display for PeerLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.get().map_or("", String::as_str);
-        write!(f, "client-{} ({} {path})", self.id, self.client())
+        write!(f, "client-{} ({} {path})", self.id, self.addr())
     }
 }

@@ -1,4 +1,5 @@
-//! [`RateLimiter`]: whether a client keeps to the rates at which it may send, and what happens if it does not. On `client-N`.
+//! [`RateLimiter`]: whether a client keeps to the rates at which it may send, and what happens if it does not. On the
+//! reading thread.
 //!
 //! A client that is slowed is not read meanwhile: TCP does the rest.
 
@@ -8,8 +9,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 
-use crate::server::connection::Connection;
-use crate::server::settings::OverLimit;
+use crate::connection::connection::Connection;
+use crate::connection::settings::OverLimit;
 
 /// How long it sleeps at a time: a shutdown, a Close or a connection that dies ends it then.
 const STEP: Duration = Duration::from_millis(100);
@@ -27,7 +28,7 @@ pub(crate) enum Counted {
 #[derive(Debug)]
 pub(crate) struct TooFast;
 
-/// See the [module](self). Times are since the server's start.
+/// See the [module](self). Times are since the state was made.
 #[derive(Default)]
 pub(crate) struct RateLimiter {
     /// When what has been sent so far is paid for.
@@ -92,11 +93,7 @@ impl RateLimiter {
         let until = Instant::now() + time.min(Duration::from_secs(365 * 86_400));
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero()
-                || connection.is_closed()
-                || connection.has_given_way()
-                || connection.state().is_stopping()
-            {
+            if left.is_zero() || connection.is_closed() || connection.has_given_way() {
                 return;
             }
             let step = left.min(STEP);

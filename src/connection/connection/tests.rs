@@ -1,21 +1,23 @@
 //! Connections over the loopback for the tests of other files too, and what a panic leaves behind.
 
 use std::collections::{BTreeSet, HashSet};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
 use super::*;
+use crate::connection::settings::Settings;
+use crate::net::tcp::Tcp;
+use crate::net::thread_budget::ThreadBudget;
 use crate::observer::Observer;
-use crate::server::settings::Settings;
 
-pub(crate) fn state(max_clients: usize) -> Arc<ServerState> {
-    let settings = Settings { stack_size: 64 << 10, ..Settings::default() };
-    let closer = crossbeam_channel::unbounded().0;
-    let (counters, observer) = (Arc::default(), Observer::default());
-    let state = ServerState::new(settings, max_clients, 1 << 30, counters, observer, closer);
-    state.budget.start_reaper().unwrap();
-    Arc::new(state)
+/// What that number of connections share; there is no reaper.
+pub(crate) fn shared(connections: usize) -> Arc<SharedState> {
+    let settings = Settings::default();
+    let budget = Arc::new(ThreadBudget::new(connections, settings.delivery, 64 << 10));
+    let (counters, observer, closer) =
+        (Arc::default(), Observer::default(), crossbeam_channel::unbounded().0);
+    Arc::new(SharedState::new(settings, 1 << 30, counters, budget, observer, closer))
 }
 
 /// A client as `accept` returns it, and the client's own end.
@@ -28,7 +30,10 @@ pub(crate) fn accepted() -> ((TcpStream, SocketAddr), TcpStream) {
 /// A connection whose client has left.
 pub(crate) fn connection() -> Connection {
     let ((stream, peer), _) = accepted();
-    Connection::new(stream, peer, state(16))
+    {
+        let transport = MaybeTls::Plain(Tcp::new(stream, true));
+        Connection::over(transport, Role::Server, peer, shared(16))
+    }
 }
 
 /// Panics while it holds the lock.
@@ -65,7 +70,7 @@ fn two_are_equal_if_they_are_the_same_and_ordered_as_they_came() {
 #[test]
 fn its_name_has_the_path_and_not_the_query_where_secrets_travel() {
     let connection = connection();
-    connection.set_request("/websocket", connection.peer_addr());
+    connection.set_path("/websocket", connection.peer_addr());
     let (id, peer) = (connection.id(), connection.peer_addr());
     assert_eq!(connection.to_string(), format!("client-{id} ({peer} /websocket)"));
 }

@@ -1,4 +1,6 @@
-//! [`Limit`]: what there is that limits the number of clients. [`Limits`]: what the system allows, as read.
+//! What this machine allows: [`Limit`], what there is that limits the number of clients, and [`Limits`], as read.
+
+mod groups;
 
 use std::path::Path;
 use std::{env, fmt, fs};
@@ -6,7 +8,7 @@ use std::{env, fmt, fs};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::sched_getaffinity;
 
-use crate::server::capacity::groups::{self, Allowed};
+use groups::Allowed;
 
 /// Where Linux has the limit of mappings.
 const MAPPINGS: &str = "/proc/sys/vm/max_map_count";
@@ -16,6 +18,8 @@ const MEMORY: &str = "/proc/meminfo";
 const CAUTIOUS_SIZE: u64 = 256 << 20;
 /// The allocator's arenas for each core, of glibc on a system of 64 bits.
 const ARENAS_PER_CORE: u64 = 8;
+/// A limit for messages up to here is taken as it is, whatever the machine has.
+const SMALL_MESSAGE: usize = 1 << 30;
 
 /// What limits the number of clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,32 +72,48 @@ pub enum Limit {
     Chosen,
 }
 
+impl Limit {
+    /// Returns the system's name for it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Limit::Descriptors => "RLIMIT_NOFILE",
+            Limit::Mappings => "vm.max_map_count",
+            Limit::SystemThreads => "kernel.threads-max",
+            Limit::ThreadNumbers => "kernel.pid_max",
+            Limit::UserThreads => "RLIMIT_NPROC",
+            Limit::GroupThreads => "pids.max of the control group",
+            Limit::AddressSpace { .. } => "RLIMIT_AS",
+            Limit::Data { .. } => "RLIMIT_DATA",
+            Limit::Commit { .. } => "CommitLimit",
+            Limit::GroupMemory { .. } => "memory of the control group",
+            Limit::Memory { .. } => "free memory",
+            Limit::Unknown { file } => file,
+            Limit::Chosen => "as chosen",
+        }
+    }
+}
+
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, raise) = match self {
-            Limit::Descriptors => ("RLIMIT_NOFILE", "raise it with ulimit -n or LimitNOFILE="),
-            Limit::Mappings => ("vm.max_map_count", "raise it with sysctl -w vm.max_map_count=262144"),
-            Limit::SystemThreads => {
-                ("kernel.threads-max", "raise it with sysctl -w kernel.threads-max=200000")
-            }
-            Limit::ThreadNumbers => ("kernel.pid_max", "raise it with sysctl -w kernel.pid_max=4194304"),
-            Limit::UserThreads => ("RLIMIT_NPROC", "raise it with ulimit -u or LimitNPROC="),
-            Limit::GroupThreads => {
-                ("pids.max of the control group", "raise it with TasksMax= or --pids-limit")
-            }
-            Limit::AddressSpace { .. } => ("RLIMIT_AS", "raise it with ulimit -v or LimitAS="),
-            Limit::Data { .. } => ("RLIMIT_DATA", "raise it with ulimit -d or LimitDATA="),
-            Limit::Commit { .. } => ("CommitLimit", "raise it with sysctl -w vm.overcommit_ratio=90"),
-            Limit::GroupMemory { .. } => {
-                ("memory of the control group", "raise it with MemoryMax= or --memory")
-            }
-            Limit::Memory { .. } => ("free memory", "stop other programs, or add some"),
+        let raise = match self {
+            Limit::Descriptors => "raise it with ulimit -n or LimitNOFILE=",
+            Limit::Mappings => "raise it with sysctl -w vm.max_map_count=262144",
+            Limit::SystemThreads => "raise it with sysctl -w kernel.threads-max=200000",
+            Limit::ThreadNumbers => "raise it with sysctl -w kernel.pid_max=4194304",
+            Limit::UserThreads => "raise it with ulimit -u or LimitNPROC=",
+            Limit::GroupThreads => "raise it with TasksMax= or --pids-limit",
+            Limit::AddressSpace { .. } => "raise it with ulimit -v or LimitAS=",
+            Limit::Data { .. } => "raise it with ulimit -d or LimitDATA=",
+            Limit::Commit { .. } => "raise it with sysctl -w vm.overcommit_ratio=90",
+            Limit::GroupMemory { .. } => "raise it with MemoryMax= or --memory",
+            Limit::Memory { .. } => "stop other programs, or add some",
             Limit::Unknown { file } => {
                 let what_to_do = "let the program read it, or choose a number with --max-clients";
                 return write!(f, "the limits in {file} could not be read; {what_to_do}");
             }
-            Limit::Chosen => return f.write_str("as chosen"),
+            Limit::Chosen => return f.write_str(self.name()),
         };
+        let name = self.name();
         match self {
             Limit::AddressSpace { each }
             | Limit::Data { each }
@@ -109,31 +129,31 @@ impl fmt::Display for Limit {
 
 /// What the system allows; `None` where there is no such limit.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Limits {
-    pub(super) descriptors: Option<u64>,
-    pub(super) mappings: Option<u64>,
-    pub(super) system_threads: Option<u64>,
-    pub(super) thread_numbers: Option<u64>,
-    pub(super) user_threads: Option<u64>,
-    pub(super) group_threads: Option<u64>,
+pub(crate) struct Limits {
+    pub(crate) descriptors: Option<u64>,
+    pub(crate) mappings: Option<u64>,
+    pub(crate) system_threads: Option<u64>,
+    pub(crate) thread_numbers: Option<u64>,
+    pub(crate) user_threads: Option<u64>,
+    pub(crate) group_threads: Option<u64>,
     /// Bytes that are left, here and below.
-    pub(super) address_space: Option<u64>,
-    pub(super) data: Option<u64>,
-    pub(super) commit: Option<u64>,
-    pub(super) group_memory: Option<u64>,
-    pub(super) memory: Option<u64>,
+    pub(crate) address_space: Option<u64>,
+    pub(crate) data: Option<u64>,
+    pub(crate) commit: Option<u64>,
+    pub(crate) group_memory: Option<u64>,
+    pub(crate) memory: Option<u64>,
     /// Where the first limit is, of those that every system has, that could not be read.
-    pub(super) unread: Option<&'static str>,
+    pub(crate) unread: Option<&'static str>,
     /// How much memory there is could not be read.
-    pub(super) is_memory_hidden: bool,
+    pub(crate) is_memory_hidden: bool,
     /// Arenas that the allocator may make beside the first.
-    pub(super) arenas: u64,
-    pub(super) cores: u64,
+    pub(crate) arenas: u64,
+    pub(crate) cores: u64,
 }
 
 impl Limits {
     /// Raises the soft limit of descriptors to the hard one, and reads what this machine allows.
-    pub(super) fn of_this_machine() -> Limits {
+    pub(crate) fn of_this_machine() -> Limits {
         let limit = getrlimit(Resource::Nofile);
         // If it cannot be raised, the old limit is the one that counts.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
@@ -153,9 +173,28 @@ impl Limits {
         }
     }
 
+    /// Returns the limits when the program has taken these bytes for something else.
+    pub(crate) fn without(self, bytes: u64) -> Limits {
+        let less = |left: Option<u64>| left.map(|left| left.saturating_sub(bytes));
+        Limits {
+            address_space: less(self.address_space),
+            data: less(self.data),
+            commit: less(self.commit),
+            group_memory: less(self.group_memory),
+            memory: less(self.memory),
+            ..self
+        }
+    }
+
+    /// Returns the bytes that are left below all limits.
+    pub(crate) fn left(&self) -> Option<u64> {
+        let all = [self.address_space, self.data, self.commit, self.group_memory, self.memory];
+        all.into_iter().flatten().min()
+    }
+
     /// Reads what is in files; `file` returns the text of one, if there is one. The limits of this process's
     /// address space and data are in none.
-    pub(super) fn read(
+    pub(crate) fn read(
         address_space: Option<u64>,
         data: Option<u64>,
         file: impl Fn(&Path) -> Option<String>,
@@ -194,6 +233,17 @@ impl Limits {
             ..Limits::default()
         }
     }
+}
+
+/// Returns the limit for messages: the one that is asked for, or the memory that is left without `other` bytes.
+/// tungstenite makes room for a message by its header alone, and where there is none the process ends.
+pub(crate) fn message_limit(asked: usize, other: u64) -> usize {
+    if asked <= SMALL_MESSAGE {
+        return asked;
+    }
+    let limits = Limits::of_this_machine().without(other);
+    let left = limits.left().filter(|_| !limits.is_memory_hidden).unwrap_or(0);
+    asked.min(usize::try_from(left).unwrap_or(usize::MAX)).max(SMALL_MESSAGE)
 }
 
 /// Returns the bytes behind a name, in a file that has them in KiB: "VmSize:   207764 kB".

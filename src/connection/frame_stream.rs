@@ -12,11 +12,11 @@ use std::time::Instant;
 
 use tungstenite::Bytes;
 
+use crate::connection::connection::Connection;
+use crate::connection::rate_limiter::TooFast;
+use crate::connection::received::Received;
 use crate::error::Error;
 use crate::net::buffers::{Held, HoldError};
-use crate::server::connection::Connection;
-use crate::server::rate_limiter::TooFast;
-use crate::server::received::Received;
 use crate::ws::frame::{self, Frame};
 use crate::ws::header::CLOSE;
 #[cfg(feature = "deflate")]

@@ -1,10 +1,10 @@
-//! [`Connection`]: what handlers hold of a client. Clones are the same connection; any thread may call
-//! anything on it at any time, while `client-N` is blocked in `read`. A client of another server holds the same.
+//! [`Connection`]: what a server's handlers hold of a client, and a client of its server. Clones are the same
+//! connection; any thread may call anything on it at any time, while the reading thread is blocked in `read`.
 
 mod identity;
 mod noted;
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -12,17 +12,14 @@ use std::time::{Duration, Instant};
 use tungstenite::Bytes;
 use tungstenite::protocol::Role;
 
+use crate::connection::link::PeerLink;
+use crate::connection::state::SharedState;
 use crate::error::{Error, Result};
 use crate::metrics::PushTally;
 use crate::net::maybe_tls::MaybeTls;
 use crate::net::outbox::{Link, Outbox, PushError};
-use crate::net::tcp::Tcp;
-#[cfg(feature = "tls")]
-use crate::net::tls::duplex::TlsStream;
 use crate::net::transport::Transport;
 use crate::observer::Event;
-use crate::server::link::ClientLink;
-use crate::server::state::ServerState;
 use crate::ws::frame::{self, Frame, Prepared};
 use crate::ws::mask;
 use crate::ws::message::Message;
@@ -38,34 +35,20 @@ const FOR_EVER: Duration = Duration::from_secs(365 * 86_400);
 /// Two are equal if they are the same connection; they are ordered as they were accepted.
 #[derive(Clone)]
 pub struct Connection {
-    outbox: Arc<Outbox<ClientLink>>,
+    outbox: Arc<Outbox<PeerLink>>,
 }
 
 impl Connection {
-    /// Makes one of a client that was accepted.
-    pub(crate) fn new(stream: TcpStream, peer: SocketAddr, state: Arc<ServerState>) -> Connection {
-        // A socket has it from the one that listens.
-        let transport = Tcp::new(stream, true);
-        #[cfg(feature = "tls")]
-        let transport = match state.handshakes {
-            Some(_) => MaybeTls::Tls(Box::new(TlsStream::new(transport))),
-            None => MaybeTls::Plain(transport),
-        };
-        #[cfg(not(feature = "tls"))]
-        let transport = MaybeTls::Plain(transport);
-        Connection::over(transport, Role::Server, peer, state)
-    }
-
-    /// Makes one of either end.
+    /// Makes one over a transport, of either end.
     pub(crate) fn over(
         transport: MaybeTls,
         role: Role,
         peer: SocketAddr,
-        state: Arc<ServerState>,
+        state: Arc<SharedState>,
     ) -> Connection {
         let limit = state.settings.max_backlog as u64;
         let id = LAST_ID.fetch_add(1, Relaxed) + 1;
-        let link = ClientLink::new(transport, id, role, peer, state);
+        let link = PeerLink::new(transport, id, role, peer, state);
         Connection { outbox: Arc::new(Outbox::new(link, limit)) }
     }
 
@@ -119,7 +102,7 @@ impl Connection {
     /// Returns the client's address, as [`Request::peer_addr`](crate::Request::peer_addr); at the client's end it is
     /// the server's.
     pub fn peer_addr(&self) -> SocketAddr {
-        self.link().client()
+        self.link().addr()
     }
 
     /// Returns the bytes that wait for the client, plus 64 for each frame.
@@ -251,15 +234,15 @@ impl Connection {
         Arc::as_ptr(&self.outbox).addr()
     }
 
-    pub(crate) fn outbox(&self) -> &Arc<Outbox<ClientLink>> {
+    pub(crate) fn outbox(&self) -> &Arc<Outbox<PeerLink>> {
         &self.outbox
     }
 
-    pub(crate) fn link(&self) -> &ClientLink {
+    pub(crate) fn link(&self) -> &PeerLink {
         &self.outbox.link
     }
 
-    pub(crate) fn state(&self) -> &Arc<ServerState> {
+    pub(crate) fn state(&self) -> &Arc<SharedState> {
         &self.link().state
     }
 

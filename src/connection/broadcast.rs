@@ -1,8 +1,8 @@
 //! [`broadcast`]: one message to many clients, on the thread that calls it.
 
+use crate::connection::connection::Connection;
 use crate::error::Result;
 use crate::metrics::PushTally;
-use crate::server::connection::Connection;
 use crate::ws::frame::Prepared;
 use crate::ws::message::Message;
 

@@ -9,11 +9,11 @@ use tungstenite::Bytes;
 use tungstenite::error::{CapacityError, Error as WsError, ProtocolError};
 use tungstenite::protocol::{Message as WsMessage, WebSocketConfig, WebSocketContext};
 
+use crate::connection::connection::Connection;
+use crate::connection::frame_stream::{FrameStream, LARGE, ReadFailure};
+use crate::connection::rate_limiter::TooFast;
 use crate::metrics::DisconnectReason;
 use crate::printable::printable;
-use crate::server::connection::Connection;
-use crate::server::frame_stream::{FrameStream, LARGE, ReadFailure};
-use crate::server::rate_limiter::TooFast;
 use crate::ws::frame::MAX_CONTROL;
 #[cfg(feature = "deflate")]
 use crate::ws::inflate::InflateError;

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 /// Where systems mount the groups, if `/proc/self/mountinfo` cannot be read.
-pub(super) const STANDARD: &str = "/sys/fs/cgroup";
+pub(crate) const STANDARD: &str = "/sys/fs/cgroup";
 /// The files of a group's memory, by version: limits, use, and the statistics of what could be given back.
 const MEMORY: [MemoryFiles; 2] = [
     // Above `memory.high` nobody is killed, but everybody stands still.
@@ -31,19 +31,19 @@ struct MemoryFiles {
 
 /// What the groups allow.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Allowed {
+pub(crate) struct Allowed {
     /// The smallest limit of threads (`pids.max`).
-    pub(super) threads: Option<u64>,
+    pub(crate) threads: Option<u64>,
     /// The fewest bytes that are left below a limit of memory.
-    pub(super) memory: Option<u64>,
+    pub(crate) memory: Option<u64>,
     /// The process is in a group of threads whose files cannot be found, and in one of memory.
-    pub(super) threads_are_hidden: bool,
-    pub(super) memory_is_hidden: bool,
+    pub(crate) threads_are_hidden: bool,
+    pub(crate) memory_is_hidden: bool,
 }
 
 impl Allowed {
     /// Reads the limits; `file` returns the text of a file, if there is one.
-    pub(super) fn read(file: &impl Fn(&Path) -> Option<String>) -> Allowed {
+    pub(crate) fn read(file: &impl Fn(&Path) -> Option<String>) -> Allowed {
         // "max" is no number, and no limit.
         let number = |path: PathBuf| file(&path)?.trim().parse::<u64>().ok();
         let memory = |group: &Path| {

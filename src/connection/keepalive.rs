@@ -6,8 +6,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use crate::connection::connection::Connection;
 use crate::net::transport::Transport;
-use crate::server::connection::Connection;
 
 /// See the [module](self).
 #[derive(Default)]

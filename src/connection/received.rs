@@ -6,13 +6,13 @@ use std::io::{self, ErrorKind};
 use std::thread;
 use std::time::Instant;
 
+use crate::connection::connection::Connection;
+use crate::connection::keepalive::Keepalive;
+use crate::connection::patience::Patience;
+use crate::connection::rate_limiter::{Counted, RateLimiter, TooFast};
 use crate::error::Result;
 use crate::net::transport::Transport;
 use crate::observer::Event;
-use crate::server::connection::Connection;
-use crate::server::keepalive::Keepalive;
-use crate::server::patience::Patience;
-use crate::server::rate_limiter::{Counted, RateLimiter, TooFast};
 use crate::ws::frame::Frame;
 
 /// Bytes received at a time.

@@ -1,0 +1,107 @@
+//! [`Client`]: a client of the server, from its accept to the end of its thread: its connection, and whether a newcomer
+//! takes its place. Any thread.
+
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::time::Instant;
+
+use tungstenite::protocol::Role;
+
+use crate::connection::connection::Connection;
+use crate::metrics::DisconnectReason;
+use crate::net::maybe_tls::MaybeTls;
+use crate::net::tcp::Tcp;
+#[cfg(feature = "tls")]
+use crate::net::tls::duplex::TlsStream;
+use crate::net::transport::Transport;
+use crate::server::addresses::Neighbour;
+use crate::server::half_open::Wait;
+use crate::server::state::ServerState;
+
+/// See the [module](self).
+pub(crate) struct Client {
+    pub(crate) connection: Connection,
+    pub(crate) server: Arc<ServerState>,
+    /// When it was accepted.
+    since: Instant,
+    /// Whether it makes room for a newcomer. Written once by the listener, read by `client-N`.
+    is_evicted: AtomicBool,
+    /// Whether the peer has reset it before it was a WebSocket. Written and read by `client-N`.
+    is_reset: AtomicBool,
+}
+
+impl Client {
+    /// Makes one of a client that was accepted.
+    pub(crate) fn new(stream: TcpStream, peer: SocketAddr, server: Arc<ServerState>) -> Arc<Client> {
+        // A socket has it from the one that listens.
+        let transport = Tcp::new(stream, true);
+        #[cfg(feature = "tls")]
+        let transport = match server.handshakes {
+            Some(_) => MaybeTls::Tls(Box::new(TlsStream::new(transport))),
+            None => MaybeTls::Plain(transport),
+        };
+        #[cfg(not(feature = "tls"))]
+        let transport = MaybeTls::Plain(transport);
+        Arc::new(Client {
+            connection: Connection::over(transport, Role::Server, peer, server.shared.clone()),
+            server,
+            since: Instant::now(),
+            is_evicted: AtomicBool::new(false),
+            is_reset: AtomicBool::new(false),
+        })
+    }
+
+    /// Returns whose socket it is, which may be a proxy's.
+    pub(crate) fn neighbour(&self) -> Neighbour {
+        Neighbour::of(self.connection.link().peer.ip())
+    }
+
+    /// Called by `client-N`, and before it starts: from now on a newcomer may take its place, while it waits for this.
+    #[inline(never)]
+    pub(crate) fn begin_wait(&self, wait: Wait) {
+        if !self.is_evicted() {
+            self.server.half_open().enter(self.neighbour(), self.connection.id(), self.since, wait);
+        }
+    }
+
+    /// Called by `client-N`, when it is to be answered, and behind its end: nobody takes its place.
+    #[inline(never)]
+    pub(crate) fn end_wait(&self) {
+        self.server.half_open().leave(self.neighbour(), self.connection.id());
+    }
+
+    /// Called by `client-N` behind its end, if it has not become a WebSocket.
+    #[inline(never)]
+    pub(crate) fn end_half_open(&self) {
+        if !self.is_reset.load(Relaxed) {
+            return self.end_wait();
+        }
+        self.server.half_open().reset(self.neighbour(), self.connection.id(), self.since);
+    }
+
+    /// Called by `client-N` when a read has found it reset.
+    pub(crate) fn set_reset(&self) {
+        self.is_reset.store(true, Relaxed);
+    }
+
+    /// Called by the listener: from now on it does not become a WebSocket any more.
+    pub(crate) fn set_evicted(&self) {
+        self.is_evicted.store(true, Release);
+    }
+
+    /// Called by the listener behind that: ends the wait of `client-N`. One that waits for input still refuses what has
+    /// come, so that nobody is cut without a word.
+    pub(crate) fn evict(&self, wait: Wait) {
+        match wait {
+            Wait::ForInput => self.connection.link().transport.shutdown(Shutdown::Read),
+            Wait::ForOutput => self.connection.outbox().kill(DisconnectReason::Evicted),
+        }
+    }
+
+    /// Returns whether a newcomer takes its place.
+    pub(crate) fn is_evicted(&self) -> bool {
+        self.is_evicted.load(Acquire)
+    }
+}
