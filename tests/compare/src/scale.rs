@@ -20,6 +20,7 @@ use crate::report::numbers::{number, thousands};
 use crate::report::tables::Table;
 use crate::report::verdicts::SUBJECT;
 use crate::server::{Server, free_address};
+use crate::stats::median;
 
 /// Clients of the computed table.
 const CLIENTS: [usize; 6] = [1000, 10_000, 50_000, 100_000, 300_000, 1_000_000];
@@ -35,6 +36,8 @@ const BUSY: f64 = 0.5;
 const MOST_THREADS: f64 = 4_194_304.0;
 /// Kinds of 1,024 bytes in a push of JSON, beyond a bare one.
 const MORE_KIB: f64 = 4.0;
+/// Times that each constant is measured.
+const TURNS: usize = 3;
 /// Connections at which the kernel's share is measured.
 const KERNEL_CLIENTS: usize = 500;
 
@@ -155,21 +158,28 @@ fn figure(figures: &Figures, name: &str) -> Result<f64, Failure> {
     figures.get(name).copied().ok_or_else(|| Failure::new(format!("there is no {name} in what was measured")))
 }
 
-/// Two sizes tell what a push costs and what each client of it costs.
+/// Two sizes tell what a push costs and what each client of it costs. Each is measured in turns, and medians count.
 fn measure(manifest: &Manifest, variant: &Variant, most: usize) -> Result<Constants, Failure> {
     let (few, many) = ((most / 15).max(2), (most / 3).max(4));
-    let small = play(manifest, variant, Kind::Push, few)?;
-    let large = play(manifest, variant, Kind::Push, many)?;
-    let json = play(manifest, variant, Kind::Json, few)?;
-    let [less, more, padded] = [&small, &large, &json].map(|figures| figure(figures, figures::CPU_MS));
-    let (less, more, padded) = (less? * 1000.0, more? * 1000.0, padded? * 1000.0);
+    let turns = [(Kind::Push, few), (Kind::Push, many), (Kind::Json, few)];
+    let (mut cpu, mut memory) = ([(); 3].map(|()| Vec::new()), Vec::new());
+    for _ in 0..TURNS {
+        for ((kind, clients), cpu) in turns.iter().zip(&mut cpu) {
+            let figures = play(manifest, variant, *kind, *clients)?;
+            cpu.push(figure(&figures, figures::CPU_MS)? * 1000.0);
+            if *clients == many {
+                memory.push(figure(&figures, figures::MEMORY_KIB)?);
+            }
+        }
+    }
+    let [less, more, padded] = cpu.map(|values| median(&values).unwrap_or_default());
     let client_us = (more - less) / (many - few) as f64;
     let (kernel_kib, mappings) = of_the_kernel(manifest, variant)?;
     Ok(Constants {
         push_us: (less - client_us * few as f64).max(0.0),
         client_us,
         kib_us: (padded - less).max(0.0) / few as f64 / MORE_KIB,
-        memory_kib: figure(&large, figures::MEMORY_KIB)?,
+        memory_kib: median(&memory).unwrap_or_default(),
         kernel_kib,
         mappings,
     })
