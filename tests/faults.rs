@@ -17,6 +17,7 @@ use chrono::{DateTime, Local, TimeZone};
 use clock::clients::Clients;
 use clock::greeting::Greeting;
 use clock::handlers::{self, Site};
+use clock::rounds::RoundStats;
 use clock::send_thread::{Rounds, SendThread};
 use clock::time::payload;
 use rustix::process::Signal;
@@ -173,7 +174,7 @@ fn when_the_wall_clock_jumps_an_hour_back_and_forth_pushes_keep_their_interval_a
     let mut client = client(server.local_addr(), "A");
     let wall = || jumping(READINGS.fetch_add(1, Ordering::Relaxed));
     let rounds = Rounds { interval, pad: 0, threads: None, wall };
-    let send = SendThread::start(clients, rounds, Arc::default()).unwrap();
+    let send = SendThread::start(clients, rounds, Arc::new(RoundStats::new(interval))).unwrap();
     let arrivals = (0..15).map(|reading| {
         assert_eq!(client.frame(), frame(0x81, payload(&jumping(reading))));
         Instant::now()

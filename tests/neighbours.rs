@@ -260,10 +260,35 @@ fn over_tls_an_address_that_has_too_much_gets_an_alert() {
     let identity = Identity::new();
     let config = identity.config();
     let probed = server(40, |application| application.tls(config).max_clients_per_address(1));
-    let client = Arc::new(identity.client(&[&rustls::version::TLS13]));
-    let _inside = Secure::websocket(probed.addr, &client, "/ws");
-    let mut outside = Raw::connect(probed.addr);
+    let _inside = silent(&probed, 2, 1);
+    let mut outside = Raw::connect_from(2, probed.addr);
     assert_eq!(outside.rest(), ALERT);
+    // Of this machine's own address it is WebSockets that count.
+    let client = Arc::new(identity.client(&[&rustls::version::TLS13]));
+    let _first = Secure::websocket(probed.addr, &client, "/ws");
+    let mut second = Secure::connect(probed.addr, &client);
+    second.send(upgrade("/ws", ""));
+    expect_refusal(&second.head(), 503);
+}
+
+#[test]
+fn this_machines_own_requests_are_not_limited_and_its_websockets_are() {
+    for (limited, code) in [
+        (server(40, |application| application.max_clients_per_address(1)), 503),
+        (server(40, |application| application.max_connects_per_address(Rate::per_hour(1))), 429),
+    ] {
+        let _silent: Vec<_> = (0..5).map(|_| Raw::connect(limited.addr)).collect();
+        for _ in 0..5 {
+            assert_eq!(status(&fetch(limited.addr, get("/", "")).0), 200);
+        }
+        let (first, _, _inside) = ask(Raw::connect(limited.addr), "");
+        assert_eq!(first, 101);
+        let (second, head, _) = ask(Raw::connect(limited.addr), "");
+        expect_refusal(&head, code);
+        assert_eq!(second, code);
+        assert_eq!(status(&fetch(limited.addr, get("/", "")).0), 200);
+        assert_eq!(limited.server.stats().rejected, 1);
+    }
 }
 
 #[test]

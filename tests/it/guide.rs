@@ -100,8 +100,8 @@ fn each_block_runs_in_a_test_or_says_when_it_was_tried_by_hand() {
     for Block { mark, text, section } in blocks() {
         let known = match mark.as_str() {
             "sh run" | "sh serve" | "no_run" | "python" => true,
-            // In tests/proxies.rs.
-            "nginx" | "haproxy" => true,
+            // In proxies.rs and prometheus.rs.
+            "nginx" | "haproxy" | "yaml prometheus" | "yaml rules" | "json grafana" => true,
             "sh" | "ini" | "text" => section.contains(BY_HAND),
             _ => false,
         };

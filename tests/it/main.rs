@@ -16,6 +16,7 @@ mod client;
 mod clock;
 mod close;
 mod compression;
+mod drain;
 mod examples;
 mod fleet;
 mod fleet_links;
@@ -23,6 +24,7 @@ mod fleet_program;
 mod foreign;
 mod guide;
 mod handshake;
+mod health;
 mod http;
 mod hub;
 mod interop;
@@ -32,7 +34,9 @@ mod lab_page;
 mod layers;
 mod make;
 mod messages;
+mod metrics;
 mod page;
+mod prometheus;
 mod proxies;
 mod proxy;
 mod publish;
@@ -84,7 +88,7 @@ fn there_are_few_test_crates_and_each_asks_for_the_program() {
 }
 
 /// A file that names one of these needs more than Rust and a C compiler.
-const MORE: [&str; 10] = [
+const MORE: [&str; 11] = [
     "support::browser",
     "support::fleet",
     "support::network",
@@ -95,6 +99,7 @@ const MORE: [&str; 10] = [
     "\"openssl\"",
     "/usr/sbin",
     "redis-server",
+    "promtool",
 ];
 
 #[test]

@@ -188,8 +188,19 @@ fn what_is_missing_is_installed_and_nothing_else() {
 
 #[test]
 fn the_tests_begin_with_what_they_do_and_end_with_what_was_not_run() {
-    let needed =
-        ["cc", "curl", "openssl", "chromium", "python3", "ip", "unshare", "redis-server", "haproxy", "nginx"];
+    let needed = [
+        "cc",
+        "curl",
+        "openssl",
+        "chromium",
+        "python3",
+        "ip",
+        "unshare",
+        "redis-server",
+        "haproxy",
+        "nginx",
+        "prometheus",
+    ];
     let all = |name: &str| Machine::new(name, 1000, NOW).with(&needed);
     let machine = all("test-passes");
     for tool in ["dirname", "cat"] {

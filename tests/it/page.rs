@@ -571,6 +571,23 @@ fn a_server_that_shuts_down_says_1001() {
 }
 
 #[test]
+fn after_a_restart_the_page_comes_back_within_three_seconds_at_random() {
+    let mut program = Program::start(&["--drain", "0s"]);
+    let page = Page::open(program.addr(), "/?Id=A");
+    // The longest wait that there is; after a server that is gone it would be a second.
+    assert!(page.is("!!(Math.random = () => 0.999)"));
+    program.signal(Signal::TERM);
+    page.wait_for("the end", "$('closed-code').textContent === '1012'");
+    page.wait_for("a countdown", "$('countdown').textContent === 'Try 1 in 3 s'");
+    assert!(page.text("detail").starts_with("Restart: another server is there, or soon will be."));
+    assert!(program.wait().success());
+    page.wait_for(
+        "a try that fails, and the usual wait",
+        "/^Try 2 in [12] s$/.test($('countdown').textContent)",
+    );
+}
+
+#[test]
 fn of_two_tabs_with_one_id_the_newer_goes_on() {
     let program = Program::start(FAST);
     let older = Page::open(program.addr(), "/?Id=A");

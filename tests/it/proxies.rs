@@ -68,9 +68,9 @@ fn expect_pushes(builder: &Builder) {
     assert_eq!(messages.close_code(), Some(1000));
 }
 
-/// Whatever form the target has, the proxy and the program agree that it is not `/stats`, or that it is.
+/// Whatever form the target has, the proxy and the program agree that it is not `/stats` or `/metrics`, or that it is.
 fn expect_no_numbers(port: u16) {
-    for target in [
+    let targets = [
         "/stats",
         "/stats?x",
         "http://a/stats",
@@ -95,21 +95,25 @@ fn expect_no_numbers(port: u16) {
         "/\\stats",
         "stats",
         "a:80/stats",
-    ] {
+    ];
+    let of_both = ["stats", "metrics"].map(|page| targets.map(|target| target.replace("stats", page)));
+    for target in of_both.as_flattened() {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connects");
         stream.set_read_timeout(Some(DEADLINE)).expect("a read timeout");
         stream.write_all(get(target, "Connection: close\r\n").as_ref()).expect("sends");
         let mut answer = String::new();
         // A proxy that takes it for no HTTP at all may end it with a reset.
         let _ = stream.read_to_string(&mut answer);
-        assert!(!answer.contains("\"capacity\""), "{target}: {answer}");
+        assert!(!answer.contains("\"capacity\"") && !answer.contains("threadcast_"), "{target}: {answer}");
     }
 }
 
 fn expect_all(port: u16, below: &str) {
     let (status, page) = answer(port, below);
     assert!(status == "200" && page.contains("static/clock.js"), "{below}: {status}");
-    for (file, expected) in [("static/clock.js", "200"), ("stats", "404")] {
+    for (file, expected) in
+        [("static/clock.js", "200"), ("stats", "404"), ("metrics", "404"), ("ready", "200")]
+    {
         assert_eq!(answer(port, &format!("{below}{file}")).0, expected, "{below}{file}");
     }
     expect_pushes(&Builder::new(&format!("ws://localhost:{port}{below}websocket?Id=A")));
