@@ -35,7 +35,7 @@ CHECKS := lint features pack doc suite loom autobahn
 FULL := lint features package doc suite loom stack autobahn-all stress fuzz soak
 # The files of tests/it that need more than Rust and a C compiler: a browser, Python, Redis, a proxy, OpenSSL, npm. A
 # test compares them with this list.
-NEED_MORE := arguments_and_cookies examples fleet fleet_links fleet_program interop interop_client lab_page page proxies \
+NEED_MORE := arguments_and_cookies examples fleet fleet_links fleet_program interop interop_client lab_page page prometheus proxies \
 	tls_attacks tls_config tls_page tls_program workflows
 BEGUN := $(shell date +%s)
 # Where a check says why it was not run.
@@ -209,7 +209,7 @@ endef
 # passed. DURATION is for those that take as long as they are told.
 define checked
 @echo "make $(1) takes about $(2) minutes on 2 cores, and 5 GB below target/. It runs"; $(call list,$(3))
-@$(call needs,cc curl openssl browser python ip unshare redis haproxy nginx)
+@$(call needs,cc curl openssl browser python ip unshare redis haproxy nginx prometheus)
 @passed= skipped= left=" $(3)"; \
 end() { \
 	echo; echo "make $(1): $$1 after $$((($$(date +%s) - $(BEGUN) + 59) / 60)) min. Passed:$${passed:- nothing}."; \

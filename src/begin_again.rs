@@ -1,10 +1,10 @@
-//! [`begin_again`]: how a program starts once more, with less for each thread. On the main thread, before there is
-//! another one; the library itself never calls it.
+//! [`begin_again`]: executes the program again with a smaller cost per thread. Runs on the main thread, before any
+//! other thread exists; the library itself never calls it.
 //!
-//! Two things are decided before `main` and cannot be changed later without `unsafe`. std installs a handler for stack
-//! overflows if SIGSEGV or SIGBUS has its default action, and then each thread gets a signal stack: two memory mappings,
-//! eight system calls and a lock that all threads share. And glibc reads from the environment how its allocator works.
-//! So the program replaces itself by itself, through `/bin/sh`, which can ignore signals. It stays the same process.
+//! Two things are decided before `main`, and need `unsafe` to change later. std installs a handler for stack overflows
+//! if SIGSEGV or SIGBUS has its default action, and then each thread gets a signal stack: two memory mappings, eight
+//! system calls and a lock that all threads share. And glibc reads the settings of its allocator from the environment.
+//! So the program replaces itself, through `/bin/sh`, which can ignore signals. It stays the same process.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -16,39 +16,39 @@ use std::{env, fs, thread};
 
 use rustix::process::{Resource, getrlimit};
 
-/// Set to the number of the process that has begun again. A child inherits it, and has another number.
+/// Set to the number of the process that has been executed again. A child inherits it, but has another number.
 const BEGUN: &str = "THREADCAST_BEGUN";
-/// Keeps the signal stacks, and with them std's message at a stack overflow, if it is set to anything but nothing.
+/// If set and not empty, keeps the signal stacks, and with them std's message at a stack overflow.
 const KEEP: &str = "THREADCAST_KEEP_SIGNAL_STACKS";
 const SHELL: &str = "/bin/sh";
 const SCRIPT: &str = r#"trap '' SEGV BUS; exec "$0" "$@""#;
 
-/// The number of arenas is read from here, or is a part of the text there.
+/// The number of arenas is in this variable, or in a part of the next one.
 const ARENA_VARIABLE: &str = "MALLOC_ARENA_MAX";
 const TUNABLES: &str = "GLIBC_TUNABLES";
 const ARENA_TUNABLE: &str = "glibc.malloc.arena_max";
-/// Blocks of each size that a thread keeps when they are freed. A client's thread would keep 3 KiB of them.
+/// Freed blocks of each size that a thread keeps. A client's thread would keep 3 KiB of them.
 const CACHE_TUNABLE: &str = "glibc.malloc.tcache_count";
 /// Bytes of addresses that an arena takes.
 const ARENA: u64 = 64 << 20;
 /// Arenas that glibc makes for each core.
 const ARENAS_PER_CORE: u64 = 8;
-/// The part of all addresses that arenas may take.
+/// The share of all addresses that arenas may take.
 const ARENAS_PART: u64 = 4;
 
 /// SIGBUS and SIGSEGV, as bits of a mask in `/proc/self/status`.
 const FAULTS: u64 = 1 << (7 - 1) | 1 << (11 - 1);
 
-/// Starts the program once more with signals and allocator set up for many threads: half of the memory mappings and a
-/// third fewer system calls a client, and less memory. Call it first in `main`, before there is a second thread.
+/// Executes the program again with signals and allocator set up for many threads: half of the memory mappings and a
+/// third fewer system calls per client, and less memory. Call it first in `main`, before any other thread starts.
 ///
-/// The process keeps its number, arguments and environment, and its files stay open. SIGSEGV and SIGBUS are ignored if
-/// another process sends them; a fault of the program's own still ends it, by SIGSEGV and without std's message.
+/// The process keeps its number, arguments and environment, and its files stay open. It ignores SIGSEGV and SIGBUS from
+/// other processes; its own faults still end it, by SIGSEGV and without std's message.
 /// `THREADCAST_KEEP_SIGNAL_STACKS=1` in the environment keeps the message and the cost.
 ///
-/// Returns, and changes nothing, if the program has begun again already, if nothing can be gained, if there is no
-/// `/bin/sh`, if the program's file has been replaced since it started, or if the program has more rights than the
-/// caller (`AT_SECURE`).
+/// Returns without an effect if the program has already been executed again, if it would gain nothing, if `/bin/sh` is
+/// missing, if the program's file has been replaced since it started, or if the program has more rights than its caller
+/// (`AT_SECURE`).
 ///
 /// ```no_run
 /// fn main() -> threadcast::Result<()> {
@@ -72,7 +72,7 @@ pub fn begin_again() {
     if ignore {
         let mut shell = Command::new(SHELL);
         shell.arg("-c").arg(SCRIPT).arg(&program).args(&arguments);
-        // It returns only if there is no shell.
+        // It returns only without a shell.
         let _ = shell.env(BEGUN, &own).envs(variables.clone()).exec();
     }
     if !variables.is_empty() {
@@ -80,12 +80,12 @@ pub fn begin_again() {
         if let Some(name) = name {
             command.arg0(name);
         }
-        // It returns only if it fails, and then there is room for fewer clients.
+        // It returns only on failure, and then fewer clients fit.
         let _ = command.args(arguments).env(BEGUN, own).envs(variables).exec();
     }
 }
 
-/// Returns what glibc is to read, beside what it reads already.
+/// Returns the variables for glibc that are not set yet.
 fn variables() -> Vec<(&'static str, OsString)> {
     if !cfg!(target_env = "gnu") {
         return Vec::new();
@@ -117,29 +117,29 @@ fn names(tunables: &OsStr, tunable: &str) -> bool {
     set.filter_map(|one| one.split(|byte| *byte == b'=').next()).any(|name| name == tunable.as_bytes())
 }
 
-/// As many arenas as may be, if glibc would make more.
+/// Returns the most arenas that the addresses allow, if glibc would make more.
 fn fewer_arenas(addresses: Option<u64>, cores: u64) -> Option<u64> {
     let most = (addresses? / ARENAS_PART / ARENA).max(1);
     (most < ARENAS_PER_CORE * cores).then_some(most)
 }
 
-/// Returns whether both faults are ignored already, or that cannot be read.
+/// Returns whether both faults are already ignored, or the mask cannot be read.
 fn ignores_faults() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_none_or(|mask| mask & FAULTS == FAULTS)
 }
 
-/// Returns where the program is, if that is still the file that runs: an upgrade may have replaced it, and a shell that
-/// finds no program ends with status 127, and the server with it.
+/// Returns the program's path, if it is still the running file: an upgrade may have replaced it, and a shell that finds
+/// no program exits with status 127, which ends the server.
 fn program() -> Option<PathBuf> {
     let path = env::current_exe().ok()?;
     let (running, found) = (fs::metadata("/proc/self/exe").ok()?, fs::metadata(&path).ok()?);
     ((running.dev(), running.ino()) == (found.dev(), found.ino())).then_some(path)
 }
 
-/// Returns whether the program has more rights than its caller, who must not tell it how to allocate: glibc ignores
-/// these variables then. True where that cannot be read.
+/// Returns whether the program has more rights than its caller, who must not control its allocator: glibc then ignores
+/// these variables. True if that cannot be read.
 fn has_more_rights() -> bool {
     const IS_SECURE: usize = 23;
     const WORD: usize = size_of::<usize>();

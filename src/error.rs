@@ -1,40 +1,40 @@
 //! The one error type of the crate.
 //!
-//! A connection that closes is an event ([`on_close`](crate::WebSocketHandler::on_close)), never an
-//! error. An error says what was being done, to what, and what to do about it.
+//! A connection that closes is an event ([`on_close`](crate::WebSocketHandler::on_close)), not an error. An error names
+//! what was being done, to what, and what to do about it.
 
 use std::{fmt, io};
 
 use crate::printable::{Printable, printable};
 
-/// What can go wrong, grouped by who has to act.
+/// All that can go wrong, grouped by who has to act.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The request is refused with this HTTP status; the text is the body that the client reads.
-    /// Returned by [`get_argument`](crate::Request::get_argument), and by a handler's `open` or
-    /// `get` to refuse. Made by [`Error::refused`].
+    /// A handler refused the request with this HTTP status; the client reads the text as the body.
+    /// [`get_argument`](crate::Request::get_argument) returns it, and a handler's `open` or `get` does so to refuse.
+    /// [`Error::refused`] makes one.
     #[non_exhaustive]
     Refused {
         /// An HTTP status of 400 to 599.
         status: u16,
         /// One line for the client.
         reason: String,
-        /// Names and values of the response's headers, beside those that the handler has set in its exchange.
+        /// Names and values of response headers, in addition to those that the handler has set in its exchange.
         headers: Vec<(String, String)>,
     },
-    /// The connection is closed or closing: nothing was sent (Tornado: `WebSocketClosedError`).
+    /// The connection is closed or closing, and nothing was sent (Tornado: `WebSocketClosedError`).
     Closed,
-    /// This client reads too slowly: the push found the backlog at its limit, was not accepted, and
-    /// the client has been disconnected.
+    /// This client reads too slowly: its backlog was at the limit, so the server dropped the push and disconnected the
+    /// client.
     SlowConsumer {
-        /// Bytes that were waiting for the client.
+        /// The client's backlog, in bytes.
         backlog: u64,
     },
-    /// What was waited for did not come in time; nothing was sent.
+    /// The time limit passed before the event came; nothing was sent.
     TimedOut,
-    /// A server did not accept a client's handshake: it answered with another status than 101, with a 101 that is not
-    /// what was asked for, or with what is no HTTP. From [`client::connect`](crate::client::connect).
+    /// The server did not accept a client's handshake: it answered with a status other than 101, with an invalid 101,
+    /// or not with HTTP. [`client::connect`](crate::client::connect) returns it.
     #[non_exhaustive]
     Handshake {
         /// Which server, and what it answered, in one line.
@@ -42,32 +42,32 @@ pub enum Error {
         /// The answer, if it was HTTP.
         answer: Option<Box<HttpAnswer>>,
     },
-    /// A client has ended its connection, since it cannot read what the server sent, or hears nothing of it.
+    /// A client ended its connection because it could not read what the server sent, or because the server went silent.
     #[non_exhaustive]
     Failed {
-        /// The code of the Close frame that told the server so (RFC 6455, section 7.4.1).
+        /// The code of the Close frame that the client sent (RFC 6455, section 7.4.1).
         code: u16,
         /// Which server, and why, in one line.
         reason: String,
     },
-    /// The caller passed something that is not allowed; nothing happened, the connection stays open.
+    /// The caller passed an invalid value; nothing happened, and the connection stays open.
     Invalid(String),
     /// The operating system refused something.
     Io {
-        /// What was being done, and to what.
+        /// The operation that failed, and its object.
         doing: String,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// An error of something else, which `?` carried up: [`Error::other`].
+    /// Any other error, which `?` carried up: [`Error::other`].
     Other(Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// What a server answered in place of a WebSocket.
+/// The server's answer in place of a WebSocket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HttpAnswer {
-    /// The HTTP status; 101 where something else is wrong.
+    /// The HTTP status; 101 if another part of the answer is wrong.
     pub status: u16,
     /// Names and values of the headers.
     pub headers: Vec<(String, String)>,
@@ -89,7 +89,7 @@ impl Error {
     /// ```
     ///
     /// # Panics
-    /// If the status is none of a refusal, which is a mistake of the program. To send a client elsewhere there is
+    /// If `status` is not from 400 to 599. To redirect a client, call
     /// [`Exchange::redirect`](crate::Exchange::redirect).
     #[track_caller]
     pub fn refused(status: u16, reason: impl Into<String>) -> Error {
@@ -100,9 +100,9 @@ impl Error {
         Error::Refused { status, reason: reason.into(), headers: Vec::new() }
     }
 
-    /// Adds a header to the response of a refusal, in place of what the handler has set under that name. An error
-    /// of another kind stays as it is: its response, a 500, has no headers of the handler's. A value that a header
-    /// cannot carry, and a header that is the server's own, make it a 500, and the log says why.
+    /// Adds a header to the response of a refusal; it replaces one that the handler has set under that name. An error
+    /// of another kind stays unchanged, because its response, a 500, carries none of the handler's headers. An invalid
+    /// value, or a header that only the server may set, turns the refusal into a 500, and the log says why.
     pub fn with_header(mut self, name: &str, value: &str) -> Error {
         if let Error::Refused { headers, .. } = &mut self {
             headers.push((name.to_owned(), value.to_owned()));
@@ -110,8 +110,8 @@ impl Error {
         self
     }
 
-    /// Wraps any error. A handler that returns it fails: 500, or a Close with 1011, and a line in the log. `?` does
-    /// this for [`io::Error`] and [`serde_json::Error`].
+    /// Wraps any error. A handler that returns it fails: the client gets a 500 or a Close with 1011, and the log has a
+    /// line. `?` does this for [`io::Error`] and [`serde_json::Error`].
     ///
     /// ```
     /// use threadcast::{Error, Result};
@@ -125,12 +125,12 @@ impl Error {
         Error::Other(error.into())
     }
 
-    /// Returns the caller's mistake, in a sentence that says what to do instead.
+    /// Returns [`Error::Invalid`] with a sentence that says what to pass instead.
     pub fn invalid(what: impl Into<String>) -> Error {
         Error::Invalid(what.into())
     }
 
-    /// Wraps what the system said with what was being done: `.map_err(Error::io("cannot listen"))`.
+    /// Adds what was being done to an error of the system: `.map_err(Error::io("cannot listen"))`.
     pub fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
         let doing = doing.into();
         move |source| Error::Io { doing, source }
@@ -138,7 +138,7 @@ impl Error {
 }
 
 impl Error {
-    /// Returns the text as one line of a log, cut and escaped: a handler may have taken it from a client.
+    /// Returns the text as one log line, cut and escaped: a handler may have taken it from a client.
     pub(crate) fn one_line(&self) -> Printable<&Error> {
         printable(self)
     }
@@ -174,14 +174,14 @@ impl std::error::Error for Error {
     }
 }
 
-/// What was being done is not known then: [`Error::io`] says it.
+/// This conversion does not know what was being done; [`Error::io`] does.
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Error {
         Error::other(error)
     }
 }
 
-/// A failure of the handler: where the JSON is the client's, refuse with 400 instead.
+/// A failure of the handler: if the JSON came from the client, refuse with 400 instead.
 impl From<serde_json::Error> for Error {
     fn from(error: serde_json::Error) -> Error {
         Error::other(error)

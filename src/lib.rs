@@ -176,7 +176,7 @@ pub use hub::fleet::{Fleet, FleetLosses, FleetOptions, FleetStats};
 pub use hub::topics::Hub;
 pub use hub::topics::relay::Relay;
 pub use machine::Limit;
-pub use metrics::{Disconnects, Limited, Meter, Rejections, Stats};
+pub use metrics::{Disconnects, HandshakeResults, Limited, Meter, Rejections, Stats};
 #[cfg(feature = "tls")]
 pub use net::tls::config::TlsConfig;
 pub use net::transport::Delivery;

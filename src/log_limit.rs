@@ -1,32 +1,32 @@
-//! [`LogLimiter`]: trouble that repeats itself is one log line a minute. Owned by the thread that logs.
+//! [`LogLimiter`]: at most one log line a minute for trouble that repeats. Owned by the thread that logs.
 
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-/// One log line for each kind of trouble in this time.
+/// One log line for each kind of trouble per interval.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
-/// When each kind of trouble was logged last, and how often it has been met.
+/// When each kind of trouble was last logged, and how often it has occurred.
 #[derive(Default)]
 pub(crate) struct LogLimiter(HashMap<(&'static str, String), (Instant, u64)>);
 
 impl LogLimiter {
-    /// Logs that `what` failed with `error`, unless the same was logged within the last minute.
+    /// Logs that `what` failed with `error`, unless it logged that within the last minute.
     pub(crate) fn warn(&mut self, what: &'static str, error: &dyn Display) {
         if let Some(count) = self.due(what, error, Instant::now()) {
             log::warn!(target: crate::LOG, "{what}: {error} ({count} times so far)");
         }
     }
 
-    /// Logs the same of one of many, which is named as an example.
+    /// Logs it for one of many, and names that one as an example.
     pub(crate) fn warn_of(&mut self, what: &'static str, error: &dyn Display, example: &dyn Display) {
         if let Some(count) = self.due(what, error, Instant::now()) {
             log::warn!(target: crate::LOG, "{what}, such as {example}: {error} ({count} times so far)");
         }
     }
 
-    /// Counts it, and returns how often it has been met if a line is due.
+    /// Counts it, and returns how often it has occurred if a line is due.
     fn due(&mut self, what: &'static str, error: &dyn Display, now: Instant) -> Option<u64> {
         let (since, count) = self.0.entry((what, error.to_string())).or_insert((now, 0));
         *count += 1;

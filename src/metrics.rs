@@ -1,7 +1,13 @@
 //! What a server counts, and the reasons for which connections end. Written by every thread, read by anyone.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+pub use by_reason::HandshakeResults;
+pub(crate) use push_tally::PushTally;
+
+mod by_reason;
+mod push_tally;
 
 /// Who, or what, ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,11 +57,20 @@ impl Counter {
 pub(crate) struct Counters {
     pub(crate) accepted: Counter,
     pub(crate) ended: Counter,
+    pub(crate) websockets: Counter,
+    pub(crate) websockets_ended: Counter,
+    pub(crate) handshakes: Counter,
+    pub(crate) handshakes_failed: Counter,
+    pub(crate) tls_handshakes: Counter,
+    pub(crate) tls_handshakes_failed: Counter,
+    pub(crate) pumps: Counter,
+    pub(crate) pumps_ended: Counter,
     pub(crate) rejected: Counter,
     pub(crate) rejected_full: Counter,
     pub(crate) rejected_half_open: Counter,
     pub(crate) rejected_clients_per_address: Counter,
     pub(crate) rejected_connects_per_address: Counter,
+    pub(crate) rejected_draining: Counter,
     pub(crate) limited_messages: Counter,
     pub(crate) limited_bytes: Counter,
     pub(crate) pushes: Counter,
@@ -74,6 +89,8 @@ pub(crate) struct Counters {
     shutdown: Counter,
     panicked: Counter,
     done: Counter,
+    /// Set once, by the thread that drains the server or shuts it down, and read by every thread.
+    draining: AtomicBool,
 }
 
 impl Counters {
@@ -95,42 +112,15 @@ impl Counters {
         };
         counter.add(1);
     }
-}
 
-/// Pushes of one broadcast, which are counted together when this is dropped: the counters are shared by all threads that
-/// push, and each change of one takes it away from the others.
-#[derive(Default)]
-pub(crate) struct PushTally<'a> {
-    counters: Option<&'a Counters>,
-    pushes: u64,
-    bytes: u64,
-    saved: u64,
-}
-
-impl<'a> PushTally<'a> {
-    /// Counts a frame of `bytes` bytes, from which compression took `saved`.
-    #[inline]
-    pub(crate) fn add(&mut self, counters: &'a Counters, bytes: usize, saved: usize) {
-        if !self.counters.is_some_and(|before| std::ptr::eq(before, counters)) {
-            self.count();
-            self.counters = Some(counters);
-        }
-        self.pushes += 1;
-        self.bytes += bytes as u64;
-        self.saved += saved as u64;
+    /// Notes that the server is about to end.
+    pub(crate) fn begin_draining(&self) {
+        self.draining.store(true, Ordering::Release);
     }
 
-    fn count(&mut self) {
-        let Some(counters) = self.counters.take().filter(|_| self.pushes > 0) else { return };
-        counters.pushes.add(std::mem::take(&mut self.pushes));
-        counters.bytes.add(std::mem::take(&mut self.bytes));
-        counters.saved.add(std::mem::take(&mut self.saved));
-    }
-}
-
-impl Drop for PushTally<'_> {
-    fn drop(&mut self) {
-        self.count();
+    /// Returns whether the server is about to end.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
     }
 }
 
@@ -140,12 +130,20 @@ impl Drop for PushTally<'_> {
 pub struct Meter(pub(crate) Arc<Counters>);
 
 impl Meter {
+    /// Returns whether the server is about to end, as [`Server::is_draining`](crate::Server::is_draining) does: a page
+    /// that a load balancer asks, such as `/ready`, answers 503 then.
+    pub fn is_draining(&self) -> bool {
+        self.0.is_draining()
+    }
+
     /// Returns the numbers now.
     pub fn stats(&self) -> Stats {
         let counters = &*self.0;
         // In this order, or a client that comes and goes meanwhile would be one less than none.
         let ended = counters.ended.get();
         let accepted = counters.accepted.get();
+        let websockets_ended = counters.websockets_ended.get();
+        let pumps_ended = counters.pumps_ended.get();
         let saved = counters.saved.get();
         let bytes = counters.bytes.get();
         let disconnects = Disconnects {
@@ -167,10 +165,15 @@ impl Meter {
             half_open: counters.rejected_half_open.get(),
             clients_per_address: counters.rejected_clients_per_address.get(),
             connects_per_address: counters.rejected_connects_per_address.get(),
+            draining: counters.rejected_draining.get(),
         };
         Stats {
             clients: accepted - ended,
+            websockets: counters.websockets.get() - websockets_ended,
             accepted,
+            handshakes: HandshakeResults::of(&counters.handshakes, &counters.handshakes_failed),
+            tls_handshakes: HandshakeResults::of(&counters.tls_handshakes, &counters.tls_handshakes_failed),
+            pumps: counters.pumps.get() - pumps_ended,
             rejected: counters.rejected.get(),
             rejections,
             limited: Limited {
@@ -192,8 +195,16 @@ impl Meter {
 pub struct Stats {
     /// Connections open now, pages and WebSockets.
     pub clients: u64,
+    /// Those of them that are WebSockets; no more than the [`Capacity`](crate::Capacity).
+    pub websockets: u64,
     /// Connections accepted since the start.
     pub accepted: u64,
+    /// Requests for a WebSocket, by result.
+    pub handshakes: HandshakeResults,
+    /// HandshakeResults of TLS, by result; one that the client leaves has failed.
+    pub tls_handshakes: HandshakeResults,
+    /// Threads that write to a full socket now.
+    pub pumps: u64,
     /// Connections rejected with 503 or 429, whatever the reason.
     pub rejected: u64,
     /// The same, by reason.
@@ -225,6 +236,8 @@ pub struct Rejections {
     pub clients_per_address: u64,
     /// See [`max_connects_per_address`](crate::Application::max_connects_per_address).
     pub connects_per_address: u64,
+    /// The server was about to end: see [`Server::drain`](crate::Server::drain).
+    pub draining: u64,
 }
 
 /// How often clients were over a limit of their own, by limit.

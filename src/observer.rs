@@ -1,4 +1,4 @@
-//! [`Observer`]: a hook for those who want to see what the threads do. Any thread reports.
+//! [`Observer`]: a hook that shows what the threads do. Any thread reports.
 //!
 //! Unwatched, an event costs one relaxed load. Never here: a report that blocks.
 
@@ -8,18 +8,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::panics::{Contained, caught};
 
-/// What the calling thread of a server has just done, or is about to do, for one of its clients.
+/// Something that the calling thread of a server has just done, or is about to do, for one of its clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
     /// `listener` has a new client, and starts its thread.
     Accepted,
-    /// The client asked for this path and query, and has its 101. Tokens of browsers travel in the query: keep it out
-    /// of logs.
+    /// The client asked for this path and query, and has its 101. Browsers send tokens in the query: keep it out of
+    /// logs.
     Opened(String),
-    /// A handler's method is called.
+    /// The thread is about to call this method of the handler.
     HandlerBegins(&'static str),
-    /// It has returned, or panicked.
+    /// The method has returned, or panicked.
     HandlerEnds {
         /// Which one.
         method: &'static str,
@@ -30,19 +30,19 @@ pub enum Event {
     Reads,
     /// It has read something, or the end.
     Wakes,
-    /// It reads no more until its client has taken some of its backlog.
+    /// It stops reading until its client has taken some of its backlog.
     Waits,
     /// The calling thread has written a frame to the client's socket.
     Wrote,
-    /// A frame was left to the thread that is writing to this client.
+    /// The calling thread left a frame to the thread that is writing to this client.
     Queued,
     /// The calling thread is the client's pump (or writer), and has just started.
     PumpBegins,
     /// It is about to end.
     PumpEnds,
-    /// The client is disconnected: too much is waiting for it.
+    /// The server disconnects the client: its backlog is too large.
     SlowConsumer {
-        /// Bytes that wait for it.
+        /// The client's backlog, in bytes.
         backlog: u64,
     },
     /// The WebSocket is over; `on_close` is next.
@@ -56,39 +56,39 @@ pub enum Event {
 
 type Report = Box<dyn Fn(u64, Event) + Send + Sync>;
 
-/// Hears what a server's threads do, while it watches; given to
-/// [`Application::observer`](crate::Application::observer). Clones are the same observer.
+/// Hears what a server's threads do, while it watches; pass it to
+/// [`Application::observer`](crate::Application::observer). Clones share one observer.
 #[derive(Clone)]
 pub struct Observer(Arc<Watch>);
 
 struct Watch {
-    /// Set by those who watch, read by every thread. Relaxed: an event more or less does not matter.
+    /// The watcher sets it, every thread reads it. Relaxed: an event more or less does not matter.
     on: AtomicBool,
     report: Contained<Report>,
 }
 
 impl Observer {
-    /// Calls `report` on the reporting thread, with the client's number ([`Connection::id`]) and what
-    /// happened. It must not block. It watches when it is told to. If it panics, the log says so, and it watches no
-    /// more: a listener or a pump must not end for it.
+    /// Calls `report` on the reporting thread, with the client's number ([`Connection::id`]) and the event. It must not
+    /// block. It starts switched off; see [`watch`](Observer::watch). If it panics, the log says so and the observer
+    /// switches off, so that a listener or a pump survives it.
     ///
     /// [`Connection::id`]: crate::Connection::id
     pub fn new(report: impl Fn(u64, Event) + Send + Sync + 'static) -> Observer {
         Observer(Arc::new(Watch { on: AtomicBool::new(false), report: Contained::new(Box::new(report)) }))
     }
 
-    /// Begins to watch, or ends it.
+    /// Begins to watch, or stops.
     pub fn watch(&self, on: bool) {
         self.0.on.store(on, Ordering::Relaxed);
     }
 
-    /// Returns whether it is worth the work to report something.
+    /// Returns whether anybody watches.
     #[inline]
     pub fn is_watching(&self) -> bool {
         self.0.on.load(Ordering::Relaxed)
     }
 
-    /// Reports that something happened, as a server's threads do, if somebody watches.
+    /// Reports an event, as a server's threads do, if somebody watches.
     #[inline]
     pub fn report(&self, client: u64, event: Event) {
         if self.is_watching() {
@@ -96,8 +96,7 @@ impl Observer {
         }
     }
 
-    /// Not inlined: the stack of an idle client's thread must not grow by what is only used while
-    /// somebody watches.
+    /// Not inlined: code that runs only while somebody watches must not grow the stack of an idle client's thread.
     #[cold]
     #[inline(never)]
     fn tell(&self, client: u64, event: Event) {
@@ -108,7 +107,7 @@ impl Observer {
     }
 }
 
-/// One that never watches.
+/// An observer that never watches.
 impl Default for Observer {
     fn default() -> Observer {
         Observer::new(|_, _| {})
@@ -152,7 +151,7 @@ mod tests {
         assert!(!observer.is_watching());
     }
 
-    /// `make bench` shows what it prints.
+    /// Checks the text that `make bench` prints.
     #[test]
     fn unwatched_it_hears_nothing_and_costs_next_to_nothing() {
         let heard = Arc::new(Mutex::new(0));

@@ -1,7 +1,7 @@
-//! [`caught`] and [`Contained`]: the boundary that a panic of somebody else's code does not pass. Any thread.
+//! [`caught`] and [`Contained`]: the boundary that a panic in the application's code does not cross. Any thread.
 //!
-//! Code of an application runs when it is called, and also when a value of it is dropped or formatted. Never here: a
-//! panic payload that is dropped outside of a `catch_unwind`, since its `Drop` is the application's too.
+//! An application's code also runs when one of its values is dropped or formatted. Never here: dropping a panic payload
+//! outside `catch_unwind`, because its `Drop` is the application's too.
 
 use std::any::Any;
 use std::mem;
@@ -10,9 +10,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::printable::printable;
 
-/// Calls it. The error is the text of its panic, in one line.
+/// Calls `f`. The error is the text of its panic, in one line.
 ///
-/// A drop that panics while another panic unwinds ends the process: that is Rust's, and nothing here can catch it.
+/// Nothing can catch a drop that panics while another panic unwinds: Rust ends the process.
 #[inline]
 pub(crate) fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(call)).map_err(text_of)
@@ -32,7 +32,7 @@ fn text_of(payload: Box<dyn Any + Send>) -> String {
     text
 }
 
-/// A value of an application, whose drop may panic: that is logged, and goes no further.
+/// A value of an application. If its drop panics, the log says so, and the panic goes no further.
 pub(crate) struct Contained<T>(Option<T>);
 
 impl<T> Contained<T> {
@@ -56,7 +56,7 @@ impl<T> DerefMut for Contained<T> {
 }
 
 impl<T> Drop for Contained<T> {
-    /// Not inlined: what a drop needs is not on the stack of who holds it.
+    /// Not inlined: what a drop needs stays off its owner's stack.
     #[inline(never)]
     fn drop(&mut self) {
         let value = self.0.take();

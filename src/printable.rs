@@ -1,18 +1,17 @@
-//! [`Printable`]: what strangers wrote, as it may go to a log or a terminal. Pure, any thread.
+//! [`Printable`]: text from strangers, made safe for a log or a terminal. Pure, any thread.
 //!
-//! Never here: a text that is formatted to its end, though only its beginning is shown.
+//! Never here: formatting a text to its end when only its beginning is shown.
 
 use std::fmt::{self, Display, Formatter, Write};
 
-/// Most characters that are shown, unless [`Printable::at_most`] says otherwise.
+/// The most characters that are shown, unless [`Printable::at_most`] sets another limit.
 const SHOWN: usize = 2000;
 
 /// Returns `what` as one line for a log or a terminal.
 ///
 /// Characters that a terminal would obey, or that a reader does not see, are escaped, such as `\n`, `\u{1b}` and
 /// `\u{202e}`: Unicode's categories Cc, Cf, Zl, Zp and Cn (control, format, line and paragraph separator, unassigned).
-/// At most 2,000 characters are shown, and what follows them is not even formatted: a message of 10 MiB costs no more
-/// than one of 2 KiB.
+/// Shows at most 2,000 characters, and does not format the rest: a message of 10 MiB costs no more than one of 2 KiB.
 ///
 /// ```
 /// use threadcast::{Message, printable};
@@ -25,7 +24,7 @@ pub fn printable<T: Display>(what: T) -> Printable<T> {
     Printable { what, most: SHOWN, bytes: None }
 }
 
-/// What [`printable`] returns: its `Display` is the line.
+/// The result of [`printable`]: its `Display` is the line.
 #[derive(Debug, Clone, Copy)]
 pub struct Printable<T> {
     what: T,
@@ -34,13 +33,13 @@ pub struct Printable<T> {
 }
 
 impl<T> Printable<T> {
-    /// Sets the most characters that are shown, in place of 2,000. Three dots say that there are more.
+    /// Sets the most characters to show, instead of 2,000. Three dots mark a cut.
     pub fn at_most(mut self, characters: usize) -> Printable<T> {
         self.most = characters;
         self
     }
 
-    /// Sets the size that stands behind the dots.
+    /// Sets the size to show after the dots.
     pub fn of_bytes(mut self, bytes: usize) -> Printable<T> {
         self.bytes = Some(bytes);
         self
@@ -50,7 +49,7 @@ impl<T> Printable<T> {
 impl<T: Display> Display for Printable<T> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let mut line = Line { to: f, left: self.most, is_cut: false, written: Ok(()) };
-        // The error is the cut, which ends the formatting, or that of `f`, which is in `written`.
+        // The error is either the cut, which ends the formatting, or that of `f`, which is in `written`.
         let _ = write!(line, "{}", self.what);
         let Line { is_cut, written, .. } = line;
         written?;
@@ -65,14 +64,14 @@ impl<T: Display> Display for Printable<T> {
 /// Escapes what is written to it, and fails when it is full.
 struct Line<'a, 'f> {
     to: &'a mut Formatter<'f>,
-    /// Characters for which there is room.
+    /// Characters that still fit.
     left: usize,
     is_cut: bool,
     written: fmt::Result,
 }
 
 impl Line<'_, '_> {
-    /// Counts characters that are about to be written. Fails if there is no room for them.
+    /// Counts characters that are about to be written, or fails if they do not fit.
     fn take(&mut self, characters: usize) -> fmt::Result {
         self.is_cut |= characters > self.left;
         if self.is_cut {
@@ -108,15 +107,15 @@ impl Write for Line<'_, '_> {
 
 /// Returns whether a character is of one of the categories Cc, Cf, Zl, Zp and Cn.
 ///
-/// The standard library has the table, behind `escape_debug`, which also escapes spaces (Zs), private use (Co), quotes,
-/// and a mark that stands alone.
+/// Uses the table behind the standard library's `escape_debug`, which also escapes spaces (Zs), private use (Co),
+/// quotes, and a combining mark that stands alone.
 fn is_hidden(c: char) -> bool {
     match c {
         ' '..='~' => false,
         '\u{2028}' | '\u{2029}' => true,
         '\u{e000}'..='\u{f8ff}' | '\u{f0000}'..='\u{ffffd}' | '\u{100000}'..='\u{10fffd}' => false,
         _ if c.is_control() => true,
-        // What is left of white space is Zs.
+        // The remaining white space is Zs.
         _ => {
             let stands_alone = c.escape_debug().len() == 1 || c.is_whitespace();
             !stands_alone && String::from_iter(['_', c]).escape_debug().nth(2).is_some()
@@ -129,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_seen_is_escaped_and_what_is_stays_as_a_table() {
+    fn invisible_characters_are_escaped_and_visible_ones_stay_as_a_table() {
         for (text, shown) in [
             ("A", "A"),
             (r#"it's "a\b""#, r#"it's "a\b""#),
@@ -163,7 +162,7 @@ mod tests {
         assert_eq!(shown, format!("{}... (4002 bytes in all)", &long[2..]));
     }
 
-    /// Counts how many of its pieces are asked for.
+    /// Counts how many of its pieces the caller asks for.
     struct Endless<'a>(&'a std::cell::Cell<usize>);
 
     impl Display for Endless<'_> {
@@ -176,13 +175,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_shown_is_not_formatted() {
+    fn text_beyond_the_limit_is_not_formatted() {
         let pieces = std::cell::Cell::new(0);
         let shown = printable(Endless(&pieces)).at_most(25).to_string();
         assert_eq!((shown.as_str(), pieces.get()), ("0123456789012345678901234...", 3));
     }
 
-    /// Has no text.
+    /// Fails to format.
     struct Faulty;
 
     impl Display for Faulty {
@@ -193,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_cannot_be_had_is_what_there_is_of_it() {
+    fn a_failing_display_shows_as_much_as_it_wrote() {
         assert_eq!(printable(Faulty).to_string(), "half");
     }
 }

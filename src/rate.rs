@@ -1,4 +1,4 @@
-//! [`Rate`]: at most N events in a time, and whether one more is within it. Pure: the caller has the clock.
+//! [`Rate`]: at most N events per unit of time, and whether one more is within it. Pure: the caller has the clock.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -12,7 +12,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const UNITS: [(&str, Duration); 3] =
     [("s", SECOND), ("m", Duration::from_secs(60)), ("h", Duration::from_secs(3600))];
 
-/// The most events in a time, such as 20 messages a second. One second's worth may come at once, and at least one
+/// The most events per unit of time, such as 20 messages a second. Allows a burst of one second's worth, or of one
 /// event.
 ///
 /// Written as a number, a slash and `s`, `m` or `h`:
@@ -31,12 +31,12 @@ pub struct Rate {
     period: Duration,
 }
 
-/// What [`Rate::arrive`] has found.
+/// The result of [`Rate::arrive`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Arrival {
     /// When all events so far are paid for: the theoretical arrival time of the next one.
     pub(crate) paid_at: Duration,
-    /// How long until these events are within the rate; zero if they are. A caller that lets them in anyway waits this
+    /// How long until these events are within the rate; zero if they are. A caller that accepts them early waits this
     /// long before the next ones.
     pub(crate) early: Duration,
 }
@@ -45,7 +45,7 @@ impl Rate {
     /// Allows `events` a second.
     ///
     /// # Panics
-    /// If there are none.
+    /// If `events` is 0.
     #[track_caller]
     pub const fn per_second(events: u64) -> Rate {
         Rate::per(events, SECOND)
@@ -54,7 +54,7 @@ impl Rate {
     /// Allows `events` a minute.
     ///
     /// # Panics
-    /// If there are none.
+    /// If `events` is 0.
     #[track_caller]
     pub const fn per_minute(events: u64) -> Rate {
         Rate::per(events, Duration::from_secs(60))
@@ -63,7 +63,7 @@ impl Rate {
     /// Allows `events` an hour.
     ///
     /// # Panics
-    /// If there are none.
+    /// If `events` is 0.
     #[track_caller]
     pub const fn per_hour(events: u64) -> Rate {
         Rate::per(events, Duration::from_secs(3600))
@@ -74,8 +74,8 @@ impl Rate {
         Rate { events: NonZeroU64::new(events).expect("a rate is more than 0"), period }
     }
 
-    /// Counts `events` at `now`, by the generic cell rate algorithm. Times are since any fixed moment. `paid_at` is
-    /// that of the [`Arrival`] before, or zero. A caller that does not let the events in forgets what this returns.
+    /// Counts `events` at `now`, by the generic cell rate algorithm. Times count from any fixed moment. `paid_at` comes
+    /// from the previous [`Arrival`], or is zero. A caller that rejects the events discards the result.
     pub(crate) fn arrive(self, paid_at: Duration, now: Duration, events: u64) -> Arrival {
         let paid_at = paid_at.max(now).saturating_add(self.time_of(events));
         Arrival { paid_at, early: paid_at.saturating_sub(now).saturating_sub(self.burst()) }
@@ -88,7 +88,7 @@ impl Rate {
 
     /// Returns the time that `events` take at this rate.
     fn time_of(self, events: u64) -> Duration {
-        // Multiplied first: one of many events may take less than a nanosecond.
+        // Multiplies first: one of many events may take less than a nanosecond.
         let nanos = self.period.as_nanos().saturating_mul(events.into()) / u128::from(self.events.get());
         Duration::from_nanos(nanos.try_into().unwrap_or(u64::MAX))
     }
@@ -125,7 +125,7 @@ mod tests {
 
     const MILLISECOND: Duration = Duration::from_millis(1);
 
-    /// Returns how many of `events`, one at each of these milliseconds, are let in.
+    /// Returns how many of `events`, one at each of these milliseconds, the rate accepts.
     fn let_in(rate: Rate, milliseconds: impl Iterator<Item = u32>) -> usize {
         let mut paid_at = Duration::ZERO;
         let mut is_let_in = |now: u32| {
@@ -148,14 +148,14 @@ mod tests {
             (Rate::per_minute(1), 1, 1),
             (Rate::per_hour(5), 1, 1),
         ] {
-            // From some time on, since a server has been running.
+            // A start time other than zero, as in a server that has been running.
             assert_eq!(let_in(rate, std::iter::repeat_n(7_000_000, 1_000)), at_once, "{rate}");
             assert_eq!(let_in(rate, 7_000_000..=7_010_000), in_ten_seconds, "{rate}");
         }
     }
 
     #[test]
-    fn what_is_early_says_by_how_much() {
+    fn an_early_event_says_by_how_much() {
         let (rate, now) = (Rate::per_second(10), Duration::from_secs(100));
         let first = rate.arrive(Duration::ZERO, now, 10);
         assert_eq!(first, Arrival { paid_at: now + SECOND, early: Duration::ZERO });

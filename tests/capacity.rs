@@ -1,5 +1,4 @@
-//! What happens when there is no room for another client: refused politely, counted, and nobody inside
-//! notices.
+//! The server has no place for another client: it refuses politely and counts that, and other clients notice nothing.
 
 mod support;
 
@@ -45,7 +44,7 @@ fn beyond_the_capacity_a_client_gets_503_and_those_inside_notice_nothing() {
         client.send_frame(0x81, "hi");
         assert_eq!(client.frame(), frame(0x81, "hi"));
     }
-    // They had a place, but none to stay.
+    // They had a place, but could not stay.
     eventually("they are gone", || (server.stats().clients, server.stats().accepted) == (2, 5));
     let [first, _second] = inside;
     drop(first);
@@ -53,20 +52,20 @@ fn beyond_the_capacity_a_client_gets_503_and_those_inside_notice_nothing() {
     Raw::websocket(server.local_addr(), "/ws");
 }
 
-/// Closed at once, the socket would answer with a reset, which may overtake the 503.
+/// If the server closed it at once, the socket would answer with a reset, which may overtake the 503.
 #[test]
 fn a_client_whose_request_is_still_on_its_way_can_read_its_refusal() {
     let capacity = Capacity::new(1);
     let application = Application::new().websocket("/ws", || Echo);
     let server = Server::bind_with("127.0.0.1:0", application, capacity).unwrap();
     let _inside = Raw::websocket(server.local_addr(), "/ws");
-    // The places for requests are taken by those who do not ask.
+    // Silent clients hold the places for requests.
     let _silent: Vec<_> = (0..SPARE).map(|_| Raw::connect(server.local_addr())).collect();
     let mut outside = Raw::connect(server.local_addr());
     let (head, _) = outside.response();
     assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
     assert!(outside.is_at_end());
-    // Of a reset for the first the second would learn.
+    // A reset for the first part would show at the second.
     for part in [upgrade("/ws", ""), "more".into()] {
         outside.stream.write_all(part.as_ref()).unwrap();
     }
@@ -74,15 +73,16 @@ fn a_client_whose_request_is_still_on_its_way_can_read_its_refusal() {
 
 #[test]
 fn the_machines_limits_are_in_the_start_up_line() {
-    // A thread of this process takes as many mappings as one of the program only if that keeps its signal stacks.
+    // A thread of this process takes as many mappings as one of the program only if the program keeps its signal
+    // stacks.
     let program = after("export THREADCAST_KEEP_SIGNAL_STACKS=1", &[]);
     let line = program.wait_for_line("threadcast is at ");
     let capacity = Capacity::of_this_machine(&Application::new().stack_size(64 << 10));
-    // Without the number: free memory, if that is what binds, is another in a moment.
+    // Without the number: if free memory is the limit, it changes within a moment.
     assert!(line.contains("for up to ") && line.contains(&format!(" clients ({}", capacity.limit)), "{line}");
 }
 
-/// A program that a shell starts after `first`. A limit is lowered there, since only a process itself can.
+/// A program that a shell starts after `first`. It lowers a limit there, because only a process itself can.
 fn after(first: &str, args: &[&str]) -> Program {
     let mut command = Command::new("sh");
     let script = format!("{first} && exec \"$0\" --port 0 --address 127.0.0.1 --interval 50ms \"$@\"");
@@ -95,7 +95,7 @@ fn with_64_descriptors(args: &[&str]) -> Program {
 }
 
 #[test]
-fn with_few_descriptors_it_refuses_and_serves_again_when_there_is_room() {
+fn with_few_descriptors_it_refuses_and_serves_again_when_one_is_free() {
     let program = with_64_descriptors(&["--logging", "warning"]);
     let line = program.wait_for_line("threadcast is at ");
     assert!(line.contains("(RLIMIT_NOFILE"), "{line}");
@@ -107,7 +107,7 @@ fn with_few_descriptors_it_refuses_and_serves_again_when_there_is_room() {
     (0..3).for_each(|_| assert_eq!(witness.frame().first, 0x81));
 }
 
-/// Waits until a new client is served.
+/// Waits until a new client gets service.
 fn expect_service(program: &Program) {
     eventually("a new client is served", || {
         let mut client = Raw::connect(program.addr());
@@ -117,7 +117,7 @@ fn expect_service(program: &Program) {
 }
 
 #[test]
-fn without_a_descriptor_to_accept_with_it_says_so_once_and_serves_again_when_there_is_one() {
+fn without_a_free_descriptor_it_says_so_once_and_serves_again_when_one_is_free() {
     let begun = Instant::now();
     let program = with_64_descriptors(&["--logging", "warning", "--max-clients", "1000"]);
     assert!(program.wait_for_line("threadcast is at ").contains("for up to 1000 clients (as chosen)"));
@@ -138,11 +138,11 @@ fn without_a_descriptor_to_accept_with_it_says_so_once_and_serves_again_when_the
 
 #[test]
 fn a_client_that_no_thread_can_be_started_for_gets_503_and_the_server_stays_up() {
-    // More than there are addresses for.
+    // More than the address space.
     let settings = |application: Application| application.stack_size(1 << 48);
     let capacity = Capacity::new(2);
     let probed = Probed::start_within(capacity, settings, |_, _| Ok(()));
-    // More clients than there are places: none of them has kept one.
+    // More clients than places: none of them has kept one.
     for refused in 1..=5 {
         let mut client = Raw::connect(probed.addr);
         let (head, body) = client.response();
@@ -172,21 +172,21 @@ fn a_flood_of_half_open_connections_keeps_to_its_share_of_the_capacity() {
         client.send_frame(0x81, "hi");
         assert_eq!(client.frame(), frame(0x81, "hi"));
     }
-    // The oldest were the ones to go, and were told so.
+    // The oldest went, with a 503.
     assert!(flood[0].head().starts_with("HTTP/1.1 503 "));
 }
 
-/// Descriptors of the tests below. The program needs as many.
+/// Descriptors for the tests below. The program needs as many.
 const DESCRIPTORS: u64 = 2500;
 
-/// Raises the limit of descriptors, as the product does, from the 1,024 that are usual. False where that is not
-/// enough for `what`, which is said.
+/// Raises the limit of descriptors, as the program does, from the usual 1,024. Returns false, and says so, if that is
+/// not enough for `what`.
 fn has_descriptors(what: &str) -> bool {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("up to the hard limit");
     let is_enough = maximum.is_none_or(|maximum| maximum >= DESCRIPTORS);
     if !is_enough {
-        // Not with println!, which is shown only where a test fails.
+        // Not with println!, which shows only if a test fails.
         let why = "raise it with ulimit -Hn";
         let mut seen = stderr();
         writeln!(seen, "NOT CHECKED: {what}: needs {DESCRIPTORS} descriptors; {why}").unwrap();
@@ -213,7 +213,7 @@ fn a_thousand_half_open_connections_keep_nobody_out_and_pushes_go_on() {
         };
         let begun = Instant::now();
         let _half_open: Vec<_> = (0..1000).map(half_open).collect();
-        // Unless this machine is so slow that the first have had the ten seconds that a head may take.
+        // Unless this machine is so slow that the first have used up the ten seconds for a head.
         let all = || clients() == 1 + at_first || begun.elapsed() > HEAD_DEADLINE;
         eventually("they have their share", all);
         let real = |n: usize| Raw::connect_from(2, program.addr()).upgraded(&format!("/websocket?Id=c{n}"));
@@ -221,18 +221,18 @@ fn a_thousand_half_open_connections_keep_nobody_out_and_pushes_go_on() {
         for client in real.iter_mut().chain([&mut witness]) {
             (0..3).for_each(|_| assert_eq!(client.frame().first, 0x81));
         }
-        // Or fewer half-open ones, since they do not stay.
-        eventually("no more than may be are there", || (21..=21 + at_last).contains(&clients()));
+        // Or fewer half-open ones, because they do not stay.
+        eventually("no more than the limit are open", || (21..=21 + at_last).contains(&clients()));
     }
 }
 
-/// As many clients as the program says are served, the next ones get 503, and those inside do not notice.
+/// The server serves as many clients as the program says, the next ones get 503, and the others notice nothing.
 fn serves_as_many_as_it_says(program: Program, limit: &str, what: &str) {
     if !has_descriptors(what) {
         return;
     }
     let line = program.wait_for_line("threadcast is at ");
-    // In a root of its own without control groups it cannot know what they allow.
+    // In a container without control groups it cannot know their limits.
     let has_groups = fs::read_dir("/sys/fs/cgroup").is_ok_and(|mut groups| groups.next().is_some());
     let is_hidden = !has_groups && line.contains("(the limits in /sys/fs/cgroup could not be read; ");
     assert!(line.contains(limit) || is_hidden, "{what}: {line}");
@@ -265,7 +265,7 @@ fn with_few_addresses_it_serves_as_many_as_it_says_and_refuses_the_next() {
         ("ulimit -v 409600", &["--logging", "none", "--delivery", "handoff"], "RLIMIT_AS"),
         ("ulimit -v 409600", &["--logging", "none", "--stack-size", "1MiB"], "RLIMIT_AS"),
         ("ulimit -v 102400", &["--logging", "none"], ADDRESSES),
-        // Which leaves room for some arenas of the allocator.
+        // This leaves room for some arenas of the allocator.
         ("ulimit -v 800000", &["--logging", "none", "--stack-size", "1MiB"], "RLIMIT_AS"),
         ("ulimit -v 409600 && export MALLOC_ARENA_MAX=2", &["--logging", "none"], ADDRESSES),
         ("ulimit -d 102400", &["--logging", "none"], "RLIMIT_DATA"),
@@ -274,7 +274,7 @@ fn with_few_addresses_it_serves_as_many_as_it_says_and_refuses_the_next() {
     }
 }
 
-/// It begins again with fewer arenas, and nobody can tell.
+/// It executes itself again with fewer arenas, and nobody can tell.
 #[test]
 fn with_few_addresses_it_keeps_its_number_its_name_and_its_arguments() {
     let program = after("ulimit -v 409600", &["--max-clients", "7", "--logging", "none"]);
@@ -298,15 +298,15 @@ fn with_few_addresses_it_keeps_its_number_its_name_and_its_arguments() {
 const GROUP_BYTES: u64 = 48 << 20;
 const IN_A_GROUP: &str = "in_a_control_group_of_48_mib_it_serves_as_many_as_it_says_and_refuses_the_next";
 
-/// A control group of this test's own, until this is dropped.
+/// A new control group, until this is dropped.
 struct Group(PathBuf);
 
 impl Group {
-    /// Makes one at `root` whose memory is limited by `file`.
+    /// Makes one at `root`, with the limit of its memory in `file`.
     fn new(root: &str, file: &str) -> io::Result<Group> {
         let group = Group(Path::new(root).join(format!("threadcast-test-{}", id())));
         fs::create_dir(&group.0)?;
-        // Only if it is there: where no control groups are mounted, a file could be made.
+        // Only if it exists: without mounted control groups, this could create a file.
         OpenOptions::new()
             .write(true)
             .open(group.0.join(file))?
@@ -317,7 +317,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // For a moment a process that has ended is still in it.
+        // A process that has ended stays in it for a moment.
         eventually("the group is empty", || fs::remove_dir(&self.0).is_ok() || !self.0.exists());
     }
 }
@@ -340,6 +340,6 @@ fn in_a_control_group_of_48_mib_it_serves_as_many_as_it_says_and_refuses_the_nex
             Err(error) => refusals.push(format!("{root}: {error}")),
         }
     }
-    // Not with println!, which is shown only where a test fails.
+    // Not with println!, which shows only if a test fails.
     writeln!(io::stderr(), "capacity: NOT CHECKED: {IN_A_GROUP}: {}", refusals.join("; ")).unwrap();
 }

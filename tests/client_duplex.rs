@@ -1,6 +1,6 @@
 //! The client in both directions at once, without TLS and with it: eight threads write while one reads a flood, with
-//! pings between, and messages of up to 4 MiB. Every byte is compared. For `THREADCAST_DUPLEX_SECONDS` each, and
-//! [`MESSAGES`] at least.
+//! pings between, and messages of up to 4 MiB. Compares every byte. Runs for `THREADCAST_DUPLEX_SECONDS` each, and at
+//! least [`MESSAGES`].
 
 mod support;
 use support::tls;
@@ -17,13 +17,13 @@ use threadcast::client::{self, Builder};
 use threadcast::{Application, Connection, Error, Message};
 use tls::Identity;
 
-/// Threads that write at each end, and messages of each, at least.
+/// Threads that write at each end, and the least number of messages of each.
 const WRITERS: usize = 8;
 const MESSAGES: usize = 60;
 /// Room for what all threads push between two looks.
 const BACKLOG: usize = 256 << 20;
 
-/// The message of this number from this writer: 1 KiB mostly, now and then 4 MiB.
+/// The message of this number from this writer: usually 1 KiB, sometimes 4 MiB.
 fn message(writer: usize, number: usize) -> Vec<u8> {
     let length = match number % 20 {
         19 => 4 << 20,
@@ -38,7 +38,7 @@ fn message(writer: usize, number: usize) -> Vec<u8> {
     bytes
 }
 
-/// Who has sent how much.
+/// How much each writer has sent.
 #[derive(Default)]
 struct Seen(Mutex<HashMap<u8, usize>>);
 
@@ -60,7 +60,7 @@ fn message_of(writer: u8, number: usize) -> Vec<u8> {
     message(usize::from(writer), number)
 }
 
-/// Writes as one of several threads. Returns how many messages.
+/// Writes as one of several threads. Returns the number of messages.
 fn write(connection: &Connection, writer: usize, until: Instant) -> usize {
     let mut number = 0;
     while number < MESSAGES || Instant::now() < until {
@@ -74,7 +74,7 @@ fn write(connection: &Connection, writer: usize, until: Instant) -> usize {
     number
 }
 
-/// Both ends write and read until all is there.
+/// Both ends write, and read until everything has come.
 fn both_write(
     application: impl FnOnce(Application) -> Application,
     connect: impl FnOnce(&Probed) -> Builder,
@@ -107,7 +107,7 @@ fn both_write(
         }
         for message in &mut messages {
             read.check(&message.expect("comes"));
-            // Nobody asks for them, and they would be kept.
+            // Not used here, and they would pile up.
             while server.events.try_recv().is_ok() {}
         }
     });
@@ -207,13 +207,13 @@ fn certificates_that_are_wrong_are_one_line_as_a_table() {
         line.expect_err("no root").to_string(),
         "there is no root certificate: its PEM begins with -----BEGIN CERTIFICATE-----"
     );
-    // A request in plain text, where TLS is spoken.
+    // A request in plain text to a TLS port.
     let line = client::connect(&format!("ws://{}/ws", server.addr)).expect_err("speaks TLS").to_string();
     assert!(line.contains("answered the handshake with 400 ") && line.contains("wss://"), "{line}");
 }
 
 #[test]
-fn roots_are_read_as_certificates_are_and_what_is_not_understood_is_named() {
+fn roots_are_read_as_certificates_are_and_an_unknown_block_is_named() {
     let (identity, other) = (Identity::new(), Identity::new());
     let server = secure_echo(&identity);
     let connect = |roots: String| {
@@ -241,7 +241,7 @@ fn roots_are_read_as_certificates_are_and_what_is_not_understood_is_named() {
 }
 
 #[test]
-fn over_tls_recv_timeout_of_zero_does_not_wait_and_takes_what_has_come() {
+fn over_tls_recv_timeout_of_zero_does_not_wait_and_takes_waiting_messages() {
     let identity = Identity::new();
     let server = secure_echo(&identity);
     let builder = Builder::new(&format!("wss://localhost:{}/ws", server.addr.port()));
@@ -250,7 +250,7 @@ fn over_tls_recv_timeout_of_zero_does_not_wait_and_takes_what_has_come() {
     for _ in 0..5000 {
         assert!(matches!(messages.recv_timeout(Duration::ZERO), Err(Error::TimedOut)));
     }
-    // A timeout of the kernel takes 1 to 10 ms each.
+    // A kernel timeout takes 1 to 10 ms each.
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
     let long = "x".repeat(100_000);
     connection.write_message(long.as_str()).expect("is open");

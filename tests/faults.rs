@@ -1,4 +1,4 @@
-//! What may go wrong around the program, and must not be noticed by its clients.
+//! Faults around the program that its clients must not notice.
 
 #[path = "../src/clock/mod.rs"]
 #[allow(dead_code, reason = "the program's own module, of which this test needs a part")]
@@ -17,11 +17,12 @@ use chrono::{DateTime, Local, TimeZone};
 use clock::clients::Clients;
 use clock::greeting::Greeting;
 use clock::handlers::{self, Site};
+use clock::rounds::RoundStats;
 use clock::send_thread::{Rounds, SendThread};
 use clock::time::payload;
 use rustix::process::Signal;
 use serde_json::Value;
-use support::network::{in_a_network_of_its_own, ip};
+use support::network::{in_a_private_network, ip};
 use support::{Program, Raw, eventually, frame, threads};
 use threadcast::{Application, Server};
 
@@ -29,8 +30,8 @@ fn client(addr: SocketAddr, id: &str) -> Raw {
     Raw::websocket(addr, &format!("/websocket?Id={id}"))
 }
 
-/// A port of the loopback that is free, and none of those that the system chooses for who asks for any: so
-/// no other test gets it meanwhile.
+/// A free port of the loopback, outside the range from which the system assigns ports: so no other test gets it at the
+/// same time.
 fn free_port() -> SocketAddr {
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
     let lowest: u16 = range.split_whitespace().next().unwrap().parse().unwrap();
@@ -41,7 +42,7 @@ fn free_port() -> SocketAddr {
 }
 
 #[test]
-fn without_anywhere_to_print_it_serves_all_the_same() {
+fn with_its_output_closed_it_still_serves() {
     let addr = free_port();
     let script = format!("exec \"$0\" --port {} --address 127.0.0.1 --interval 20ms >&- 2>&-", addr.port());
     let _program = Program::spawn(Command::new("sh").args(["-c", &script, env!("CARGO_BIN_EXE_threadcast")]));
@@ -50,7 +51,7 @@ fn without_anywhere_to_print_it_serves_all_the_same() {
     (0..5).for_each(|_| assert_eq!(client.frame().first, 0x81));
 }
 
-/// The program, what it prints after its first line, and the address in that.
+/// The program, its output after the first line, and the address in that line.
 fn with_output(interval: &str) -> (Child, BufReader<ChildStdout>, SocketAddr) {
     let args = ["--port", "0", "--address", "127.0.0.1", "--interval", interval];
     let mut child = Program::command().args(args).stdout(Stdio::piped()).spawn().unwrap();
@@ -66,7 +67,7 @@ fn with_output(interval: &str) -> (Child, BufReader<ChildStdout>, SocketAddr) {
 fn a_reader_of_its_output_that_goes_away_does_not_end_it() {
     let (mut child, output, addr) = with_output("20ms");
     drop(output);
-    // The reader is gone, and every line from here on is a broken pipe.
+    // The reader is gone, and every line from now on is a broken pipe.
     let mut client = client(addr, "A");
     (0..5).for_each(|_| assert_eq!(client.frame().first, 0x81));
     assert!(child.try_wait().unwrap().is_none());
@@ -79,12 +80,12 @@ fn an_output_that_takes_no_more_holds_up_nobody() {
     let (mut child, output, addr) = with_output("1ms");
     let mut lines = output.lines().map_while(Result::ok);
     let mut client = client(addr, "A");
-    // Their lines are twice as many as the pipe takes.
+    // Their lines are twice as many as fit in the pipe.
     (0..3000).for_each(|_| assert_eq!(client.frame().first, 0x81));
-    // Now it is read, and nothing has been lost.
+    // Now the test reads it, and no line is missing.
     let mut pushes = lines.by_ref().filter(|line| line.contains("(send) write to client A:"));
     assert_eq!(pushes.by_ref().take(3000).count(), 3000);
-    // It is full once more, and that is no reason to stay.
+    // It fills up again, which must not keep the program from ending.
     (0..3000).for_each(|_| assert_eq!(client.frame().first, 0x81));
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).unwrap();
     eventually("it ends", || child.try_wait().unwrap().is_some());
@@ -102,7 +103,7 @@ fn an_output_that_does_not_wait_is_waited_for() {
     let first = lines.next().expect("where it is");
     let addr = first.strip_prefix("threadcast is at http://").and_then(|rest| rest.split_once('/'));
     let mut client = client(addr.unwrap_or_else(|| panic!("{first}")).0.parse().unwrap(), "A");
-    // Their lines are twice as many as the pipe takes.
+    // Their lines are twice as many as fit in the pipe.
     (0..3000).for_each(|_| assert_eq!(client.frame().first, 0x81));
     let pushes = lines.by_ref().filter(|line| line.contains("(send) write to client A:"));
     assert_eq!(pushes.take(3000).count(), 3000);
@@ -132,7 +133,7 @@ fn stopped_and_continued_it_goes_on_and_does_not_catch_up() {
     eventually("two seconds have passed", || stopped.elapsed() > Duration::from_secs(2));
     let (stopped, continued) = (stopped.elapsed(), Instant::now());
     program.signal(Signal::CONT);
-    // Five pushes, and for as long as five take.
+    // Five pushes, in the time of five.
     let mut pushes = 0;
     while pushes < 5 || continued.elapsed() < 5 * interval {
         assert_eq!(client.frame().first, 0x81);
@@ -142,14 +143,13 @@ fn stopped_and_continued_it_goes_on_and_does_not_catch_up() {
     let running = begun.elapsed() - stopped;
     let more = |name: &str| number(&after, name) - number(&before, name);
     assert!(more("late_rounds") >= 1, "{after}");
-    // One for each interval in which it ran; and one that was on its way before, one that was due when it was
-    // stopped, one that followed that at once, and one for the intervals that are not whole. Twenty more
-    // would have caught up.
+    // One for each interval in which it ran; and one that was in flight before, one that was due when it was stopped,
+    // one right after that, and one for partial intervals. A server that catches up would send twenty more.
     let most = running.as_millis() / interval.as_millis() + 4;
     assert!(u128::from(more("rounds")) <= most, "{} rounds in {running:?}", more("rounds"));
 }
 
-/// A second later at each reading, but for the readings 5 to 9, which are an hour earlier.
+/// A second later at each reading, except for the readings 5 to 9, which are an hour earlier.
 fn jumping(reading: i64) -> DateTime<Local> {
     let hours = i64::from((5..10).contains(&reading));
     Local.timestamp_opt(1_795_371_245 + reading - 3600 * hours, 0).unwrap()
@@ -173,14 +173,14 @@ fn when_the_wall_clock_jumps_an_hour_back_and_forth_pushes_keep_their_interval_a
     let mut client = client(server.local_addr(), "A");
     let wall = || jumping(READINGS.fetch_add(1, Ordering::Relaxed));
     let rounds = Rounds { interval, pad: 0, threads: None, wall };
-    let send = SendThread::start(clients, rounds, Arc::default()).unwrap();
+    let send = SendThread::start(clients, rounds, Arc::new(RoundStats::new(interval))).unwrap();
     let arrivals = (0..15).map(|reading| {
         assert_eq!(client.frame(), frame(0x81, payload(&jumping(reading))));
         Instant::now()
     });
     let arrivals: Vec<_> = arrivals.collect();
     send.stop();
-    // How far each one is from its place in time. On a busy machine some are late.
+    // The distance of each one from its slot. On a busy machine some are late.
     let mut off: Vec<_> =
         (0..15).map(|n| (arrivals[n] - arrivals[0]).abs_diff(interval * n as u32)).collect();
     off.sort();
@@ -191,7 +191,7 @@ const VANISHES: &str = "a_peer_that_vanishes_without_a_word_is_noticed_and_nobod
 
 #[test]
 fn a_peer_that_vanishes_without_a_word_is_noticed_and_nobody_else_is_disturbed() {
-    in_a_network_of_its_own(VANISHES, a_peer_vanishes);
+    in_a_private_network(VANISHES, a_peer_vanishes);
 }
 
 fn a_peer_vanishes() {
@@ -201,7 +201,7 @@ fn a_peer_vanishes() {
     let addr = program.addr();
     let (mut near, mut far) = (client(addr, "near"), client(([10, 0, 0, 1], addr.port()).into(), "far"));
     assert_eq!(far.frame().first, 0x81);
-    // From here on there is no way to it, and none back.
+    // From now on no packet passes in either direction.
     ip(&["address", "delete", "10.0.0.1/32", "dev", "lo"]);
     let mut serve_until = |what: &str, done: &dyn Fn() -> bool| {
         eventually(what, || {
@@ -226,10 +226,10 @@ fn a_client_that_reads_a_byte_a_second_delays_nobody() {
     let program = Program::start(&["--lab", "--interval", "20ms", "--pad", "64KiB", "--logging", "warning"]);
     let mut witness = client(program.addr(), "witness");
     let mut slow = client(program.addr(), "slow");
-    // Or the kernel keeps tens of megabytes for it.
+    // Otherwise the kernel keeps tens of megabytes for it.
     rustix::net::sockopt::set_socket_recv_buffer_size(&slow.stream, 256 << 10).unwrap();
     let (mut pushes, mut read) = (0, Instant::now());
-    // Until its backlog is full, and it is disconnected for it.
+    // Until its backlog is full, and the server disconnects it.
     eventually("it is disconnected", || {
         if read.elapsed() >= Duration::from_secs(1) {
             read = Instant::now();
@@ -271,7 +271,7 @@ fn stats_have_every_number_and_the_log_has_them_on_sigusr1_and_at_the_end() {
     let json = stats(program.addr());
     let number = |name: &str| number(&json, name);
     assert_eq!((number("clients"), number("capacity"), number("accepted"), number("refused")), (2, 7, 2, 0));
-    // The third push may be here before it is counted.
+    // The third push may arrive before it is counted.
     assert!(number("pushes") >= 2 && number("bytes") >= 2 * 28 && number("rounds") >= 2, "{json}");
     assert_eq!(number("slow_consumers"), 0);
     assert!(number("threads") >= 6 && number("resident_kib") > 1000, "{json}");
@@ -301,7 +301,7 @@ const BOTH: &str = "where_ipv6_is_without_ipv4_by_default_it_listens_on_both";
 
 #[test]
 fn where_ipv6_is_without_ipv4_by_default_it_listens_on_both() {
-    in_a_network_of_its_own(BOTH, || {
+    in_a_private_network(BOTH, || {
         fs::write("/proc/sys/net/ipv6/bindv6only", "1").unwrap();
         let program = Program::spawn(Program::command().args(["--port", "0", "--interval", "20ms"]));
         let port = program.addr().port();

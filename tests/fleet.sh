@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# A fleet on this machine, to play with: three programs behind HAProxy, Redis in the middle. Ctrl-C ends all of it.
+# A demo fleet on this machine: three programs behind HAProxy, connected by Redis. Ctrl-C ends everything.
 #
 #   make fleet              at http://localhost:8888/
-#   make fleet PORT=9000    elsewhere
+#   make fleet PORT=9000    at port 9000
 #
-# PORT         HAProxy's port; Redis is at PORT + 10, and the machines are at the three ports behind that.
-# THREADCAST   the program; otherwise the one that `make fleet` has built.
+# PORT         HAProxy's port; Redis is at PORT + 10, and the machines are at the three ports after that.
+# THREADCAST   the program; by default the one that `make fleet` has built.
 #
 # Logs are in target/fleet. Exit: 0 after Ctrl-C, 1 if something does not start.
 set -euo pipefail
 
-# Seconds until each one listens, and until all have ended.
+# Seconds for each process to listen, and for all to end.
 STARTS=10
 ENDS=10
 
@@ -21,16 +21,16 @@ port=${PORT:-8888}
 [[ $port =~ ^[1-9][0-9]{0,4}$ ]] && ((port <= 65522)) ||
     { echo "fleet: PORT is a number from 1 to 65522, not $port" >&2; exit 1; }
 redis=$((port + 10))
-# Where Debian has HAProxy, which is not on everybody's PATH.
+# Debian installs HAProxy outside the usual PATH.
 PATH=$PATH:/usr/sbin
 pids=()
 
-# Ends what was started, and waits until it has ended.
+# Ends all processes that it started, and waits for them.
 end() {
     trap '' EXIT INT QUIT TERM HUP
     local deadline=$((SECONDS + ENDS)) signal=TERM
     while kill -$signal "${pids[@]}" 2>/dev/null; do
-        # What stands still hears nothing.
+        # A stopped process does not get signals.
         kill -CONT "${pids[@]}" 2>/dev/null || true
         ((SECONDS < deadline)) && signal=0 || signal=KILL
         sleep 0.05
@@ -107,6 +107,6 @@ In another terminal:
   kill -KILL ${pids[1]}    a machine dies, its clients go to the others (the others are ${pids[2]} and ${pids[3]})
 Ctrl-C ends all of it. Logs are in $work
 END
-# Or bash itself tells of a machine that is killed.
+# Otherwise bash itself reports a killed machine.
 exec 2>/dev/null
 wait || true

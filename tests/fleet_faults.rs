@@ -1,5 +1,5 @@
-//! What happens to Redis, and to the way there, is not seen by a machine's own clients; the others hear nothing twice and
-//! nothing out of order, and are there again within the promised time.
+//! Faults of Redis, and of the network to it: a machine's own clients notice nothing; the others get no message twice
+//! or out of order, and get messages again within the promised time.
 
 use support::fleet as machines;
 mod support;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use machines::{BACK, Machine, Redis, endure, two};
 use rustix::process::Signal;
-use support::network::{in_a_network_of_its_own, ip};
+use support::network::{in_a_private_network, ip};
 use support::{eventually, threads};
 use threadcast::Fleet;
 
@@ -44,7 +44,7 @@ fn no_fault_of_redis_is_seen_here_and_after_it_the_others_hear_again() {
     });
     endure("stopped for 20 s", &mut machines, |fleets| {
         redis.signal(Signal::STOP);
-        // The fault is as long as that; nothing is waited for.
+        // This is the length of the fault; it waits for nothing.
         thread::park_timeout(STOPPED);
         wait_until_down(fleets);
         redis.signal(Signal::CONT);
@@ -64,11 +64,11 @@ fn no_fault_of_redis_is_seen_here_and_after_it_the_others_hear_again() {
     });
 }
 
-const HALF_OPEN: &str = "a_link_that_goes_down_without_a_word_is_noticed_and_made_anew";
+const HALF_OPEN: &str = "a_link_that_fails_silently_is_noticed_and_replaced";
 
 #[test]
-fn a_link_that_goes_down_without_a_word_is_noticed_and_made_anew() {
-    in_a_network_of_its_own(HALF_OPEN, half_open);
+fn a_link_that_fails_silently_is_noticed_and_replaced() {
+    in_a_private_network(HALF_OPEN, half_open);
 }
 
 fn half_open() {
@@ -78,7 +78,7 @@ fn half_open() {
     options.url = options.url.replace("127.0.0.1", "10.0.0.1");
     let mut machines = [Machine::join_with(&options), Machine::join_with(&options)];
     endure("half-open", &mut machines, |fleets| {
-        // From here on there is no way to it, and none back.
+        // From now on no packet passes in either direction.
         ip(&["address", "delete", "10.0.0.1/32", "dev", "lo"]);
         wait_until_down(fleets);
         ip(&["address", "add", "10.0.0.1/32", "dev", "lo"]);

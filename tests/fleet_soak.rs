@@ -1,8 +1,8 @@
-//! A soak of a fleet: machines, their clients and Redis come and go, and afterwards it is as it was: threads and
-//! descriptors exactly, memory within a bound. Meanwhile the clients of two machines that stay are served.
+//! A soak of a fleet: machines, their clients and Redis come and go, and at the end it is as before: threads and
+//! descriptors exactly, memory within a limit. All the while, the clients of two steady machines get service.
 //!
-//! It goes in spells. Between two of them everybody leaves but those two, and a line is printed. `make soak` takes 30
-//! minutes; among the other tests it takes seconds, with the same assertions.
+//! It runs in spells. Between two spells everybody but those two leaves, and the test prints a line. `make soak` takes
+//! 30 minutes; among the other tests it takes seconds, with the same assertions.
 
 use support::fleet as machines;
 mod support;
@@ -17,9 +17,9 @@ use support::dice::Dice;
 use support::{eventually, threads};
 use threadcast::FleetOptions;
 
-/// How long to soak if nobody says, as part of all tests.
+/// The default length in seconds, as part of all tests.
 const SECONDS: u64 = 6;
-/// The shortest and the longest spell, and how many there are within.
+/// The shortest and the longest spell, and their number in between.
 const SPELL: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(15));
 const SPELLS: u32 = 40;
 /// Machines that come and go at once, and the clients of each.
@@ -27,11 +27,11 @@ const VISITORS: u64 = 3;
 const CLIENTS: usize = 5;
 /// Ids that they claim from each other.
 const IDS: usize = 10;
-/// By how much the largest reading of resident memory in the last third may be above that in the first third, in KiB:
-/// the allocator's arenas are filled by chance. Ten minutes have some 10,000 visits, so a KiB lost with each is found.
+/// How far the largest resident memory in the last third may exceed that in the first third, in KiB: the allocator
+/// fills its arenas at random. Ten minutes have some 10,000 visits, so a leak of a KiB per visit shows.
 const GROWTH_KIB: u64 = 8 << 10;
 
-/// What this process has, while nobody is there but those who stay.
+/// The resources of this process while only the steady machines are present.
 struct Sample {
     threads: usize,
     descriptors: usize,
@@ -55,7 +55,7 @@ impl Sample {
     }
 }
 
-/// Does nothing for less than so long, in milliseconds.
+/// Pauses for less than this many milliseconds.
 fn pause(dice: &mut Dice, below: usize) {
     thread::park_timeout(Duration::from_millis(dice.below(below) as u64));
 }
@@ -66,7 +66,7 @@ fn visit(options: &FleetOptions, dice: &mut Dice) -> bool {
     let clients: Vec<_> = (0..CLIENTS).map(|_| machine.open()).collect();
     for (_, connection) in &clients {
         let id = format!("id-{}", dice.below(IDS));
-        // The one before may have been closed for it.
+        // The previous claim may have closed this client.
         let _ = machine.fleet.claim(&id, connection);
         machine.hub.subscribe("visitors", connection).expect("it is a topic");
         machine.hub.publish("visitors", id.as_str()).expect("it is a topic");
@@ -78,7 +78,7 @@ fn visit(options: &FleetOptions, dice: &mut Dice) -> bool {
     true
 }
 
-/// Redis has trouble until the end, and is well then.
+/// Makes trouble for Redis until the end, and leaves it well.
 fn trouble(redis: &mut Redis, dice: &mut Dice, end: Instant) {
     while Instant::now() < end {
         match dice.below(4) {
@@ -131,7 +131,7 @@ fn after_all_machines_that_come_and_go_a_fleet_is_as_it_was() {
         });
         linked(&machines);
         let mut sample = Sample::take();
-        eventually("all is as it was at first", || {
+        eventually("everything is as at the start", || {
             sample = Sample::take();
             (sample.threads, sample.descriptors) == (first.threads, first.descriptors)
         });

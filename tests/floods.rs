@@ -1,6 +1,6 @@
-//! Floods of connects, and storms of clients that leave and return together: the process stays alive, has never more
-//! threads than places, and pushes go on. Counts only. `make stress` also runs the tests with times, at full speed and
-//! for `THREADCAST_FLOOD_SECONDS` each.
+//! Floods of connects, and storms of clients that leave and return together: the process stays alive, never has more
+//! threads than places, and pushes continue. Checks counts only. `make stress` also runs the tests with times, at full
+//! speed and for `THREADCAST_FLOOD_SECONDS` each.
 
 mod support;
 use support::deflate::{TAIL, deflated};
@@ -20,18 +20,18 @@ use serde_json::Value;
 use support::{Directory, Program, Raw, eventually, fetch, get, masked, threads, upgrade};
 use threadcast::{Application, Capacity};
 
-/// Sockets that a flood holds at a time.
+/// Sockets that a flood holds open.
 const HELD: usize = 100;
-/// Threads of the program that are no client's.
+/// Threads of the program that do not belong to a client.
 const OWN_THREADS: usize = 20;
-/// Places beside those of 200 clients: for requests, and an eighth for pumps.
+/// Places in addition to those of 200 clients: for requests, and an eighth for pumps.
 const FOR_REQUESTS: usize = 16;
 const PUMPS: usize = 27;
 const INTERVAL: Duration = Duration::from_millis(50);
-/// How late pushes to an established client may be, but for one in a hundred.
+/// How late pushes to an established client may be, except for one in a hundred.
 const LATE: Duration = Duration::from_millis(200);
 
-/// What a flood is, as the program's options and what each connection sends.
+/// The forms of a flood: the program's options, and the bytes of each connection.
 const FORMS: [(&str, &[&str], &str); 4] = [
     ("connects", &[], ""),
     ("half heads", &[], "GET /websocket?Id=half HTTP/1.1\r\nHost: loc"),
@@ -65,21 +65,21 @@ fn mappings(program: &Program) -> usize {
     maps.lines().count()
 }
 
-/// Connects, sends, resets the oldest, and goes on, while `goes_on`, which has the number of connects.
+/// Connects, sends, resets the oldest, and repeats while `goes_on`, which gets the number of connects.
 fn flood(addr: SocketAddr, sends: &str, mut goes_on: impl FnMut(usize) -> bool) {
     let mut held: Vec<Option<TcpStream>> = (0..HELD).map(|_| None).collect();
     let mut connects = 0;
     while goes_on(connects) {
         let mut stream = TcpStream::connect(addr).expect("connects");
         rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).expect("sets SO_LINGER");
-        // It may have been rejected already.
+        // The server may already have rejected it.
         let _ = stream.write(sends.as_bytes());
         held[connects % HELD] = Some(stream);
         connects += 1;
     }
 }
 
-/// The most threads that the program has, which are looked at often until this is asked.
+/// The program's largest number of threads, sampled often until this is asked.
 struct Watch(JoinHandle<usize>);
 
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -105,7 +105,7 @@ impl Watch {
     }
 }
 
-/// How late the pushes to an established client come, in order.
+/// How late each push to an established client is, in order.
 fn lateness(mut next_push: impl FnMut() + Send + 'static, until: Instant) -> JoinHandle<Vec<Duration>> {
     thread::spawn(move || {
         let (mut late, mut last) = (Vec::new(), Instant::now());
@@ -119,7 +119,7 @@ fn lateness(mut next_push: impl FnMut() + Send + 'static, until: Instant) -> Joi
     })
 }
 
-/// One test at a time: each takes what there is.
+/// One test after the other: each uses all resources.
 fn alone() -> std::sync::MutexGuard<'static, ()> {
     static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
     ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -141,7 +141,7 @@ fn a_flood_of_connects_leaves_no_more_threads_than_places_and_all_end() {
         // glibc keeps some stacks for the next threads.
         eventually("their mappings are gone", || mappings(&program) <= maps + 4 * places);
         if !args.contains(&"--tls-self-signed") {
-            // From another address: that of the flood is refused for a moment.
+            // From another address: the server briefly refuses that of the flood.
             let mut client = Raw::connect_from(2, program.addr()).upgraded("/websocket?Id=late");
             assert_eq!(client.frame().first, 0x81);
         }
@@ -152,19 +152,19 @@ fn a_flood_of_connects_leaves_no_more_threads_than_places_and_all_end() {
 fn come(addr: SocketAddr, clients: usize) -> Vec<TcpStream> {
     let open = |n: usize| {
         let mut opened = None;
-        eventually("a client is let in", || {
+        eventually("a client gets in", || {
             let mut raw = Raw::connect(addr);
             raw.send(upgrade(&format!("/websocket?Id={n}"), ""));
             let is_open = raw.response_or_end().is_some_and(|head| head.starts_with("HTTP/1.1 101 "));
             opened = is_open.then_some(raw.stream);
             is_open
         });
-        opened.expect("it is let in")
+        opened.expect("it gets in")
     };
     (0..clients).map(open).collect()
 }
 
-/// Loses them all at once, as a network does that fails.
+/// Loses them all at once, like a network that fails.
 fn lose(clients: Vec<TcpStream>) {
     for client in &clients {
         rustix::net::sockopt::set_socket_linger(client, Some(Duration::ZERO)).expect("sets SO_LINGER");
@@ -239,7 +239,7 @@ fn floods_at_full_speed_delay_no_push() {
     }
 }
 
-/// A compressed WebSocket of this host of the loopback.
+/// A compressed WebSocket from this host of the loopback.
 fn compressed(addr: SocketAddr, host: u8, target: &str) -> Raw {
     let mut client = Raw::connect_from(host, addr);
     client.send(upgrade(target, "Sec-WebSocket-Extensions: permessage-deflate\r\n"));
@@ -248,7 +248,7 @@ fn compressed(addr: SocketAddr, host: u8, target: &str) -> Raw {
     client
 }
 
-/// Sends this message again and again until `stop`, and reads what comes back; connects again if the server ends it.
+/// Sends this message in a loop until `stop`, and reads the answers; reconnects if the server ends the connection.
 fn sends_again_and_again(addr: SocketAddr, host: u8, message: &[u8], stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         let client = compressed(addr, host, "/echo?Id=bomb").stream;
@@ -265,8 +265,8 @@ fn sends_again_and_again(addr: SocketAddr, host: u8, message: &[u8], stop: &Atom
 fn beside_clients_that_send_bombs_a_compressed_echo_takes_less_than_half_a_second() {
     let time = stress().expect("THREADCAST_FLOOD_SECONDS is set");
     let _alone = alone();
-    // Ten megabytes that inflate to nothing: final empty blocks, and empty blocks that are not final; and one that
-    // inflates to a gigabyte, of which the server takes its limit.
+    // Ten megabytes that inflate to nothing: final empty blocks, and empty blocks that are not final; and a message
+    // that inflates to a gigabyte, of which the server reads up to its limit.
     let zeros = [&deflated(&vec![0; 1 << 20])[..], &TAIL].concat();
     let bombs = [
         ("final empty blocks", [3, 0].repeat(5 << 20)),

@@ -1,14 +1,14 @@
-//! Fuzzing, over real sockets: generated requests and frames, some of them broken, in pieces, against a
-//! server in this process.
+//! Fuzzing, over real sockets: generated requests and frames, some of them broken, in pieces, against a server in this
+//! process.
 //!
-//! Every input goes in twice: in one piece, then cut up. Both times the server has to answer in
-//! well-formed HTTP and frames, the same ones, and to end the connection; an input that was not broken
-//! has its one right answer. Meanwhile nothing panics, `on_close` runs once for each `open`, and a client
-//! that has been there all the time notices nothing; afterwards all threads and sockets are back.
+//! Every input goes in twice: in one piece, then cut up. Both times the server has to answer with equal, well-formed
+//! HTTP and frames, and to end the connection; a valid input has exactly one right answer. At the same time nothing
+//! panics, `on_close` runs once for each `open`, and a steady client notices nothing; at the end no thread or socket is
+//! left.
 //!
-//! `THREADCAST_FUZZ_SECONDS=600 cargo test --features program --release --test fuzz` fuzzes for ten minutes, with new input
-//! each time. A failure names its seed, and `THREADCAST_FUZZ_SEED` begins with that one. Its input is kept
-//! as a file: made small, and with the right answers, that belongs into `tests/corpus/`.
+//! `THREADCAST_FUZZ_SECONDS=600 cargo test --features program --release --test fuzz` fuzzes for ten minutes, with new
+//! input each time. A failure names its seed, and `THREADCAST_FUZZ_SEED` begins with that one. It saves its input as a
+//! file: minimize it, correct the answers, and add it to `tests/corpus/`.
 
 #[path = "fuzz/answers.rs"]
 mod answers;
@@ -32,22 +32,22 @@ use support::{
 };
 use threadcast::{Connection, CookieSecret, Error, Exchange, Message, RequestHandler, Result, StaticFiles};
 
-/// How long to fuzz if nobody says, as part of all tests.
+/// The default length in seconds, as part of all tests.
 const SECONDS: u64 = 5;
-/// Where that begins.
+/// The first seed of that.
 const SEED: u64 = 1;
-/// The server's limit. Above 65535, so that all three forms of a frame's length can be within it.
+/// The server's limit. Above 65535, so that all three forms of a frame's length are within it.
 const MAX_MESSAGE: usize = 70_000;
 /// The size from which messages are compressed.
 const COMPRESSION: usize = 100;
 /// The limit of bodies.
 const MAX_BODY: usize = 5000;
-/// Cases between two looks at the client that stays, and at the sockets.
+/// Cases between two checks of the steady client and the sockets.
 const CHECK_EVERY: u64 = 500;
 
 // ---- the server ----
 
-/// Reads of a request whatever can be read.
+/// Reads everything that a request offers.
 struct Page;
 
 impl RequestHandler for Page {
@@ -60,7 +60,7 @@ impl RequestHandler for Page {
     }
 }
 
-/// Reads of a body and a path whatever can be read.
+/// Reads everything that a body and a path offer.
 struct Form;
 
 impl RequestHandler for Form {
@@ -90,14 +90,14 @@ fn reply(connection: &Connection, message: Message) -> Result<()> {
     }
 }
 
-/// The server under test, and a client of it that stays.
+/// The server under test, and a steady client of it.
 struct Fuzzed {
     probed: Probed,
     control: Raw,
     /// Connections made so far.
     connected: u64,
     sockets: usize,
-    /// How often each way to end, each status and each close code was seen.
+    /// How often each ending, status and close code occurred.
     seen: BTreeMap<String, u64>,
 }
 
@@ -127,7 +127,7 @@ impl Fuzzed {
         Fuzzed { probed, control, connected: 1, sockets, seen: BTreeMap::new() }
     }
 
-    /// Sends a case, in one piece and as it is, and judges what comes back.
+    /// Sends a case, in one piece and cut up, and judges the answers.
     fn try_case(&mut self, case: &Case) {
         self.count(case.ending.name().to_owned());
         if case.ending == Ending::Greedy {
@@ -150,7 +150,7 @@ impl Fuzzed {
         }
         let opened = answers.contains(&Answer::Response(101, false));
         assert_eq!(events.is_some(), opened, "open ran if, and only if, there was a 101");
-        // After a Close of the server's own the peer is given time to answer it.
+        // After the server's own Close, the peer gets time to answer it.
         let ends_itself = match answers.last() {
             Some(Answer::Response(_, last)) => *last,
             Some(Answer::Frame(frame)) => frame.first == 0x88 && frame != &close_frame(4000, "asked to"),
@@ -172,15 +172,15 @@ impl Fuzzed {
         *self.seen.entry(what).or_default() += 1;
     }
 
-    /// One connection, from its beginning to its end: what came back but for the dates, and what the
-    /// handler saw, if it was opened.
+    /// One connection, from its beginning to its end: the answers without their dates, and the handler's events, if it
+    /// was opened.
     fn converse(&mut self, pieces: &[Vec<u8>], ending: Ending) -> (Vec<u8>, Option<Vec<Event>>) {
         let raw = self.connect();
         let write = |mut stream: &TcpStream| {
             for (index, piece) in pieces.iter().enumerate() {
                 stream.write_all(piece).expect("the server reads until the client ends");
                 if index < 20 {
-                    // So that the server may see the pieces one by one.
+                    // Lets the server see the pieces one by one.
                     thread::yield_now();
                 }
             }
@@ -191,13 +191,13 @@ impl Fuzzed {
         let mut output = Vec::new();
         match ending {
             Ending::Reset | Ending::Leave => write(&raw.stream),
-            // What inflates can be answered with more than the kernel takes with nobody reading.
+            // Inflated messages may get more answers than the kernel buffers without a reader.
             _ => thread::scope(|scope| {
                 scope.spawn(|| write(&raw.stream));
                 (&raw.stream).read_to_end(&mut output).expect("the server ends in order");
             }),
         }
-        // A server that has sent a Close reads for 5 seconds more, or until here.
+        // A server that has sent a Close reads for 5 seconds more, or until this point.
         if ending == Ending::Reset {
             raw.reset()
         } else {
@@ -231,14 +231,14 @@ impl Fuzzed {
         raw
     }
 
-    /// Waits until only the client that stays is left. Returns what was seen of the other one, between its
-    /// one `open` and its one `on_close`.
+    /// Waits until only the steady client is left. Returns the other one's events, between its one `open` and its one
+    /// `on_close`.
     fn settle(&mut self) -> Option<Vec<Event>> {
         let settled = || {
             let stats = self.probed.server.stats();
             stats.accepted == self.connected && stats.clients == 1
         };
-        // Nearly always it is a matter of microseconds.
+        // Usually it takes microseconds.
         for _ in 0..100 {
             if settled() {
                 break;
@@ -259,7 +259,7 @@ impl Fuzzed {
         Some(events)
     }
 
-    /// The client that stays is served as ever, and nothing has been left behind.
+    /// The steady client gets service, and no thread or socket has leaked.
     fn check(&mut self) {
         self.control.send_frame(0x81, "still here");
         assert_eq!(self.control.frame(), frame(0x81, "still here"));
@@ -270,7 +270,7 @@ impl Fuzzed {
         eventually("threads are back, but for the staying client's", || server_threads().len() == 4);
     }
 
-    /// All is given back.
+    /// Checks that everything has been released.
     fn finish(mut self) {
         self.check();
         drop(self.control);
@@ -283,7 +283,7 @@ impl Fuzzed {
     }
 }
 
-// ---- what must not happen meanwhile ----
+// ---- events that fail the test ----
 
 static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
@@ -291,8 +291,8 @@ fn panics() -> MutexGuard<'static, Vec<String>> {
     PANICS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Takes down every panic of a thread of the server that a handler was not asked for, and every line of
-/// the log that could do harm to a terminal.
+/// Records every panic of a server's thread that no handler was asked for, and every log line that could harm a
+/// terminal.
 fn watch() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -307,7 +307,7 @@ fn watch() {
             }
             default(info);
         }));
-        log::set_logger(&LogWatch).expect("there is no other");
+        log::set_logger(&LogWatch).expect("the only logger");
         log::set_max_level(log::LevelFilter::Debug);
     });
 }
@@ -329,7 +329,7 @@ impl log::Log for LogWatch {
     fn flush(&self) {}
 }
 
-/// Says which input it was, if that is where the test ends.
+/// Names the input if the test ends with it.
 struct Culprit<'a> {
     name: String,
     case: &'a Case,
@@ -345,7 +345,7 @@ impl Drop for Culprit<'_> {
     }
 }
 
-/// The tests here count the threads and sockets of this process, so there is one at a time.
+/// These tests count the threads and sockets of this process, so they run one after the other.
 fn one_at_a_time() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,4 +1,4 @@
-//! `tests/BEHAVIOUR.md`, *Messages*: what a handler takes from a client and returns in an error is one line of the log.
+//! `tests/BEHAVIOUR.md`, *Messages*: text of a client that a handler returns in an error is one line of the log.
 
 mod support;
 use support::python;
@@ -13,7 +13,7 @@ use threadcast::{
     printable,
 };
 
-/// What was logged, a string for each call.
+/// The log, a string for each call.
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 struct Collector;
@@ -28,12 +28,12 @@ impl Log for Collector {
     fn flush(&self) {}
 }
 
-/// Characters that nobody sees, or that turn a line round.
+/// Characters that are invisible, or that reverse a line.
 const UNSEEN: &str = "\u{61c}\u{200b}\u{ad}\u{feff}\u{180e}\u{e0041}\u{202e}\u{2028}\u{378}";
-/// As they are shown.
+/// Their escaped forms.
 const SEEN: &str = r"\u{61c}\u{200b}\u{ad}\u{feff}\u{180e}\u{e0041}\u{202e}\u{2028}\u{378}";
 
-/// Fails with what the client says.
+/// Fails with the client's text.
 struct Fails;
 
 impl WebSocketHandler for Fails {
@@ -55,7 +55,7 @@ impl RequestHandler for Fails {
     }
 }
 
-/// Writes to the first client what the others say.
+/// Writes the other clients' messages to the first one.
 struct Forwards(Arc<OnceLock<Connection>>);
 
 impl WebSocketHandler for Forwards {
@@ -89,7 +89,8 @@ fn an_error_with_a_clients_line_end_is_one_line_of_the_log() {
         client.head()
     };
     assert!(answer(get("/page/a%0Aforged", "")).starts_with("HTTP/1.1 404 "));
-    // Most control characters of an argument are spaces, as in Tornado; a line end is not, nor are a message's.
+    // As in Tornado, most control characters of an argument become spaces; a line end does not, and neither do those of
+    // a message.
     assert!(answer(upgrade("/ws?fail=b%1B%0Aforged", "")).starts_with("HTTP/1.1 500 "));
     let mut client = Raw::websocket(server.local_addr(), "/ws");
     client.send_frame(0x81, "c\r\n\u{1b}[31mforged");
@@ -101,7 +102,7 @@ fn an_error_with_a_clients_line_end_is_one_line_of_the_log() {
         client.send_frame(0x81, said);
         assert_eq!(client.frame(), close_frame(1011, "internal error"));
     }
-    // The end of one connection is no end of another one, but it is seen.
+    // The end of one connection does not end another one, but shows there.
     let mut gone = Raw::websocket(server.local_addr(), "/forward");
     let mut other = Raw::websocket(server.local_addr(), "/forward");
     gone.send_frame(0x88, "");
@@ -135,14 +136,14 @@ fn an_error_with_a_clients_line_end_is_one_line_of_the_log() {
 }
 
 #[test]
-fn what_is_escaped_are_unicodes_categories_cc_cf_zl_zp_and_cn_in_every_character() {
+fn characters_of_the_categories_cc_cf_zl_zp_and_cn_are_escaped_and_no_others() {
     const SCRIPT: &str = "import sys, unicodedata\n\
         print(' '.join(unicodedata.category(chr(c)) for c in range(0x110000)))";
     let output = Command::new(python::python()).args(["-c", SCRIPT]).output().expect("python3 runs");
     let categories = String::from_utf8(output.stdout).expect("is ASCII");
     let (mut seen, mut newer) = (0, 0);
     for (code, category) in (0..).zip(categories.split_whitespace()) {
-        // Surrogates are no characters.
+        // Surrogates are not characters.
         let Some(c) = char::from_u32(code) else { continue };
         let is_escaped = printable(c).to_string() != c.to_string();
         match category {

@@ -1,5 +1,5 @@
-//! Clients of one address, and what they can take from those of others: places, connects. Every address of the loopback
-//! is another neighbour.
+//! Clients of one address, and the places and connects that they can take from others. Every address of the loopback is
+//! another neighbour.
 
 mod support;
 use support::tls;
@@ -37,7 +37,7 @@ fn server(clients: usize, settings: impl FnOnce(Application) -> Application) -> 
     Probed::start_within(capacity, |application| settings(application.page("/", || Page)), |_, _| Ok(()))
 }
 
-/// This number of connections of an address that say nothing, and are all there.
+/// This number of connected, silent clients of an address.
 fn silent(probed: &Probed, host: u8, number: usize) -> Vec<Raw> {
     let before = probed.server.stats();
     let silent: Vec<_> = (0..number).map(|_| Raw::connect_from(host, probed.addr)).collect();
@@ -48,14 +48,14 @@ fn silent(probed: &Probed, host: u8, number: usize) -> Vec<Raw> {
     silent
 }
 
-/// Asks for a WebSocket. The status, and the head.
+/// Asks for a WebSocket. Returns the status, and the head.
 fn ask(mut client: Raw, more: &str) -> (u16, String, Raw) {
     client.send(upgrade("/ws", more));
     let head = client.head();
     (status(&head), head, client)
 }
 
-/// A refusal that says when to come back.
+/// Checks a refusal that says when to come back.
 fn expect_refusal(head: &str, code: u16) {
     assert_eq!(status(head), code, "{head}");
     let seconds: u64 = header_values(head, "Retry-After").concat().parse().expect("seconds");
@@ -68,7 +68,7 @@ fn a_flood_from_one_address_refuses_itself_and_those_of_another_one_get_in() {
     let share = 40 / 4 + SPARE;
     let mut flood = silent(&probed, 2, 100);
     eventually("its share of the places is left", || probed.server.stats().clients == share as u64);
-    // Those that are there stay, while they are young.
+    // These stay while they are young.
     let stats = probed.server.stats();
     assert_eq!(stats.rejections.half_open + stats.disconnects.evicted, (100 - share) as u64);
     assert!(stats.rejections.half_open > 0, "{stats:?}");
@@ -82,7 +82,7 @@ fn a_flood_from_one_address_refuses_itself_and_those_of_another_one_get_in() {
 }
 
 #[test]
-fn who_makes_room_is_the_oldest_of_the_address_that_has_the_most_and_each_address_keeps_its_first() {
+fn the_oldest_of_the_address_with_the_most_makes_room_and_each_address_keeps_its_first() {
     let probed = server(4, |application| application);
     let lonely = silent(&probed, 2, 1).pop().unwrap();
     let mut crowd = silent(&probed, 3, SPARE);
@@ -90,7 +90,7 @@ fn who_makes_room_is_the_oldest_of_the_address_that_has_the_most_and_each_addres
     eventually("two had to go", || probed.server.stats().disconnects.evicted == 2);
     crowd.drain(..2).for_each(|mut oldest| expect_refusal(&oldest.head(), 503));
     for client in crowd.into_iter().chain([lonely]).chain(newcomers) {
-        // As many as there may be are WebSockets, but all are there.
+        // Only as many as allowed become WebSockets, but all are connected.
         let (code, head, _) = ask(client, "");
         assert!(matches!(code, 101 | 503), "{head}");
     }
@@ -101,7 +101,7 @@ fn a_newcomer_takes_the_place_of_one_that_is_evicted_on_a_full_server() {
     let probed = server(1, |application| application);
     let _inside = probed.open();
     let mut crowd = silent(&probed, 2, SPARE);
-    // Twice as many as may wait at a time.
+    // Twice as many as may wait.
     for round in 0..SPARE {
         let mut check = Raw::connect_from(3, probed.addr);
         check.send(get("/", "Connection: close\r\n"));
@@ -124,7 +124,7 @@ fn a_full_server_answers_requests_and_closes_and_has_no_place_for_a_websocket() 
     outside.take("503: No room for another client, try again later\n".len(), "the reason");
     assert!(outside.is_at_end());
     assert_eq!((probed.server.stats().rejected, probed.server.stats().rejections.full), (1, 1));
-    // Who has come and not asked yet may get the place of one that leaves.
+    // A client that has not sent its request may get the place of one that leaves.
     let late = silent(&probed, 2, 1).pop().unwrap();
     inside.pop();
     eventually("one has left", || probed.server.stats().clients <= 4);
@@ -144,7 +144,7 @@ fn silent_connects_do_not_hold_the_places_for_requests() {
 }
 
 #[test]
-fn of_many_requests_at_once_each_gets_its_page_or_a_503() {
+fn many_requests_at_once_each_get_a_page_or_a_503() {
     let probed = server(4, |application| application);
     for _ in 0..10 {
         let answers = thread::scope(|scope| {
@@ -221,7 +221,7 @@ fn behind_a_trusted_proxy_the_clients_address_counts_and_the_proxys_never() {
         ("2001:db8::1", 101),
         ("2001:db8::2", 503),
         ("2001:db8:0:1::1", 101),
-        // Without an address of a client there is none to count.
+        // Without a client's address the limit does not apply.
         ("127.0.0.2", 101),
         ("127.0.0.2", 101),
         ("unknown", 101),
@@ -231,7 +231,7 @@ fn behind_a_trusted_proxy_the_clients_address_counts_and_the_proxys_never() {
         inside.push(open);
     }
     assert_eq!(probed.server.stats().rejections.clients_per_address, 3);
-    // Who is not trusted counts itself, whatever it says.
+    // An untrusted peer counts under its own address, whatever its header says.
     assert_eq!(ask(Raw::connect_from(3, probed.addr), &forwarded("192.0.2.9")).0, 101);
     expect_refusal(&Raw::connect_from(3, probed.addr).head(), 503);
     inside.remove(0);
@@ -260,14 +260,39 @@ fn over_tls_an_address_that_has_too_much_gets_an_alert() {
     let identity = Identity::new();
     let config = identity.config();
     let probed = server(40, |application| application.tls(config).max_clients_per_address(1));
-    let client = Arc::new(identity.client(&[&rustls::version::TLS13]));
-    let _inside = Secure::websocket(probed.addr, &client, "/ws");
-    let mut outside = Raw::connect(probed.addr);
+    let _inside = silent(&probed, 2, 1);
+    let mut outside = Raw::connect_from(2, probed.addr);
     assert_eq!(outside.rest(), ALERT);
+    // Of this machine's own address it is WebSockets that count.
+    let client = Arc::new(identity.client(&[&rustls::version::TLS13]));
+    let _first = Secure::websocket(probed.addr, &client, "/ws");
+    let mut second = Secure::connect(probed.addr, &client);
+    second.send(upgrade("/ws", ""));
+    expect_refusal(&second.head(), 503);
 }
 
 #[test]
-fn over_tls_who_has_to_make_room_before_it_has_said_anything_gets_an_alert() {
+fn this_machines_own_requests_are_not_limited_and_its_websockets_are() {
+    for (limited, code) in [
+        (server(40, |application| application.max_clients_per_address(1)), 503),
+        (server(40, |application| application.max_connects_per_address(Rate::per_hour(1))), 429),
+    ] {
+        let _silent: Vec<_> = (0..5).map(|_| Raw::connect(limited.addr)).collect();
+        for _ in 0..5 {
+            assert_eq!(status(&fetch(limited.addr, get("/", "")).0), 200);
+        }
+        let (first, _, _inside) = ask(Raw::connect(limited.addr), "");
+        assert_eq!(first, 101);
+        let (second, head, _) = ask(Raw::connect(limited.addr), "");
+        expect_refusal(&head, code);
+        assert_eq!(second, code);
+        assert_eq!(status(&fetch(limited.addr, get("/", "")).0), 200);
+        assert_eq!(limited.server.stats().rejected, 1);
+    }
+}
+
+#[test]
+fn over_tls_a_silent_connection_that_makes_room_gets_an_alert() {
     let identity = Identity::new();
     let config = identity.config();
     let probed = server(4, |application| application.tls(config));
@@ -278,7 +303,7 @@ fn over_tls_who_has_to_make_room_before_it_has_said_anything_gets_an_alert() {
 }
 
 #[test]
-fn over_tls_who_has_to_make_room_behind_its_handshake_gets_a_503() {
+fn over_tls_a_connection_that_makes_room_after_its_handshake_gets_a_503() {
     let identity = Identity::new();
     let config = identity.config();
     let probed = server(4, |application| application.tls(config));
@@ -292,7 +317,7 @@ fn over_tls_who_has_to_make_room_behind_its_handshake_gets_a_503() {
 }
 
 #[test]
-fn limits_of_an_address_that_are_none_are_one_line_and_exit_2() {
+fn invalid_limits_of_an_address_are_one_line_and_exit_2() {
     for (args, what) in [
         (["--max-clients-per-address", "0"], "an address has a number of clients from 1 on"),
         (["--max-clients-per-address", "-1"], "an address has a number of clients from 1 on"),
@@ -341,7 +366,7 @@ fn the_program_counts_rejections_by_reason_and_says_so_in_one_line() {
     drop(inside);
 }
 
-/// A supervisor keeps the socket: what it has accepted nobody resets.
+/// A supervisor keeps the socket: nobody resets its accepted connections.
 #[test]
 fn a_socket_that_somebody_else_has_too_goes_on_when_the_server_ends() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -356,7 +381,7 @@ fn a_socket_that_somebody_else_has_too_goes_on_when_the_server_ends() {
     between.send(get("/", ""));
     let second = serve();
     assert_eq!(between.response().1, b"a page\n");
-    // Two servers share a socket: who is slower finds nobody.
+    // Two servers share a socket: the slower one finds no client.
     let third = serve();
     for _ in 0..50 {
         assert_eq!(status(&fetch(addr, get("/", "")).0), 200);
@@ -370,8 +395,8 @@ fn flood_time() -> Duration {
     Duration::from_secs(seconds.parse().expect("THREADCAST_FLOOD_SECONDS is a number"))
 }
 
-/// Connects from 127.0.0.2 and resets, again and again, so often a second or as often as it can, with 100 sockets. Returns
-/// how often it did.
+/// Connects from 127.0.0.2 and resets, in a loop, at this rate or as fast as it can, with 100 sockets. Returns how
+/// often.
 fn flood(addr: SocketAddr, rate: Option<u32>, stop: &AtomicBool) -> u32 {
     let (begun, mut sockets, mut done) = (Instant::now(), std::collections::VecDeque::new(), 0);
     while !stop.load(Ordering::Relaxed) {
@@ -383,7 +408,7 @@ fn flood(addr: SocketAddr, rate: Option<u32>, stop: &AtomicBool) -> u32 {
         let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).unwrap();
         rustix::net::sockopt::set_socket_linger(&socket, Some(Duration::ZERO)).unwrap();
         rustix::net::bind(&socket, &SocketAddr::from(([127, 0, 0, 2], 0))).unwrap();
-        // It goes on by itself.
+        // It completes in the background.
         let _ = rustix::net::connect(&socket, &addr);
         sockets.push_back(socket);
         if sockets.len() > 100 {
@@ -394,8 +419,8 @@ fn flood(addr: SocketAddr, rate: Option<u32>, stop: &AtomicBool) -> u32 {
     done
 }
 
-/// How long an honest client waits for its 101, from 127.0.0.3: it asks 150 ms after it has connected. The error is what it
-/// got within ten seconds in place of that.
+/// How long an honest client waits for its 101, from 127.0.0.3: it asks 150 ms after it has connected. The error is its
+/// answer within ten seconds if it did not get one.
 fn honest(addr: SocketAddr) -> std::result::Result<Duration, String> {
     let begun = Instant::now();
     let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();

@@ -1,5 +1,5 @@
-//! Clients that do not read, read slowly, or leave without a word: nobody else notices, memory stays
-//! bounded, and no thread or socket is left behind.
+//! Clients that do not read, read slowly, or leave silently: other clients notice nothing, memory stays bounded, and no
+//! thread or socket leaks.
 
 mod support;
 
@@ -14,14 +14,13 @@ use support::{
 };
 use threadcast::{Application, Capacity, Connection, Error, Message, broadcast};
 
-/// One test at a time: they look at the threads of this process, and load the machine.
+/// One test after the other: they look at the threads of this process, and load the machine.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Pushes so much that the kernel, whose buffers grow to tens of megabytes, cannot take it, and a pump has
-/// to wait.
+/// Pushes so much that the kernel, whose buffers grow to tens of megabytes, cannot take it, and a pump has to wait.
 fn fill(connection: &Connection) {
     let message = Message::from(vec![0; 1 << 20]);
     eventually("a full socket", || {
@@ -34,7 +33,7 @@ fn pumps() -> usize {
     server_threads().iter().filter(|name| name.starts_with("pump-")).count()
 }
 
-/// Bytes of memory that a process has in use.
+/// A process's resident memory, in bytes.
 fn resident(pid: u32) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
@@ -59,7 +58,7 @@ fn a_full_socket_gets_a_pump_which_ends_with_the_backlog() {
     assert!(!server_threads().contains(&name));
 }
 
-/// Pushes more than the kernel takes of a client that does not read.
+/// Pushes more than the kernel buffers for a client that does not read.
 fn stall(connection: &Connection) {
     let message = Message::from(vec![0; 1 << 20]);
     eventually("a full socket", || {
@@ -68,23 +67,23 @@ fn stall(connection: &Connection) {
     });
 }
 
-/// Pumps have a budget of their own: a thread too many can abort the process.
+/// Pumps have their own budget, because too many threads can abort the process.
 #[test]
-fn a_full_socket_for_which_there_is_no_pump_waits_for_one_and_keeps_nobody_out() {
+fn a_full_socket_without_a_pump_waits_for_one_and_keeps_nobody_out() {
     let _alone = alone();
     let capacity = Capacity::new(20);
     let settings = |application: Application| application.max_backlog(64 << 20).write_deadline(DEADLINE);
     let probed = Probed::start_within(capacity, settings, |_, _| Ok(()));
     let mut stalled: Vec<_> = (0..9).map(|_| probed.open()).collect();
     stalled.iter().for_each(|(_, connection)| stall(connection));
-    // While threads end and begin, a look at all of them may miss one.
-    eventually("the pumps that there may be are at work", || pumps() == 8);
+    // While threads start and end, a look at all of them may miss one.
+    eventually("all allowed pumps are at work", || pumps() == 8);
     let without: Vec<_> = {
         let names = server_threads();
         stalled.iter().map(|(_, connection)| !names.contains(&format!("pump-{}", connection.id()))).collect()
     };
     assert_eq!(without.iter().filter(|without| **without).count(), 1, "{without:?}");
-    // All places are still there for clients, and each gets what is pushed.
+    // All places are still free for clients, and each gets its pushes.
     let mut inside: Vec<_> = (9..20).map(|_| probed.open()).collect();
     for (client, connection) in &mut inside {
         connection.write_message("undisturbed").unwrap();
@@ -97,7 +96,7 @@ fn a_full_socket_for_which_there_is_no_pump_waits_for_one_and_keeps_nobody_out()
     assert_eq!(probed.server.stats().slow_consumers, 0);
 }
 
-/// The client that waits reads nothing either, so nobody takes what it was promised.
+/// The waiting client does not read either, so its accepted frames stay unsent.
 #[test]
 fn a_client_that_leaves_while_its_socket_waits_for_a_pump_is_gone_at_once() {
     let _alone = alone();
@@ -106,7 +105,7 @@ fn a_client_that_leaves_while_its_socket_waits_for_a_pump_is_gone_at_once() {
     let probed = Probed::start_within(capacity, settings, |_, _| Ok(()));
     let mut stalled: Vec<_> = (0..9).map(|_| probed.open()).collect();
     stalled.iter().for_each(|(_, connection)| stall(connection));
-    eventually("the pumps that there may be are at work", || pumps() == 8);
+    eventually("all allowed pumps are at work", || pumps() == 8);
     let names = server_threads();
     let waits = |connection: &Connection| !names.contains(&format!("pump-{}", connection.id()));
     let at = stalled.iter().position(|(_, connection)| waits(connection)).unwrap();
@@ -142,7 +141,7 @@ fn a_client_that_never_reads_is_disconnected_at_its_limit_and_counted() {
 #[test]
 fn a_backlog_that_stands_still_has_a_deadline() {
     let _alone = alone();
-    // Time enough to fill the socket, which must not stand still before that.
+    // Long enough to fill the socket, which must not stand still before that.
     let deadline = Duration::from_secs(5);
     let settings = move |application: Application| application.max_backlog(64 << 20).write_deadline(deadline);
     let probed = Probed::start_with(settings, |_, _| Ok(()));
@@ -162,7 +161,7 @@ fn a_ping_flood_from_a_client_that_does_not_read_ends_in_back_pressure_and_not_i
     let mut witness = Raw::websocket(program.addr(), "/websocket?Id=witness");
     witness.frame();
     let before = resident(program.pid());
-    // Narrow, or the flooder's own kernel takes in megabytes of pongs before its socket is full.
+    // Narrow, or the flooder's own kernel buffers megabytes of pongs before its socket is full.
     let flooder = Raw::narrow(program.addr(), 256 << 10).upgraded("/websocket?Id=flooder");
     let mut writer = flooder.stream.try_clone().unwrap();
     let flood = std::thread::spawn(move || {
@@ -201,7 +200,7 @@ fn an_echo_to_a_client_that_does_not_read_stops_reading_and_loses_nothing() {
             std::io::Write::write_all(&mut writer, &masked(0x82, &vec![n as u8; 64 * 1024])).unwrap();
         }
     });
-    eventually("the server does not read any more", || connection.backlog() > 128 << 10);
+    eventually("the server stops reading", || connection.backlog() > 128 << 10);
     for n in 0..messages {
         assert!(client.frame() == frame(0x82, vec![n as u8; 64 * 1024]), "{n}");
     }
@@ -214,11 +213,11 @@ fn a_half_closed_peer_with_a_full_socket_leaves_no_thread_and_no_socket() {
     let program = Program::start(&["--lab", "--logging", "none", "--max-backlog", "64MiB"]);
     let (threads_before, sockets_before) = (threads(program.pid()).len(), sockets(program.pid()));
     for _ in 0..2 {
-        // Narrow, or the client's kernel goes on taking in a little, and each time the write deadline begins anew.
+        // Narrow, or the client's kernel keeps taking in a little, and restarts the write deadline each time.
         let client = Raw::narrow(program.addr(), 256 << 10).upgraded("/echo?Id=A");
         let mut writer = client.stream.try_clone().unwrap();
         let sender = std::thread::spawn(move || {
-            // As much as goes in; the server stops reading when its answers do not get out.
+            // As much as fits; the server stops reading when its answers do not get out.
             writer.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
             let message = masked(0x82, &vec![0; 1 << 20]);
             while std::io::Write::write_all(&mut writer, &message).is_ok() {}
@@ -235,7 +234,7 @@ fn a_half_closed_peer_with_a_full_socket_leaves_no_thread_and_no_socket() {
 #[test]
 fn an_idle_client_does_not_keep_the_buffer_of_its_largest_message() {
     let _alone = alone();
-    // Left to itself, glibc keeps freed memory for the next one who asks, and learns to keep more.
+    // By default, glibc keeps freed memory for the next caller, and learns to keep more.
     let command = &mut Program::command();
     command.env("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=131072");
     let program =
@@ -271,8 +270,8 @@ fn resets_in_the_middle_of_a_round_disturb_nobody() {
     });
 }
 
-/// 500 clients that read at random speeds, 8 threads that write to each of them at once, messages of
-/// 0 to 300 KiB: frames whole, each sender's in order, none lost but of who was disconnected.
+/// 500 clients that read at random speeds, 8 threads that write to each of them at once, messages of 0 to 300 KiB:
+/// frames are whole, each sender's are in order, and only disconnected clients lose any.
 #[test]
 fn a_chat_under_load_keeps_frames_whole_and_each_senders_in_order() {
     let _alone = alone();
@@ -298,7 +297,7 @@ fn a_chat_under_load_keeps_frames_whole_and_each_senders_in_order() {
                 .spawn(move || {
                     let mut next = [0; SENDERS];
                     loop {
-                        // Some let others go first, and are slow for it.
+                        // Some yield first, and are slow because of it.
                         (0..n % 3 * 10).for_each(|_| std::thread::yield_now());
                         let Some(message) = client.frame_or_end() else { return (next, false) };
                         if message.first == 0x88 {
@@ -334,7 +333,7 @@ fn a_chat_under_load_keeps_frames_whole_and_each_senders_in_order() {
     for sender in senders {
         sender.join().unwrap();
     }
-    // From the Close on a client has five seconds, and what is still to be read then may take longer.
+    // After the Close a client has five seconds, and reading the rest may take longer.
     eventually("each one has got everything, or is disconnected", || {
         let got = |n: usize| received[n].load(Ordering::Relaxed) == SENDERS * ROUNDS;
         connections.iter().enumerate().all(|(n, connection)| got(n) || connection.is_closed())

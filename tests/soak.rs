@@ -1,9 +1,9 @@
-//! A soak: clients come and go, well-behaved and not, all at once and for as long as one likes, and
-//! afterwards the program is as it was: threads and sockets exactly, memory within a bound. Meanwhile the
-//! witnesses, who have been there all the time, get every push, and on time.
+//! A soak: clients come and go, well-behaved and not, all at once and for as long as you like, and at the end the
+//! program is as before: threads and sockets exactly, memory within a limit. All the while, the witnesses, which stay,
+//! get every push, and on time.
 //!
-//! It goes in spells. Between two of them everybody leaves but the witnesses, and a line is printed.
-//! `make soak` takes 30 minutes; among the other tests it takes seconds, with the same assertions.
+//! It runs in spells. Between two spells everybody but the witnesses leaves, and the test prints a line. `make soak`
+//! takes 30 minutes; among the other tests it takes seconds, with the same assertions.
 
 #[path = "soak/abuse.rs"]
 mod abuse;
@@ -27,60 +27,59 @@ use support::dice::Dice;
 use support::{DEADLINE, Program, Raw, eventually, get, sockets, threads};
 use visitors::{BRISK, SLOW, Visit};
 
-/// How long to soak if nobody says, as part of all tests.
+/// The default length in seconds, as part of all tests.
 const SECONDS: u64 = 6;
-/// How many spells a soak has, unless that makes them so short that there is more leaving than coming, or so long that
-/// one waits for a line.
+/// The number of spells in a soak, unless it makes them so short that leaving takes longer than coming, or so long that
+/// the next line takes too long.
 const SPELLS: u32 = 60;
 const SHORTEST_SPELL: Duration = Duration::from_secs(2);
 const LONGEST_SPELL: Duration = Duration::from_secs(30);
 /// Threads that visit in brisk ways.
 const BRISK_THREADS: usize = 12;
 
-/// The program's `--max-clients`. Small, so that it is often reached, but enough for all who are not of the
+/// The program's `--max-clients`. Small, so that visitors often reach it, but enough for all that are not part of the
 /// crowd.
 pub const CAPACITY: usize = 96;
 /// Its `--max-message`.
 pub const MAX_MESSAGE: usize = 512 << 10;
 /// Its `--interval`.
 const INTERVAL: Duration = Duration::from_millis(50);
-/// The size of a push, `--pad`. The kernel takes 2 to 3 MiB for a client that does not read: with this it is
-/// full, and the backlog at its limit, within a few seconds.
+/// The size of a push, `--pad`. The kernel buffers 2 to 3 MiB for a client that does not read: with this it is full,
+/// and the backlog at its limit, within a few seconds.
 const PUSH: usize = 64 << 10;
-/// The longest time between two pushes that a witness puts up with. A hundred intervals, since the load is
-/// all that the machine can take, and other tests may run.
+/// The longest gap between two pushes that a witness accepts. A hundred intervals, because the load is all that the
+/// machine can take, and other tests may run.
 const LATE: Duration = Duration::from_secs(5);
 const WITNESSES: usize = 2;
 
-/// Left to itself, glibc's allocator has 8 arenas for each core, and learns to keep megabytes of freed
-/// memory in each. It is the program that is measured here, so it gets 8 arenas on any machine, and 128 KiB
-/// is what it keeps at the end of one.
+/// By default, glibc's allocator has 8 arenas for each core, and learns to keep megabytes of freed memory in each. To
+/// measure the program, this sets 8 arenas on any machine, and 128 KiB to keep at the end of each.
 const TUNABLES: &str = "glibc.malloc.arena_max=8:glibc.malloc.mmap_threshold=131072";
 /// By how much the largest reading of resident memory in the last third of a run may be above the largest
 /// in its first third, in KiB.
 ///
-/// Which client gets which arena is chance, so without any leak the largest reading may be yet to come: each
-/// of 8 arenas keeps up to 128 KiB at its end, and holes, which those around the 64 KiB pieces that messages
-/// are received in may make as large again; and the stacks of up to `CAPACITY` threads that have ended wait
-/// for the next ones, with up to 20 KiB in each. That is 4 MiB, if none of it was there in the first third.
+/// The assignment of clients to arenas is random, so even without a leak the largest reading may come late: each of 8
+/// arenas keeps up to 128 KiB at its end, and holes around the 64 KiB receive buffers may cost as much again. The
+/// stacks of up to `CAPACITY` threads that have ended wait for the next ones, with up to 20 KiB in each. That is 4 MiB,
+/// if none of it was allocated in the first third.
 ///
-/// A leak makes far more of it. 30 minutes serve more than 300,000 clients, even on two slow cores, and more
-/// than 100,000 of them between the first third and the last: 1 KiB lost with each would be 100 MiB, and
-/// 42 bytes lost with each are noticed. The last line says what it was; and a run of [`NOTICED_FROM`] or
-/// more fails if it could not have noticed [`LEAK`].
+/// A leak costs far more. 30 minutes serve more than 300,000 clients, even on two slow cores, and more than 100,000 of
+/// them between the first third and the last: a leak of 1 KiB per client would be 100 MiB, and one of 42 bytes shows.
+/// The last line says how much it was; and a run of [`NOTICED_FROM`] or more fails if it could not have noticed
+/// [`LEAK`].
 const GROWTH_KIB: u64 = 4 << 10;
-/// Bytes lost with each client that must not go unnoticed.
+/// The leak per client, in bytes, that must not go unnoticed.
 const LEAK: u64 = 1024;
 const NOTICED_FROM: Duration = Duration::from_secs(300);
-/// How long a visitor waits who was cut short, perhaps since the house is full.
+/// How long a visitor pauses after an early end, such as a full house.
 const AGAIN: Duration = Duration::from_millis(10);
 
 // ---- the witnesses ----
 
-/// What a witness has seen.
+/// All that a witness has seen.
 #[derive(Default)]
 struct Seen {
-    /// Each push's time, as it was sent. Written by the witness's thread, read between the spells.
+    /// Each push's time, as sent. The witness's thread writes it, the test reads it between the spells.
     pushes: Vec<String>,
     longest_gap: Duration,
 }
@@ -122,7 +121,7 @@ impl Witness {
     }
 }
 
-/// While this is there, a witness that is sent away is a failure.
+/// While this exists, disconnecting a witness is a failure.
 struct Staying(Arc<AtomicBool>);
 
 impl Drop for Staying {
@@ -131,8 +130,7 @@ impl Drop for Staying {
     }
 }
 
-/// All have seen the same pushes, from the first that all were there for to the last that all have: so none
-/// of them missed one.
+/// All have seen equal pushes, from the first that all of them got to the last: so none of them missed one.
 fn agree(witnesses: &[Witness]) -> usize {
     let seen: Vec<_> =
         witnesses.iter().map(|witness| witness.seen.lock().expect("nothing panics under it")).collect();
@@ -150,7 +148,7 @@ fn agree(witnesses: &[Witness]) -> usize {
 
 // ---- the samples ----
 
-/// The program, while nobody is there but the witnesses.
+/// The program's resources while only the witnesses are connected.
 struct Sample {
     at: Duration,
     served: u64,
@@ -162,7 +160,7 @@ struct Sample {
 impl Sample {
     fn take(program: &Program, begun: Instant) -> Sample {
         let pid = program.pid();
-        // The sum of all mappings; `VmRSS` is late by as much as a batch of pages for each core.
+        // The sum of all mappings; `VmRSS` lags by as much as a batch of pages for each core.
         let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("reads");
         let resident = rollup.lines().find_map(|line| line.strip_prefix("Rss:")).expect("has a size");
         let resident = resident.split_whitespace().next().expect("has a number");
@@ -195,7 +193,7 @@ fn stats(program: &Program) -> Value {
     stats
 }
 
-/// Waits until everybody has left, and all that they had with them: or says what has stayed.
+/// Waits until every visitor's resources are gone, or says what is left.
 fn settle(program: &Program, baseline: &Sample) {
     let pid = program.pid();
     let deadline = Instant::now() + DEADLINE;
@@ -218,10 +216,10 @@ fn settle(program: &Program, baseline: &Sample) {
 
 // ---- a spell ----
 
-/// How many visits there were, by their way: those that ended as they should, and those cut short.
+/// The number of visits, by their way: complete ones, and early ends.
 type Visits = BTreeMap<&'static str, (u64, u64)>;
 
-/// Everybody comes and goes until `end`.
+/// Visitors come and go until `end`.
 fn spell(addr: SocketAddr, seed: u64, end: Instant, visits: &Mutex<Visits>) {
     let slow = SLOW.iter().flat_map(|(what, way, many)| vec![Some((*what, *way)); *many]);
     let brisk = [None; BRISK_THREADS];
@@ -252,14 +250,14 @@ fn spell(addr: SocketAddr, seed: u64, end: Instant, visits: &Mutex<Visits>) {
 
 // ---- the test ----
 
-/// One test of this crate at a time: each measures a program beside which nothing else runs.
+/// One test of this crate after the other: each measures a program alone on the machine.
 fn alone() -> std::sync::MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 #[test]
-fn after_all_who_come_and_go_the_program_is_as_it_was_and_who_stays_misses_nothing() {
+fn as_clients_come_and_go_the_program_stays_as_it_was_and_steady_clients_miss_nothing() {
     let _alone = alone();
     let seconds = env::var("THREADCAST_SOAK_SECONDS").ok();
     let seconds =
@@ -297,7 +295,7 @@ fn after_all_who_come_and_go_the_program_is_as_it_was_and_who_stays_misses_nothi
     let pushes = agree(&witnesses);
     for (what, (well, short)) in &*visits.lock().expect("nothing panics under it") {
         println!("{what:>25}: {well:>8}, and {short} cut short");
-        assert!(*well > 0, "nobody who {what} came through");
+        assert!(*well > 0, "no visitor who {what} completed its visit");
     }
     println!("refused {}, slow consumers {}", stats["refused"], stats["slow_consumers"]);
     assert!(stats["refused"].as_u64() > Some(0) && stats["slow_consumers"].as_u64() > Some(0), "{stats}");
@@ -315,7 +313,7 @@ fn after_all_who_come_and_go_the_program_is_as_it_was_and_who_stays_misses_nothi
     witnesses.into_iter().for_each(|witness| witness.thread.join().expect("has seen nothing wrong"));
 }
 
-/// The first sample is from before anybody came; the thirds are of the others.
+/// The first sample is from before the first visit; the thirds are of the others.
 fn judge(samples: &[Sample]) {
     let (first, last) = (&samples[0], &samples[samples.len() - 1]);
     println!(

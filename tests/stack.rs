@@ -1,10 +1,9 @@
-//! How deep the stacks of a client's threads get, in a debug and in a release build: the default of
-//! `--stack-size` leaves a quarter untouched on the deepest path that is known, which is what a handler
-//! may use on top of that. And where the memory of an idle client is.
+//! The depth of the stacks of a client's threads, in a debug and in a release build: the default of `--stack-size`
+//! leaves a quarter untouched on the deepest known path, for a handler to use on top. And the memory of an idle client,
+//! by place.
 //!
-//! A page of a stack that was touched once stays, so the lowest one that is there is the high-water mark.
-//! `cargo test --features program --release --test stack -- --nocapture` shows the tables. `make footprint` shows the second
-//! one for 5,000 clients.
+//! A touched stack page stays, so the lowest present page is the high-water mark. `cargo test --features program
+//! --release --test stack -- --nocapture` shows the tables. `make footprint` shows the second one for 5,000 clients.
 
 #[path = "../src/clock/mod.rs"]
 #[allow(dead_code, reason = "the program's own module, of which this test needs a part")]
@@ -38,31 +37,31 @@ use threadcast::{
 };
 use tls::{Identity, Secure};
 
-/// One part in four of a stack is never touched.
+/// One part in four of a stack stays untouched.
 const SPARE: u64 = 4;
-/// Idle clients whose memory is looked at, if nobody says how many.
+/// The default number of idle clients to measure.
 const FEW: usize = 200;
-/// glibc's arenas, but for the first, begin at a multiple of this.
+/// glibc's arenas, except the first, begin at a multiple of this.
 const ARENA: u64 = 64 << 20;
-/// Freed memory is not kept for the thread that freed it.
+/// Keeps no freed memory for the thread that freed it.
 const NO_CACHE: &str = "glibc.malloc.tcache_count=0";
 
 // ---- the high-water mark ----
 
-/// The stack of a thread that is blocked. glibc keeps its description of the thread, and the thread's own
-/// variables, at its top: a page or two that no function has touched, but that count all the same.
+/// The stack of a blocked thread. glibc keeps its description of the thread, and the thread-local variables, at its
+/// top: a page or two that no function has touched, but that count too.
 struct Stack {
     size: u64,
     /// From the top to the end of the lowest page that was touched.
     deepest: u64,
     /// Pages.
     touched: u64,
-    /// From the top to where it is now.
+    /// From the top to the current stack pointer.
     blocked: u64,
 }
 
 impl Stack {
-    /// Waits until the thread is there, and blocked.
+    /// Waits until the thread exists, and is blocked.
     fn of(pid: u32, thread: &str) -> Stack {
         let mut pointer = None;
         eventually(&format!("{thread} is blocked"), || {
@@ -71,7 +70,7 @@ impl Stack {
             };
             let Some(task) = tasks(pid).into_iter().find(named) else { return false };
             let before = blocked_at(&task);
-            // Nothing tells that it stays there: it is looked at twice, some time apart.
+            // No event shows that it stays blocked, so this looks twice, some time apart.
             thread::sleep(Duration::from_millis(10));
             pointer = blocked_at(&task).filter(|_| before == blocked_at(&task));
             pointer.is_some()
@@ -97,7 +96,7 @@ fn tasks(pid: u32) -> Vec<PathBuf> {
     tasks.flatten().map(|task| task.path()).collect()
 }
 
-/// The system call that a thread is blocked in, and its stack pointer; `None` if it runs, or is gone.
+/// The system call in which a thread is blocked, and its stack pointer; `None` if it is running, or gone.
 fn blocked_at(task: &std::path::Path) -> Option<(String, u64)> {
     // "running", or: number, six arguments, stack pointer, program counter.
     let line = fs::read_to_string(task.join("syscall")).ok()?;
@@ -106,7 +105,7 @@ fn blocked_at(task: &std::path::Path) -> Option<(String, u64)> {
     Some((line, pointer))
 }
 
-/// The addresses of the pages in `range` that have memory of their own.
+/// The addresses of the pages in `range` that are present.
 fn present_pages(pid: u32, range: Range<u64>) -> Vec<u64> {
     const PRESENT_OR_SWAPPED: u64 = 3 << 62;
     let page = page_size();
@@ -123,7 +122,7 @@ fn page_size() -> u64 {
     number_after(&smaps, "KernelPageSize:").expect("has a page size") * 1024
 }
 
-/// The number behind a name at the beginning of a line.
+/// The number after a name at the beginning of a line.
 fn number_after(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()
@@ -131,7 +130,7 @@ fn number_after(text: &str, name: &str) -> Option<u64> {
 
 struct Mapping {
     range: Range<u64>,
-    /// Empty if it is nothing's.
+    /// Empty for an anonymous mapping.
     name: String,
     writable: bool,
     resident_kib: u64,
@@ -159,11 +158,11 @@ fn mappings(pid: u32) -> Vec<Mapping> {
 
 // ---- the deepest paths ----
 
-/// A way to get deep. Returns what has to stay open while the stack is looked at; by then the server has
-/// answered, so only the last few instructions before it is blocked may be missing.
+/// A way to get deep. Returns connections that must stay open while the test looks at the stack; by then the server has
+/// answered, so at most the last few instructions before it blocks are missing.
 type Drive = fn(SocketAddr) -> Vec<Raw>;
 
-/// What, on which thread, how: with the program, `--lab`.
+/// Name, thread, drive: for the program, with `--lab`.
 const OF_THE_PROGRAM: &[(&str, &str, Drive)] = &[
     ("a handshake, then idle", "client-1", |addr| vec![Raw::websocket(addr, "/websocket?Id=A")]),
     ("a handshake with 99 headers and a cookie of 8 KiB", "client-1", |addr| {
@@ -182,7 +181,7 @@ const OF_THE_PROGRAM: &[(&str, &str, Drive)] = &[
     ("a handshake that is refused", "client-1", |addr| {
         answered(addr, &upgrade("/websocket", "Origin: http://localhost\r\n"), "HTTP/1.1 400 ")
     }),
-    ("a head that is none", "client-1", |addr| answered(addr, "what?\r\n\r\n", "HTTP/1.1 400 ")),
+    ("a malformed head", "client-1", |addr| answered(addr, "what?\r\n\r\n", "HTTP/1.1 400 ")),
     ("a head with 200 headers", "client-1", |addr| {
         answered(addr, &get("/", &"X: x\r\n".repeat(200)), "HTTP/1.1 431 ")
     }),
@@ -217,7 +216,7 @@ const OF_THE_PROGRAM: &[(&str, &str, Drive)] = &[
         assert_eq!(raw.frame().first, 0xc2);
         settled(raw)
     }),
-    ("compressed data that is none", "client-1", |addr| {
+    ("invalid compressed data", "client-1", |addr| {
         close(compressed(addr, "/websocket?Id=A"), 0xc1, &[0xff; 100], 1007)
     }),
     ("a compressed message over the limit", "client-1", |addr| {
@@ -234,13 +233,13 @@ const OF_THE_PROGRAM: &[(&str, &str, Drive)] = &[
     ("the same", "pump-1", stuck),
 ];
 
-/// What such a path ends with is waited for.
+/// The test waits for the end of such a path.
 const WITH_A_BACKTRACE: &str = ", with a backtrace";
-/// So is the line that this path ends with.
+/// And for the line that ends this path.
 const GIVEN_UP: &str = "a client that reads nothing in 10 s is disconnected, logged";
 const LAST_WORDS: &str = "it has read nothing within the write deadline";
 
-/// The same, over TLS.
+/// A way to get deep over TLS.
 type DriveTls = fn(SocketAddr, &Arc<ClientConfig>) -> Secure;
 
 const OVER_TLS: &[(&str, &str, DriveTls)] = &[
@@ -264,7 +263,7 @@ const OVER_TLS: &[(&str, &str, DriveTls)] = &[
         client.tls.write_all(b"GET").expect_err("an alert");
         client
     }),
-    ("what is no record", "client-1", |addr, config| {
+    ("an invalid record", "client-1", |addr, config| {
         let mut client = Secure::websocket(addr, config, "/websocket?Id=A");
         client.tls.sock.write_all(b"\x17\x03\x03\x00\x20 which is no record of theirs ...").expect("sends");
         client.rest().expect_err("an alert");
@@ -274,7 +273,7 @@ const OVER_TLS: &[(&str, &str, DriveTls)] = &[
     ("the same", "pump-1", stuck_over_tls),
 ];
 
-/// The same, with the library.
+/// As above, for the library.
 const OF_THE_LIBRARY: &[(&str, &str, Drive)] = &[
     ("secure cookies, a subprotocol and JSON in open", "client-1", |addr| {
         let mut raw = Raw::connect(addr);
@@ -313,7 +312,7 @@ const OF_THE_LIBRARY: &[(&str, &str, Drive)] = &[
     }),
 ];
 
-/// What two drives leave open.
+/// Joins the connections of two drives.
 trait ConcatAll {
     fn concat_all(self) -> Vec<Raw>;
 }
@@ -324,7 +323,7 @@ impl ConcatAll for [Vec<Raw>; 2] {
     }
 }
 
-/// The server has read all that was sent.
+/// Waits until the server has read everything.
 fn settled(mut raw: Raw) -> Vec<Raw> {
     raw.send_frame(0x89, "settled");
     while raw.frame() != frame(0x8a, "settled") {}
@@ -347,7 +346,7 @@ fn compressed(addr: SocketAddr, target: &str) -> Raw {
     raw
 }
 
-/// A WebSocket that offers compression, as those of browsers do, and the 101.
+/// A WebSocket that offers compression as browsers do, and the 101.
 fn offering(addr: SocketAddr, target: &str) -> (Raw, String) {
     let mut raw = Raw::connect(addr);
     raw.send(upgrade(target, "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"));
@@ -356,8 +355,8 @@ fn offering(addr: SocketAddr, target: &str) -> (Raw, String) {
     (raw, head)
 }
 
-/// A frame to the program that makes it close. It gets no answer, so the thread waits for one, with all
-/// behind it that there is to do.
+/// A frame to the program that makes it close. The client does not answer, so the thread waits for that, after all its
+/// other work.
 fn closed(addr: SocketAddr, first: u8, payload: &[u8], code: u16) -> Vec<Raw> {
     close(Raw::websocket(addr, "/websocket?Id=A"), first, payload, code)
 }
@@ -375,7 +374,7 @@ fn close(mut raw: Raw, first: u8, payload: &[u8], code: u16) -> Vec<Raw> {
     vec![raw]
 }
 
-/// Fills the way back to it, until the server does not read any more either.
+/// Fills the way back, until the server stops reading too.
 fn stuck(addr: SocketAddr) -> Vec<Raw> {
     let mut raw = Raw::websocket(addr, "/echo?Id=A");
     rustix::net::sockopt::set_socket_recv_buffer_size(&raw.stream, 64 << 10).expect("sets");
@@ -394,7 +393,7 @@ fn stuck_over_tls(addr: SocketAddr, config: &Arc<ClientConfig>) -> Secure {
     client
 }
 
-/// The program with all that makes it go deep.
+/// The program with all options that make it go deep.
 fn program(log: &OsStr, more: &[&str]) -> Program {
     let www = concat!(env!("CARGO_MANIFEST_DIR"), "/www");
     let mut command = Program::command();
@@ -406,7 +405,7 @@ fn program(log: &OsStr, more: &[&str]) -> Program {
     Program::spawn(command.env("RUST_BACKTRACE", "1"))
 }
 
-/// The file that a test's program writes its log to.
+/// A test's log file for the program.
 fn log_file(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("stack-{name}-{}.log", id()))
 }
@@ -419,7 +418,7 @@ fn on_the_deepest_path_a_quarter_of_the_stack_is_left() {
     let log = log_file("deepest");
     let mut rows = Vec::new();
     for (what, thread, drive) in OF_THE_PROGRAM {
-        // One for each, since a new thread may get the stack of one that has ended, as that left it.
+        // A new program for each, because a new thread may get the used stack of one that has ended.
         let program = program(log.as_os_str(), &[]);
         let _open = drive(program.addr());
         rows.push((*what, *thread, Stack::of(program.pid(), thread)));
@@ -458,15 +457,15 @@ fn over_tls_a_quarter_of_the_stack_is_left_too_whatever_the_key() {
                 rows.push((*what, *thread, Stack::of(program.pid(), thread)));
             }
             println!("{name}, {:?}:", version.version);
-            // One more than without TLS: what decrypts is called below the read loop. With TLS 1.3 it is needed at
-            // times, since how much comes at once is a matter of chance.
+            // One more than without TLS: the decrypting call is below the read loop. With TLS 1.3 it is sometimes
+            // needed, because the size of each read is random.
             check(&rows, 3);
         }
     }
     fs::remove_file(log).expect("was written");
 }
 
-/// Prints how deep each got, and compares it with what it may; the first one is idle, on that number of pages.
+/// Prints the depth of each, and compares it with its limit; the first one is idle, on that number of pages.
 fn check(rows: &[(&str, &str, Stack)], idle_pages: u64) {
     let build = if cfg!(debug_assertions) { "debug" } else { "release" };
     println!("| {build} build | thread | deepest, KiB of 64 | pages |\n|---|---|---:|---:|");
@@ -491,7 +490,7 @@ fn check(rows: &[(&str, &str, Stack)], idle_pages: u64) {
 
 // ---- the library's server ----
 
-/// Uses what the program's own handlers do not, and panics in the method that its client names.
+/// Uses parts of the library that the program's handlers do not, and panics in the method that its client names.
 struct Deep {
     panics: String,
     everybody: Arc<Mutex<Vec<Connection>>>,
@@ -510,7 +509,7 @@ impl WebSocketHandler for Deep {
         let visits = exchange.get_secure_cookie("visits")?.map_or(0, |value| value[0]);
         exchange.set_secure_cookie("visits", [visits])?;
         connection.write_message(Message::json(&vec![connection.id(); 100])?)?;
-        self.everybody.lock().expect("nobody panics under it").push(connection.clone());
+        self.everybody.lock().expect("no holder panics").push(connection.clone());
         Ok(())
     }
 
@@ -523,7 +522,7 @@ impl WebSocketHandler for Deep {
         match message.as_text() {
             Some("fail") => Err(Error::invalid("as it was told")),
             Some("fill the first") => {
-                let first = self.everybody.lock().expect("nobody panics under it")[0].clone();
+                let first = self.everybody.lock().expect("no holder panics")[0].clone();
                 while first.write_message(vec![0; 64 << 10]).is_ok() {}
                 connection.write_message("it is full")
             }
@@ -547,8 +546,7 @@ impl RequestHandler for Panics {
     }
 }
 
-/// The program's logger. The last that a pump does is to log why it ends; here it stops there, so that it
-/// can be looked at.
+/// The program's logger. A pump's last act is to log why it ends; this stops it there, for the test to look at.
 struct Halts(Box<dyn log::Log>);
 
 impl log::Log for Halts {
@@ -568,7 +566,7 @@ impl log::Log for Halts {
     }
 }
 
-/// Serves what the program does not have, until the process ends.
+/// Serves what the program lacks, until the process ends.
 fn serve_the_library() {
     set_parent_process_death_signal(Some(Signal::KILL)).expect("ends with the other test");
     let (logger, started) = clock::logging::logger(log::LevelFilter::Debug, None).expect("logs");
@@ -600,7 +598,7 @@ impl WebSocketHandler for Echo {
 
 // ---- the memory of idle clients ----
 
-/// What a process has resident, and what the system has for it; in KiB.
+/// A process's resident memory, and the system's memory for it; in KiB.
 struct Memory {
     stacks: u64,
     signal_stacks: u64,
@@ -647,7 +645,7 @@ impl Memory {
     }
 }
 
-/// Bytes of the kernel's objects for one client, by their sizes; only the superuser may see those.
+/// Bytes of the kernel's objects for one client, by their sizes; only the superuser may see them.
 fn kernel_objects(names: &[(&str, u64)]) -> Option<u64> {
     let caches = fs::read_to_string("/proc/slabinfo").ok()?;
     let size = |name: &str| {
@@ -657,7 +655,7 @@ fn kernel_objects(names: &[(&str, u64)]) -> Option<u64> {
     names.iter().map(|(name, count)| Some(size(name)? * count)).sum()
 }
 
-/// A program without clients, and the same one with many that are idle.
+/// A program without clients, and with many idle ones.
 struct Idle {
     clients: usize,
     before: Memory,
@@ -676,7 +674,7 @@ impl Idle {
             _ => compressed(addr, target),
         };
         let program = Program::spawn(command.env("GLIBC_TUNABLES", tunables));
-        // The first one makes what is there once for all.
+        // The first client makes what is allocated once.
         drop(connect(program.addr(), "/websocket?Id=first"));
         eventually("it is gone", || !support::threads(program.pid()).contains(&"client-1".to_owned()));
         let before = Memory::of(program.pid());
@@ -724,7 +722,7 @@ fn where_each_byte_of_an_idle_client_goes() {
         (
             "heap: freed, and kept by the allocator for that thread",
             Some(idle.each(|memory| memory.heap) - in_use),
-            "the same without it, less the line above",
+            "the table without it, less the line above",
         ),
         ("anything else", Some(idle.each(|memory| memory.rest)), "`/proc/PID/smaps`: the rest"),
         ("page tables", Some(idle.each(|memory| memory.page_tables)), "`grep VmPTE /proc/PID/status`"),

@@ -1,5 +1,5 @@
-//! TLS in both directions at once: threads push as fast as the client takes it, the client floods the server, and keys
-//! are changed in between. Every byte is compared. For `THREADCAST_DUPLEX_SECONDS` each (3).
+//! TLS in both directions at once: threads push as fast as the client reads, the client floods the server, and keys
+//! change in between. Compares every byte. Runs for `THREADCAST_DUPLEX_SECONDS` each (3).
 
 mod support;
 use support::tls;
@@ -18,16 +18,16 @@ use threadcast::{Application, Connection, Delivery};
 use tls::{Identity, Secure};
 
 const THREADS: usize = 8;
-/// Every message has this many bytes at least, and now and then it is longer than a record.
+/// The least bytes of a message; some are longer than a record.
 const SHORT: usize = 16;
 const LONG: usize = 40_000;
 /// Messages of a thread over TLS 1.2, whose keys are used up after 2^24 records. TLS 1.3 changes them.
 const MOST_1_2: u64 = 1 << 20;
-/// Messages of the client between two changes of its keys, and of which the server echoes one.
+/// Messages of the client between two key changes; the server echoes one of this number.
 const REFRESH: u64 = 20;
 const ECHO: u64 = 10;
 
-/// A message whose bytes are all told by where it is from, and its number.
+/// A message whose bytes all follow from its sender and its number.
 fn message(from: u64, number: u64) -> Vec<u8> {
     let length = SHORT + if number.is_multiple_of(64) { LONG } else { (number % 900) as usize };
     let mut bytes = Vec::with_capacity(length);
@@ -37,7 +37,7 @@ fn message(from: u64, number: u64) -> Vec<u8> {
     bytes
 }
 
-/// Checks one, and returns from where it is.
+/// Checks one, and returns its sender.
 fn check(bytes: &[u8], expected: &mut [u64]) -> usize {
     let from = u64::from_be_bytes(bytes[..8].try_into().unwrap());
     let number = &mut expected[from as usize];
@@ -117,7 +117,7 @@ fn header(bytes: &[u8]) -> Option<(u8, usize, usize)> {
     Some((bytes[0], at, at + length))
 }
 
-/// Pushes until it is told to stop, or has pushed the most. Returns how many.
+/// Pushes until `stop`, or until it has pushed the most. Returns how many.
 fn push(connection: &Connection, from: u64, most: u64, stop: &AtomicBool) -> u64 {
     let mut number = 0;
     while number < most && !stop.load(Ordering::Relaxed) {
@@ -187,7 +187,7 @@ fn duplex(delivery: Delivery, version: &'static SupportedProtocolVersion) {
         }
     });
     let end = Instant::now() + duplex_time().unwrap_or(Duration::from_secs(3));
-    // Nobody is asked for events meanwhile, so they are taken out.
+    // The test does not use these events, so it takes them out.
     while probed.events.recv_deadline(end).is_ok() {}
     stop.store(true, Ordering::Relaxed);
     let pushed: Vec<u64> = pushing.into_iter().map(|thread| thread.join().unwrap()).collect();

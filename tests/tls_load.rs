@@ -1,5 +1,5 @@
-//! TLS under load: clients that do not read, that flood, that come all at once, or do not finish their handshake.
-//! Nobody else notices, and no thread is left behind.
+//! TLS under load: clients that do not read, that flood, that come all at once, or do not finish their handshake. Other
+//! clients notice nothing, and no thread leaks.
 
 mod support;
 use support::tls;
@@ -16,13 +16,13 @@ use support::{DEADLINE, Event, Probed, Raw, eventually, get, masked, server_thre
 use threadcast::{Application, Capacity, Connection, Error, Message, broadcast};
 use tls::{Identity, Secure};
 
-/// One test at a time: they look at the threads and the memory of this process, and load the machine.
+/// One test after the other: they look at the threads and the memory of this process, and load the machine.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A server that echoes, and what its clients are made of.
+/// A server that echoes, and the configuration of its clients.
 struct Tls {
     probed: Probed,
     config: Arc<ClientConfig>,
@@ -45,13 +45,13 @@ impl Tls {
         loop {
             match self.probed.next("open") {
                 Event::Open(connection) => return (client, connection),
-                // Of those that flood, or leave.
+                // From clients that flood, or leave.
                 _ => continue,
             }
         }
     }
 
-    /// A client that does not read, and whose socket takes little.
+    /// A client that does not read, with a small receive buffer.
     fn deaf(&self) -> (Secure, Connection) {
         let (client, connection) = self.open();
         set_buffer(&client, 16 << 10);
@@ -63,7 +63,7 @@ fn set_buffer(client: &Secure, size: usize) {
     rustix::net::sockopt::set_socket_recv_buffer_size(&client.tls.sock, size).unwrap();
 }
 
-/// How long one message takes to and fro.
+/// The round-trip time of one message.
 fn round_trip(client: &mut Secure) -> Duration {
     let begun = Instant::now();
     client.send_frame(0x81, "there and back");
@@ -129,11 +129,11 @@ fn a_backlog_that_stands_still_has_a_deadline_and_one_that_moves_has_none() {
 }
 
 #[test]
-fn slow_clients_share_what_they_have_not_got() {
+fn slow_clients_share_their_unsent_frames() {
     const CLIENTS: usize = 20;
     const FRAME: usize = 4 << 20;
     let _alone = alone();
-    // With places for 1,000 each of these finds one for its pump.
+    // With 1,000 places, each of these finds one for its pump.
     let tls = Tls::start(1000, |application| application.max_backlog(64 << 20).write_deadline(DEADLINE));
     let (clients, connections): (Vec<_>, Vec<_>) = (0..CLIENTS).map(|_| tls.deaf()).unzip();
     let message = Message::from(vec![7; FRAME]);
@@ -155,7 +155,7 @@ fn handshakes_that_do_not_end_are_evicted_for_newer_clients() {
     let _alone = alone();
     let tls = Tls::start(8, |application| application);
     let (mut inside, _) = tls.open();
-    // For those that are no WebSockets there are a quarter of the places, and 16.
+    // Connections without a WebSocket get a quarter of the places, and 16.
     let half = [22, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3];
     let pending: Vec<_> = (0..18)
         .map(|_| {
@@ -172,7 +172,7 @@ fn handshakes_that_do_not_end_are_evicted_for_newer_clients() {
     drop(pending);
 }
 
-/// Clients that come, ask for a page, and leave, until they are told to stop.
+/// Clients that connect, ask for a page, and leave, until `stop`.
 fn storm(addr: SocketAddr, config: &Arc<ClientConfig>, stop: &AtomicBool, done: &AtomicUsize) {
     while !stop.load(Ordering::Relaxed) {
         // None resumes.

@@ -13,6 +13,7 @@ import { PLOT_INTERVALS, bytesText, drawSoon, log, showMessage, showPlot, showTi
 
 const RETRY_MIN_MS = 500; // the shortest wait before a new try
 const RETRY_MAX_MS = 15_000; // the longest; the waits grow towards it and stay there
+const RESTART_MAX_MS = 3_000; // the longest after a restart, at random: a server is there, and not all come at once
 const COUNTDOWN_STEP_MS = 250; // how often the countdown is redrawn; must divide a second
 
 // A server that chooses this subprotocol says its interval first: {"hello":{"interval_ms":1000}}. Without that
@@ -31,6 +32,7 @@ const ID_BYTES = 256; // the server refuses a longer one
 const ID_SHOWN = 100; // characters of an Id in a sentence
 
 const CLOSE_REASON_BYTES = 123; // a control frame carries 125 bytes, and the code takes two
+const CLOSE_RESTART = 1012; // sent by a server that another one follows
 const CLOSE_REPLACED = 4001; // sent by this server when a newer client takes the same Id
 const CLOSE_MEANING = {
   1000: "Normal: the work is done.",
@@ -42,6 +44,7 @@ const CLOSE_MEANING = {
   1008: "Refused as a matter of policy.",
   1009: "A message was too big.",
   1011: "The server failed, or pings went unanswered.",
+  [CLOSE_RESTART]: "Restart: another server is there, or soon will be.",
   [CLOSE_REPLACED]: "Replaced: a newer client has this Id.",
 };
 
@@ -201,7 +204,7 @@ function connect() {
     showEnd(code, reason || "(none)", wasClean, CLOSE_MEANING[code] ?? "A code of the application’s own.");
 
     if (afterwards === "retry" && code === CLOSE_REPLACED) afterwards = "replaced";
-    goOn(CLOSE_MEANING[code] ?? `The server closed it with ${code}.`);
+    goOn(CLOSE_MEANING[code] ?? `The server closed it with ${code}.`, code === CLOSE_RESTART);
   };
 }
 
@@ -223,9 +226,9 @@ function parsed(data) {
 }
 
 // After a connection, which ended for this cause.
-function goOn(cause) {
+function goOn(cause, isRestart = false) {
   if (afterwards === "connect") connect();
-  else if (afterwards === "retry") retryLater(cause);
+  else if (afterwards === "retry") retryLater(cause, isRestart);
   else if (afterwards === "stay") showState("You closed it, so it stays closed until you connect.");
   else showState(`Replaced: another tab or client took the Id “${shownId()}”. This page does not take it back by `
     + "itself, or the two would do so in turn, for ever. Take it back, or go on under a new Id.");
@@ -250,10 +253,11 @@ function reconnect() {
 
 // Waits longer each time, so that a server in trouble is left alone; and at random, so that clients
 // who lost it together do not come back together.
-function retryLater(cause) {
+function retryLater(cause, isRestart) {
   tries += 1;
   const longest = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** tries);
-  const retryAt = performance.now() + RETRY_MIN_MS + Math.random() * (longest - RETRY_MIN_MS);
+  const backOff = RETRY_MIN_MS + Math.random() * (longest - RETRY_MIN_MS);
+  const retryAt = performance.now() + (isRestart ? Math.random() * RESTART_MAX_MS : backOff);
   showState(`${cause} The page tries again by itself.`);
   (function countDown() {
     const left = retryAt - performance.now();

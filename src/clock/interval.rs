@@ -10,6 +10,18 @@ const LONGEST_MS: u64 = 8760 * 3_600_000;
 /// # Errors
 /// What a time is, which the text is not.
 pub fn parse(text: &str) -> Result<Duration, String> {
+    from(1, "1ms", text)
+}
+
+/// Returns a time that may be zero, `0s`.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_wait(text: &str) -> Result<Duration, String> {
+    from(0, "0s", text)
+}
+
+fn from(least_ms: u64, shown: &str, text: &str) -> Result<Duration, String> {
     let how = || "a time is a whole number with ms, s, m or h, such as 250ms or 1s".to_owned();
     let digits = text.find(|c: char| !c.is_ascii_digit()).filter(|digits| *digits > 0).ok_or_else(how)?;
     // What has too many digits is too long a time, whatever its unit.
@@ -21,8 +33,8 @@ pub fn parse(text: &str) -> Result<Duration, String> {
         "h" => 3_600_000,
         _ => return Err(how()),
     };
-    let millis = number.checked_mul(millis).filter(|millis| (1..=LONGEST_MS).contains(millis));
-    millis.map(Duration::from_millis).ok_or_else(|| "a time is from 1ms to a year (8760h)".to_owned())
+    let millis = number.checked_mul(millis).filter(|millis| (least_ms..=LONGEST_MS).contains(millis));
+    millis.map(Duration::from_millis).ok_or_else(|| format!("a time is from {shown} to a year (8760h)"))
 }
 
 #[cfg(test)]
@@ -41,5 +53,7 @@ mod tests {
         {
             assert!(parse(text).is_err(), "{text}");
         }
+        assert_eq!(parse_wait("0s"), Ok(Duration::ZERO));
+        assert!(parse_wait("0").is_err() && parse_wait("8761h").is_err());
     }
 }

@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use threadcast::{FanOut, printable};
 
 use crate::clock::clients::Clients;
-use crate::clock::stats::RoundStats;
+use crate::clock::rounds::RoundStats;
 use crate::clock::time;
 
 /// Up to this many clients each one has a line in the log, as in the tutorial; above it a round has one.
@@ -68,7 +68,7 @@ fn run(clients: &Clients, rounds: Rounds, stats: &RoundStats, stopped: &Receiver
     loop {
         let begun = Instant::now();
         push(clients, &rounds, &fan_out);
-        stats.finished(begun.elapsed());
+        stats.finished(begun.saturating_duration_since(next), begun.elapsed());
         next += rounds.interval;
         let now = Instant::now();
         if next < now {

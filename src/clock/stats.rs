@@ -1,40 +1,16 @@
 //! Numbers to look at: the page `/stats`, and the same in one log line. Runs on `client-N` and `main`.
 
-use std::fs;
+use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::clock::clients::Clients;
+use crate::clock::process::Process;
 use crate::clock::publish::Token;
+use crate::clock::rounds::RoundStats;
 use crate::clock::{fleet, log_thread};
-use threadcast::{Error, Exchange, Fleet, Meter, RequestHandler, Result};
-
-/// What `send` counts: written by it alone, after each round.
-#[derive(Debug, Default)]
-pub struct RoundStats {
-    rounds: AtomicU64,
-    late: AtomicU64,
-    last_micros: AtomicU64,
-    longest_micros: AtomicU64,
-}
-
-impl RoundStats {
-    /// Counts a round, and how long it took.
-    pub fn finished(&self, took: Duration) {
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.rounds.fetch_add(1, Ordering::Relaxed);
-        // In this order, and read the other way round: the longest is never less than the last.
-        self.longest_micros.fetch_max(micros, Ordering::Relaxed);
-        self.last_micros.store(micros, Ordering::Release);
-    }
-
-    /// Counts a round that took longer than the interval. Returns how many did so far.
-    pub fn late(&self) -> u64 {
-        self.late.fetch_add(1, Ordering::Relaxed) + 1
-    }
-}
+use threadcast::{Error, Exchange, Fleet, Meter, Request, RequestHandler, Result};
 
 /// All there is to read.
 #[derive(Clone)]
@@ -43,6 +19,8 @@ pub struct Readings {
     pub meter: Meter,
     /// Most clients at a time.
     pub capacity: usize,
+    /// Who gets the time.
+    pub clients: Arc<Clients>,
     /// The `send` thread's.
     pub rounds: Arc<RoundStats>,
     /// The fleet, if the program is in one.
@@ -51,62 +29,64 @@ pub struct Readings {
     pub token: Option<Arc<Token>>,
 }
 
+impl fmt::Debug for Readings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Readings").finish_non_exhaustive()
+    }
+}
+
 impl Readings {
     /// Returns the numbers now, as JSON.
     pub fn read(&self) -> Value {
-        let (server, rounds) = (self.meter.stats(), &self.rounds);
-        let ends = server.disconnects;
+        let (server, process) = (self.meter.stats(), Process::read());
+        let ((rounds, late), (last, longest)) = (self.rounds.counts(), self.rounds.took_micros());
         let mut numbers = json!({
             "clients": server.clients,
+            "websockets": server.websockets,
             "capacity": self.capacity,
             "accepted": server.accepted,
             "refused": server.rejected,
-            "refusals": {
-                "full": server.rejections.full,
-                "half_open": server.rejections.half_open,
-                "clients_per_address": server.rejections.clients_per_address,
-                "connects_per_address": server.rejections.connects_per_address,
-            },
-            "limited": { "messages": server.limited.messages, "bytes": server.limited.bytes },
+            "refusals": by_name(server.rejections.by_reason()),
+            "limited": by_name(server.limited.by_limit()),
             "pushes": server.pushes,
             "bytes": server.bytes,
             "bytes_uncompressed": server.bytes_uncompressed,
             "slow_consumers": server.slow_consumers,
-            "disconnects": {
-                "overflow": ends.overflow,
-                "stalled": ends.stalled,
-                "no_pump": ends.no_pump,
-                "failed": ends.failed,
-                "evicted": ends.evicted,
-                "close_timeout": ends.close_timeout,
-                "ping_timeout": ends.ping_timeout,
-                "too_fast": ends.too_fast,
-                "gave_way": ends.gave_way,
-                "shutdown": ends.shutdown,
-                "panicked": ends.panicked,
-                "done": ends.done,
-            },
-            "rounds": rounds.rounds.load(Ordering::Relaxed),
-            "late_rounds": rounds.late.load(Ordering::Relaxed),
-            "last_round_us": rounds.last_micros.load(Ordering::Acquire),
-            "longest_round_us": rounds.longest_micros.load(Ordering::Relaxed),
-            "unauthorized": self.token.as_ref().map_or(0, |token| token.refused()),
+            "disconnects": by_name(server.disconnects.by_reason()),
+            "rounds": rounds,
+            "late_rounds": late,
+            "last_round_us": last,
+            "longest_round_us": longest,
+            "unauthorized": self.unauthorized(),
             "lost_log_lines": log_thread::lost(),
-            "threads": of_this_process("Threads:"),
-            "resident_kib": of_this_process("VmRSS:"),
+            "threads": process.threads,
+            "resident_kib": process.resident_kib,
         });
         if let Some(fleet) = &self.fleet {
             numbers["fleet"] = fleet::to_json(&fleet.stats());
         }
         numbers
     }
+
+    /// Returns how many requests lacked the right token.
+    pub fn unauthorized(&self) -> u64 {
+        self.token.as_ref().map_or(0, |token| token.refused())
+    }
 }
 
-/// Returns a number in `/proc/self/status`; none outside Linux.
-fn of_this_process(name: &str) -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-    line.split_whitespace().next()?.parse().ok()
+fn by_name(numbers: impl Iterator<Item = (&'static str, u64)>) -> Value {
+    numbers.collect()
+}
+
+/// Refuses a request for numbers that are for this machine only.
+///
+/// # Errors
+/// The refusal, with 403.
+pub fn check_audience(request: &Request, public: bool) -> Result<()> {
+    if public || request.is_local() {
+        return Ok(());
+    }
+    Err(Error::refused(403, "Only for this machine; --stats public shows it to all"))
 }
 
 /// The page `/stats`.
@@ -119,9 +99,7 @@ pub struct StatsHandler {
 
 impl RequestHandler for StatsHandler {
     fn get(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
-        if !self.public && !exchange.is_local() {
-            return Err(Error::refused(403, "Only for this machine; --stats public shows it to all"));
-        }
+        check_audience(exchange, self.public)?;
         exchange.set_header("Content-Type", "application/json; charset=utf-8")?;
         exchange.set_header("Cache-Control", "no-store")?;
         exchange.write(format!("{:#}\n", self.readings.read()));

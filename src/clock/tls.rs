@@ -27,12 +27,12 @@ pub struct Tls {
 /// # Errors
 /// As of [`TlsConfig::from_pem_files`]; [`Error::Invalid`] if no certificate can be made.
 pub fn from_options(options: &Options) -> Result<Option<Tls>> {
-    if let (Some(chain), Some(key)) = (&options.tls_cert, &options.tls_key) {
+    if let (Some(chain), Some(key)) = (&options.tls.tls_cert, &options.tls.tls_key) {
         let config = TlsConfig::from_pem_files(chain, key)?;
         console::warn_if_others_may_read(key, "private key");
         return Ok(Some(Tls { config, note: None }));
     }
-    options.tls_self_signed.then(|| self_signed(options)).transpose()
+    options.tls.tls_self_signed.then(|| self_signed(options)).transpose()
 }
 
 /// Makes a certificate that nobody has signed but itself.

@@ -158,7 +158,7 @@ impl Link for PeerLink {
     fn start_pump(&self, pump: impl FnOnce() + Send + 'static) -> io::Result<()> {
         self.transport.set_send_timeout(PUMP_WRITE.min(self.write_deadline()))?;
         let PeerLink { id, state, pump: last, .. } = self;
-        let (id, observer) = (*id, state.observer.clone());
+        let (id, observer, counters) = (*id, state.observer.clone(), state.counters.clone());
         // Held until the pump is in it: the next one may be wanted before that.
         let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
         let before = last.take();
@@ -166,7 +166,9 @@ impl Link for PeerLink {
             // It has given up its role, so it is about to end.
             before.inspect(Worker::join);
             observer.report(id, Event::PumpBegins);
+            let running = counters.pump_begins();
             pump();
+            drop(running);
             observer.report(id, Event::PumpEnds);
         };
         let started = match self.delivery() {

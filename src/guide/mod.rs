@@ -15,6 +15,7 @@
 //! | [`teaching`] | the lesson as a lesson: six experiments in the lab, questions and answers, 45 minutes |
 //! | [`tornado`] | Tornado's names beside threadcast's, and what is different |
 //! | [`from_tungstenite`] | a client in tungstenite beside one here, and the usual hack |
+//! | [`metrics`] | health checks, metrics, alerts, a board for Grafana |
 //! | [`operating`] | options, signals, logs, numbers, limits, systemd, proxies |
 
 #[doc = include_str!("attacks.md")]
@@ -37,6 +38,9 @@ pub mod lesson {}
 
 #[doc = include_str!("many_machines.md")]
 pub mod many_machines {}
+
+#[doc = include_str!("metrics.md")]
+pub mod metrics {}
 
 #[doc = include_str!("operating.md")]
 pub mod operating {}

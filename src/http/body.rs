@@ -1,7 +1,7 @@
-//! [`Body`]: what a response carries. Bytes, and files that are read while they are sent.
+//! [`Body`]: the content of a response. Bytes, and files that are read while they are sent.
 //!
-//! Built and written on `client-N`. A file is read in pieces, as the client takes them, so that a slow one costs a
-//! piece and never the file. Nothing of a file is read for its length or its tag.
+//! `client-N` builds and writes it. It reads a file in pieces, as the client takes them, so that a slow client costs
+//! one piece, not the file. The length and the tag of a file come without reading it.
 
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
@@ -12,13 +12,13 @@ use std::sync::{Mutex, PoisonError};
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
-/// Most bytes of a file in memory at a time.
+/// The most bytes of one file in memory at once.
 pub(crate) const PIECE: usize = 64 << 10;
 /// Hex digits of SHA-256 in a tag.
 const TAG_DIGITS: usize = 32;
 
-/// The SHA-256 of what is compiled into the program, by its address and length, which never change. Written by
-/// the first thread that serves it.
+/// The SHA-256 of each embedded file, by its address and length, which never change. The first thread that serves a
+/// file writes its entry.
 static EMBEDDED: Mutex<BTreeMap<(usize, usize), [u8; 32]>> = Mutex::new(BTreeMap::new());
 
 /// See the [module](self).
@@ -38,7 +38,7 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    /// Returns its bytes.
+    /// Returns its length in bytes.
     pub(crate) fn len(&self) -> u64 {
         match self {
             Part::Bytes(bytes) => bytes.len() as u64,
@@ -47,8 +47,8 @@ impl Part {
         }
     }
 
-    /// Returns what changes when the part does. Of a file it is its size and the time of its last change, which are the
-    /// same on two machines that have a copy of it; its content is not read for this.
+    /// Returns a digest that changes when the part does. For a file it covers size and modification time, which are
+    /// equal on two machines that have a copy of it; it does not read the content.
     fn fingerprint(&self) -> [u8; 32] {
         match self {
             Part::Bytes(bytes) => Sha256::digest(bytes).into(),
@@ -68,7 +68,7 @@ impl Part {
 }
 
 impl Body {
-    /// Adds bytes at the end.
+    /// Appends bytes.
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         match self.parts.last_mut() {
             Some(Part::Bytes(last)) => last.extend_from_slice(bytes),
@@ -77,17 +77,17 @@ impl Body {
         }
     }
 
-    /// Adds a part at the end.
+    /// Appends a part.
     pub(crate) fn push(&mut self, part: Part) {
         self.parts.push(part);
     }
 
-    /// Returns the bytes of all parts.
+    /// Returns the length of all parts, in bytes.
     pub(crate) fn len(&self) -> u64 {
         self.parts.iter().map(Part::len).sum()
     }
 
-    /// Returns a tag, which changes when the body does.
+    /// Returns a tag that changes when the body does.
     pub(crate) fn tag(&self) -> String {
         let mut hash = Sha256::new();
         self.parts.iter().for_each(|part| hash.update(part.fingerprint()));
@@ -96,8 +96,8 @@ impl Body {
         tag
     }
 
-    /// Writes `head`, then the body, by a function that blocks until it has taken what it is given. A file that has
-    /// grown is cut at its length; one that has shrunk is the error, after what there is.
+    /// Writes `head`, then the body, with a function that blocks until it has taken all its bytes. Cuts a file that has
+    /// grown at its old length. If a file has shrunk, writes what is left of it and returns the error.
     pub(crate) fn write_to(
         &self,
         head: Vec<u8>,
@@ -113,7 +113,7 @@ impl Body {
                     continue;
                 }
             };
-            // What is small goes out with the head, in one packet; what is large is not copied.
+            // A small part goes out with the head, in one packet; a large one is not copied.
             if piece.len() + bytes.len() > PIECE {
                 write(&piece)?;
                 piece.clear();
@@ -126,7 +126,7 @@ impl Body {
     }
 }
 
-/// Reads `left` bytes of a file through `piece`, which may hold something already, and does so afterwards.
+/// Reads `left` bytes of a file through `piece`, which may hold bytes before and after the call.
 fn read_through(
     mut file: &File,
     mut left: u64,
@@ -164,7 +164,7 @@ fn read_through(
 mod tests {
     use super::*;
 
-    /// Makes a file of this content, without a name.
+    /// Makes an unnamed file with this content.
     fn file(content: &[u8]) -> (std::path::PathBuf, Part) {
         let name = format!("threadcast-body-{}-{}", std::process::id(), content.len());
         let path = std::env::temp_dir().join(name);
@@ -174,7 +174,7 @@ mod tests {
         (path, Part::File(file, metadata))
     }
 
-    /// Returns what is written, in the pieces that it is written in.
+    /// Returns the bytes, in the pieces in which they were written.
     fn written(body: &Body) -> (Vec<Vec<u8>>, io::Result<()>) {
         let mut pieces = Vec::new();
         let result = body.write_to(b"head".to_vec(), |piece| {
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_written_in_pieces_between_what_stands_around_it() {
+    fn a_file_is_written_in_pieces_between_other_parts() {
         let content: Vec<u8> = (0..200_001_u32).map(|n| (n % 251) as u8).collect();
         let (path, part) = file(&content);
         let mut body = Body::default();
@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(tag(vec![Part::Embedded(b"a")]), tag(vec![bytes("a")]));
         assert_ne!(tag(vec![bytes("a")]), tag(vec![bytes("b")]));
         assert_ne!(tag(vec![bytes("a"), bytes("b")]), tag(vec![bytes("ab")]));
-        // Two files stand for the copies of one on two machines: other inodes, other times of their making.
+        // Two files stand for copies on two machines: the inodes and creation times differ.
         let tag_at = |content: &[u8], seconds: u64| {
             let (path, part) = file(content);
             let Part::File(file, _) = part else { unreachable!("a file") };

@@ -1,7 +1,7 @@
 //! Cookies, and Tornado's signed ("secure") cookie values.
 //!
-//! Pure functions, any thread. The time is passed in; nothing here reads a clock. A value signed here
-//! is read by a Tornado site that shares the secret, and the other way round.
+//! Pure functions, any thread. The time is passed in. A Tornado site that shares the secret can read a value signed
+//! here, and vice versa.
 
 use std::collections::BTreeMap;
 
@@ -15,15 +15,15 @@ use crate::error::{Error, Result};
 const DAY: f64 = 86_400.0;
 /// Days that a secure cookie lives (Tornado: `expires_days=30`).
 pub(crate) const EXPIRES_DAYS: u32 = 30;
-/// Days that a signed value is accepted after it was signed (Tornado: `max_age_days=31`), and also
-/// how far ahead of our clock its time may lie. More than [`EXPIRES_DAYS`], as in Tornado.
+/// Days that a signed value is valid after it was signed (Tornado: `max_age_days=31`), and the most days that its time
+/// may be ahead of our clock. More than [`EXPIRES_DAYS`], as in Tornado.
 pub(crate) const MAX_AGE_DAYS: f64 = 31.0;
 
-/// What an application has decided about its cookies.
+/// An application's settings for its cookies.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct CookieRules {
     pub(crate) secret: Option<CookieSecret>,
-    /// Each of them is `Secure`.
+    /// Adds `Secure` to every cookie.
     pub(crate) https_only: bool,
 }
 
@@ -42,13 +42,13 @@ enum Keys {
 }
 
 impl CookieSecret {
-    /// Holds one secret. An empty one is an error, since anybody could sign with it.
+    /// Holds one secret. Refuses an empty one, because anybody could sign with it.
     pub fn new(secret: impl Into<String>) -> Result<CookieSecret> {
         Ok(CookieSecret { keys: Keys::One(not_empty(secret.into())?) })
     }
 
-    /// Holds several secrets by key version; `current` signs, all of them verify. To rotate, add a new
-    /// version, make it current, and remove the old one when its cookies have expired.
+    /// Holds several secrets by key version; `current` signs, all of them verify. To rotate, add a new version, make it
+    /// current, and remove the old one when its cookies have expired.
     pub fn rotating<S: Into<String>>(
         secrets: impl IntoIterator<Item = (u32, S)>,
         current: u32,
@@ -113,9 +113,9 @@ pub fn create_signed_value(secret: &CookieSecret, name: &str, value: &[u8], now:
     text + &signature
 }
 
-/// Returns the value that [`create_signed_value`] signed under `name`, or `None`: for a wrong name, secret or
-/// signature, for a value older than `max_age_days` at `now` (seconds since 1970; exactly that old is
-/// still valid), and, stricter than Tornado, for one from more than 31 days ahead.
+/// Returns the value that [`create_signed_value`] signed under `name`. Returns `None` for a wrong name, secret or
+/// signature, and for a value older than `max_age_days` at `now` (seconds since 1970; exactly that age is still valid).
+/// Stricter than Tornado, it also rejects a value from more than 31 days ahead.
 pub fn decode_signed_value(
     secret: &CookieSecret,
     name: &str,
@@ -129,8 +129,7 @@ pub fn decode_signed_value(
     let (signed_name, rest) = field(rest)?;
     let (value, signature) = field(rest)?;
     let text = &signed[..signed.len() - signature.len()];
-    // `verify_slice` compares in constant time. Tornado writes the signature in lower case, and
-    // accepts no other.
+    // `verify_slice` compares in constant time. Tornado writes the signature in lower case, and accepts no other.
     let signature = HEXLOWER.decode(signature.as_bytes()).ok()?;
     mac(secret.verifying(version.parse().ok()?)?, text.as_bytes()).verify_slice(&signature).ok()?;
     let (timestamp, now) = (timestamp.parse::<u64>().ok()? as f64, now as f64);
@@ -138,7 +137,7 @@ pub fn decode_signed_value(
     (signed_name == name && fresh).then(|| BASE64.decode(value.as_bytes()).ok())?
 }
 
-/// Takes one `length:field|` off the front: the field, and what follows the pipe.
+/// Splits one `length:field|` off the front: the field, and the text after the pipe.
 fn field(text: &str) -> Option<(&str, &str)> {
     let (length, rest) = text.split_once(':')?;
     let length: usize = length.parse().ok()?;

@@ -1,7 +1,7 @@
-//! Text becomes HTML. Pure, any thread.
+//! Escapes text for HTML. Pure, any thread.
 
-/// Escapes text for HTML and XML: as the content of an element, or as the value of an attribute in quotes of either
-/// kind (Tornado's function of the same name). What a client has sent goes into a page only like this.
+/// Escapes text for HTML and XML: for the content of an element, or for the value of an attribute in single or double
+/// quotes (like Tornado's function of this name). Escape all client input before it goes into a page.
 ///
 /// ```
 /// use threadcast::xhtml_escape;

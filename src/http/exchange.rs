@@ -11,8 +11,8 @@ use crate::http::response::{self, Response};
 use crate::http::set_cookie::CookieAttributes;
 use crate::http::static_files::StaticFiles;
 
-/// A request (it dereferences to [`Request`]) and what goes back with the response. In `open` that
-/// response is the 101, which carries the headers and cookies; in `get` it is the page.
+/// A request (it dereferences to [`Request`]), and the headers, cookies and body of its response. In `open` the
+/// response is the 101, which carries headers and cookies; in `get` it is the page.
 #[derive(Debug)]
 pub struct Exchange<'a> {
     request: &'a Request,
@@ -29,41 +29,41 @@ impl<'a> Exchange<'a> {
         self.request
     }
 
-    /// Sets the status of a page, 200 to 599; 200 unless set. A refusal is an `Err` instead. With 204 and 205 goes no
-    /// body: one that is written all the same makes the answer a 500, and the log says so. In `open` there is no
-    /// status to set, the response being the 101: it makes that a 500 too.
+    /// Sets the status of a page, 200 to 599; 200 by default. To refuse, return an `Err` instead. A 204 or 205 has no
+    /// body: writing one anyway turns the answer into a 500, and the log says so. In `open` the response is the 101, so
+    /// setting a status turns that into a 500 too.
     ///
     /// # Panics
-    /// If the status is none of a response, which is a mistake of the program.
+    /// If `status` is not from 200 to 599.
     #[track_caller]
     pub fn set_status(&mut self, status: u16) {
         assert!((200..=599).contains(&status), "a response has a status of 200 to 599, not {status}");
         self.response.status = status;
     }
 
-    /// Sets a header of the response. A refusal keeps it, so that `WWW-Authenticate` can go with a 401; only what
-    /// describes the page (`Content-Type` and the like) goes.
+    /// Sets a header of the response. A refusal keeps it, so that `WWW-Authenticate` can go with a 401, but drops those
+    /// that describe the page, such as `Content-Type`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a header that the server itself writes, such as `Connection`.
+    /// [`Error::Invalid`] for a header that only the server may write, such as `Connection`.
     pub fn set_header(&mut self, name: &str, value: &str) -> Result<()> {
         response::not_reserved(name)?;
         self.response.set(name, value);
         Ok(())
     }
 
-    /// Adds to the body of a page: HTML in UTF-8, unless its `Content-Type` is set. A refusal drops it. In `open`
-    /// there is no page: it makes the answer a 500, and the log says so.
+    /// Appends to the body of a page: HTML in UTF-8, unless the handler sets `Content-Type`. A refusal drops the body.
+    /// `open` has no page, so writing in it turns the answer into a 500, and the log says so.
     pub fn write(&mut self, body: impl AsRef<[u8]>) {
         self.response.body.write(body.as_ref());
     }
 
-    /// Adds a file to the body, with its content type (Tornado's `render`, without its templates). It is read when it
-    /// is sent, in pieces, as the client takes it. One that shrinks meanwhile ends the connection; one that grows is
-    /// cut.
+    /// Appends a file to the body, with its content type (Tornado's `render`, without its templates). The server reads
+    /// it while sending, in pieces, as the client takes them. If the file shrinks during that time, the connection
+    /// ends; if it grows, the server cuts it at its old length.
     ///
     /// # Errors
-    /// [`Error::Refused`] with 404 or 403 if it cannot be served.
+    /// [`Error::Refused`] with 404 or 403 if the file cannot be served.
     pub fn render(&mut self, files: &StaticFiles, path: &str) -> Result<()> {
         let (part, content_type) = files.open(path)?;
         self.response.body.push(part);
@@ -71,8 +71,8 @@ impl<'a> Exchange<'a> {
         Ok(())
     }
 
-    /// Sends the client elsewhere: 302, to a URL or a path (Tornado's `redirect`). A `POST` is repeated there as a
-    /// `GET`.
+    /// Redirects the client with a 302, to a URL or a path (Tornado's `redirect`). The client follows a redirected
+    /// `POST` with a `GET`.
     ///
     /// ```
     /// use threadcast::{Exchange, RequestHandler, Result};
@@ -87,17 +87,17 @@ impl<'a> Exchange<'a> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Invalid`] for what a header cannot carry: spaces are `%20` in a URL, and what is not ASCII is
-    /// percent-encoded too.
+    /// [`Error::Invalid`] for a URL that a header cannot carry: write spaces as `%20`, and percent-encode all that is
+    /// not ASCII.
     pub fn redirect(&mut self, to: &str) -> Result<()> {
         self.redirect_with(302, to)
     }
 
     /// [`redirect`](Exchange::redirect) with another status: 301 or 308 for good, 303 to a page by `GET`, 307 and 308
-    /// with the same method (Tornado: `redirect(url, permanent=True)`, `redirect(url, status=307)`).
+    /// to keep the method (Tornado: `redirect(url, permanent=True)`, `redirect(url, status=307)`).
     ///
     /// # Errors
-    /// As [`redirect`](Exchange::redirect), and for a status that is none of these.
+    /// As [`redirect`](Exchange::redirect), and for any other status.
     pub fn redirect_with(&mut self, status: u16, to: &str) -> Result<()> {
         if !matches!(status, 301 | 302 | 303 | 307 | 308) {
             return Err(Error::invalid(format!(
@@ -105,7 +105,7 @@ impl<'a> Exchange<'a> {
             )));
         }
         if !to.bytes().all(|b| b.is_ascii_graphic()) {
-            // Not shown: it may have a token in its query, and this goes to the log.
+            // Not shown: its query may have a token, and this goes to the log.
             return Err(Error::invalid(
                 "cannot redirect there: a URL has no spaces and only ASCII, the rest is percent-encoded",
             ));
@@ -115,8 +115,8 @@ impl<'a> Exchange<'a> {
         Ok(())
     }
 
-    /// Sets a cookie: `Path=/; HttpOnly; SameSite=Lax`, until the browser is closed. It is in the client's
-    /// next request.
+    /// Sets a cookie: `Path=/; HttpOnly; SameSite=Lax`, until the browser is closed. The client sends it with its next
+    /// request.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a name or value that a cookie cannot carry.
@@ -127,25 +127,25 @@ impl<'a> Exchange<'a> {
     /// [`set_cookie`](Exchange::set_cookie) with other attributes: `Secure`, `Domain`, a path, an expiry.
     ///
     /// # Errors
-    /// As [`set_cookie`](Exchange::set_cookie), and for what browsers drop without a word: attributes that no cookie can
-    /// have, a name such as `__Host-a` or `__Secure-a` without what it demands, a name and value of over 4,096 bytes.
+    /// As [`set_cookie`](Exchange::set_cookie), and for cookies that browsers silently drop: invalid attributes, a name
+    /// such as `__Host-a` or `__Secure-a` without the attributes that it demands, a name and value of over 4,096 bytes.
     pub fn set_cookie_with(&mut self, name: &str, value: &str, attributes: &CookieAttributes) -> Result<()> {
         let line = self.with_rules(attributes).line(name, value, None, now())?;
         self.add_cookie(name, line);
         Ok(())
     }
 
-    /// Makes the browser forget a cookie that was set with the usual path. What its name demands, such as `Secure` for
-    /// `__Host-sid`, it has, whether or not this server knows of a proxy that does TLS.
+    /// Makes the browser forget a cookie that was set with the default path. Adds the attributes that the name demands,
+    /// such as `Secure` for `__Host-sid`, even if this server does not know of a proxy that does TLS.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a name that a cookie cannot have.
+    /// [`Error::Invalid`] for an invalid name.
     pub fn clear_cookie(&mut self, name: &str) -> Result<()> {
         self.clear_cookie_with(name, &CookieAttributes::new())
     }
 
-    /// [`clear_cookie`](Exchange::clear_cookie) for a cookie of another path or domain: the two must be those with
-    /// which it was set.
+    /// [`clear_cookie`](Exchange::clear_cookie) for a cookie with another path or domain: pass those with which it was
+    /// set.
     ///
     /// # Errors
     /// As [`set_cookie_with`](Exchange::set_cookie_with).
@@ -167,20 +167,19 @@ impl<'a> Exchange<'a> {
     }
 
     /// Sets a cookie that nobody can change unnoticed, signed with the application's
-    /// [`cookie_secret`](crate::Application::cookie_secret) in Tornado's format, for 30 days. Anybody
-    /// who has it can read it.
+    /// [`cookie_secret`](crate::Application::cookie_secret) in Tornado's format, for 30 days. Its holder can read it.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a name that a cookie cannot have, or if there is no secret.
+    /// [`Error::Invalid`] for an invalid name, or if the application has no secret.
     pub fn set_secure_cookie(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<()> {
         self.set_secure_cookie_with(name, value, &CookieAttributes::new())
     }
 
-    /// [`set_secure_cookie`](Exchange::set_secure_cookie) with other attributes. It is read for 31 days, however long
-    /// the browser keeps it.
+    /// [`set_secure_cookie`](Exchange::set_secure_cookie) with other attributes. The server accepts it for 31 days,
+    /// however long the browser keeps it.
     ///
     /// # Errors
-    /// As [`set_secure_cookie`](Exchange::set_secure_cookie), and for attributes that no cookie can have.
+    /// As [`set_secure_cookie`](Exchange::set_secure_cookie), and for invalid attributes.
     pub fn set_secure_cookie_with(
         &mut self,
         name: &str,
@@ -194,8 +193,8 @@ impl<'a> Exchange<'a> {
         Ok(())
     }
 
-    /// Returns the value of a cookie set with [`set_secure_cookie`](Exchange::set_secure_cookie) (or by a
-    /// Tornado site with the same secret) in the last 31 days; `None` if there is none, or a forged one.
+    /// Returns the value of a cookie that [`set_secure_cookie`](Exchange::set_secure_cookie) (or a Tornado site with
+    /// this secret) set in the last 31 days; `None` if the cookie is missing or forged.
     ///
     /// # Errors
     /// [`Error::Invalid`] if the application has no secret.
@@ -205,7 +204,7 @@ impl<'a> Exchange<'a> {
         Ok(signed.and_then(|s| cookies::decode_signed_value(secret, name, &s, cookies::MAX_AGE_DAYS, now())))
     }
 
-    /// Passes on what a handler has returned; a refusal takes along the headers and cookies that it had set before.
+    /// Passes on a handler's result; a refusal takes along the headers and cookies that the handler set before.
     pub(crate) fn keep_headers<T>(&mut self, mut result: Result<T>) -> Result<T> {
         if let Err(Error::Refused { headers, .. }) = &mut result {
             self.move_headers(headers);
@@ -213,7 +212,7 @@ impl<'a> Exchange<'a> {
         result
     }
 
-    /// Not inlined, so that an idle client's stack has not been that deep.
+    /// Not inlined, to keep an idle client's stack shallow.
     #[inline(never)]
     fn move_headers(&mut self, to: &mut Vec<(String, String)>) {
         let mut set = std::mem::take(&mut self.response.headers);
@@ -222,10 +221,10 @@ impl<'a> Exchange<'a> {
         *to = set;
     }
 
-    /// Returns the headers that go with the 101.
+    /// Returns the headers of the 101.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if `open` has set what only a page can have.
+    /// [`Error::Invalid`] if `open` has set something that only a page can have.
     #[inline(never)]
     pub(crate) fn into_upgrade_headers(self) -> Result<Vec<(String, String)>> {
         let Response { status, headers, body } = self.response;
@@ -254,7 +253,7 @@ impl Deref for Exchange<'_> {
     }
 }
 
-/// Returns whether a header is about the page that was to come, so that it would be wrong beside a refusal's line.
+/// Returns whether a header describes the page, and would be wrong on a refusal.
 fn describes_the_body(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     matches!(
@@ -271,7 +270,7 @@ fn describes_the_body(name: &str) -> bool {
     )
 }
 
-/// Seconds since 1970; a clock set before that counts as then.
+/// Seconds since 1970; an earlier clock counts as 0.
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -1,10 +1,10 @@
-//! Who a request is for: the value of a `Host` header, and [`Hosts`], the names that a server answers to. Pure.
+//! The target host of a request: the value of a `Host` header, and [`Hosts`], the names that a server answers to. Pure.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Splits what a `Host` header may have (RFC 9110, section 7.2), and `None` for what it may not. The host is in
-/// lower case and may be empty. The zone of an IPv6 address is dropped: it names an interface of the client's own
-/// machine, which some clients send as `%eth0` and others as `%25eth0` (RFC 6874).
+/// Splits the value of a `Host` header (RFC 9110, section 7.2); `None` if it is invalid. The host is in lower case and
+/// may be empty. Drops the zone of an IPv6 address: it names an interface of the client's own machine, which some
+/// clients send as `%eth0` and others as `%25eth0` (RFC 6874).
 pub(crate) fn host_and_port(text: &str) -> Option<(String, Option<u16>)> {
     let end = if text.starts_with('[') { text.find(']')? + 1 } else { text.find(':').unwrap_or(text.len()) };
     let (host, port) = text.split_at(end);
@@ -32,14 +32,14 @@ pub(crate) fn is_loopback(host: &str) -> bool {
     host_and_port(host).is_some_and(|(host, _)| is_loopback_name(&without_dot(host)))
 }
 
-/// Returns whether a host, without its last dot, is `localhost`, a name below it, or an address of the loopback.
+/// Returns whether a host, without its last dot, is `localhost`, a name below it, or a loopback address.
 fn is_loopback_name(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     let is_address = address.is_ok_and(|address| address.to_canonical().is_loopback());
     host == "localhost" || host.ends_with(".localhost") || is_address
 }
 
-/// `me.test.` is `me.test`, said in full.
+/// `me.test.` is the absolute form of `me.test`.
 fn without_dot(mut host: String) -> String {
     if host.ends_with('.') {
         host.pop();
@@ -47,7 +47,7 @@ fn without_dot(mut host: String) -> String {
     host
 }
 
-/// The names that a server answers to; all names if there are none.
+/// The names that a server answers to; empty for all names.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Hosts {
     /// As [`host_and_port`] returns them, without a last dot.
@@ -55,8 +55,8 @@ pub(crate) struct Hosts {
 }
 
 impl Hosts {
-    /// Adds a name or an address, an IPv6 address with or without brackets. `localhost` stands for every name and
-    /// address of the loopback.
+    /// Adds a name or an address; an IPv6 address may have brackets. `localhost` stands for every loopback name and
+    /// address.
     ///
     /// # Panics
     /// If it is not a host, or has a port.
@@ -72,7 +72,7 @@ impl Hosts {
         }));
     }
 
-    /// Returns whether a request with this `Host` is for this server. The port does not count: a proxy may have
+    /// Returns whether a request with this `Host` is for this server. Ignores the port, because a proxy may have
     /// another one.
     pub(crate) fn include(&self, host: Option<&str>) -> bool {
         let is_named = |(host, _)| {
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_host_is_a_panic_that_says_so() {
+    fn an_invalid_host_is_a_panic_that_says_so() {
         for name in
             ["", ".", "me.test:80", "http://me.test", "me.test/", "a b", "*.me.test", "[::1]:80", "u@me.test"]
         {

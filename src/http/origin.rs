@@ -1,13 +1,13 @@
-//! [`Origin`]: where a page comes from, as a browser's header or an option names it. Pure.
+//! [`Origin`]: the site that a page comes from, as a browser's header or an option names it. Pure.
 //!
-//! RFC 6454, and RFC 3986, section 3.2, for host and port. Two texts of one origin are one value.
+//! RFC 6454, and RFC 3986, section 3.2, for host and port. Two texts for one origin parse to equal values.
 
 use std::fmt;
 
 use crate::error::{Error, Result};
 use crate::http::host::host_and_port;
 
-/// Scheme, host and port of a page, in one form: lower case, and without the port that its scheme has anyway.
+/// Scheme, host and port of a page, in one form: lower case, without the default port of its scheme.
 ///
 /// ```
 /// use threadcast::Origin;
@@ -21,12 +21,12 @@ use crate::http::host::host_and_port;
 pub struct Origin {
     scheme: String,
     host: String,
-    /// The one that is meant, said or not; `None` where none is said and the scheme has none.
+    /// The effective port, explicit or by default; `None` without either.
     port: Option<u16>,
 }
 
 impl Origin {
-    /// Reads scheme, host and port. A path, a query or a user's name is a mistake: no browser sends one.
+    /// Parses scheme, host and port. Refuses a path, a query or a user's name: no browser sends one.
     ///
     /// # Errors
     /// [`Error::Invalid`], with a sentence that says what is wrong and what to write.
@@ -63,14 +63,14 @@ impl Origin {
         &self.host
     }
 
-    /// Returns the port, which is the scheme's where none was said; `None` where the scheme has none.
+    /// Returns the port, by default that of the scheme; `None` if the scheme has no default.
     pub fn port(&self) -> Option<u16> {
         self.port
     }
 
-    /// Returns whether a `Host` header means the same host and port. One without a port means the default of this
-    /// origin's scheme, since behind a proxy that does TLS nothing else says which scheme the browser used. An
-    /// empty one means nothing.
+    /// Returns whether a `Host` header names this host and port. A `Host` without a port has the default port of this
+    /// origin's scheme: behind a proxy that does TLS, nothing else shows which scheme the browser used. An empty one
+    /// matches nothing.
     pub fn is_at(&self, host: &str) -> bool {
         host_and_port(host).is_some_and(|(host, port)| {
             host == self.host && port.or_else(|| default_port(&self.scheme)) == self.port
@@ -79,7 +79,7 @@ impl Origin {
 }
 
 impl fmt::Display for Origin {
-    /// As a browser writes it.
+    /// Writes it as a browser does.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", self.scheme, self.host)?;
         match self.port {
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_origin_is_told_what_to_write() {
+    fn an_invalid_origin_gets_an_error_that_says_what_to_write() {
         for (text, told) in [
             ("https://example.com/", "is more than an origin: write https://example.com"),
             ("https://Example.com:443/app?x#y", "is more than an origin: write https://example.com"),

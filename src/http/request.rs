@@ -1,4 +1,4 @@
-//! The bytes of a request head become a [`Request`]: arguments, headers, cookies; later its body.
+//! Parses the bytes of a request head into a [`Request`]: arguments, headers, cookies; later its body.
 //!
 //! Pure: no I/O, any thread. `httparse` splits the head; the rules of the path and the query are here.
 
@@ -14,12 +14,12 @@ use crate::http::host::host_and_port;
 use crate::http::origin::Origin;
 use crate::http::request_body::Framing;
 
-/// Most bytes in a request head, as the whole of request line and headers.
+/// The most bytes in a request head: request line and headers together.
 pub(crate) const MAX_HEAD: usize = 16 * 1024;
-/// Most header lines in a head. More, within [`MAX_HEAD`], is the same refusal.
+/// The most header lines in a head. More, within [`MAX_HEAD`], also get a 431.
 const MAX_HEADERS: usize = 100;
 
-/// One HTTP request. A handler's `post`, `put` and `delete` have it with its body; for all others there is none.
+/// One HTTP request. In a handler's `post`, `put` and `delete` it has its body; in all other methods it has none.
 #[derive(Clone)]
 pub struct Request {
     method: String,
@@ -27,9 +27,9 @@ pub struct Request {
     target: String,
     http_1_0: bool,
     headers: HeaderMap,
-    /// The peer of the socket, or the client that a trusted proxy has named.
+    /// The peer of the socket, or the client that a trusted proxy named.
     peer: SocketAddr,
-    /// Whether the client came by HTTPS; `None` where nobody knows, since a proxy may have done TLS.
+    /// Whether the client came by HTTPS; `None` if unknown, because a proxy may have done TLS.
     secure: Option<bool>,
     /// The path of the route, with the names of its parameters.
     route: String,
@@ -41,12 +41,12 @@ pub struct Request {
 }
 
 impl Request {
-    /// Reads a head from the front of `bytes`, and says how many bytes it took; `None` while the end
-    /// of it has not arrived. The error is the refusal that the client earned (400 or 431).
+    /// Parses a head from the front of `bytes`, and returns how many bytes it took; `None` while the head is
+    /// incomplete. The error is the refusal for the client (400 or 431).
     pub(crate) fn parse(bytes: &[u8], peer: SocketAddr) -> Result<Option<(Request, usize)>> {
         let mut lines = vec![httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut head = httparse::Request::new(&mut lines);
-        // No further than the limit, so that what came with the same read behind it changes nothing.
+        // No further than the limit, so that bytes after the head in the same read change nothing.
         let length = match head.parse(&bytes[..bytes.len().min(MAX_HEAD)]) {
             Ok(httparse::Status::Complete(length)) => length,
             Ok(httparse::Status::Partial) if bytes.len() < MAX_HEAD => return Ok(None),
@@ -60,7 +60,7 @@ impl Request {
         };
         let mut headers = HeaderMap::with_capacity(head.headers.len());
         for line in head.headers.iter() {
-            // httparse takes only tokens and field-vchars, which are also what these two take.
+            // httparse accepts only tokens and field-vchars, and so do these two.
             let name = HeaderName::from_bytes(line.name.as_bytes());
             let value = HeaderValue::from_bytes(line.value);
             let (Ok(name), Ok(value)) = (name, value) else {
@@ -85,13 +85,13 @@ impl Request {
         };
         request.check()?;
         if let Some(authority) = authority.and_then(|authority| HeaderValue::try_from(authority).ok()) {
-            // RFC 9112, section 3.2.2: it is the host, whatever `Host` says.
+            // RFC 9112, section 3.2.2: this is the host, whatever `Host` says.
             request.headers.insert("Host", authority);
         }
         Ok(Some((request, length)))
     }
 
-    /// RFC 9112, sections 3.2 and 6: what would make two readers see two different requests is refused.
+    /// RFC 9112, sections 3.2 and 6: refuses all that two readers could parse as two different requests.
     #[inline(never)]
     fn check(&self) -> Result<()> {
         let hosts = self.headers.get_all("Host").iter().count();
@@ -125,7 +125,7 @@ impl Request {
         self.target.split('?').next().unwrap_or_default()
     }
 
-    /// Returns the query without the question mark, still percent-encoded; empty if there is none.
+    /// Returns the query without the question mark, still percent-encoded; empty without one.
     pub fn query(&self) -> &str {
         self.target.split_once('?').map_or("", |(_, query)| query)
     }
@@ -135,33 +135,34 @@ impl Request {
         &self.target
     }
 
-    /// Returns the value of a header, by name in any case; several lines of it are joined with `, `. Bytes
-    /// that are not UTF-8 are replaced. `Host` is that of the target, where the target is a URL.
+    /// Returns the value of a header, by name in any case; joins several lines of it with `, `. Replaces bytes that are
+    /// not UTF-8. If the target is a URL, `Host` is that of the URL.
     pub fn header(&self, name: &str) -> Option<String> {
         let lines = self.headers.get_all(name).iter();
         let lines: Vec<_> = lines.map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
         (!lines.is_empty()).then(|| lines.join(", "))
     }
 
-    /// Returns the client's address. Behind a proxy it is the proxy's, unless
-    /// [`Application::xheaders`](crate::Application::xheaders) trusts it; then the port is 0, which proxies rarely tell.
+    /// Returns the client's address. Behind a proxy it is the proxy's address, unless
+    /// [`Application::xheaders`](crate::Application::xheaders) trusts the proxy; then the port is 0, because few
+    /// proxies send it.
     pub fn peer_addr(&self) -> SocketAddr {
         self.peer
     }
 
-    /// Returns whether the client came by HTTPS, as far as is known: to this server, or to a proxy that it trusts, see
+    /// Returns whether the client is known to have used HTTPS: to this server, or to a trusted proxy, see
     /// [`Application::xheaders`](crate::Application::xheaders).
     pub fn is_secure(&self) -> bool {
         self.secure == Some(true)
     }
 
-    /// Called where the client came by TLS.
+    /// Called if the client came by TLS.
     pub(crate) fn set_secure(&mut self) {
         self.secure = Some(true);
     }
 
-    /// Returns the last value of argument `name`, percent-decoded, `+` as a space, control characters as
-    /// spaces, white space stripped from its ends; all as Tornado's `get_argument`.
+    /// Returns the last value of argument `name`, percent-decoded, with `+` and control characters as spaces, and white
+    /// space stripped from its ends, like Tornado's `get_argument`.
     ///
     /// # Errors
     /// [`Error::Refused`] with 400: `Missing argument NAME`, or the value is not UTF-8.
@@ -177,7 +178,7 @@ impl Request {
         Ok(self.get_arguments(name)?.pop().unwrap_or_else(|| default.to_owned()))
     }
 
-    /// Returns all values of argument `name`, in their order; empty if there is none.
+    /// Returns all values of argument `name`, in order; empty without the argument.
     ///
     /// # Errors
     /// [`Error::Refused`] with 400 if a value is not UTF-8.
@@ -185,18 +186,18 @@ impl Request {
         arguments(self.query().as_bytes(), name)
     }
 
-    /// Returns the value of a cookie, or `None`; the last one wins, and quotes are undone, as in Tornado.
+    /// Returns the value of a cookie, or `None`; the last one wins, and quotes are removed, as in Tornado.
     pub fn get_cookie(&self, name: &str) -> Option<String> {
-        // RFC 6265 has one Cookie line, HTTP/2 gateways may leave several.
+        // RFC 6265 allows one Cookie line; HTTP/2 gateways may leave several.
         let lines = self.headers.get_all("Cookie").iter();
         let lines: Vec<_> = lines.map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
         cookies::find(&lines.join("; "), name)
     }
 
-    /// Returns whether a page of `origin` is one of this server's, as far as the request tells: host and port are
-    /// those of `Host`, in any case, and a port that one of them lacks is the default of the origin's scheme. So
-    /// `https://me.test` and `Host: me.test` are the same behind a proxy that does TLS. The scheme counts where ours
-    /// is known, see [`is_secure`](Request::is_secure). `null`, and what is no origin, are never the same.
+    /// Returns whether a page of `origin` belongs to this server, as far as the request shows: host and port equal
+    /// those of `Host`, in any case, and a missing port is the default of the origin's scheme. So `https://me.test`
+    /// matches `Host: me.test` behind a proxy that does TLS. The schemes must also match where the server knows its
+    /// own, see [`is_secure`](Request::is_secure). `null` and invalid origins never match.
     pub fn is_same_origin(&self, origin: &str) -> bool {
         let (Ok(origin), Some(host)) = (Origin::parse(origin), self.header("Host")) else { return false };
         let scheme = match self.secure {
@@ -207,7 +208,7 @@ impl Request {
         scheme && origin.is_at(&host)
     }
 
-    /// Takes the arguments of the route that it belongs to. The error is a 400 for what is not UTF-8.
+    /// Stores the arguments of the matching route. The error is a 400 for bytes that are not UTF-8.
     pub(crate) fn set_route(&mut self, route: &str, arguments: &[(&str, String)]) -> Result<()> {
         route.clone_into(&mut self.route);
         for (name, value) in arguments {
@@ -218,7 +219,7 @@ impl Request {
         Ok(())
     }
 
-    /// Returns the path that its route was added with.
+    /// Returns the path with which the application added the route.
     pub(crate) fn route(&self) -> &str {
         &self.route
     }
@@ -236,13 +237,13 @@ impl Request {
         self.header(name).is_some_and(|list| list.split(',').any(|t| t.trim().eq_ignore_ascii_case(token)))
     }
 
-    /// RFC 9112, section 9.3: HTTP/1.1 persists unless told to close, HTTP/1.0 closes.
+    /// RFC 9112, section 9.3: HTTP/1.1 persists unless a header says close; HTTP/1.0 closes.
     pub(crate) fn keep_alive(&self) -> bool {
         !self.http_1_0 && !self.has_token("Connection", "close")
     }
 }
 
-/// Shows what a log may have: not the query, the cookies, the tokens, which headers of any name carry.
+/// Shows only what is safe in a log: not the query, cookies or tokens, which may be in any header.
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.headers.keys().map(HeaderName::as_str).collect();
@@ -269,7 +270,7 @@ fn arguments(pairs: &[u8], name: &str) -> Result<Vec<String>> {
     Ok(values)
 }
 
-/// Returns the last value of `name`, or the refusal of a request that lacks it.
+/// Returns the last value of `name`, or a refusal if it is missing.
 fn last_of(mut values: Vec<String>, name: &str) -> Result<String> {
     values.pop().ok_or_else(|| Error::refused(400, format!("Missing argument {name}")))
 }

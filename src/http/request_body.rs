@@ -1,7 +1,7 @@
-//! How long a request's body is, where it ends, and how fast it has to come.
+//! The length of a request's body, its end, and the speed that the server demands.
 //!
-//! Pure: bytes and times are passed in. Two readers of one connection must never disagree about where a
-//! request ends, so this one takes only what RFC 9112 calls right, and no leniency that it allows.
+//! Pure: bytes and times are passed in. Two readers of one connection must never disagree about where a request ends,
+//! so this one accepts only what RFC 9112 requires, and none of the leniency that it permits.
 
 use std::time::{Duration, Instant};
 
@@ -9,18 +9,18 @@ use tungstenite::http::{HeaderMap, HeaderName};
 
 use crate::error::{Error, Result};
 
-/// How long a body may stand still, and how long it has besides what [`LEAST_RATE`] grants.
+/// How long a body may stand still, and its time limit in addition to what [`LEAST_RATE`] grants.
 const STANDSTILL: Duration = Duration::from_secs(10);
-/// Bytes a second at which a body has to come, on the whole.
+/// The lowest average speed of a body, in bytes per second.
 const LEAST_RATE: u64 = 16 << 10;
-/// Most bytes in a line that has the size of a chunk, or a trailer.
+/// The most bytes in a chunk-size line or a trailer line.
 const MAX_LINE: usize = 4 << 10;
-/// Most bytes in all chunk extensions and trailers of a body, which nobody reads.
+/// The most bytes in all chunk extensions and trailers of a body; the server ignores them.
 const MAX_IGNORED: usize = 16 << 10;
-/// Most digits in the size of a chunk: those of 64 bits.
+/// The most digits in a chunk size: those of 64 bits.
 const MAX_DIGITS: usize = 16;
 
-/// How the end of a body is found (RFC 9112, section 6).
+/// How to find the end of a body (RFC 9112, section 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Framing {
     /// By counting its bytes.
@@ -65,11 +65,11 @@ impl Framing {
     }
 }
 
-/// Takes the bytes of a body as they come, and knows where it ends.
+/// Takes the bytes of a body as they come, and finds its end.
 #[derive(Debug)]
 pub(crate) struct BodyDecoder {
     state: Awaited,
-    /// What there is of a line. Empty between lines.
+    /// The bytes of an incomplete line. Empty between lines.
     line: Vec<u8>,
     /// Bytes of extensions and trailers so far.
     ignored: usize,
@@ -79,21 +79,21 @@ pub(crate) struct BodyDecoder {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Awaited {
-    /// Bytes that are left of the body.
+    /// Remaining bytes of the body.
     Counted(usize),
     /// The line with a chunk's size.
     Size,
-    /// Bytes that are left of a chunk.
+    /// Remaining bytes of a chunk.
     Chunk(usize),
-    /// The empty line behind a chunk.
+    /// The empty line after a chunk.
     ChunkEnd,
-    /// A line behind the last chunk.
+    /// A line after the last chunk.
     Trailer,
     Done,
 }
 
 impl BodyDecoder {
-    /// Starts at the first byte behind the head. The error is a 413 for a length over `max`.
+    /// Starts at the first byte after the head. The error is a 413 for a length over `max`.
     pub(crate) fn new(framing: Framing, max: usize) -> Result<BodyDecoder> {
         let state = match framing {
             Framing::Length(length) => Awaited::Counted(within(length, max)?),
@@ -102,8 +102,7 @@ impl BodyDecoder {
         Ok(BodyDecoder { state, line: Vec::new(), ignored: 0, body: Vec::new(), max })
     }
 
-    /// Takes bytes up to the end of the body, and returns how many those are: all, unless it is
-    /// [done](BodyDecoder::is_done).
+    /// Takes bytes up to the end of the body, and returns their number: all, unless it is [done](BodyDecoder::is_done).
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<usize> {
         let mut rest = bytes;
         while let Some(first) = rest.first() {
@@ -133,7 +132,7 @@ impl BodyDecoder {
         Ok(bytes.len() - rest.len())
     }
 
-    /// Returns how many bytes of the body are here.
+    /// Returns the number of body bytes so far.
     pub(crate) fn len(&self) -> usize {
         self.body.len()
     }
@@ -143,13 +142,13 @@ impl BodyDecoder {
         self.state == Awaited::Done
     }
 
-    /// Returns the body, without the room that it has grown beyond.
+    /// Returns the body, without spare capacity.
     pub(crate) fn into_body(mut self) -> Vec<u8> {
         self.body.shrink_to_fit();
         self.body
     }
 
-    /// Adds a byte to the line. A line ends with CR LF, and neither is anywhere else in it.
+    /// Appends a byte to the line. A line ends with CR LF, and contains neither before its end.
     fn ends_line(&mut self, byte: u8) -> Result<bool> {
         let after_cr = self.line.last() == Some(&b'\r');
         if after_cr {
@@ -164,7 +163,7 @@ impl BodyDecoder {
         Ok(false)
     }
 
-    /// Reads the line, which is whole, and returns what follows it.
+    /// Parses the complete line, and returns what comes next.
     fn after_line(&mut self) -> Result<Awaited> {
         match self.state {
             Awaited::Size => {
@@ -195,7 +194,7 @@ impl BodyDecoder {
     }
 }
 
-/// Returns the size of a chunk, and how many bytes of extensions follow it (RFC 9112, section 7.1).
+/// Returns the size of a chunk, and the length of its extensions (RFC 9112, section 7.1).
 fn chunk_size(line: &[u8]) -> Result<(u64, usize)> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (size, extension) = line.split_at(digits);
@@ -218,7 +217,7 @@ fn malformed<T>() -> Result<T> {
     Err(Error::refused(400, "The chunks of the body are malformed."))
 }
 
-/// How fast a body has come so far, and until when its next bytes have to be there.
+/// How fast a body has come so far, and the deadline for its next bytes.
 #[derive(Debug)]
 pub(crate) struct Pace {
     begun: Instant,
@@ -232,13 +231,13 @@ impl Pace {
         Pace { begun: now, progressed: now, bytes: 0 }
     }
 
-    /// Counts bytes that have come.
+    /// Counts received bytes.
     pub(crate) fn took(&mut self, bytes: usize, now: Instant) {
         self.bytes += bytes as u64;
         self.progressed = now;
     }
 
-    /// Returns when it is over, unless more comes before.
+    /// Returns when the body times out, unless more bytes come before.
     pub(crate) fn deadline(&self) -> Instant {
         let granted = Duration::from_millis(self.bytes * 1000 / LEAST_RATE);
         (self.progressed + STANDSTILL).min(self.begun + STANDSTILL + granted)

@@ -1,4 +1,4 @@
-//! A [`Response`] becomes bytes, by way of `tiny_http`.
+//! Turns a [`Response`] into bytes, with `tiny_http`.
 //!
 //! Pure: no I/O, any thread.
 
@@ -13,7 +13,7 @@ use crate::http::request::Request;
 
 /// The `Server` header.
 const SERVER: &str = concat!("threadcast/", env!("CARGO_PKG_VERSION"));
-/// Headers that the server itself writes: the hop's, the handshake's, and the length.
+/// Headers that only the server writes: the hop's, the handshake's, and the length.
 const RESERVED: [&str; 7] = [
     "Connection",
     "Content-Length",
@@ -24,14 +24,14 @@ const RESERVED: [&str; 7] = [
     "Sec-WebSocket-Protocol",
 ];
 
-/// What happens to the connection when a response is out.
+/// The fate of the connection after a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Then {
     KeepAlive,
     Close,
 }
 
-/// What a client gets: status, headers, body.
+/// The server's answer to a client: status, headers, body.
 pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
@@ -39,7 +39,7 @@ pub(crate) struct Response {
 }
 
 impl Response {
-    /// Makes a 200, with a body of HTML until its content type is set.
+    /// Makes a 200 with a body of HTML, unless the content type is set.
     pub(crate) fn ok() -> Response {
         Response { status: 200, headers: Vec::new(), body: Body::default() }
             .with("Content-Type", "text/html; charset=utf-8")
@@ -52,8 +52,7 @@ impl Response {
         Response { status, headers: Vec::new(), body }.with("Content-Type", "text/plain; charset=utf-8")
     }
 
-    /// Makes the refusal that an error earns. Only a refusal speaks to the client; what else went wrong is
-    /// the server's own business, and goes to the log.
+    /// Makes the response to an error. Only a refusal tells the client what went wrong; the log has every other error.
     pub(crate) fn from_error(error: &Error) -> Response {
         match error {
             Error::Refused { status, reason, headers } => {
@@ -67,19 +66,19 @@ impl Response {
         }
     }
 
-    /// Returns the same with header `name` set.
+    /// Sets header `name` and returns the response.
     pub(crate) fn with(mut self, name: &str, value: &str) -> Response {
         self.set(name, value);
         self
     }
 
-    /// Sets a header in place of any of that name.
+    /// Sets a header; replaces any of that name.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.headers.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
         self.headers.push((name.to_owned(), value.to_owned()));
     }
 
-    /// Sets a header, but a cookie is one more.
+    /// Sets a header, or adds another cookie.
     pub(crate) fn add(&mut self, name: &str, value: &str) {
         if name.eq_ignore_ascii_case("Set-Cookie") {
             self.headers.push((name.to_owned(), value.to_owned()));
@@ -88,8 +87,8 @@ impl Response {
         }
     }
 
-    /// Adds an ETag to a 200 to GET or HEAD. Becomes a 304 if the client has that one already
-    /// (RFC 9110, section 13.1.2), as in Tornado.
+    /// Adds an ETag to a 200 to GET or HEAD. Becomes a 304 if the client already has that version (RFC 9110, section
+    /// 13.1.2), as in Tornado.
     pub(crate) fn with_etag(mut self, request: &Request) -> Response {
         if self.status != 200 {
             return self;
@@ -99,7 +98,7 @@ impl Response {
         let known = request.header("If-None-Match").unwrap_or_default();
         let same = |tag: &str| tag.trim().trim_start_matches("W/") == etag;
         if known.trim() == "*" || known.split(',').any(same) {
-            // The body stays, for its length, and is not sent.
+            // Keeps the body for its length, but does not send it.
             self.status = 304;
             self.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("Content-Type"));
         }
@@ -109,7 +108,7 @@ impl Response {
     /// Returns the head on the wire, with the length of the body and the empty line at its end.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for what the handler should not have set; none of it is to be sent.
+    /// [`Error::Invalid`] for anything that the handler must not set; then none of it goes out.
     pub(crate) fn head(&self, then: Then) -> Result<Vec<u8>> {
         let doing = || "cannot write an HTTP response";
         let mut response = tiny_http::Response::new(
@@ -133,8 +132,8 @@ impl Response {
         let mut head = Vec::with_capacity(512);
         let no_body = true;
         response.raw_print(&mut head, HTTPVersion(1, 1), &[], no_body, None).map_err(Error::io(doing()))?;
-        // tiny_http drops the headers of the hop itself (RFC 9110, section 7.6.1) when they are added
-        // to a response, so they go in behind its status line.
+        // tiny_http drops hop-by-hop headers (RFC 9110, section 7.6.1) when they are added to a response, so they go in
+        // after its status line.
         let mut hop = String::new();
         if self.status == 426 {
             // RFC 9110, section 15.5.22, and RFC 6455, section 4.4: what to upgrade to.
@@ -152,13 +151,13 @@ impl Response {
         Ok(head)
     }
 
-    /// Returns whether its status has no body at all (RFC 9110, sections 15.3.5 and 15.3.6).
+    /// Returns whether its status forbids a body (RFC 9110, sections 15.3.5 and 15.3.6).
     fn is_bare(&self) -> bool {
         matches!(self.status, 204 | 205)
     }
 
-    /// Writes head and body by a function that blocks until it has taken what it is given. A HEAD gets the head
-    /// alone, and so does who has the body already.
+    /// Writes head and body with a function that blocks until it has taken all its bytes. Sends the head alone to a
+    /// HEAD, and to a client that already has the body.
     pub(crate) fn write_to(
         &self,
         head: Vec<u8>,
@@ -170,7 +169,7 @@ impl Response {
     }
 }
 
-/// The names of the headers, since their values are for the client alone: cookies, tokens.
+/// Shows only the names of the headers: their values, cookies and tokens, are for the client alone.
 impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
@@ -183,14 +182,14 @@ impl fmt::Debug for Response {
     }
 }
 
-/// Takes a line out of a head, which stands between two others.
+/// Removes a line from a head; it must have a line before and after it.
 fn remove_line(head: &mut Vec<u8>, line: &[u8]) {
     if let Some(at) = head.windows(line.len()).position(|found| found == line) {
         head.drain(at..at + line.len() - 2);
     }
 }
 
-/// Says so if a header is one that only the server writes.
+/// Returns an error if only the server writes this header.
 pub(crate) fn not_reserved(name: &str) -> Result<()> {
     if RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(name)) {
         Err(Error::invalid(format!("the header {name} is the server's own")))
@@ -199,9 +198,9 @@ pub(crate) fn not_reserved(name: &str) -> Result<()> {
     }
 }
 
-/// Makes a header, if it can be one.
+/// Makes a header, if name and value are valid.
 pub(crate) fn header(name: &str, value: &str) -> Result<Header> {
-    // tiny_http takes any ASCII here, line ends too, which would let a value begin a second header.
+    // tiny_http accepts any ASCII here, even line ends, which would let a value begin a second header.
     let clean = HeaderName::from_bytes(name.as_bytes()).is_ok()
         && value.bytes().all(|b| b == b'\t' || (b' '..=b'~').contains(&b));
     clean.then(|| Header::from_bytes(name, value).ok()).flatten().ok_or_else(|| {

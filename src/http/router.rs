@@ -1,7 +1,7 @@
-//! [`Router`]: which route a path belongs to. Filled before the server starts, then read by every thread.
+//! [`Router`]: finds the route of a path. Filled before the server starts, then read by every thread.
 //!
-//! `matchit` finds it. What would never match, or match something else than it says, is a panic while the
-//! routes are added: a mistake of the program, which shows when it starts.
+//! `matchit` finds it. A route that could never match, or that would match other paths than it says, panics when it is
+//! added: the mistake shows when the program starts.
 
 /// Routes by path, whose whole segments may be parameters, and by prefix.
 pub(crate) struct Router<R> {
@@ -11,10 +11,10 @@ pub(crate) struct Router<R> {
     below: Vec<(String, R)>,
 }
 
-/// A route, and why it is the one.
+/// A route, and why it matched.
 pub(crate) struct Found<'r, R> {
     pub(crate) route: &'r R,
-    /// The path or the prefix that it was added with.
+    /// The path or the prefix with which it was added.
     pub(crate) path: &'r str,
     /// Names and values of the parameters, the values still percent-encoded.
     pub(crate) arguments: Vec<(&'r str, String)>,
@@ -26,10 +26,10 @@ impl<R> Router<R> {
         Router { places: matchit::Router::new(), routes: Vec::new(), below: Vec::new() }
     }
 
-    /// Returns the route at `path`, an empty one if it is new.
+    /// Returns the route at `path`; inserts an empty one for a new path.
     ///
     /// # Panics
-    /// If `path` is none, or conflicts with another one.
+    /// If `path` is invalid, or conflicts with another one.
     #[track_caller]
     pub(crate) fn entry(&mut self, path: &str) -> &mut R
     where
@@ -53,7 +53,7 @@ impl<R> Router<R> {
     /// Adds a route for everything below `prefix`.
     ///
     /// # Panics
-    /// If `prefix` is none, or is there already.
+    /// If `prefix` is invalid, or already has a route.
     #[track_caller]
     pub(crate) fn add_below(&mut self, prefix: &str, route: R) {
         check_path(prefix);
@@ -80,7 +80,7 @@ impl<R> Router<R> {
     }
 }
 
-/// Panics with a sentence if no request can have this path.
+/// Panics with a message if no request can have this path.
 #[track_caller]
 fn check_path(path: &str) {
     assert!(path.starts_with('/'), "a path begins with a slash: /{path} instead of {path}");

@@ -1,4 +1,4 @@
-//! The header `Set-Cookie`: [`CookieAttributes`], and the line that they make. Pure; the time is passed in.
+//! The header `Set-Cookie`: [`CookieAttributes`], and the line that they produce. Pure; the time is passed in.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -6,43 +6,43 @@ use crate::error::{Error, Result};
 
 /// Seconds in a day.
 const DAY: u64 = 86_400;
-/// The last second that a header can name, at the end of the year 9999.
+/// The last second that a header can express, at the end of the year 9999.
 const LAST_DATE: u64 = 253_402_300_799;
-/// Most bytes of name and value together, and of a path or a domain. Browsers drop what is longer
+/// The most bytes of name and value together, and of a path or a domain. Browsers drop longer ones
 /// (draft-ietf-httpbis-rfc6265bis, section 5.6).
 const MOST_BYTES: usize = 4096;
 const MOST_ATTRIBUTE_BYTES: usize = 1024;
-/// Most bytes of a name in an error.
+/// The most bytes of a name to show in an error.
 const SHOWN: usize = 60;
-/// How long ago a cookie has expired that is cleared, in days (Tornado: 365).
+/// Days since the expiry date of a cookie that the server clears (Tornado: 365).
 const CLEARED_DAYS: u64 = 365;
 
-/// Which requests of other sites carry a cookie (the attribute `SameSite`).
+/// Which cross-site requests carry a cookie (the attribute `SameSite`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum SameSite {
-    /// None of them.
+    /// None.
     Strict,
-    /// Those by which somebody comes to the page: a link that is followed.
+    /// Those that navigate to the page, such as a followed link.
     #[default]
     Lax,
-    /// All of them. Browsers take that of a `Secure` cookie only.
+    /// All. Browsers accept this for a `Secure` cookie only.
     None,
 }
 
-/// When a cookie goes.
+/// When a cookie expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Expiry {
-    /// As the function says that sets it.
+    /// By the default of the function that sets it.
     #[default]
     Usual,
     /// When the browser is closed.
     Session,
-    /// That many days from now.
+    /// After this number of days.
     Days(u32),
 }
 
-/// What a cookie is restricted to, beside its name and value. `new` is `Path=/; HttpOnly; SameSite=Lax`.
+/// The attributes of a cookie. `new` is `Path=/; HttpOnly; SameSite=Lax`.
 ///
 /// ```
 /// use threadcast::{CookieAttributes, Exchange, Result, SameSite};
@@ -69,7 +69,7 @@ impl Default for CookieAttributes {
 }
 
 impl CookieAttributes {
-    /// Starts with `Path=/; HttpOnly; SameSite=Lax`.
+    /// Returns `Path=/; HttpOnly; SameSite=Lax`.
     pub fn new() -> CookieAttributes {
         CookieAttributes {
             path: "/".to_owned(),
@@ -81,55 +81,55 @@ impl CookieAttributes {
         }
     }
 
-    /// Sends it for this path, and those below it.
+    /// Limits the cookie to this path and those below it.
     pub fn path(mut self, path: impl Into<String>) -> CookieAttributes {
         self.path = path.into();
         self
     }
 
-    /// Sends it to this domain and those below it too. Otherwise the host alone gets it that has set it.
+    /// Sends the cookie to this domain and its subdomains. By default only the host that set it receives it.
     pub fn domain(mut self, domain: impl Into<String>) -> CookieAttributes {
         self.domain = Some(domain.into());
         self
     }
 
-    /// Keeps it for this number of days from now.
+    /// Keeps the cookie for this number of days.
     pub fn expires_days(mut self, days: u32) -> CookieAttributes {
         self.expiry = Expiry::Days(days);
         self
     }
 
-    /// Keeps it until the browser is closed, which is what
-    /// [`set_cookie`](crate::Exchange::set_cookie) does anyway (Tornado: `expires_days=None`).
+    /// Keeps the cookie until the browser closes, which is the default of [`set_cookie`](crate::Exchange::set_cookie)
+    /// (Tornado: `expires_days=None`).
     pub fn until_the_browser_closes(mut self) -> CookieAttributes {
         self.expiry = Expiry::Session;
         self
     }
 
-    /// Sends it over HTTPS only. For all cookies at once there is
+    /// Sends the cookie over HTTPS only. For all cookies at once, see
     /// [`Application::cookies_over_https_only`](crate::Application::cookies_over_https_only).
     pub fn secure(mut self) -> CookieAttributes {
         self.secure = true;
         self
     }
 
-    /// Lets the page's scripts read it: without `HttpOnly`, as Tornado's are.
+    /// Lets the page's scripts read the cookie: without `HttpOnly`, like Tornado's.
     pub fn readable_by_scripts(mut self) -> CookieAttributes {
         self.http_only = false;
         self
     }
 
-    /// Says which requests of other sites carry it.
+    /// Sets which cross-site requests carry the cookie.
     pub fn same_site(mut self, same_site: SameSite) -> CookieAttributes {
         self.same_site = same_site;
         self
     }
 
-    /// Returns the value of `Set-Cookie`. `now` is in seconds since 1970; `usual_days` count unless there is another
-    /// expiry.
+    /// Returns the value of `Set-Cookie`. `now` is in seconds since 1970; `usual_days` apply unless the attributes set
+    /// another expiry.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for what a cookie cannot carry, or no browser takes.
+    /// [`Error::Invalid`] for a cookie that is invalid, or that no browser accepts.
     pub(crate) fn line(&self, name: &str, value: &str, usual_days: Option<u32>, now: u64) -> Result<String> {
         let days = match self.expiry {
             Expiry::Usual => usual_days,
@@ -152,8 +152,8 @@ impl CookieAttributes {
         self.clone().with_demands_of(name).line_until(name, "", until)
     }
 
-    /// Returns these with what a cookie of this name always has. Otherwise the browser would drop the line that clears
-    /// it, and keep the cookie.
+    /// Adds the attributes that a cookie of this name must have. Without them the browser would drop the line that
+    /// clears the cookie, and keep the cookie.
     fn with_demands_of(mut self, name: &str) -> CookieAttributes {
         let demands = Demands::of(name);
         self.secure |= demands.secure;
@@ -185,7 +185,7 @@ impl CookieAttributes {
         Ok(line)
     }
 
-    /// Says so if it is no cookie.
+    /// Returns an error if the cookie is invalid.
     fn check(&self, name: &str, value: &str) -> Result<()> {
         check_pair(name, value)?;
         if name.len() + value.len() > MOST_BYTES {
@@ -234,16 +234,16 @@ impl CookieAttributes {
     }
 }
 
-/// What a cookie has to have because of how its name begins.
+/// The attributes that a cookie must have because of its name's prefix.
 struct Demands {
     secure: bool,
     http_only: bool,
-    /// Of the whole host, and no other: the path `/`, without a domain.
+    /// For the whole host only: the path `/`, without a domain.
     whole_host: bool,
 }
 
 impl Demands {
-    /// As in draft-ietf-httpbis-rfc6265bis, section 4.1.3, and what browsers have added since. Case does not count.
+    /// As in draft-ietf-httpbis-rfc6265bis, section 4.1.3, and the additions of browsers since. Case does not matter.
     fn of(name: &str) -> Demands {
         let name = name.to_ascii_lowercase();
         let begins = |prefix: &str| name.starts_with(prefix);

@@ -1,7 +1,7 @@
-//! A URL path becomes a file inside the root, or a refusal.
+//! Maps a URL path to a file inside the root, or to a refusal.
 //!
-//! The root is a directory, or a table of files compiled into the binary. Called on the client's own
-//! thread; a read of a slow disk delays that client only.
+//! The root is a directory, or a table of files compiled into the binary. The client's own thread calls this, so a slow
+//! disk delays that client only.
 
 use std::borrow::Cow;
 use std::fs;
@@ -15,28 +15,28 @@ use crate::http::body::Part;
 
 mod beneath;
 
-/// The one name with a dot in front whose files are for everybody (RFC 8615).
+/// The one name with a leading dot whose files are public (RFC 8615).
 const WELL_KNOWN: &str = ".well-known";
 
-/// Where files come from. They are sent in pieces as the client takes them; a slow client costs 64 KiB, not the file.
-/// `If-None-Match` is answered; a `Range` is not, so the whole file comes, as RFC 9110, section 14.2, allows. A name
-/// that begins with a dot is a 404, but for `.well-known` at the top: `.env` and `.git` are not for everybody.
+/// A source of files. The server sends them in pieces as the client takes them; a slow client costs 64 KiB, not the
+/// file. It honours `If-None-Match`. It answers a `Range` with the whole file, as RFC 9110, section 14.2, allows. A
+/// name that begins with a dot is a 404, except `.well-known` at the top: `.env` and `.git` are private.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum StaticFiles {
     /// Files compiled into the binary: name (`a.css`, `sub/a.css`) and content.
     Embedded(&'static [(&'static str, &'static [u8])]),
-    /// A directory, opened at each request, so that it may be a link that moves to a new release. Nothing outside of it
-    /// is served, not even through a link. Links within it are followed where the system has `openat2` (Linux 5.6, and
-    /// a sandbox that allows it); elsewhere they are a 404.
+    /// A directory, opened at each request, so that it may be a link that moves to a new release. Serves nothing
+    /// outside of it, not even through a link. Follows links within it where the system has `openat2` (Linux 5.6, and a
+    /// sandbox that allows it); without it, they are a 404.
     Directory(PathBuf),
 }
 
 impl StaticFiles {
-    /// Returns the files of a directory. A relative path is relative to where the program is now.
+    /// Returns the files of a directory. A relative path starts at the current directory.
     ///
     /// # Errors
-    /// [`Error::Io`] if it is not there or cannot be listed.
+    /// [`Error::Io`] if the directory is missing or cannot be listed.
     pub fn directory(path: impl AsRef<Path>) -> Result<StaticFiles> {
         let path = path.as_ref();
         let doing = format!("cannot serve the directory {}", path.display());
@@ -45,10 +45,10 @@ impl StaticFiles {
     }
 
     /// Returns the whole content of the file at URL path `path` (percent-encoded, relative to the root). To answer a
-    /// request with it there is [`Exchange::render`](crate::Exchange::render), which does not hold it in memory.
+    /// request with it, call [`Exchange::render`](crate::Exchange::render), which does not hold it in memory.
     ///
     /// # Errors
-    /// [`Error::Refused`]: 404 if there is no such file, 403 for what is not a file inside the root.
+    /// [`Error::Refused`]: 404 if the file does not exist, 403 if it is not a regular file inside the root.
     pub fn read(&self, path: &str) -> Result<Cow<'static, [u8]>> {
         match self.open(path)?.0 {
             Part::Embedded(content) => Ok(Cow::Borrowed(content)),
@@ -61,7 +61,7 @@ impl StaticFiles {
         }
     }
 
-    /// Returns that file without reading it, and its content type.
+    /// Returns the file without reading it, and its content type.
     ///
     /// # Errors
     /// As [`read`](StaticFiles::read).
@@ -87,7 +87,7 @@ fn forbidden() -> Error {
     Error::refused(403, "Forbidden")
 }
 
-/// Refuses a name that would lead out of the root, or to what is hidden in it.
+/// Refuses a name that would leave the root, or that names a hidden file.
 fn check(name: &str) -> Result<()> {
     if name.is_empty() || name.starts_with('/') || name.contains(['\0', '\\']) {
         return Err(forbidden());
@@ -99,7 +99,7 @@ fn check(name: &str) -> Result<()> {
     if below.split('/').any(|part| part.starts_with('.')) { Err(missing()) } else { Ok(()) }
 }
 
-/// Returns the content type for a file name, with a charset where it is text.
+/// Returns the content type for a file name, with a charset for text.
 fn content_type(path: &str) -> String {
     let mime = mime_guess::from_path(path).first_or_octet_stream();
     let text = mime.type_() == "text" || ["javascript", "json"].contains(&mime.subtype().as_str());

@@ -1,8 +1,8 @@
-//! [`Cores`]: where the threads run that share a round of pushes.
+//! [`Cores`]: pins the threads that share a round of pushes.
 //!
-//! A kernel runs a thread that is woken on an idle core, if it can tell which one is idle. In a virtual
-//! machine it was seen to fail at that (`perf sched timehist`), perhaps since a core that rests may as well
-//! be one that the host has taken away. The thread then waits on the core of the thread that woke it.
+//! A kernel runs a woken thread on an idle core, if it can tell which one is idle. In a virtual machine it was seen to
+//! fail at that (`perf sched timehist`), perhaps because an idle core looks like one that the host has taken away. The
+//! thread then waits on the core of the thread that woke it.
 
 use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
@@ -10,14 +10,14 @@ use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_getcpu, sched_setaffi
 pub struct Cores(Vec<usize>);
 
 impl Cores {
-    /// Returns those of the calling thread.
+    /// Returns the cores of the calling thread.
     pub fn usable() -> Cores {
         let set = sched_getaffinity(None).unwrap_or_default();
         Cores((0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect())
     }
 
-    /// Pins each of `threads` to a core, and none to that of the calling thread. A core that there is no longer,
-    /// or that is forbidden, changes nothing: the kernel chooses, as it would have.
+    /// Pins each of `threads` to a core, and none to that of the calling thread. A core that has gone or is forbidden
+    /// changes nothing: the kernel chooses, as before.
     pub fn spread(&self, threads: impl Iterator<Item = Pid>) {
         for (thread, core) in threads.zip(self.beside(sched_getcpu())) {
             let mut set = CpuSet::new();
@@ -26,7 +26,7 @@ impl Cores {
         }
     }
 
-    /// Returns the other cores, again and again, beginning with the one behind `own`.
+    /// Returns the other cores in turn, forever, beginning after `own`.
     fn beside(&self, own: usize) -> impl Iterator<Item = usize> {
         let (before, behind): (Vec<_>, Vec<_>) =
             self.0.iter().copied().filter(|core| *core != own).partition(|core| *core < own);
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_is_on_the_core_of_the_one_who_asks_and_the_others_take_turns() {
+    fn no_thread_is_on_the_publishers_core_and_the_others_take_turns() {
         for (usable, own, expected) in [
             (vec![0, 1], 0, vec![1, 1, 1, 1]),
             (vec![0, 1], 1, vec![0, 0, 0, 0]),

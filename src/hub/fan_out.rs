@@ -1,7 +1,7 @@
 //! [`FanOut`]: threads that share a large broadcast.
 //!
-//! The thread that publishes takes part, and returns when its round is done. The others block in a channel
-//! between rounds. Never here: a push that blocks, a wait for another publisher's round.
+//! The publishing thread takes part, and returns when its round is done. The others block in a channel between rounds.
+//! Never here: a push that blocks, or waiting for another publisher's round.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,18 +19,17 @@ use crate::hub::cores::Cores;
 use crate::ws::frame::Prepared;
 use crate::ws::message::Message;
 
-/// A broadcast to fewer clients is not shared: waking another thread costs more than it would push.
+/// A broadcast to fewer clients is not shared: waking another thread costs more than it would save.
 const PARALLEL_FROM: usize = 500;
-/// Clients that a thread takes of a round at a time: it counts a few times a round, and a thread that is
-/// held up leaves the rest to the others.
+/// Clients of a round that a thread takes together. Small enough that a thread that is held up leaves the rest to the
+/// others; large enough that it counts only a few times a round.
 const CHUNK: usize = 100;
 
-/// Threads that share the work of a broadcast to many clients. They are started by the first broadcast that is
-/// large enough for them (500 clients), and end when this is dropped.
+/// Threads that share the work of a broadcast to many clients. The first broadcast that is large enough (500 clients)
+/// starts them, and dropping this ends them.
 ///
-/// Any thread may broadcast. A second one at the same time does its own work alone, so nobody waits for another
-/// round; [`broadcast`](FanOut::broadcast) returns when its round is done, so the messages of one thread keep
-/// their order.
+/// Any thread may broadcast. If another round is running, the caller does its own work alone and does not wait.
+/// [`broadcast`](FanOut::broadcast) returns when its round is done, so the messages of one thread keep their order.
 ///
 /// ```
 /// use threadcast::FanOut;
@@ -45,11 +44,11 @@ pub struct FanOut {
     threads: Mutex<PushThreads>,
 }
 
-/// Clients that threads share between them, part by part.
+/// Clients, in parts that threads take one by one.
 pub(crate) trait Share: Send + Sync + 'static {
-    /// Returns how many there are.
+    /// Returns the number of clients.
     fn count(&self) -> usize;
-    /// Returns some of them; `None` behind the last part.
+    /// Returns one part; `None` after the last.
     fn part(&self, number: usize) -> Option<&[Connection]>;
 }
 
@@ -70,27 +69,27 @@ struct Round {
     taken: AtomicUsize,
 }
 
-/// The threads. Locked by the publisher whose round they share.
+/// The threads. The publisher whose round they share holds the lock.
 struct PushThreads {
     wanted: usize,
     cores: Cores,
     handles: Vec<(JoinHandle<()>, Pid)>,
     rounds: Option<Sender<Arc<Round>>>,
     pushed: Receiver<usize>,
-    /// For the threads to be, and so that `pushed` always has a sender.
+    /// For threads that start later, and so that `pushed` always has a sender.
     ends: (Receiver<Arc<Round>>, Sender<usize>),
 }
 
 impl FanOut {
-    /// Shares rounds among as many threads as there are cores, the publishing one included.
+    /// Shares rounds among one thread per core, including the publishing one.
     pub fn new() -> FanOut {
-        // Asked once: the answer is in files, and many hubs may be made.
+        // Asked once: the answer is in files, and a program may make many hubs.
         static CORES: LazyLock<usize> =
             LazyLock::new(|| thread::available_parallelism().map_or(1, usize::from));
         FanOut::with_threads(*CORES)
     }
 
-    /// Shares rounds among `threads` threads, the publishing one included.
+    /// Shares rounds among `threads` threads, including the publishing one.
     pub fn with_threads(threads: usize) -> FanOut {
         let threads = Mutex::new(PushThreads::new(threads.max(1) - 1));
         FanOut { name: "fan-out".to_owned(), pinned: false, threads }
@@ -102,18 +101,18 @@ impl FanOut {
         self
     }
 
-    /// Pins each of its threads to a core that is not the publisher's. In a virtual machine the kernel does not
-    /// always find the idle one; in a program that has other work to do, it knows better.
+    /// Pins each of its threads to a core that is not the publisher's. In a virtual machine the kernel does not always
+    /// find the idle core. In a program that has other work to do, the kernel chooses better.
     pub fn pinned(mut self) -> FanOut {
         self.pinned = true;
         self
     }
 
-    /// Sends one message to many clients: encoded once, pushed to each without blocking. Returns the number of
-    /// those that accepted it, see [`broadcast`](crate::broadcast).
+    /// Sends one message to many clients: encodes it once, pushes it to each without blocking. Returns the number of
+    /// clients that accepted it, see [`broadcast`](crate::broadcast).
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) for a message of over 1 GiB, which nobody gets.
+    /// [`Error::Invalid`](crate::Error::Invalid) for a message of over 1 GiB; then no client gets it.
     pub fn broadcast(&self, connections: Vec<Connection>, message: impl Into<Message>) -> Result<usize> {
         let mut connections = connections;
         if connections.len() >= PARALLEL_FROM {
@@ -122,7 +121,7 @@ impl FanOut {
         Ok(self.publish(connections, message.into().prepare()?))
     }
 
-    /// Does the same with clients that are in parts already, and a message that is encoded.
+    /// Sends an encoded message to clients that are already in parts.
     pub(crate) fn publish(&self, clients: impl Share, message: Prepared<'static>) -> usize {
         if clients.count() < PARALLEL_FROM {
             let parts = (0..).map_while(|number| clients.part(number));
@@ -162,8 +161,8 @@ impl FanOut {
     }
 }
 
-/// A map's order is that of hashes: each push would fetch what it looks at from another place in memory, ours and the
-/// kernel's. Next to each other are those who came one after the other.
+/// A map's order is random: each push would fetch memory, ours and the kernel's, from another place. Connections that
+/// were opened one after the other are neighbours in memory.
 fn in_order_of_memory(connections: &mut [Connection]) {
     connections.sort_unstable_by_key(Connection::place);
 }
@@ -188,18 +187,18 @@ impl Drop for FanOut {
         let threads = self.threads.get_mut().unwrap_or_else(PoisonError::into_inner);
         threads.rounds = None;
         for (thread, _) in threads.handles.drain(..) {
-            // If it panicked, that has been reported.
+            // A panic has already been reported.
             let _ = thread.join();
         }
     }
 }
 
 impl Round {
-    /// Pushes until nobody is left. Returns the number of clients that this thread reached.
+    /// Pushes until no clients are left. Returns the number that this thread reached.
     fn push(&self) -> usize {
         let mut sent = 0;
         while let Some(part) = self.clients.part(self.taken.fetch_add(1, Ordering::Relaxed)) {
-            // Its references are counted by this thread alone.
+            // Only this thread counts the references of this copy.
             sent += broadcast_prepared(part, &self.message.copied());
         }
         sent
@@ -227,9 +226,9 @@ impl PushThreads {
             let push = move || {
                 let _ = id.send(rustix::thread::gettid());
                 for round in rounds {
-                    // A panic has been reported; the publisher waits for every thread.
+                    // The panic has been reported; the publisher waits for every thread.
                     let sent = catch_unwind(AssertUnwindSafe(|| round.push())).unwrap_or(0);
-                    // Without a receiver the round has been given up, with its thread.
+                    // Without a receiver, the publisher has given up the round and this thread.
                     let _ = pushed.send(sent);
                 }
             };
@@ -256,7 +255,7 @@ mod tests {
     fn every_client_is_pushed_to_once_and_a_second_publisher_does_its_own_work() {
         let fan_out = FanOut::with_threads(3).named("test-fan").pinned();
         let crowd: Vec<_> = std::iter::repeat_with(connection).take(PARALLEL_FROM).collect();
-        // Nobody has begun: what is pushed waits.
+        // No client has begun to read, so pushes wait.
         let backlog = |times: u64| crowd.iter().all(|one| one.backlog() == times * (64 + 4));
         assert_eq!(fan_out.broadcast(crowd.clone(), "hi").unwrap(), crowd.len());
         assert!(backlog(1));

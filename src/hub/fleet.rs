@@ -1,4 +1,4 @@
-//! [`Fleet`]: what is published in a hub reaches the subscribers on other machines, through Redis.
+//! [`Fleet`]: sends what a hub publishes to subscribers on other machines, through Redis.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -27,33 +27,34 @@ mod writing;
 /// How long the first beat may take to come back from Redis.
 const FIRST_BEAT: Duration = Duration::from_secs(3);
 
-/// The name of a fleet that is given none.
+/// The default name of a fleet.
 const DEFAULT_CHANNEL: &str = "threadcast";
 
-/// Where a [`Fleet`] meets.
+/// How to join a [`Fleet`].
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct FleetOptions {
-    /// The Redis (or Valkey) in the middle: `redis://HOST:PORT`, `redis://USER:PASSWORD@HOST`, `unix:PATH`;
-    /// `rediss:` with TLS. The certificate must be good for the host's name, and signed by an authority that the system
-    /// knows, or that is in the file which the environment's `SSL_CERT_FILE` names.
+    /// The Redis (or Valkey) server: `redis://HOST:PORT`, `redis://USER:PASSWORD@HOST`, `unix:PATH`; `rediss:` with
+    /// TLS. The certificate must be valid for the host's name, and signed by an authority of the system, or one in the
+    /// file that the environment variable `SSL_CERT_FILE` names.
     pub url: String,
     /// The name of the fleet, of letters, digits, `.`, `_` and `-`: all its channels begin with it. A user of this
-    /// Redis needs `+publish +psubscribe +role resetchannels &NAME[:/]*` for it: patterns are compared literally. The
-    /// number of a database in the URL separates no fleets, since Redis publishes to all; it needs `+select` as well.
+    /// Redis needs `+publish +psubscribe +role resetchannels &NAME[:/]*`, since Redis compares patterns literally. A
+    /// database number in the URL does not separate fleets, because Redis publishes to all databases; it also needs
+    /// `+select`.
     pub channel: String,
-    /// Most bytes of a message; a larger one stays on this machine.
+    /// The most bytes of a message; a larger one stays on this machine.
     pub max_message: usize,
 }
 
 impl FleetOptions {
-    /// Meets at this Redis, under the name `threadcast`, with messages of up to 1 MiB.
+    /// Uses this Redis, the name `threadcast`, and messages of up to 1 MiB.
     pub fn new(url: &str) -> FleetOptions {
         FleetOptions { url: url.to_owned(), channel: DEFAULT_CHANNEL.to_owned(), max_message: 1 << 20 }
     }
 }
 
-/// A URL may have a password in it: it is not shown.
+/// Hides the URL, which may contain a password.
 impl fmt::Debug for FleetOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FleetOptions")
@@ -63,27 +64,27 @@ impl fmt::Debug for FleetOptions {
     }
 }
 
-/// What [`Fleet::stats`] returns.
+/// The result of [`Fleet::stats`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FleetStats {
-    /// Machines, this one included, that were heard of within the last 6 seconds.
+    /// Machines, including this one, that were heard within the last 6 seconds.
     pub machines: usize,
     /// The clients of all of them.
     pub clients: u64,
-    /// Whether messages reach the others now.
+    /// Whether messages currently reach the other machines.
     pub is_linked: bool,
-    /// For how long that has been so.
+    /// How long `is_linked` has had its value.
     pub since: Duration,
-    /// Why they do not.
+    /// Why messages do not reach the other machines.
     pub reason: Option<String>,
-    /// Messages that Redis has taken.
+    /// Messages that Redis has accepted.
     pub sent: u64,
-    /// Messages of others that were pushed to subscribers here.
+    /// Messages of other machines that were pushed to subscribers on this one.
     pub received: u64,
-    /// Messages that were not.
+    /// Messages that were lost.
     pub lost: FleetLosses,
-    /// What machines tell each other, and this one does not know: of another version, or somebody else's.
+    /// Control messages that this machine does not understand: from another version, or another program.
     pub ignored: u64,
 }
 
@@ -91,23 +92,23 @@ pub struct FleetStats {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FleetLosses {
-    /// There was no room: 65,536 messages or 16 MiB waited already.
+    /// The queue was full: 65,536 messages or 16 MiB were waiting.
     pub full: u64,
-    /// They had waited for 2 seconds, or came behind what their machine has sent over a newer link.
+    /// They had waited for 2 seconds, or arrived after messages that their machine sent over a newer link.
     pub stale: u64,
-    /// They were too large, or their topic was none.
+    /// They were too large, or their topic was invalid.
     pub refused: u64,
     /// The link broke while they were written: they may have arrived, and are not sent again.
     pub unsure: u64,
 }
 
-/// One [`Hub`] on many machines: what is published in one reaches the subscribers of all, through a Redis.
+/// One [`Hub`] on many machines: a message that one machine publishes reaches the subscribers on all, through Redis.
 ///
-/// A machine's own subscribers get a message at once, and whether Redis is there or not; those on others get it at most
-/// once, and what one thread publishes in its order. [`publish`](Hub::publish) never blocks: what cannot be sent within
-/// 2 seconds is dropped, and counted. A link that breaks is made anew, again and again.
+/// A machine's own subscribers get a message at once, even while Redis is down. Subscribers on other machines get it at
+/// most once, and the messages of one thread in order. [`publish`](Hub::publish) never blocks: a message that cannot be
+/// sent within 2 seconds is dropped and counted. The fleet keeps trying to restore a broken link.
 ///
-/// Programs in any language take part by `PUBLISH NAME:TOPIC text`.
+/// Programs in any language can publish with `PUBLISH NAME:TOPIC text`.
 ///
 /// ```no_run
 /// use threadcast::{Fleet, FleetOptions, Hub};
@@ -121,20 +122,20 @@ pub struct FleetLosses {
 /// ```
 pub struct Fleet {
     state: Arc<FleetState>,
-    /// Whether the hub hands it what is published.
+    /// Whether the hub passes its messages to it.
     is_relay: bool,
-    /// Dropped so that the threads end.
+    /// Dropped to end the threads.
     stop: Option<Sender<()>>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Fleet {
-    /// Joins a hub to a fleet, and blocks until that has worked. `clients` is asked every 2 seconds how many clients
-    /// this machine has, for the others to know.
+    /// Joins a hub to a fleet, and blocks until that has worked. It calls `clients` every 2 seconds to tell the other
+    /// machines how many clients this one has.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a URL or a name that is none, or if the hub has a relay already; [`Error::Io`] if Redis
-    /// cannot be reached, refuses, or does not bring back what is published. No error has the URL in it.
+    /// [`Error::Invalid`] for an invalid URL or name, or if the hub already has a relay; [`Error::Io`] if Redis cannot
+    /// be reached, refuses, or does not bring back a published message. No error contains the URL.
     pub fn join(
         hub: &Hub,
         options: &FleetOptions,
@@ -180,11 +181,12 @@ impl Fleet {
         Ok(())
     }
 
-    /// Claims an Id for a connection, on all machines: who had it gets a Close frame, 4001 `replaced`. Does not block;
-    /// another machine hears of it a moment later, or when the link is up again. It ends with the connection.
+    /// Claims an Id for a connection, on all machines: its previous holder gets a Close frame, 4001 `replaced`. Does
+    /// not block; another machine learns of it a moment later, or when the link is up again. The claim ends with the
+    /// connection.
     ///
-    /// Of two that claim an Id at once, the later one in Redis' order keeps it; where both had it while a link was
-    /// down, the younger one. An Id is a name, not an identity: it is for who shows it.
+    /// Of two concurrent claims of an Id, the later one in Redis' order wins. If two connections held it while a link
+    /// was down, the younger one wins. An Id is a name, not an identity: anybody may claim it.
     ///
     /// # Errors
     /// [`Error::Closed`] if the connection has ended, or is closing.
@@ -194,18 +196,18 @@ impl Fleet {
         Ok(())
     }
 
-    /// Lets go of an Id, which another machine does not hear of. Returns false if the connection does not have it.
+    /// Releases an Id without telling the other machines. Returns false if the connection does not have it.
     pub fn release(&self, id: &str, connection: &Connection) -> bool {
         self.state.claims.release(id, connection)
     }
 
-    /// Calls `tell` with the number of machines, soon, and each time that it has changed: within 2 seconds, on the
-    /// thread `fleet-push`, so it must not block. It takes the place of one that was set before.
+    /// Calls `tell` with the number of machines, soon, and within 2 seconds of each change. `tell` runs on the thread
+    /// `fleet-push`, so it must not block. Replaces the previous `tell`.
     pub fn on_machines(&self, tell: impl FnMut(usize) + Send + 'static) {
         self.state.watch(Box::new(tell));
     }
 
-    /// Returns who is there, and what was sent, received and lost.
+    /// Returns the numbers of machines and clients, and the counts of messages.
     pub fn stats(&self) -> FleetStats {
         let (others, clients) = self.state.others().now(Instant::now());
         let (is_linked, since, reason) = self.state.link_now();
@@ -228,8 +230,8 @@ impl Fleet {
         }
     }
 
-    /// Sends what waits, tells the others, and blocks until the fleet's threads have ended: half a second, or a few if
-    /// Redis does not answer. Dropping it does the same.
+    /// Sends waiting messages, tells the other machines, and blocks until the fleet's threads have ended: half a
+    /// second, or a few if Redis does not answer. Dropping the fleet also does this.
     pub fn leave(self) {
         drop(self);
     }
@@ -245,7 +247,7 @@ impl Drop for Fleet {
         self.state.outgoing.close();
         self.state.incoming.close();
         for thread in mem::take(&mut self.threads) {
-            // If it panicked, that has been reported.
+            // A panic has already been reported.
             let _ = thread.join();
         }
     }

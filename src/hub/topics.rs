@@ -1,6 +1,6 @@
-//! [`Hub`]: who has subscribed to what. Any thread.
+//! [`Hub`]: which connection has subscribed to which topic. Any thread.
 //!
-//! Never here: a lock held while something is pushed.
+//! Never here: pushing while holding a lock.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -22,21 +22,21 @@ pub(crate) mod relay;
 mod forms;
 mod subscribers;
 
-/// Locks that share the topics between them, so that publishers of different topics seldom meet.
+/// Locks, each for a share of the topics, so that publishers of different topics seldom contend.
 const SHARDS: usize = 16;
-/// The least room for topics that a shard does not give back.
+/// The least capacity for topics that a shard keeps.
 const LEAST_ROOM: usize = 64;
-/// Most bytes in a topic: what a server's clients are called must fit, and its own words in front.
+/// The most bytes in a topic: a client's name with a server's prefix must fit.
 const MAX_TOPIC: usize = 512;
 
-/// One message to all who have subscribed to a topic. Clones are the same hub.
+/// Sends one message to all subscribers of a topic. Clones share one hub.
 ///
-/// A topic is any text of 1 to 512 bytes; there are no wildcards. It begins with its first
-/// subscriber and ends with its last. A connection leaves all its topics by itself when it ends, after `on_close`.
+/// A topic is any text of 1 to 512 bytes, without wildcards. It begins with its first subscriber and ends with its
+/// last. A connection leaves all its topics automatically when it ends, after `on_close`.
 ///
-/// Everybody sees the messages that one thread publishes to a topic in one order. Where several threads publish, two
-/// subscribers may see their messages in different orders; a lock held during [`publish`](Hub::publish), which never
-/// blocks, prevents that.
+/// All subscribers see one thread's messages to a topic in the order of publishing. If several threads publish, two
+/// subscribers may see their messages in different orders; hold a lock during [`publish`](Hub::publish), which never
+/// blocks, to prevent that.
 ///
 /// ```no_run
 /// use threadcast::{Application, Connection, Exchange, Hub, Message, Result, Server, WebSocketHandler};
@@ -79,14 +79,14 @@ struct Shared {
 
 type Shard = HashMap<Arc<str>, Topic>;
 
-/// A topic, and who has subscribed to it: somebody has.
+/// A topic and its subscribers, at least one.
 struct Topic {
     noted: Arc<GroupTopic>,
     subscribers: Subscribers,
 }
 
 impl Hub {
-    /// Starts without topics, and without threads: those that share large publishes are started by the first one.
+    /// Starts without topics, and without threads: the first large publish starts the threads that share it.
     pub fn new() -> Hub {
         Hub::default()
     }
@@ -94,7 +94,7 @@ impl Hub {
     /// Subscribes a connection to a topic. Returns false if it has subscribed already.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a topic that is none; [`Error::Closed`] if the connection has ended.
+    /// [`Error::Invalid`] for an invalid topic; [`Error::Closed`] if the connection has ended.
     pub fn subscribe(&self, topic: &str, connection: &Connection) -> Result<bool> {
         check(topic)?;
         let mut books = connection.link().memberships.open().ok_or(Error::Closed)?;
@@ -114,19 +114,20 @@ impl Hub {
         Ok(noted.map(|noted| books.add(noted)).is_some())
     }
 
-    /// Takes a connection out of a topic. Returns false if it has not subscribed.
+    /// Removes a connection from a topic. Returns false if it has not subscribed.
     pub fn unsubscribe(&self, topic: &str, connection: &Connection) -> bool {
         let Some(mut books) = connection.link().memberships.open() else { return false };
         let removed = self.0.remove(connection.id(), topic);
         removed.map(|noted| books.remove(&noted)).is_some()
     }
 
-    /// Sends one message to all subscribers of a topic: encoded once, pushed to each without blocking. Returns how
-    /// many have accepted it; the others are closed, closing, or slow consumers that it disconnected. It is done
-    /// when this returns. From 500 subscribers on, a thread on each core takes part, unless another publish has them.
+    /// Sends one message to all subscribers of a topic: encodes it once, pushes it to each without blocking. Returns
+    /// how many accepted it; the others are closed, closing, or slow consumers that it disconnected. The pushes are
+    /// done when this returns. From 500 subscribers on, one thread per core takes part, unless another publish is using
+    /// them.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a topic that is none, or a message of over 1 GiB, which nobody gets.
+    /// [`Error::Invalid`] for an invalid topic, or a message of over 1 GiB; then no client gets it.
     pub fn publish(&self, topic: &str, message: impl Into<Message>) -> Result<usize> {
         let Some(relay) = self.0.relay.read().unwrap_or_else(PoisonError::into_inner).clone() else {
             return self.publish_here(topic, message);
@@ -139,7 +140,7 @@ impl Hub {
         Ok(receivers)
     }
 
-    /// Does what [`publish`](Hub::publish) does, and hands nothing to a relay.
+    /// Publishes a message without passing it to the relay.
     ///
     /// # Errors
     /// As [`publish`](Hub::publish).
@@ -162,13 +163,13 @@ impl Hub {
         self.shard(topic).get(topic).map_or(0, |topic| topic.subscribers.count())
     }
 
-    /// Returns a topic's subscribers, in no order.
+    /// Returns a topic's subscribers, in no particular order.
     pub fn subscribers(&self, topic: &str) -> Vec<Connection> {
         let subscribers = self.shard(topic).get(topic).map(|topic| topic.subscribers.clone());
         subscribers.unwrap_or_default().iter().cloned().collect()
     }
 
-    /// Returns the topics that have subscribers, in no order.
+    /// Returns the topics that have subscribers, in no particular order.
     pub fn topics(&self) -> Vec<String> {
         let names =
             |shard: &Mutex<Shard>| lock(shard).keys().map(|name| name.to_string()).collect::<Vec<_>>();
@@ -196,7 +197,7 @@ impl Shared {
         &self.shards[(self.hasher.hash_one(topic) as usize) % SHARDS]
     }
 
-    /// Takes a connection out of a topic. Returns how it has noted that, unless it had not subscribed.
+    /// Removes a connection from a topic. Returns its note of the topic, unless it had not subscribed.
     fn remove(&self, connection: u64, topic: &str) -> Option<Arc<GroupTopic>> {
         let mut shard = lock(self.shard(topic));
         let found = shard.get_mut(topic)?;
@@ -222,7 +223,7 @@ impl Group for Shared {
 }
 
 impl Drop for Shared {
-    /// Nothing of a hub that is gone stays with those who had subscribed.
+    /// Leaves nothing of a dropped hub with its former subscribers.
     fn drop(&mut self) {
         let shards =
             self.shards.iter_mut().map(|shard| shard.get_mut().unwrap_or_else(PoisonError::into_inner));

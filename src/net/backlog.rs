@@ -1,4 +1,4 @@
-//! The outbox's one atomic word: how many frames are on their way, how many bytes wait behind the one that is being
+//! The outbox's one atomic word: the number of frames on their way, the bytes that wait behind the frame that is being
 //! written, and four flags. Any thread; nothing here waits.
 
 use std::sync::atomic::AtomicU64 as Statistic;
@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicU64 as Statistic;
 use crate::net::sync::{AtomicU64, Ordering};
 use crate::ws::frame::MAX_FRAME;
 
-/// Bytes that a frame is charged beside its own: its slot in the channel and its allocation. So a
-/// backlog of a million empty frames counts as what it occupies.
+/// The cost of a frame in addition to its bytes: its slot in the channel and its allocation. So a backlog of a million
+/// empty frames counts as much as it occupies.
 pub(crate) const OVERHEAD: u64 = 64;
 
 /// The word: bytes in bits 0 to 31, frames in bits 32 to 59, then the flags. The largest limit and the largest
@@ -15,13 +15,13 @@ pub(crate) const OVERHEAD: u64 = 64;
 const FRAME: u64 = 1 << 32;
 const BYTES: u64 = FRAME - 1;
 const FRAMES: u64 = ((1 << 28) - 1) << 32;
-/// The response that comes before all frames is not here yet.
+/// The response, which precedes all frames, has not been written yet.
 const EARLY: u64 = 1 << 60;
-/// Somebody waits for the backlog to change.
+/// A thread waits for the backlog to change.
 const WAITING: u64 = 1 << 61;
-/// A Close frame is in: nothing is accepted after it (RFC 6455, section 5.5.1).
+/// A Close frame is in: the outbox accepts nothing after it (RFC 6455, section 5.5.1).
 const CLOSING: u64 = 1 << 62;
-/// The connection is dead: nothing is accepted, nothing is written.
+/// The connection is dead: the outbox accepts and writes nothing.
 const DEAD: u64 = 1 << 63;
 
 /// A reading of the word.
@@ -38,13 +38,13 @@ impl State {
         self.0 & BYTES
     }
 
-    /// Returns whether the response that comes before all frames is still to come.
+    /// Returns whether the response, which precedes all frames, has yet to come.
     pub(crate) fn is_early(self) -> bool {
         self.0 & EARLY != 0
     }
 
-    /// Returns whether the limit counts a frame that is admitted in this state: not one that is written next, nor one
-    /// from before the response.
+    /// Returns whether the limit counts a frame that is admitted in this state. It does not count a frame that is
+    /// written next, or one from before the response.
     pub(crate) fn counts(self) -> bool {
         self.frames() > 0 && !self.is_early()
     }
@@ -62,25 +62,25 @@ impl State {
     }
 }
 
-/// The word. `AcqRel` throughout: what the drainer before did to the socket happens before what the
-/// next one does, and loom finds a race with less.
+/// The word. `AcqRel` throughout: the previous drainer's writes to the socket must happen before the next one's, and
+/// loom finds a race with anything weaker.
 pub(crate) struct Backlog {
     word: AtomicU64,
-    /// Bytes at which nothing but a Close frame is accepted.
+    /// The bytes at which the outbox accepts only a Close frame.
     limit: u64,
-    /// Bytes on their way that the limit does not count. Written by the drainer, and by who pushes early. Only shown:
-    /// nothing is decided by it.
+    /// Bytes on their way that the limit does not count. Written by the drainer, and by early pushers. For display
+    /// only; no decision depends on it.
     uncounted: Statistic,
 }
 
 impl Backlog {
-    /// Starts with one frame of no cost on its way: the response that comes before all frames.
+    /// Starts with one free frame on its way: the response, which precedes all frames.
     pub(crate) fn new(limit: u64) -> Backlog {
         let limit = limit.min(MAX_FRAME as u64);
         Backlog { word: AtomicU64::new(FRAME | EARLY), limit, uncounted: Statistic::new(0) }
     }
 
-    /// The response is here: from now on the limit counts.
+    /// The response has come: from now on the limit counts.
     pub(crate) fn begin(&self) -> State {
         State(self.word.fetch_and(!EARLY, Ordering::AcqRel))
     }
@@ -90,12 +90,12 @@ impl Backlog {
         self.state().bytes() + self.uncounted.load(Ordering::Relaxed)
     }
 
-    /// Notes bytes on their way that the limit does not count.
+    /// Adds bytes on their way that the limit does not count.
     pub(crate) fn add_uncounted(&self, cost: u64) {
         self.uncounted.fetch_add(cost, Ordering::Relaxed);
     }
 
-    /// Takes them off.
+    /// Subtracts them.
     pub(crate) fn remove_uncounted(&self, cost: u64) {
         self.uncounted.fetch_sub(cost, Ordering::Relaxed);
     }
@@ -104,19 +104,19 @@ impl Backlog {
         State(self.word.load(Ordering::Acquire))
     }
 
-    /// Returns whether at most a quarter of the limit is used, so that producers may go on.
+    /// Returns whether at most a quarter of the limit is used, so that producers may continue.
     pub(crate) fn is_mostly_empty(&self, state: State) -> bool {
         state.bytes() <= self.limit / 4
     }
 
-    /// Returns whether at most half of the limit is used. The client's own thread fills that half; the other one is
-    /// left to those who push.
+    /// Returns whether at most half of the limit is used. The client's own thread fills that half; the other half is
+    /// for pushes.
     pub(crate) fn is_half_empty(&self, state: State) -> bool {
         state.bytes() <= self.limit / 2
     }
 
-    /// Counts a frame, if it is accepted, and its bytes, if the state before [counts](State::counts) them. Returns that
-    /// state; the error is the state that forbids it.
+    /// Counts a frame if it is accepted, and its bytes if the previous state [counts](State::counts) them. Returns the
+    /// previous state; the error is the state that forbids it.
     pub(crate) fn admit(&self, cost: u64, is_close: bool) -> Result<State, State> {
         let admitted = self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
             let state = State(word);
@@ -130,23 +130,23 @@ impl Backlog {
         admitted.map(State).map_err(State)
     }
 
-    /// Begins to write a frame that the limit has counted.
+    /// Begins to write a counted frame.
     pub(crate) fn begun(&self, cost: u64) -> State {
         self.add_uncounted(cost);
         State(self.word.fetch_sub(cost, Ordering::AcqRel))
     }
 
-    /// Takes off a frame that is written. Returns the state before, in which it still counts.
+    /// Subtracts a frame that has been written. Returns the previous state, in which it still counts.
     pub(crate) fn written(&self) -> State {
         State(self.word.fetch_sub(FRAME, Ordering::AcqRel))
     }
 
-    /// Sets the flag. Returns the state before.
+    /// Sets the flag. Returns the previous state.
     pub(crate) fn die(&self) -> State {
         State(self.word.fetch_or(DEAD, Ordering::AcqRel))
     }
 
-    /// Sets the flag. Returns the state before.
+    /// Sets the flag. Returns the previous state.
     pub(crate) fn set_waiting(&self) -> State {
         State(self.word.fetch_or(WAITING, Ordering::AcqRel))
     }
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_counts_what_waits_behind_the_frame_that_is_being_written() {
+    fn the_limit_counts_bytes_behind_the_frame_that_is_being_written() {
         let backlog = Backlog::new(100);
         backlog.begin();
         backlog.written();

@@ -1,37 +1,37 @@
-//! [`Buffers`]: one bound for all that a server keeps for and from its clients: backlogs, bodies, and messages that
-//! are not whole. At the bound the one has to give way that holds most of what comes in and is not whole, if that is no less
-//! than what the one has that asks.
+//! [`Buffers`]: one limit for everything that a server buffers from and for its clients: backlogs, bodies, and
+//! incomplete messages. At the limit, the client with the largest incomplete input has to give way, if it holds at
+//! least as much as the client that asks for room.
 //!
-//! Any thread. A thread that pushes waits for nobody; one that reads waits at the bound until those that give way have
-//! gone. Only what waits is counted. A frame that a pushing thread writes itself is none.
+//! Any thread. A thread that pushes never waits; one that reads waits at the limit until the clients that give way have
+//! gone. Only waiting bytes count; a frame that a pushing thread writes itself does not.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-/// Above the limit, this part of it may be pushed while those that give way are about to go.
+/// Pushes may exceed the limit by this part of it while clients that give way are about to go.
 const MORE: u64 = 4;
 /// How long a reader waits until they have gone, which takes as long as waking a thread.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// It looks as often, since what others give back wakes nobody.
+/// A waiting reader checks this often, because released bytes wake nobody.
 const STEP: Duration = Duration::from_millis(50);
-/// In a rank the size is above these bits, and the age in them.
+/// A rank has the size above these bits, and the age in them.
 const AGE_BITS: u32 = 52;
 const AGE: u64 = (1 << AGE_BITS) - 1;
 
-/// Who keeps what comes in, as those see it who need the room.
+/// A client with incomplete input, as others that need the room see it.
 pub(crate) trait MayGiveWay: Send + Sync {
-    /// Wakes the thread that reads, which is to answer that there is no room, and to end. Never blocks.
+    /// Wakes its reading thread, which then answers that the server is full, and ends. Never blocks.
     fn give_way(&self);
 }
 
-/// Why nothing more can be kept.
+/// Why a client cannot keep more.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum HoldError {
-    /// There is no room, and nobody else holds as much.
+    /// The buffers are full, and no other client holds as much.
     Full,
-    /// It has to give way itself.
+    /// The client itself has to give way.
     GiveWay,
 }
 
@@ -40,9 +40,9 @@ pub(crate) struct Buffers {
     /// Bytes.
     limit: u64,
     used: AtomicU64,
-    /// Who may have to give way. Written by readers when what they hold has grown by an eighth, and at the bound.
+    /// Clients that may have to give way. Readers write it when their share has grown by an eighth, and at the limit.
     holders: Mutex<Holders>,
-    /// Signalled when one that gave way has gone.
+    /// Signalled when a client that gave way has gone.
     gone: Condvar,
 }
 
@@ -50,26 +50,26 @@ pub(crate) struct Buffers {
 struct Holders {
     /// By rank.
     growing: BTreeMap<u64, Weak<dyn MayGiveWay>>,
-    /// How many there were.
+    /// The number of clients so far.
     begun: u64,
-    /// Bytes, at least, of those that give way and have not gone yet.
+    /// Bytes, at least, of clients that give way and have not gone yet.
     leaving: u64,
 }
 
 impl Buffers {
-    /// Starts with nothing kept.
+    /// Starts empty.
     pub(crate) fn new(limit: u64) -> Buffers {
         Buffers { limit, used: AtomicU64::new(0), holders: Mutex::default(), gone: Condvar::new() }
     }
 
-    /// Told bytes that begin to wait, `all` of one client with these. False if that is more than there is room for;
-    /// they are counted all the same, and have to be [released](Buffers::release).
+    /// Counts bytes that begin to wait; `all` is that client's total with them. Returns false if they exceed the limit;
+    /// they count anyway, and must be [released](Buffers::release).
     pub(crate) fn hold(&self, bytes: u64, all: u64) -> bool {
         let used = self.add(bytes);
         used <= self.limit || (used <= self.limit.saturating_add(self.limit / MORE) && self.make_room(all))
     }
 
-    /// Takes off bytes that wait no longer.
+    /// Subtracts bytes that no longer wait.
     pub(crate) fn release(&self, bytes: u64) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
@@ -80,7 +80,7 @@ impl Buffers {
     }
 
     fn add(&self, bytes: u64) -> u64 {
-        // Only a sum: nothing else is read by it.
+        // Only a sum: it orders no other memory.
         self.used.fetch_add(bytes, Ordering::Relaxed) + bytes
     }
 
@@ -88,7 +88,7 @@ impl Buffers {
         self.holders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets those give way that hold no less than `all`, until there will be room. False if there will not.
+    /// Makes clients give way that hold at least `all`, until enough room will be free. Returns false if it cannot be.
     #[cold]
     #[inline(never)]
     fn make_room(&self, all: u64) -> bool {
@@ -110,7 +110,7 @@ impl Buffers {
     }
 }
 
-/// Returns how bytes are ranked: all that differ by less than an eighth alike.
+/// Returns the bytes as a rank: sizes that differ by less than an eighth are equal.
 fn size(bytes: u64) -> u64 {
     match bytes.checked_ilog2() {
         Some(log @ 3..) => u64::from(log - 2) * 8 + (bytes >> (log - 3)) % 8,
@@ -130,18 +130,18 @@ fn least(rank: u64) -> u64 {
 pub(crate) struct Held {
     buffers: Arc<Buffers>,
     bytes: u64,
-    /// The larger, the sooner it has to give way: its size, and among equals who began first. 0 as long as it need not,
-    /// or not any more. One that is not among the holders has been told to.
+    /// The largest rank gives way first: by size, and among equals the oldest. 0 for a reader that need not, or no
+    /// longer, give way. A reader that is missing from the holders has been asked to give way.
     rank: u64,
 }
 
 impl Held {
-    /// Starts with nothing kept.
+    /// Starts empty.
     pub(crate) fn new(buffers: &Arc<Buffers>) -> Held {
         Held { buffers: buffers.clone(), bytes: 0, rank: 0 }
     }
 
-    /// Keeps `bytes` in all. At the bound it blocks until others have given way, a second at most.
+    /// Keeps `bytes` in total. At the limit it blocks until others have given way, for at most a second.
     pub(crate) fn grow_to<H: MayGiveWay + 'static>(
         &mut self,
         bytes: u64,
@@ -171,7 +171,7 @@ impl Held {
         } else if holders.growing.remove(&self.rank).is_none() {
             return Err(HoldError::GiveWay);
         }
-        // Who waits for others is asked for nothing.
+        // A reader that waits for others is not asked to give way.
         self.rank = 0;
         let mut deadline = None;
         while buffers.used() > buffers.limit {
@@ -190,13 +190,13 @@ impl Held {
         self.rank = size(self.bytes) << AGE_BITS | age;
         holders.growing.insert(self.rank, holder);
         if deadline.is_some() {
-            // There may be room for another one that waits.
+            // Another waiting reader may have room now.
             buffers.gone.notify_one();
         }
         Ok(())
     }
 
-    /// Goes on to keep what is whole now, and has to give way no more. False if it has been told to.
+    /// Keeps its input, which is now complete, and no longer has to give way. Returns false if it has been asked to.
     #[inline]
     pub(crate) fn settle(&mut self) -> bool {
         self.rank == 0 || self.leave_holders()
@@ -211,9 +211,9 @@ impl Held {
         is_among_them
     }
 
-    /// Keeps nothing any more.
+    /// Releases everything.
     pub(crate) fn clear(&mut self) {
-        // Most messages hold nothing, and need not touch what all threads count in.
+        // Most messages hold nothing, and need not touch the shared counter.
         if self.bytes > 0 {
             let must_give_way = !self.settle();
             self.buffers.release(std::mem::take(&mut self.bytes));

@@ -1,4 +1,4 @@
-//! Binds the socket that the `listener` accepts from. On the thread that starts the server.
+//! Binds the socket on which the `listener` accepts. Runs on the thread that starts the server.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -8,12 +8,12 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_w
 
 use crate::error::{Error, Result};
 
-/// Connections that the kernel completes before they are accepted; it may allow fewer
+/// The most connections that the kernel completes before the listener accepts them; it may allow fewer
 /// (`net.core.somaxconn`). The standard library asks for 128, too few for a storm of clients.
 const LISTEN_BACKLOG: i32 = 4096;
 
-/// Listens on the first of the addresses that this machine has. One that is in use, or may not be used, is an error:
-/// on the next one the server would be there for some, and another program for the rest.
+/// Listens on the first of the addresses that this machine has. If that one is in use or forbidden, it fails: on the
+/// next address some clients would reach this server, and the rest another program.
 pub(crate) fn on_first_of(addresses: &[SocketAddr]) -> Result<TcpListener> {
     let mut last = Error::invalid("cannot listen: there is no address");
     for address in addresses {
@@ -33,10 +33,10 @@ pub(crate) fn on_first_of(addresses: &[SocketAddr]) -> Result<TcpListener> {
 fn on(address: SocketAddr) -> Result<TcpListener, Errno> {
     let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    // As the standard library: a port whose last server has just ended can be had at once.
+    // As the standard library: the port of a server that has just ended is free at once.
     sockopt::set_socket_reuseaddr(&socket, true)?;
     if address.is_ipv6() {
-        // `[::]` has IPv4 in it, whatever this machine's default is (`net.ipv6.bindv6only`).
+        // `[::]` includes IPv4, whatever this machine's default (`net.ipv6.bindv6only`).
         sockopt::set_ipv6_v6only(&socket, false)?;
     }
     bind(&socket, &address)?;
@@ -44,8 +44,8 @@ fn on(address: SocketAddr) -> Result<TcpListener, Errno> {
     Ok(TcpListener::from(socket))
 }
 
-/// Makes room for a storm of clients on a socket that listens already, and turns Nagle's algorithm off for all that it
-/// will accept: Linux copies the option, which saves a system call a client.
+/// Enlarges the accept queue of a listening socket, and turns off Nagle's algorithm for all connections that it will
+/// accept: Linux copies the option, which saves a system call per client.
 pub(crate) fn again(listener: &TcpListener) -> io::Result<()> {
     sockopt::set_tcp_nodelay(listener, true)?;
     Ok(listen(listener, LISTEN_BACKLOG)?)

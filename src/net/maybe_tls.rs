@@ -20,7 +20,7 @@ pub(crate) enum MaybeTls {
 }
 
 impl MaybeTls {
-    /// Returns the socket, past which nothing is encrypted.
+    /// Returns the socket. Bytes that are written to it directly are not encrypted.
     pub(crate) fn tcp(&self) -> &Tcp {
         match self {
             MaybeTls::Plain(tcp) => tcp,
@@ -30,7 +30,7 @@ impl MaybeTls {
     }
 }
 
-/// Calls a method of the one that it is.
+/// Calls a method of the variant.
 macro_rules! either {
     ($this:ident, $transport:ident => $call:expr) => {
         match $this {

@@ -1,4 +1,4 @@
-//! Sockets, and who writes to them.
+//! Sockets, and the threads that write to them.
 //!
 //! A file imports only files above it in this list, and rooms above this one in `src/lib.rs`.
 

@@ -1,6 +1,6 @@
-//! [`Names`]: the addresses of a host, looked up on the thread `dns`, which exists only while it looks.
+//! [`Names`]: the addresses of a host, looked up on the thread `dns`, which exists only during a look-up.
 //!
-//! The system's resolver has no deadline that a caller could choose. Never here: two look-ups at the same time.
+//! The system's resolver has no deadline that a caller could choose. Never here: two concurrent look-ups.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-/// Looks a name up: the system does, but for a test.
+/// Looks up a name: with the system's resolver, except in tests.
 type LookUp = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
 
 /// See the [module](self).
@@ -17,9 +17,9 @@ pub(crate) struct Names(Arc<LookUps>);
 
 struct LookUps {
     look_up: LookUp,
-    /// Written by who begins a look-up, and by `dns`.
+    /// Written by the thread that begins a look-up, and by `dns`.
     state: Mutex<LookUpState>,
-    /// Signalled when a look-up is over, or nobody waits any more.
+    /// Signalled when a look-up is over, or the waiting is cancelled.
     changed: Condvar,
 }
 
@@ -28,7 +28,7 @@ struct LookUpState {
     begun: u64,
     ended: u64,
     found: Vec<SocketAddr>,
-    /// Why nothing was found.
+    /// Why the look-up failed.
     failure: String,
     is_closed: bool,
 }
@@ -43,8 +43,8 @@ impl Names {
         Names(Arc::new(LookUps { look_up, state: Mutex::default(), changed: Condvar::new() }))
     }
 
-    /// Blocks until the addresses are known, in the system's order, or the deadline passes. A look-up that takes longer
-    /// goes on, and the next call waits for it: one of these is for one host.
+    /// Blocks until the addresses are known, in the system's order, or the deadline passes. A slower look-up continues,
+    /// and the next call waits for it: a `Names` is for one host.
     pub(crate) fn find(&self, host: &str, port: u16, deadline: Instant) -> io::Result<Vec<SocketAddr>> {
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         if let Ok(address) = bare.parse::<IpAddr>() {
@@ -74,7 +74,7 @@ impl Names {
         Ok(state.found.clone())
     }
 
-    /// Lets go who waits, now and later.
+    /// Cancels the waiting, now and later.
     #[cfg(any(test, feature = "redis"))]
     pub(crate) fn close(&self) {
         self.0.state().is_closed = true;
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_found_is_said_and_who_waits_at_the_end_is_let_go() {
+    fn a_failed_look_up_says_so_and_a_cancelled_one_releases_its_caller() {
         let refuses = Names::asking(|_, _| Err(io::Error::other("no such name")));
         let soon = Instant::now() + Duration::from_secs(60);
         let error = refuses.find("redis.test", 1, soon).unwrap_err().to_string();

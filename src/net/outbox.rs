@@ -1,4 +1,4 @@
-//! The client's channel, which empties itself. Any thread pushes; one at a time writes.
+//! The client's channel, which drains itself. Any thread pushes; one thread writes.
 //!
 //! ```text
 //!  push ──► count it ──► was the count 0? ── yes ──► this thread is the drainer: it writes, without
@@ -6,17 +6,16 @@
 //!              └── no: into the channel, return      socket is full
 //! ```
 //!
-//! One atomic word, the [backlog](crate::net::backlog), counts what is on its way. The thread that takes the
-//! count from 0 to 1 is the drainer, and stays it until the count is 0 again. So there is one writer per socket by
-//! construction, nothing is left behind, and order is the channel's.
+//! One atomic word, the [backlog](crate::net::backlog), counts the frames on their way. The thread that takes the count
+//! from 0 to 1 is the drainer until the count is 0 again. So a socket has one writer by construction, no frame is left
+//! behind, and the channel keeps the order.
 //!
-//! Never here: a lock held while writing, a wait on the pushing thread, a frame that is half written
-//! and followed by another. If the drainer cannot go on (an error, a panic, no thread for a pump), its
-//! guard kills the connection.
+//! Never here: holding a lock while writing, waiting on the pushing thread, or writing a frame after half of another.
+//! If the drainer cannot continue (an error, a panic, no thread for a pump), its guard kills the connection.
 //!
-//! A frame is counted *before* it goes into the channel. Counting afterwards works too, but then the
-//! thread that finds a count of 0 cannot know that the channel is empty, and would have to send each
-//! frame through it. This way the drainer writes its own frame straight from its own stack.
+//! A frame is counted *before* it goes into the channel. Counting afterwards works too, but then the thread that finds
+//! a count of 0 cannot know that the channel is empty, and would have to send each frame through it. In this order the
+//! drainer writes its own frame directly from its own stack.
 
 mod drain;
 mod waiting;
@@ -38,38 +37,38 @@ use crate::net::transport::{Delivery, Transport};
 use crate::observer::Event;
 use crate::ws::frame::Frame;
 
-/// What an outbox is the outbox of: the transport that it writes to, and who has to know what happens.
+/// The outbox's surroundings: the transport that it writes to, and the owner that it reports to.
 pub(crate) trait Link: Send + Sync + Sized + 'static {
-    /// How the bytes travel.
+    /// The kind of transport.
     type Transport: Transport;
 
-    /// Returns it.
+    /// Returns the transport.
     fn transport(&self) -> &Self::Transport;
-    /// Returns who writes.
+    /// Returns which threads write.
     fn delivery(&self) -> Delivery;
-    /// Returns how long a pump goes on without getting rid of a byte.
+    /// Returns how long a pump may go without writing a byte.
     fn write_deadline(&self) -> Duration;
-    /// Runs `pump` on a thread of its own, once there is one. If there is none in time, `pump` is dropped. Never blocks.
+    /// Calls `pump` on a new thread, once one is free. If none is in time, it drops `pump`. Never blocks.
     fn start_pump(&self, pump: impl FnOnce() + Send + 'static) -> io::Result<()>;
     /// Shuts the transport down. Called once, for the first reason.
     fn disconnect(&self, reason: DisconnectReason);
     /// Called once, when the Close frame is written: from now on the peer has to answer.
     fn close_written(&self, connection: Weak<dyn Kill>);
-    /// Counts bytes that the transport has taken. Called by the drainer.
+    /// Counts bytes that the transport has taken. The drainer calls it.
     fn sent(&self, bytes: usize) {
         let _ = bytes;
     }
-    /// Counts bytes that begin to wait, `all` for this client. False if all that waits, for all clients, is more than
-    /// there is room for.
+    /// Counts bytes that begin to wait; `all` is this client's total. Returns false if the total of all clients exceeds
+    /// the limit.
     fn hold(&self, bytes: u64, all: u64) -> bool {
         let _ = (bytes, all);
         true
     }
-    /// Takes off bytes that wait no longer.
+    /// Subtracts bytes that no longer wait.
     fn release(&self, bytes: u64) {
         let _ = bytes;
     }
-    /// Tells those who watch, see [`Observer`](crate::Observer).
+    /// Reports an event, see [`Observer`](crate::Observer).
     fn report(&self, event: Event) {
         let _ = event;
     }
@@ -83,7 +82,7 @@ pub(crate) enum PushError {
     Full(u64),
 }
 
-/// What waits in the channel.
+/// A frame in the channel.
 struct Queued {
     frame: Frame,
     /// Whether the limit counts it, until it is being written.
@@ -95,17 +94,17 @@ pub(crate) struct Outbox<L: Link> {
     pub(crate) link: L,
     /// Written by pushing threads and the drainer.
     backlog: Backlog,
-    /// Sent to by pushing threads that found a drainer at work, received from by that drainer.
+    /// Pushing threads that find a drainer at work send to it; that drainer receives.
     channel: Channel<Queued>,
-    /// Who waits. Written by them, under the lock that wakes them.
+    /// Threads that wait. They write it, under the lock that wakes them.
     sleepers: Mutex<Sleepers>,
     changed: Condvar,
 }
 
 impl<L: Link> Outbox<L> {
-    /// Returns an outbox whose drainer is the caller until it calls [`begin`](Outbox::begin): what is pushed
-    /// before that waits in the channel. `limit` is the backlog, in bytes, of a slow consumer: what waits behind the frame
-    /// that is being written. It counts nothing of what is pushed before `begin`.
+    /// Returns an outbox whose drainer is the caller until it calls [`begin`](Outbox::begin); frames that are pushed
+    /// before wait in the channel. `limit` is the backlog of a slow consumer, in bytes, behind the frame that is being
+    /// written. It does not count frames from before `begin`.
     pub(crate) fn new(link: L, limit: u64) -> Outbox<L> {
         Outbox {
             link,
@@ -125,7 +124,7 @@ impl<L: Link> Outbox<L> {
         self.backlog.total()
     }
 
-    /// Writes `head`, the response that every frame has to wait for, and then what has been pushed.
+    /// Writes `head`, the response that every frame has to wait for, and then all frames pushed so far.
     pub(crate) fn begin(self: &Arc<Self>, head: Bytes) -> Result<(), PushError> {
         if self.backlog.begin().is_waited_for() {
             self.wake();
@@ -137,8 +136,8 @@ impl<L: Link> Outbox<L> {
         }
     }
 
-    /// Accepts a frame, whole, or not at all. Never blocks. `Ok` means that it will be written before
-    /// the Close frame unless the connection dies.
+    /// Accepts a whole frame, or nothing. Never blocks. `Ok` means that the frame will be written before the Close
+    /// frame, unless the connection dies.
     pub(crate) fn push(self: &Arc<Self>, frame: Frame) -> Result<(), PushError> {
         let cost = cost(&frame);
         match self.backlog.admit(cost, frame.is_close) {
@@ -151,14 +150,14 @@ impl<L: Link> Outbox<L> {
                     self.backlog.add_uncounted(cost);
                 }
                 let has_room = self.link.hold(cost, self.bytes());
-                // Counted, it has to come, also if there is no room for it.
+                // It is counted, so it has to come, even over the limit.
                 self.channel.send(Queued { frame, is_counted });
                 if !has_room {
                     return Err(self.overflow());
                 }
                 self.link.report(Event::Queued);
                 if is_close && before.is_waited_for() {
-                    // Who waits for room will get none.
+                    // Threads that wait for room will get none.
                     self.wake();
                 }
                 Ok(())
@@ -175,13 +174,12 @@ impl<L: Link> Outbox<L> {
         PushError::Full(backlog)
     }
 
-    /// Drops what is in the channel.
+    /// Drops the frames in the channel.
     fn forget_queued(&self) {
         self.channel.drain(|queued| self.link.release(cost(&queued.frame)));
     }
 
-    /// Ends the connection at once, from any thread; what is not written is lost. Only the first reason
-    /// counts.
+    /// Ends the connection at once, from any thread; unwritten frames are lost. Only the first reason counts.
     pub(crate) fn kill(&self, reason: DisconnectReason) {
         let before = self.backlog.die();
         if !before.is_dead() {
@@ -189,7 +187,7 @@ impl<L: Link> Outbox<L> {
             if self.link.delivery() == Delivery::Handoff {
                 // Not counted, and never written: it wakes a writer that waits for the next frame.
                 let frame = Frame { bytes: Bytes::new(), is_close: false };
-                // Nobody has to make room for it.
+                // No other client has to make room for it.
                 self.link.hold(cost(&frame), u64::MAX);
                 self.backlog.add_uncounted(cost(&frame));
                 self.channel.send(Queued { frame, is_counted: false });
@@ -201,7 +199,7 @@ impl<L: Link> Outbox<L> {
     }
 }
 
-/// Bytes that a frame is charged.
+/// Returns the cost of a frame, in bytes.
 fn cost(frame: &Frame) -> u64 {
     frame.bytes.len() as u64 + OVERHEAD
 }

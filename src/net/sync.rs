@@ -1,5 +1,5 @@
-//! What the outbox synchronises with: the standard library's, or under `--cfg loom` loom's, which
-//! tries the interleavings of it (`make loom`).
+//! The outbox's synchronisation: the standard library's, or under `--cfg loom` loom's, which explores the interleavings
+//! (`make loom`).
 
 #[cfg(not(loom))]
 pub(crate) use real::*;
@@ -15,7 +15,7 @@ mod real {
 
     use crossbeam_channel::{Receiver, Sender};
 
-    /// A crossbeam channel that takes no memory before its first use: most clients never have a backlog.
+    /// A crossbeam channel that uses no memory before its first send: most clients never have a backlog.
     pub(crate) struct Channel<T>(OnceLock<(Sender<T>, Receiver<T>)>);
 
     impl<T> Channel<T> {
@@ -32,12 +32,12 @@ mod real {
             self.ends().0.send(item).expect("both ends live as long as the channel");
         }
 
-        /// Blocks until there is one.
+        /// Blocks until an item comes.
         pub(crate) fn recv(&self) -> T {
             self.ends().1.recv().expect("both ends live as long as the channel")
         }
 
-        /// Takes out what is in it.
+        /// Removes all items.
         pub(crate) fn drain(&self, each: impl FnMut(T)) {
             if let Some((_, receiver)) = self.0.get() {
                 receiver.try_iter().for_each(each);
@@ -53,7 +53,7 @@ mod model {
     pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
     pub(crate) use loom::sync::{Condvar, Mutex};
 
-    /// The same channel, of parts that loom can see into.
+    /// The same channel, built of parts that loom can observe.
     pub(crate) struct Channel<T>(Mutex<VecDeque<T>>, Condvar);
 
     impl<T> Channel<T> {

@@ -1,4 +1,4 @@
-//! [`Tcp`]: bytes as they are, over a socket. Read by `client-N`, written by the drainer.
+//! [`Tcp`]: unencrypted bytes over a socket. `client-N` reads, the drainer writes.
 
 use std::io::{self, Read};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -15,20 +15,20 @@ const SHORTEST: Duration = Duration::from_millis(1);
 const READ_ENDED: u8 = 1;
 const WRITE_ENDED: u8 = 2;
 
-/// A connection without encryption. It remembers what the kernel knows already: each call that changes nothing would
-/// cost as much as one that does.
+/// A connection without encryption. It remembers the socket's options: a call that changes nothing costs as much as one
+/// that does.
 pub(crate) struct Tcp {
     pub(crate) stream: TcpStream,
-    /// Nanoseconds that a receive blocks, 0 for ever. Written by the reading thread.
+    /// Nanoseconds that a receive blocks, 0 without limit. Written by the reading thread.
     recv_timeout: AtomicU64,
     /// Written by any thread that sets it.
     nodelay: AtomicBool,
-    /// Bits of the directions that have ended. Written by the reading thread, and by the first one that kills.
+    /// Bits of the directions that have ended. Written by the reading thread, and by the first thread that kills.
     ended: AtomicU8,
 }
 
 impl Tcp {
-    /// Makes one of a socket that has `nodelay` set or not, and no timeout.
+    /// Wraps a socket without a timeout; `nodelay` is its current setting.
     pub(crate) fn new(stream: TcpStream, nodelay: bool) -> Tcp {
         let (recv_timeout, ended) = (AtomicU64::new(0), AtomicU8::new(0));
         Tcp { stream, recv_timeout, nodelay: AtomicBool::new(nodelay), ended }
@@ -71,7 +71,7 @@ impl Transport for Tcp {
             Shutdown::Both => READ_ENDED | WRITE_ENDED,
         };
         if self.ended.fetch_or(ends, Relaxed) & ends != ends {
-            // Not connected any more is what it is to become.
+            // It fails if the socket is already disconnected, which is the goal.
             let _ = self.stream.shutdown(how);
         }
     }
@@ -86,7 +86,7 @@ impl Transport for Tcp {
     }
 
     fn set_send_timeout(&self, timeout: Duration) -> io::Result<()> {
-        // No timeout at all is spelled zero.
+        // Zero would mean no timeout.
         self.stream.set_write_timeout(Some(timeout.max(SHORTEST)))
     }
 

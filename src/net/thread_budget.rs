@@ -1,12 +1,12 @@
 //! The threads that a server may start for its clients. Any thread; nothing here waits long.
 //!
-//! Past the machine's limits a thread that has *started* can abort the process, see
-//! [`Capacity`](crate::Capacity). The number of clients is planned. That of pumps is how many sockets are full at the
-//! same time, so pumps have a budget of their own: however many clients do not read, the others find a thread.
+//! Past the machine's limits, a thread that has *started* can abort the process, see [`Capacity`](crate::Capacity). The
+//! number of clients is planned. The number of pumps is the number of full sockets, so pumps have their own budget:
+//! however many clients do not read, the others find a thread.
 //!
-//! A thread keeps its stack until it is joined, and its permit as long. So a thread that ends sends itself to the
-//! `reaper`, which joins it and only then returns the permit: what is counted is what is limited. A thread never waits
-//! for another one to end, so however many end together, they are gone as fast as the kernel lets them.
+//! A thread keeps its stack until it is joined, so it keeps its permit that long too. A thread that ends sends itself
+//! to the `reaper`, which joins it and only then returns the permit. So the count equals the number of live stacks. A
+//! thread never waits for another one to end, so a crowd of threads ends as fast as the kernel allows.
 
 mod reaper;
 
@@ -21,7 +21,7 @@ use reaper::{Reaper, ReaperOrder, WaitingPump};
 use crate::net::transport::Delivery;
 use crate::net::waker::Waker;
 
-/// Of the clients, this part may have a pump at the same time, but these numbers at the least and at the most.
+/// The share of clients that may have a pump concurrently, within these bounds.
 const PUMPS_PART: usize = 8;
 const LEAST_PUMPS: usize = 8;
 const MOST_PUMPS: usize = 256;
@@ -29,7 +29,7 @@ const MOST_PUMPS: usize = 256;
 /// Returns how many pumps a server with this number of clients may have.
 pub(crate) fn pumps(clients: usize, delivery: Delivery) -> usize {
     match delivery {
-        // A pump whose backlog is written may not be joined yet when its client needs the next one.
+        // A client may need its next pump before the previous one, whose backlog is written, has been joined.
         Delivery::Inline => {
             (clients / PUMPS_PART).clamp(LEAST_PUMPS, MOST_PUMPS).min(clients.saturating_add(1))
         }
@@ -40,11 +40,11 @@ pub(crate) fn pumps(clients: usize, delivery: Delivery) -> usize {
 /// See the [module](self).
 pub(crate) struct ThreadBudget {
     books: Mutex<Books>,
-    /// Signalled when a permit is returned and somebody waits for one.
+    /// Signalled when a permit is returned and a thread waits for one.
     returned: Condvar,
     /// Bytes of each thread's stack.
     stack_size: usize,
-    /// Started once, if at all: threads of a budget without a reaper are joined by their spawner.
+    /// Started at most once: without a reaper, the spawner joins the threads.
     reaper: OnceLock<Reaper>,
     /// Woken when a permit is returned, for the listener, which does not block for one.
     waker: OnceLock<Arc<Waker>>,
@@ -53,25 +53,25 @@ pub(crate) struct ThreadBudget {
 struct Books {
     free: usize,
     free_pumps: usize,
-    /// Permits that are out: threads that run, or are not joined.
+    /// Permits in use: threads that run, or are not yet joined.
     running: usize,
-    /// Who waits for one: a signal costs a system call, heard or not.
+    /// The number of threads that wait for a permit: a signal costs a system call, heard or not.
     awaiting: usize,
-    /// Pumps without a permit, the oldest first. Started by the reaper.
+    /// Pumps without a permit, the oldest first. The reaper starts them.
     waiting: VecDeque<WaitingPump>,
 }
 
 type Task = Box<dyn FnOnce() + Send>;
 
-/// A thread that is started, or a pump that waits for that, until it is joined.
+/// A started thread, or a pump that waits for one, until it is joined.
 #[derive(Clone)]
 pub(crate) struct Worker(Arc<Work>);
 
 struct Work {
-    /// What the thread does: taken by the thread when it begins, or by the one that drops it before that.
+    /// The thread's task: the thread takes it when it begins; a drop before that takes it instead.
     task: Mutex<Option<Task>>,
-    /// The thread is joined under this lock, and its permit returned: the next one to get the lock can start another
-    /// one. The thread itself never takes it.
+    /// The thread is joined and its permit returned under this lock: the next holder of the lock can start another
+    /// thread. The thread itself never takes it.
     running: Mutex<Option<RunningThread>>,
 }
 
@@ -86,14 +86,14 @@ struct Permit {
     is_pump: bool,
 }
 
-/// The end of a thread that has begun, however it comes.
+/// Runs at the end of a thread that has begun, even after a panic.
 struct ThreadEnd {
     own: Worker,
     budget: Arc<ThreadBudget>,
 }
 
 impl ThreadBudget {
-    /// Allows for `clients` clients, and for their [`pumps`], with stacks of that size.
+    /// Allows threads for `clients` clients, and their [`pumps`], with stacks of that size.
     pub(crate) fn new(clients: usize, delivery: Delivery, stack_size: usize) -> ThreadBudget {
         let (free, free_pumps) = (clients.saturating_mul(delivery.threads()), pumps(clients, delivery));
         let books = Mutex::new(Books { free, free_pumps, running: 0, awaiting: 0, waiting: VecDeque::new() });
@@ -101,12 +101,12 @@ impl ThreadBudget {
         ThreadBudget { books, returned: Condvar::new(), stack_size, reaper, waker }
     }
 
-    /// Wakes this one from now on when a permit is returned.
+    /// Wakes this waker from now on when a permit is returned.
     pub(crate) fn set_waker(&self, waker: Arc<Waker>) {
         self.waker.get_or_init(|| waker);
     }
 
-    /// Returns how many permits are out.
+    /// Returns how many permits are in use.
     #[cfg(test)]
     pub(crate) fn running(&self) -> usize {
         self.books().running
@@ -116,8 +116,8 @@ impl ThreadBudget {
         lock(&self.books)
     }
 
-    /// Starts a client's thread. The error is the system's, or says that the budget is spent, and still is after
-    /// `patience`: a client that has just left may hold a permit for a moment.
+    /// Starts a client's thread. The error is the system's, or says that the budget is still exhausted after
+    /// `patience`: a client that has just left may hold its permit for a moment.
     pub(crate) fn spawn(
         self: &Arc<ThreadBudget>,
         name: String,
@@ -131,8 +131,8 @@ impl ThreadBudget {
         Ok(worker)
     }
 
-    /// Starts a pump, or has it wait for the next pump that ends, for at most `patience`; after that `run` is dropped.
-    /// Never blocks. An error is the system's.
+    /// Starts a pump, or queues it until another pump ends, for at most `patience`; after that it drops `run`. Never
+    /// blocks. An error is the system's.
     pub(crate) fn spawn_pump(
         self: &Arc<ThreadBudget>,
         name: String,
@@ -168,8 +168,8 @@ impl ThreadBudget {
         Some(Permit { budget: self.clone(), is_pump: false })
     }
 
-    /// Blocks until all threads are joined, or the deadline passes. The reaper ends: it is joined as well, unless a
-    /// thread keeps it waiting. Threads that end after that are left to themselves, and no pump waits any more.
+    /// Blocks until all threads are joined, or the deadline passes. Also joins the reaper, unless a thread keeps it
+    /// waiting. Threads that end later are not joined, and no pump waits any more.
     pub(crate) fn join_all(&self, deadline: Instant) {
         let mut books = self.books();
         books.awaiting += 1;
@@ -204,7 +204,7 @@ impl Drop for Permit {
 }
 
 impl Drop for ThreadEnd {
-    /// Not inlined: what is below every thread's stack stays small.
+    /// Not inlined, to keep the bottom of every thread's stack small.
     #[inline(never)]
     fn drop(&mut self) {
         self.budget.order(ReaperOrder::Join(self.own.clone()));
@@ -216,11 +216,11 @@ impl Worker {
         Worker(Arc::new(Work { task: Mutex::new(Some(Box::new(run))), running: Mutex::default() }))
     }
 
-    /// Starts the thread. An error drops its task.
+    /// Starts the thread. On an error, drops its task.
     fn start(&self, name: String, permit: Permit) -> io::Result<()> {
         let (own, stack_size) = (self.clone(), permit.budget.stack_size);
         let ending = ThreadEnd { own: self.clone(), budget: permit.budget.clone() };
-        // Held until the thread is in it, which the reaper waits for.
+        // Held until the thread is in it; the reaper waits for that.
         let mut running = lock(&self.0.running);
         let started = thread::Builder::new().name(name).stack_size(stack_size).spawn(move || {
             let _ending = ending;
@@ -251,7 +251,7 @@ impl Worker {
         drop(task);
     }
 
-    /// Blocks until the thread has ended. Its permit is returned then. A pump that waits for a thread is given up.
+    /// Blocks until the thread has ended and its permit is returned. Gives up a pump that waits for a thread.
     pub(crate) fn join(&self) {
         let mut running = lock(&self.0.running);
         if let Some(RunningThread { thread, permit }) = running.take() {
@@ -263,7 +263,7 @@ impl Worker {
     }
 }
 
-/// A thread that panicked has been reported already.
+/// A panic has already been reported.
 fn join(thread: Option<JoinHandle<()>>) {
     if let Some(thread) = thread {
         let _ = thread.join();

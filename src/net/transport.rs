@@ -1,4 +1,4 @@
-//! What bytes travel through, who asks for it, and how a connection ends. Definitions only.
+//! The byte transport of a connection, the threads that write to it, and how a connection ends. Definitions only.
 
 use std::borrow::Cow;
 use std::io;
@@ -7,43 +7,43 @@ use std::time::Duration;
 
 use tungstenite::Bytes;
 
-/// Carries the bytes of one connection. One thread receives, one at a time sends.
+/// Carries the bytes of one connection. One thread receives, and one sends.
 pub(crate) trait Transport: Send + Sync + 'static {
-    /// Blocks until bytes arrive. Returns how many, 0 at the end of them. Called by the reading thread alone.
+    /// Blocks until bytes arrive. Returns how many, 0 at the end of the stream. Only the reading thread calls it.
     fn recv(&self, into: &mut [u8]) -> io::Result<usize>;
-    /// Does the same without waiting: `WouldBlock` if nothing has come.
+    /// Receives without blocking: `WouldBlock` if nothing has come.
     fn try_recv(&self, into: &mut [u8]) -> io::Result<usize> {
         self.recv(into)
     }
-    /// Takes the next part off the front of `plain`, and returns what becomes of it on the wire, behind what the
-    /// transport itself has to say. With nothing left of `plain` that may be nothing. Called by the drainer alone, so
-    /// the order of the calls is the order of the bytes.
+    /// Takes the next part off the front of `plain`, and returns its bytes for the wire, after the transport's own
+    /// data. If `plain` is empty, the result may be empty. Only the drainer calls it, so the order of the calls is the
+    /// order of the bytes.
     fn seal(&self, plain: &mut Bytes) -> io::Result<Bytes>;
-    /// Does the same on a pushing thread, which waits for nobody. `WouldBlock`, with `plain` as it was, if it would
-    /// have to; then a pump does it.
+    /// Seals on a pushing thread, without blocking. Returns `WouldBlock`, and leaves `plain` unchanged, if it would
+    /// have to wait; then a pump seals.
     fn try_seal(&self, plain: &mut Bytes) -> io::Result<Bytes> {
         self.seal(plain)
     }
-    /// Does the same with all of it, for a caller that nobody else writes beside: before the WebSocket.
+    /// Seals all of it, for a caller that is the only writer: before the WebSocket.
     fn seal_all<'a>(&self, plain: &'a [u8]) -> io::Result<Cow<'a, [u8]>> {
         Ok(Cow::Borrowed(plain))
     }
-    /// Tells the peer that nothing follows, where the transport has a word for that. Called by the reading thread, when
-    /// nobody writes any more.
+    /// Tells the peer that nothing follows, if the transport can say so. Called by the reading thread, when no thread
+    /// writes any more.
     fn finish(&self) {}
-    /// Returns whether it is encrypted.
+    /// Returns whether the transport is encrypted.
     fn is_secure(&self) -> bool {
         false
     }
-    /// Sends what fits without blocking. `WouldBlock` if nothing does.
+    /// Sends as much as fits without blocking. `WouldBlock` if nothing does.
     fn try_send(&self, sealed: &[u8]) -> io::Result<usize>;
-    /// Blocks until something fits, but not for long. `WouldBlock` or `TimedOut` after that.
+    /// Blocks briefly until something fits. `WouldBlock` or `TimedOut` after that.
     fn send(&self, sealed: &[u8]) -> io::Result<usize>;
-    /// Returns our own end's address.
+    /// Returns the local address.
     fn local_addr(&self) -> io::Result<SocketAddr>;
     /// Ends one direction or both, which wakes every thread that is blocked in it.
     fn shutdown(&self, how: Shutdown);
-    /// Sets how long [`recv`](Transport::recv) blocks; `None` is for ever.
+    /// Sets how long [`recv`](Transport::recv) blocks; `None` for no limit.
     fn set_recv_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
     /// Sets how long [`send`](Transport::send) blocks.
     fn set_send_timeout(&self, timeout: Duration) -> io::Result<()>;
@@ -51,20 +51,19 @@ pub(crate) trait Transport: Send + Sync + 'static {
     fn set_nodelay(&self, nodelay: bool) -> io::Result<()>;
 }
 
-/// Who writes what is pushed.
+/// Which threads write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Delivery {
     /// The pushing thread, without blocking; a `pump-N` only while a socket is full. Wakes nobody.
     #[default]
     Inline,
-    /// A `writer-N` for each client, which blocks on the client's channel: the textbook way. A push
-    /// wakes it.
+    /// A `writer-N` for each client, which blocks on the client's channel: the textbook way. A push wakes it.
     Handoff,
 }
 
 impl Delivery {
-    /// Threads of a client that takes what it is sent.
+    /// Returns the number of threads of a client that keeps up.
     pub(crate) fn threads(self) -> usize {
         match self {
             Delivery::Inline => 1,

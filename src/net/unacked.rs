@@ -1,7 +1,7 @@
-//! What the kernel still holds of what was sent: the peer that takes it is alive, though it answers no Ping yet.
+//! Sent bytes that the kernel still holds: a peer that acknowledges them is alive, even if it has not answered a Ping.
 //!
-//! Read by a `client-N` whose Ping has timed out, and by nobody else. The kernel's table is read at most ten times a
-//! second for all of them.
+//! Only a `client-N` whose Ping has timed out reads this. All of them together read the kernel's table at most ten
+//! times a second.
 
 use std::collections::HashMap;
 use std::fs;
@@ -9,10 +9,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a reading of the table is good for.
+/// How long a reading of the table stays valid.
 const FRESH: Duration = Duration::from_millis(100);
 
-/// Bytes that the peer's kernel has not acknowledged, and how often they were sent again in vain.
+/// Bytes that the peer's kernel has not acknowledged, and how often they were resent in vain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Unacked {
     pub(crate) bytes: u64,
@@ -27,7 +27,7 @@ type Ends = (SocketAddr, SocketAddr);
 pub(crate) struct TcpTable(Mutex<Option<(Instant, HashMap<Ends, Unacked>)>>);
 
 impl TcpTable {
-    /// Returns what the kernel holds for the connection between these ends; `None` if it does not say.
+    /// Returns what the kernel holds for the connection between these ends; `None` if it does not tell.
     pub(crate) fn unacked(&self, local: SocketAddr, peer: SocketAddr) -> Option<Unacked> {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if table.as_ref().is_none_or(|(read, _)| read.elapsed() > FRESH) {
@@ -40,7 +40,7 @@ impl TcpTable {
     }
 }
 
-/// Reads lines of `/proc/net/tcp` and `tcp6`; those that are none are left out.
+/// Parses lines of `/proc/net/tcp` and `tcp6`, and skips invalid ones.
 fn parse(text: &str) -> HashMap<Ends, Unacked> {
     text.lines().filter_map(parse_line).collect()
 }
@@ -71,7 +71,7 @@ fn address(text: &str) -> Option<SocketAddr> {
     Some(canonical(SocketAddr::new(ip, port)))
 }
 
-/// An IPv4 address, however an IPv6 socket spells it.
+/// An IPv4 address in its plain form, even from an IPv6 socket.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
@@ -113,12 +113,12 @@ mod tests {
     }
 
     #[test]
-    fn what_a_peer_has_not_taken_is_seen() {
+    fn unacknowledged_bytes_are_visible() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (_theirs, peer) = listener.accept().unwrap();
         ours.set_nonblocking(true).unwrap();
-        // Both kernels are full then.
+        // Both kernels are full after this.
         while ours.write(&[0; 65536]).is_ok() {}
         let table = TcpTable::default();
         let unacked = table.unacked(peer, listener.local_addr().unwrap()).unwrap();

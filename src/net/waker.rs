@@ -1,6 +1,6 @@
-//! [`Waker`]: ends the wait of the `listener`, which blocks in `poll` of its socket and of this. Any thread wakes it.
+//! [`Waker`]: ends the wait of the `listener`, which blocks in `poll` on its socket and on this. Any thread wakes it.
 //!
-//! A listening socket is never shut down for that: it may be another process's, too.
+//! Never here: shutting down a listening socket, which may belong to another process too.
 
 use std::io;
 use std::net::TcpListener;
@@ -14,7 +14,8 @@ use rustix::io::Errno;
 /// See the [module](self).
 pub(crate) struct Waker {
     event: OwnedFd,
-    /// Whether somebody waits for a place or a thread. Written by the listener, read by each thread that returns one.
+    /// Whether the listener waits for a place or a thread. The listener writes it, each thread that returns one reads
+    /// it.
     is_wanted: AtomicBool,
 }
 
@@ -25,18 +26,18 @@ impl Waker {
         Ok(Waker { event, is_wanted: AtomicBool::new(false) })
     }
 
-    /// Ends the wait there is, or the next one.
+    /// Ends the current wait, or the next one.
     pub(crate) fn wake(&self) {
-        // It fails only where it was woken already, and that often.
+        // It fails only if the counter is full, so the listener is already awake.
         let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
     }
 
-    /// Says whether [`gave_back`](Waker::gave_back) wakes. After `true` the listener looks once more before it waits.
+    /// Sets whether [`gave_back`](Waker::gave_back) wakes. After `true` the listener checks once more before it waits.
     pub(crate) fn want(&self, wanted: bool) {
         self.is_wanted.store(wanted, Ordering::SeqCst);
     }
 
-    /// Called when a place or a thread is free again: without anybody who waits for it, no system call.
+    /// Called when a place or a thread is free again. Makes no system call if nobody waits for it.
     #[inline]
     pub(crate) fn gave_back(&self) {
         if self.is_wanted.load(Ordering::SeqCst) {
@@ -44,25 +45,25 @@ impl Waker {
         }
     }
 
-    /// Blocks until somebody wants to be accepted, it is woken, or the time has passed.
+    /// Blocks until a client connects, [`wake`](Waker::wake) is called, or the time has passed.
     pub(crate) fn wait_for(&self, listener: &TcpListener, timeout: Option<Duration>) -> io::Result<()> {
         let listening = PollFd::new(listener, PollFlags::IN);
         self.poll(&mut [PollFd::new(&self.event, PollFlags::IN), listening], timeout)
     }
 
-    /// Blocks until it is woken, or the time has passed.
+    /// Blocks until [`wake`](Waker::wake) is called, or the time has passed.
     pub(crate) fn pause(&self, timeout: Duration) -> io::Result<()> {
         self.poll(&mut [PollFd::new(&self.event, PollFlags::IN)], Some(timeout))
     }
 
     fn poll(&self, descriptors: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<()> {
-        // Longer than any that is used.
+        // Longer than any timeout in use.
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         match poll(descriptors, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        // What it counts does not matter, only that it is zero again.
+        // Only resets the counter; its value does not matter.
         let _ = rustix::io::read(&self.event, &mut [0; 8]);
         Ok(())
     }

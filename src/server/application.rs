@@ -38,6 +38,8 @@ pub(crate) struct Route {
     pub(crate) websocket: Option<MakeFor>,
     /// Everything below this path.
     pub(crate) files: Option<StaticFiles>,
+    /// Whether the page answers whatever `Host` is asked for.
+    pub(crate) any_host: bool,
 }
 
 /// Routes and settings. A route is a path, or a directory of files.

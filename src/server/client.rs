@@ -3,8 +3,8 @@
 
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU8};
 use std::time::Instant;
 
 use tungstenite::protocol::Role;
@@ -20,6 +20,19 @@ use crate::server::addresses::Neighbour;
 use crate::server::half_open::Wait;
 use crate::server::state::ServerState;
 
+/// How far a client is that has no WebSocket: what the end of the server may cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// A request may be on its way: from the accept to the end of the first head, and from the first byte of another one.
+    Asking,
+    /// A request is here, and its answer is not out.
+    Answering,
+    /// It has been answered, and nothing of another request is here.
+    Idle,
+    /// It has its last answer.
+    Lingering,
+}
+
 /// See the [module](self).
 pub(crate) struct Client {
     pub(crate) connection: Connection,
@@ -30,6 +43,8 @@ pub(crate) struct Client {
     is_evicted: AtomicBool,
     /// Whether the peer has reset it before it was a WebSocket. Written and read by `client-N`.
     is_reset: AtomicBool,
+    /// The [`Stage`]. Written by `client-N`, read by the thread that ends the server.
+    stage: AtomicU8,
 }
 
 impl Client {
@@ -50,6 +65,7 @@ impl Client {
             since: Instant::now(),
             is_evicted: AtomicBool::new(false),
             is_reset: AtomicBool::new(false),
+            stage: AtomicU8::new(Stage::Asking as u8),
         })
     }
 
@@ -98,6 +114,17 @@ impl Client {
             Wait::ForInput => self.connection.link().transport.shutdown(Shutdown::Read),
             Wait::ForOutput => self.connection.outbox().kill(DisconnectReason::Evicted),
         }
+    }
+
+    /// Called by `client-N`.
+    #[inline]
+    pub(crate) fn set_stage(&self, stage: Stage) {
+        self.stage.store(stage as u8, Release);
+    }
+
+    /// Returns whether it is in this stage.
+    pub(crate) fn is(&self, stage: Stage) -> bool {
+        self.stage.load(Acquire) == stage as u8
     }
 
     /// Returns whether a newcomer takes its place.

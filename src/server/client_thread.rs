@@ -15,7 +15,7 @@ use crate::metrics::DisconnectReason;
 use crate::net::transport::Transport;
 use crate::observer::Event;
 use crate::server::application::{MakeFor, Route};
-use crate::server::client::Client;
+use crate::server::client::{Client, Stage};
 use crate::server::half_open::Wait;
 use crate::server::registry::Registry;
 #[cfg(feature = "tls")]
@@ -41,6 +41,10 @@ pub(crate) fn run(client: &Client, routes: &Router<Route>, registry: &Registry) 
     connection.state().counters.accepted.add(1);
     let reason = serve(client, routes, registry);
     connection.leave_topics();
+    client.set_stage(Stage::Lingering);
+    if client.server.is_stopping() && !connection.is_websocket() {
+        registry.has_answered();
+    }
     input::linger(client);
     guard.deregister(match reason {
         _ if client.server.is_stopping() => DisconnectReason::Shutdown,
@@ -63,7 +67,10 @@ fn serve(client: &Client, routes: &Router<Route>, registry: &Registry) -> Discon
     let transport = &connection.link().transport;
     loop {
         match serve_one(client, routes, registry, &mut received, deadline) {
-            Next::Request => deadline = input::head_deadline(),
+            Next::Request => {
+                client.set_stage(if received.is_empty() { Stage::Idle } else { Stage::Asking });
+                deadline = input::head_deadline();
+            }
             Next::End => {
                 transport.finish();
                 return DisconnectReason::Done;
@@ -96,15 +103,23 @@ fn serve_one<'a>(
     received: &mut Vec<u8>,
     deadline: Instant,
 ) -> Next<'a> {
-    let (mut request, route) = match read_request(client, routes, received, deadline) {
+    let asked = read_request(client, routes, received, deadline);
+    client.set_stage(Stage::Answering);
+    let (mut request, route) = match asked {
         Ok(Some(found)) => found,
         Ok(None) => return Next::End,
         Err(refusal) => return refuse(client, &refusal),
     };
     match route.and_then(|route| websocket_for(route, &request)) {
         Some(make) => match open(client, registry, &request, make) {
-            Ok(session) => Next::Session(session),
-            Err(refusal) => refuse(client, &refusal),
+            Ok(session) => {
+                client.connection.state().counters.handshakes.add(1);
+                Next::Session(session)
+            }
+            Err(refusal) => {
+                client.connection.state().counters.handshakes_failed.add(1);
+                refuse(client, &refusal)
+            }
         },
         None => answer(client, registry, route, &mut request, received),
     }
@@ -123,17 +138,21 @@ fn read_request<'r>(
     // Whose request is here gets its answer; but see `answer`.
     client.end_wait();
     input::check_evicted(client)?;
-    check_host(client, &request)?;
-    let Some(found) = routes.find(request.path()) else { return Ok(Some((request, None))) };
+    let found = routes.find(request.path());
+    check_host(client, found.as_ref().map(|found| found.route), &request)?;
+    let Some(found) = found else { return Ok(Some((request, None))) };
     let route = found.route;
     request.set_route(found.path, &found.arguments)?;
     Ok(Some((request, Some(route))))
 }
 
-/// Refuses a request for another server.
+/// Refuses a request for another server, unless it is for a page that does not care.
 #[inline(never)]
-fn check_host(client: &Client, request: &Request) -> Result<()> {
+fn check_host(client: &Client, route: Option<&Route>, request: &Request) -> Result<()> {
     if client.server.settings.hosts.include(request.header("Host").as_deref()) {
+        return Ok(());
+    }
+    if route.is_some_and(|route| route.any_host && websocket_for(route, request).is_none()) {
         return Ok(());
     }
     Err(Error::refused(421, "421: Misdirected Request: this server has no such name"))
@@ -157,7 +176,10 @@ fn answer<'a>(
     let Some(response) = pages::answer(client, route, request, received) else { return Next::End };
     // What follows a body that was not read to its end is no request. Beyond the clients there are places for requests,
     // but not to keep.
-    let goes_on = request.keep_alive() && request.unread_body().is_none() && !registry.is_crowded();
+    let goes_on = request.keep_alive()
+        && request.unread_body().is_none()
+        && !registry.is_crowded()
+        && !client.connection.state().counters.is_draining();
     let then = if goes_on { Then::KeepAlive } else { Then::Close };
     respond(client, Some(request), &response, then)
 }

@@ -17,7 +17,7 @@ use crate::net::buffers::{Held, HoldError};
 use crate::net::closer::CLOSE_GRACE;
 use crate::net::transport::Transport;
 use crate::printable::printable;
-use crate::server::client::Client;
+use crate::server::client::{Client, Stage};
 use crate::server::half_open::Wait;
 use crate::server::rejection::Rejection;
 
@@ -65,7 +65,10 @@ pub(crate) fn read_head(
         received.resize(have + HEAD_READ, 0);
         match receive(client, &mut received[have..], deadline) {
             Ok(0) => return check_evicted(client).map(|()| None),
-            Ok(length) => received.truncate(have + length),
+            Ok(length) => {
+                client.set_stage(Stage::Asking);
+                received.truncate(have + length);
+            }
             Err(error) => return Ok(lost(client, &error)),
         }
     }

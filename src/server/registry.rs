@@ -3,6 +3,8 @@
 //! Written by the listener and by every `client-N`. The lock is held for a look-up or a change, never while
 //! something is sent, started or joined.
 
+mod ending;
+
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -31,8 +33,8 @@ pub(crate) struct Registry {
     state: Arc<ServerState>,
     waker: Arc<Waker>,
     clients: Mutex<Entries>,
-    /// Signalled when the last client has left, if somebody waits for that.
-    emptied: Condvar,
+    /// Signalled when the last client has left, and while the server ends when one has its answer, if somebody waits.
+    changed: Condvar,
     /// Says who is rejected.
     trouble: Mutex<LogLimiter>,
 }
@@ -66,7 +68,7 @@ impl Registry {
         let addresses = Addresses::new(&state.settings);
         let clients =
             Mutex::new(Entries { alive: HashMap::new(), websockets: 0, addresses, is_awaited: false });
-        Registry { state, waker, clients, emptied: Condvar::new(), trouble: Mutex::default() }
+        Registry { state, waker, clients, changed: Condvar::new(), trouble: Mutex::default() }
     }
 
     fn clients(&self) -> MutexGuard<'_, Entries> {
@@ -93,7 +95,8 @@ impl Registry {
         let is_proxy = self.state.settings.trusts(newcomer);
         let now = Instant::now();
         let mut clients = self.clients();
-        if !is_proxy {
+        let is_limited = self.state.settings.limits_at_accept(newcomer);
+        if is_limited {
             clients.addresses.connect(neighbour, self.state.shared.began.elapsed())?;
         }
         let is_full = clients.alive.len() + waiting >= self.places();
@@ -124,7 +127,7 @@ impl Registry {
         if let Some((client, _)) = &evicted {
             client.set_evicted();
         }
-        let is_counted = !is_proxy && clients.addresses.enter(neighbour);
+        let is_counted = is_limited && clients.addresses.enter(neighbour);
         drop(clients);
         if let Some((client, wait)) = evicted {
             client.evict(wait);
@@ -167,18 +170,25 @@ impl Registry {
 
     fn take_place(&self, client: &Client, address: SocketAddr) -> Result<(), Rejection> {
         let mut clients = self.clients();
-        let Entries { alive, websockets, addresses, .. } = &mut *clients;
+        let Entries { alive, websockets, addresses, is_awaited } = &mut *clients;
+        if self.state.refuses_websockets() {
+            return Err(Rejection::Draining);
+        }
         let most = self.state.max_clients;
         let entry =
             alive.get_mut(&client.connection.id()).filter(|_| *websockets < most && !client.is_evicted());
         let Some(entry) = entry else { return Err(Rejection::Full { most }) };
-        if address != client.connection.link().peer && !self.state.settings.trusts(address.ip()) {
+        if self.state.settings.limits_at_upgrade(client.connection.link().peer.ip(), address.ip()) {
             let neighbour = Neighbour::of(address.ip());
             addresses.connect(neighbour, self.state.shared.began.elapsed())?;
             entry.counted = Some(neighbour).filter(|neighbour| addresses.enter(*neighbour));
         }
         entry.is_websocket = true;
         *websockets += 1;
+        self.state.shared.counters.websockets.add(1);
+        if *is_awaited {
+            self.changed.notify_all();
+        }
         Ok(())
     }
 
@@ -196,7 +206,7 @@ impl Registry {
         drop(removed);
         let clients = self.clients();
         if clients.is_awaited && clients.alive.is_empty() {
-            self.emptied.notify_all();
+            self.changed.notify_all();
         }
         drop(clients);
         self.waker.gave_back();
@@ -217,27 +227,9 @@ impl Registry {
         let mut clients = self.clients();
         let ClientEntry { client, is_websocket, counted } = clients.alive.remove(&client.connection.id())?;
         clients.websockets -= usize::from(is_websocket);
+        self.state.shared.counters.websockets_ended.add(is_websocket.into());
         counted.inspect(|neighbour| clients.addresses.leave(*neighbour));
         Some(client)
-    }
-
-    /// Returns all clients.
-    pub(crate) fn all(&self) -> Vec<Arc<Client>> {
-        self.clients().alive.values().map(|entry| entry.client.clone()).collect()
-    }
-
-    /// Blocks until the last client has left, or the deadline passes. Returns the number still there.
-    pub(crate) fn wait_until_empty(&self, deadline: Instant) -> usize {
-        let mut clients = self.clients();
-        clients.is_awaited = true;
-        while !clients.alive.is_empty() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return clients.alive.len();
-            }
-            clients = self.emptied.wait_timeout(clients, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        0
     }
 }
 

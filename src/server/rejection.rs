@@ -18,6 +18,8 @@ pub(crate) enum Rejection {
     HalfOpen,
     /// Its address has as much as it may.
     AddressLimit(AddressLimit),
+    /// The server is about to end, and takes no new WebSockets.
+    Draining,
 }
 
 impl From<AddressLimit> for Rejection {
@@ -35,6 +37,7 @@ impl Rejection {
             Rejection::HalfOpen => &counters.rejected_half_open,
             Rejection::AddressLimit(AddressLimit::Clients { .. }) => &counters.rejected_clients_per_address,
             Rejection::AddressLimit(AddressLimit::Connects { .. }) => &counters.rejected_connects_per_address,
+            Rejection::Draining => &counters.rejected_draining,
         }
         .add(1);
     }
@@ -50,6 +53,7 @@ impl Rejection {
             Rejection::AddressLimit(AddressLimit::Connects { rate, .. }) => {
                 format!("the limit of connects per address is {rate}")
             }
+            Rejection::Draining => "the server is about to end".to_owned(),
         }
     }
 
@@ -67,6 +71,7 @@ impl Rejection {
             Rejection::AddressLimit(AddressLimit::Connects { .. }) => {
                 (429, "429: Too many connects from your address, try again later")
             }
+            Rejection::Draining => (503, "503: The server is about to end, try again later"),
         };
         let seconds = match self {
             Rejection::AddressLimit(AddressLimit::Connects { early, .. }) => whole_seconds(early),

@@ -9,7 +9,8 @@ use crate::connection::connection::Connection;
 use crate::connection::timed_io::send_before;
 use crate::http::response::{Response, Then};
 use crate::net::maybe_tls::MaybeTls;
-use crate::net::tls::handshake::{FULL, HandshakeProgress};
+use crate::net::tls::duplex::TlsStream;
+use crate::net::tls::handshake::{FULL, HandshakeProgress, Handshakes};
 use crate::printable::printable;
 use crate::server::client::Client;
 use crate::server::input;
@@ -32,6 +33,16 @@ pub(crate) fn handshake(client: &Client, deadline: Instant) -> bool {
     else {
         return true;
     };
+    let is_done = exchange_flights(client, handshakes, tls, deadline);
+    let counters = &connection.state().counters;
+    if is_done { &counters.tls_handshakes } else { &counters.tls_handshakes_failed }.add(1);
+    is_done
+}
+
+/// Does the handshake; see above.
+#[inline(never)]
+fn exchange_flights(client: &Client, handshakes: &Handshakes, tls: &TlsStream, deadline: Instant) -> bool {
+    let connection = &client.connection;
     let mut handshake = handshakes.begin();
     let (mut is_first, mut flight) = (true, 0);
     loop {

@@ -1,22 +1,23 @@
-//! [`Server`]: binds, starts the `listener` and the `closer`, and ends them all.
+//! [`Server`]: binds, starts the `listener` and the `closer`; and in `ending`, how it ends.
+
+mod ending;
 
 use std::fmt;
 use std::io;
-use std::net::{Shutdown, SocketAddr, TcpListener, ToSocketAddrs};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
+use rustix::net::sockopt;
 
 use crate::connection::state::SharedState;
 use crate::error::{Error, Result};
 use crate::machine::message_limit;
-use crate::metrics::{DisconnectReason, Meter, Stats};
+use crate::metrics::{Meter, Stats};
 use crate::net::thread_budget::ThreadBudget;
 #[cfg(feature = "tls")]
 use crate::net::tls::handshake::HandshakeThreads;
-use crate::net::transport::Transport;
 use crate::net::waker::Waker;
 use crate::net::{closer, listen};
 use crate::server::application::Application;
@@ -27,22 +28,22 @@ use crate::server::state::{SPARE_PLACES, ServerState};
 #[cfg(feature = "deflate")]
 use crate::ws::inflate::Inflater;
 
-/// How long a shutdown waits for the clients to answer its Close frames.
-const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
-/// How long it waits after that, in all, for threads whose sockets it has shut; only what an application does, and
-/// blocks, takes longer.
-const KILL_GRACE: Duration = Duration::from_secs(1);
-/// A longer grace is taken for this one: a year.
-const LONGEST: Duration = Duration::from_secs(365 * 86_400);
+/// What fails if the server does not start.
+const DOING: &str = "cannot start the server";
 
 /// A running server. Dropped, it shuts down.
 pub struct Server {
     local_addr: SocketAddr,
     capacity: Capacity,
     waker: Arc<Waker>,
+    /// The thread `listener` owns it, and nobody else for long: the socket closes when that thread ends.
+    listener: Weak<TcpListener>,
     state: Arc<ServerState>,
     registry: Arc<Registry>,
     meter: Meter,
+    /// The thread `listener`, until it is joined.
+    accepting: Mutex<Option<JoinHandle<()>>>,
+    /// The other ones, until a shutdown has joined them.
     threads: Mutex<Vec<JoinHandle<()>>>,
     #[cfg(feature = "tls")]
     handshakes: Mutex<Option<HandshakeThreads>>,
@@ -50,6 +51,9 @@ pub struct Server {
     /// [`join`](Server::join) wait for.
     running: Mutex<Option<Sender<()>>>,
     stopped: Receiver<()>,
+    /// Dropped at the beginning of a shutdown, which ends the waits of a drain.
+    open: Mutex<Option<Sender<()>>>,
+    closing: Receiver<()>,
 }
 
 impl fmt::Debug for Server {
@@ -93,21 +97,34 @@ impl Server {
     /// process that has it. It is never shut down: other processes that have it go on, and what waits in it is not reset.
     ///
     /// # Errors
-    /// [`Error::Io`] if it does not listen, or a thread cannot be started.
+    /// [`Error::Invalid`] if it does not listen, [`Error::Io`] if a thread cannot be started.
     pub fn serve(listener: TcpListener, application: Application) -> Result<Server> {
         let capacity = Capacity::of_this_machine(&application);
+        Server::serve_with(listener, application, capacity)
+    }
+
+    /// Serves `application` on a socket that listens already, with an explicit capacity.
+    ///
+    /// # Errors
+    /// As [`serve`](Server::serve).
+    pub fn serve_with(listener: TcpListener, application: Application, capacity: Capacity) -> Result<Server> {
+        // A supervisor may hand over what it has accepted (`Accept=yes`), or only bound.
+        if !sockopt::socket_acceptconn(&listener).map_err(|errno| Error::io(DOING)(errno.into()))? {
+            return Err(Error::invalid("the socket does not listen: hand over one that does"));
+        }
         Server::start_on(listener, application, capacity)
     }
 
     fn start_on(listener: TcpListener, application: Application, capacity: Capacity) -> Result<Server> {
-        let doing = || "cannot start the server";
         // The listener waits in `poll`, for its socket and for the end.
-        listener.set_nonblocking(true).map_err(Error::io(doing()))?;
-        let waker = Arc::new(Waker::new().map_err(Error::io(doing()))?);
-        listen::again(&listener).map_err(Error::io(doing()))?;
-        let local_addr = listener.local_addr().map_err(Error::io(doing()))?;
+        listener.set_nonblocking(true).map_err(Error::io(DOING))?;
+        let waker = Arc::new(Waker::new().map_err(Error::io(DOING))?);
+        listen::again(&listener).map_err(Error::io(DOING))?;
+        let local_addr = listener.local_addr().map_err(Error::io(DOING))?;
         let (to_closer, overdue) = crossbeam_channel::unbounded();
         let (running, stopped) = crossbeam_channel::bounded(0);
+        let (open, closing) = crossbeam_channel::bounded(0);
+        let listener = Arc::new(listener);
         let meter = application.meter();
         let Application { routes, mut connections, settings, observer, .. } = application;
         let max_clients = capacity.clients;
@@ -120,8 +137,7 @@ impl Server {
         }
         let counters = meter.0.clone();
         #[cfg(feature = "tls")]
-        let tls =
-            settings.tls.as_ref().map(HandshakeThreads::start).transpose().map_err(Error::io(doing()))?;
+        let tls = settings.tls.as_ref().map(HandshakeThreads::start).transpose().map_err(Error::io(DOING))?;
         let places = max_clients.saturating_add(SPARE_PLACES);
         let budget = Arc::new(ThreadBudget::new(places, connections.delivery, settings.stack_size));
         let shared = SharedState::new(connections, buffered, counters, budget, observer, to_closer);
@@ -137,32 +153,26 @@ impl Server {
             local_addr,
             capacity,
             waker: waker.clone(),
+            listener: Arc::downgrade(&listener),
             state: state.clone(),
             registry: registry.clone(),
             meter,
+            accepting: Mutex::default(),
             threads: Mutex::default(),
             #[cfg(feature = "tls")]
             handshakes: Mutex::new(handshake_threads),
             running: Mutex::new(Some(running)),
             stopped: stopped.clone(),
+            open: Mutex::new(Some(open)),
+            closing,
         };
-        server.state.shared.budget.start_reaper().map_err(Error::io(doing()))?;
-        // In this order: `shutdown`, which an error here comes to, joins the first one first.
+        server.state.shared.budget.start_reaper().map_err(Error::io(DOING))?;
+        let closer = start("closer", move || closer::run(overdue, stopped)).map_err(Error::io(DOING))?;
+        lock(&server.threads).push(closer);
         let accepting = Listener::new(state, routes, registry, waker);
-        server.start("listener", move || accepting.run(&listener)).map_err(Error::io(doing()))?;
-        let closer = move || closer::run(overdue, stopped);
-        server.start("closer", closer).map_err(Error::io(doing()))?;
+        let accepting = start("listener", move || accepting.run(&listener)).map_err(Error::io(DOING))?;
+        *lock(&server.accepting) = Some(accepting);
         Ok(server)
-    }
-
-    fn start(&self, name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(run)?;
-        self.threads().push(thread);
-        Ok(())
-    }
-
-    fn threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the address that it listens on, with the real port.
@@ -175,68 +185,29 @@ impl Server {
         self.capacity
     }
 
+    /// Returns another descriptor of the socket that it listens on, to hand on to a process that will serve in its place:
+    /// that one accepts what this server has not accepted, and nobody is refused in between. Until it is closed, the port
+    /// is in use.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if the server accepts no more, [`Error::Io`] if there is no descriptor left.
+    pub fn listener(&self) -> Result<TcpListener> {
+        let listener = self.listener.upgrade().ok_or(Error::Closed)?;
+        listener.try_clone().map_err(Error::io("cannot hand on the socket"))
+    }
+
     /// Returns what has been counted so far.
     pub fn stats(&self) -> Stats {
         self.meter.stats()
     }
+}
 
-    /// Stops accepting, sends Close 1001 to every client, waits 3 seconds for the answers, ends those
-    /// that did not, and joins the threads, for which it waits one second more. The port is free when this returns. A
-    /// handler that still blocks then is left to itself, and counted in the log, and so is the application's part of a
-    /// TLS handshake. Any thread may call this, except a handler's own; the second call waits for the first.
-    pub fn shutdown(&self) {
-        self.shutdown_within(SHUTDOWN_GRACE);
-    }
+fn start(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).spawn(run)
+}
 
-    /// Shuts down as [`shutdown`](Server::shutdown) does, but the clients have `grace` to answer. Whatever blocks, it
-    /// returns within `grace` and one second more.
-    pub fn shutdown_within(&self, grace: Duration) {
-        let deadline = Instant::now() + grace.min(LONGEST);
-        let last = deadline + KILL_GRACE;
-        let mut threads = self.threads();
-        if threads.is_empty() {
-            return;
-        }
-        self.state.stop();
-        // Not by a shutdown of the socket, which may be somebody else's too.
-        self.waker.wake();
-        // If it panicked, that has been reported.
-        let _ = threads.remove(0).join();
-        #[cfg(feature = "tls")]
-        let mut handshakes = self.handshakes.lock().unwrap_or_else(PoisonError::into_inner).take();
-        #[cfg(feature = "tls")]
-        handshakes.iter_mut().for_each(HandshakeThreads::stop);
-        for client in self.registry.all() {
-            let connection = &client.connection;
-            // Before the 101 the Close waits behind it; on a page's connection it is never written.
-            let _ = connection.close(Some(1001), Some("server shutting down"));
-            if !connection.is_websocket() {
-                connection.link().transport.shutdown(Shutdown::Read);
-            }
-        }
-        if self.registry.wait_until_empty(deadline) > 0 {
-            for client in self.registry.all() {
-                client.connection.outbox().kill(DisconnectReason::Shutdown);
-            }
-            let left = self.registry.wait_until_empty(last);
-            if left > 0 {
-                log::warn!(target: crate::LOG, "shut down while {left} handlers were still running");
-            }
-        }
-        self.state.shared.budget.join_all(last);
-        #[cfg(feature = "tls")]
-        handshakes.iter_mut().for_each(|handshakes| handshakes.join(last));
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
-        drop(running);
-        threads.drain(..).for_each(|thread| drop(thread.join()));
-    }
-
-    /// Blocks until another thread has called [`shutdown`](Server::shutdown) and it is done. A program
-    /// whose main thread has nothing else to do waits here.
-    pub fn join(&self) {
-        // Nothing is ever sent: this is the end of the last sender.
-        let _ = self.stopped.recv();
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Server {
@@ -255,9 +226,11 @@ mod tests {
         let server = Server::bind("127.0.0.1:0", Application::new()).unwrap();
         poison(&server.threads);
         poison(&server.running);
+        poison(&server.accepting);
+        poison(&server.open);
         server.shutdown();
         server.join();
-        assert!(server.threads().is_empty());
+        assert!(lock(&server.threads).is_empty());
         drop(TcpListener::bind(server.local_addr()).expect("the port is free"));
     }
 }

@@ -1,7 +1,7 @@
 //! [`ServerSettings`]: what a server adds to the [`Settings`](crate::connection::settings::Settings) of its connections,
 //! with Tornado's names where it has one. Set before the server starts, held once, read by every thread.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::http::cookies::CookieRules;
 use crate::http::host::Hosts;
@@ -36,6 +36,26 @@ impl ServerSettings {
     /// Returns whether this is a proxy whose word about the client counts.
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         self.proxies.iter().any(|proxy| proxy.to_canonical() == address.to_canonical())
+    }
+
+    /// Returns whether the limits of an address hold for all its connections. Those of a trusted proxy are its clients',
+    /// and 127.0.0.1 and ::1 ask from this machine, for health and numbers: their WebSockets alone are limited.
+    pub(crate) fn limits_at_accept(&self, address: IpAddr) -> bool {
+        !self.trusts(address) && !is_this_machine(address)
+    }
+
+    /// Returns whether the limits of an address hold for a WebSocket of `client`, which has come by a connection from
+    /// `peer`. Where they held for the connection, it has been counted.
+    pub(crate) fn limits_at_upgrade(&self, peer: IpAddr, client: IpAddr) -> bool {
+        !self.trusts(client) && !self.limits_at_accept(peer)
+    }
+}
+
+/// The addresses from which a program asks its own machine. The rest of 127.0.0.0/8 is used on purpose only.
+fn is_this_machine(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address == Ipv4Addr::LOCALHOST,
+        IpAddr::V6(address) => address == Ipv6Addr::LOCALHOST,
     }
 }
 

@@ -24,8 +24,10 @@ pub(crate) struct ServerState {
     /// To the threads that do the arithmetic of handshakes, if it serves TLS.
     #[cfg(feature = "tls")]
     pub(crate) handshakes: Option<Handshakes>,
-    /// Set once, by `shutdown`, before it wakes the listener.
+    /// Set once, by the thread that ends the server, before it wakes the listener.
     stopping: AtomicBool,
+    /// Set once, by the same thread. Read by each `client-N` that asks for a WebSocket, behind the registry's lock.
+    refusing: AtomicBool,
 }
 
 impl ServerState {
@@ -39,6 +41,7 @@ impl ServerState {
             #[cfg(feature = "tls")]
             handshakes: None,
             stopping: AtomicBool::new(false),
+            refusing: AtomicBool::new(false),
         }
     }
 
@@ -53,12 +56,23 @@ impl ServerState {
         self.half_open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins the shutdown.
+    /// Refuses new WebSockets from now on.
+    pub(crate) fn refuse_websockets(&self) {
+        self.refusing.store(true, Ordering::Release);
+    }
+
+    /// Returns whether it takes no new WebSockets.
+    pub(crate) fn refuses_websockets(&self) -> bool {
+        self.refusing.load(Ordering::Acquire)
+    }
+
+    /// Ends the listener, once it is woken.
     pub(crate) fn stop(&self) {
+        self.shared.counters.begin_draining();
         self.stopping.store(true, Ordering::Release);
     }
 
-    /// Returns whether the shutdown has begun.
+    /// Returns whether the listener has to end.
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }

@@ -1,5 +1,5 @@
-//! [`negotiate`]: what an offer of permessage-deflate asks for, and whether it can be had (RFC 7692, section 7.1); and
-//! our own [`OFFER`], with what a server may make of it. Pure.
+//! [`negotiate`]: parses an offer of permessage-deflate and accepts it if it can (RFC 7692, section 7.1); and our own
+//! [`OFFER`], with the answers that a server may give. Pure.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ const NAME: &str = "permessage-deflate";
 const SERVER_NO_CONTEXT_TAKEOVER: &str = "server_no_context_takeover";
 const SERVER_MAX_WINDOW_BITS: &str = "server_max_window_bits";
 const CLIENT_MAX_WINDOW_BITS: &str = "client_max_window_bits";
-/// All that there are.
+/// All parameters of the extension.
 const PARAMETERS: [&str; 4] = [
     SERVER_NO_CONTEXT_TAKEOVER,
     "client_no_context_takeover",
@@ -17,32 +17,32 @@ const PARAMETERS: [&str; 4] = [
     CLIENT_MAX_WINDOW_BITS,
 ];
 const MIN_WINDOW_BITS: u8 = 8;
-/// A client's own. It cannot inflate what leans on the message before; and what it sends never does.
+/// The offer of our client. The client cannot inflate a message that refers to an earlier one, and never sends one.
 pub(crate) const OFFER: &str =
     "permessage-deflate; server_no_context_takeover; client_no_context_takeover; client_max_window_bits";
 
-/// An offer that is accepted.
+/// An accepted offer.
 ///
-/// Its `Display` is the answer. Neither side keeps anything from one message to the next: the other end is told
-/// so, since browsers would, and the messages of this end are made once for all.
+/// Its `Display` is the answer. Neither side keeps context between messages. The answer says so, because browsers would
+/// keep it, and because this end compresses each message once for all clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Agreed {
-    /// The most bits that the client's window has, if it says so.
+    /// The most bits of the client's window, if the offer limits it.
     server_max_window_bits: Option<u8>,
-    /// The most bits that the client's own messages need. A server inflates with the largest window, whatever that is.
+    /// The most bits that the client's own messages need. A server always inflates with the largest window.
     client_max_window_bits: Option<u8>,
 }
 
-/// Accepts the first good one of the offers in `Sec-WebSocket-Extensions`, its lines joined by commas.
+/// Accepts the first valid offer in `Sec-WebSocket-Extensions`, its lines joined by commas.
 pub(crate) fn negotiate(offers: &str) -> Option<Agreed> {
     split(offers, ',').find_map(accept)
 }
 
-/// Returns the bits of the window that a server has for what this client sends; `None` if its answer is none to
-/// [`OFFER`]. It has to be this extension alone, and it must not lean on the message before.
+/// Returns the bits of a server's window for this client's messages; `None` if the answer does not match [`OFFER`]: it
+/// must name this extension alone, without context takeover.
 pub(crate) fn answered(answer: &str) -> Option<u8> {
     let has = |parameter: &str| split(answer, ';').any(|other| other == parameter);
-    // In an answer the latter has a number.
+    // In an answer, `client_max_window_bits` has a value.
     if split(answer, ',').count() != 1 || !has(SERVER_NO_CONTEXT_TAKEOVER) || has(CLIENT_MAX_WINDOW_BITS) {
         return None;
     }
@@ -50,7 +50,7 @@ pub(crate) fn answered(answer: &str) -> Option<u8> {
 }
 
 impl Agreed {
-    /// Returns the bits of the window that the client has.
+    /// Returns the bits of the client's window.
     pub(crate) fn window_bits(self) -> u8 {
         self.server_max_window_bits.unwrap_or(MAX_WINDOW_BITS)
     }
@@ -66,7 +66,7 @@ impl fmt::Display for Agreed {
     }
 }
 
-/// Reads one offer; `None` if it is for something else, or asks for what there is not.
+/// Parses one offer; `None` if it is for another extension, or has an unknown parameter.
 fn accept(offer: &str) -> Option<Agreed> {
     let mut parts = split(offer, ';');
     if parts.next()? != NAME {
@@ -93,18 +93,18 @@ fn accept(offer: &str) -> Option<Agreed> {
     Some(agreed)
 }
 
-/// Reads 8 to 15, in plain decimal.
+/// Parses 8 to 15, in plain decimal.
 fn bits(value: &str) -> Option<u8> {
     let is_plain = value.bytes().all(|byte| byte.is_ascii_digit()) && !value.starts_with('0');
     value.parse().ok().filter(|bits| is_plain && (MIN_WINDOW_BITS..=MAX_WINDOW_BITS).contains(bits))
 }
 
-/// Returns the value in a quoted string (RFC 6455, section 9.1); as it is if that is what it is.
+/// Returns the value of a quoted string (RFC 6455, section 9.1), or an unquoted value unchanged.
 fn unquoted(value: &str) -> &str {
     value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value)
 }
 
-/// Splits outside of quotes.
+/// Splits, except within quotes.
 fn split(text: &str, by: char) -> impl Iterator<Item = &str> {
     let (mut in_quotes, mut escaped) = (false, false);
     let is_end = move |c: char| {
@@ -148,7 +148,7 @@ mod tests {
         let plain = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
         let with = |bits: u8| format!("{plain}; server_max_window_bits={bits}");
         for (offers, answer) in [
-            // What browsers, python's websockets, and ws offer.
+            // Offers of browsers, python's websockets, and ws.
             ("permessage-deflate; client_max_window_bits", Some(plain.to_owned())),
             ("permessage-deflate; server_max_window_bits=12; client_max_window_bits=12", Some(with(12))),
             ("permessage-deflate", Some(plain.to_owned())),
@@ -159,7 +159,7 @@ mod tests {
             ("permessage-deflate; server_max_window_bits=8", Some(with(8))),
             ("permessage-deflate; server_max_window_bits=15", Some(with(15))),
             ("permessage-deflate; server_max_window_bits = \"10\"", Some(with(10))),
-            // Bits that are none.
+            // Invalid bits.
             ("permessage-deflate; server_max_window_bits", None),
             ("permessage-deflate; server_max_window_bits=", None),
             ("permessage-deflate; server_max_window_bits=7", None),
@@ -172,7 +172,7 @@ mod tests {
             ("permessage-deflate; client_max_window_bits=", None),
             ("permessage-deflate; client_max_window_bits=16", None),
             ("permessage-deflate; client_max_window_bits=\"9", None),
-            // Parameters that may not be, or not twice, or not with a value.
+            // Parameters that are unknown, repeated, or must not have a value.
             ("permessage-deflate; level=9", None),
             ("permessage-deflate; ", None),
             ("permessage-deflate; server_no_context_takeover=1", None),
@@ -180,7 +180,7 @@ mod tests {
             ("permessage-deflate; client_max_window_bits; client_max_window_bits", None),
             ("permessage-deflate; server_max_window_bits=9; server_max_window_bits=9", None),
             ("permessage-deflate; SERVER_MAX_WINDOW_BITS=9", None),
-            // Other extensions, and none.
+            // Other extensions, and none at all.
             ("", None),
             (",", None),
             (";", None),
@@ -189,7 +189,7 @@ mod tests {
             ("permessage-bzip2; note=\"permessage-deflate\"", None),
             ("x; y=\", permessage-deflate\"", None),
             ("x; y=\"\\\", permessage-deflate, \"", None),
-            // The first good one of several.
+            // The first valid one of several.
             ("x; y=\"a,b\", permessage-deflate", Some(plain.to_owned())),
             ("permessage-deflate; server_max_window_bits=99, permessage-deflate", Some(plain.to_owned())),
             ("permessage-deflate; server_max_window_bits=9, permessage-deflate", Some(with(9))),

@@ -1,4 +1,4 @@
-//! Frames as this side sends them: encoded by tungstenite, and shared by all who get them. Pure, any thread.
+//! Outgoing frames: encoded by tungstenite, and shared by all recipients. Pure, any thread.
 
 #[cfg(feature = "deflate")]
 use std::sync::OnceLock;
@@ -12,26 +12,26 @@ use crate::error::{Error, Result};
 #[cfg(feature = "deflate")]
 use crate::ws::compress;
 
-/// Most bytes in a control frame's payload (RFC 6455, section 5.5); a close code takes two of them.
+/// The most bytes in a control frame's payload (RFC 6455, section 5.5); a close code takes two of them.
 pub(crate) const MAX_CONTROL: usize = 125;
-/// Most bytes in a data frame's payload. With the largest backlog it must fit in 32 bits.
+/// The most bytes in a data frame's payload. Together with the largest backlog it must fit in 32 bits.
 pub(crate) const MAX_FRAME: usize = 1 << 30;
 
 /// One encoded WebSocket frame; clones share its bytes.
 #[derive(Clone)]
 pub(crate) struct Frame {
     pub(crate) bytes: Bytes,
-    /// The connection's last frame.
+    /// Whether it is the connection's last frame.
     pub(crate) is_close: bool,
 }
 
-/// A message for any number of connections: encoded once, in each form that one of them needs.
+/// A message for any number of connections: encoded once in each form that a connection needs.
 pub(crate) struct Prepared<'a> {
     plain: Frame,
-    /// Made by the first who needs it; `None` if it is to be sent plain.
+    /// The first thread that needs it compresses; `None` if the message goes out uncompressed.
     #[cfg(feature = "deflate")]
     deflated: OnceLock<Option<Frame>>,
-    /// What this is a copy of.
+    /// The original of a copy.
     #[cfg_attr(
         not(feature = "deflate"),
         expect(dead_code, reason = "only a second form is asked for there")
@@ -40,7 +40,7 @@ pub(crate) struct Prepared<'a> {
 }
 
 impl Prepared<'static> {
-    /// Encodes a message that is no larger than [`MAX_FRAME`].
+    /// Encodes a message of at most [`MAX_FRAME`] bytes.
     pub(crate) fn new(kind: Data, payload: Bytes) -> Result<Prepared<'static>> {
         if payload.len() > MAX_FRAME {
             return Err(Error::invalid(format!(
@@ -69,8 +69,8 @@ impl<'a> Prepared<'a> {
         self.plain.clone()
     }
 
-    /// Copies the bytes. Threads on different cores that share a round each count the references to a copy of
-    /// their own; nothing is encoded or compressed twice.
+    /// Copies the bytes, so that threads on different cores that share a round each count references to their own copy.
+    /// Encodes and compresses nothing again.
     pub(crate) fn copied(&'a self) -> Prepared<'a> {
         Prepared::of(copied(&self.plain), Some(self))
     }
@@ -87,8 +87,8 @@ impl<'a> Prepared<'a> {
         &bytes[header..]
     }
 
-    /// Returns the compressed form, if there is one. Compresses it the first time; then those who share a round
-    /// wait for the one who does it.
+    /// Returns the compressed form, if it is smaller. The first caller compresses; other threads of the round wait for
+    /// it.
     #[cfg(feature = "deflate")]
     pub(crate) fn deflated(&self) -> Option<Frame> {
         let make = || match self.original {
@@ -105,7 +105,7 @@ impl<'a> Prepared<'a> {
     }
 }
 
-/// Returns the same bytes, elsewhere.
+/// Returns a copy of the frame at another place in memory.
 fn copied(frame: &Frame) -> Frame {
     Frame { bytes: Bytes::copy_from_slice(&frame.bytes), is_close: frame.is_close }
 }
@@ -121,14 +121,14 @@ pub(crate) fn ping(payload: &[u8]) -> Result<Frame> {
     Ok(encode(Encoder::ping(payload.to_vec()), false))
 }
 
-/// Returns whether a Close frame may have this code: those of IANA's registry, and the ranges for libraries
-/// and for private use. 1004 is reserved; 1005, 1006 and 1015 are never sent (RFC 6455, section 7.4).
+/// Returns whether a Close frame may have this code: one from IANA's registry, or from the ranges for libraries and for
+/// private use. 1004 is reserved; 1005, 1006 and 1015 are never sent (RFC 6455, section 7.4).
 pub(crate) fn may_be_sent(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
-/// Encodes a Close. A reason alone means code 1000; neither is an empty frame. A reason that does not fit is cut, between
-/// two characters.
+/// Encodes a Close. A reason alone means code 1000; without code and reason the frame is empty. Cuts a long reason
+/// between two characters.
 pub(crate) fn close(code: Option<u16>, reason: Option<&str>) -> Result<Frame> {
     let code = code.or(reason.map(|_| 1000));
     let reason = reason.unwrap_or_default();
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_not_be_sent_is_an_error_with_a_sentence() {
+    fn an_invalid_frame_is_an_error_with_a_sentence() {
         for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535] {
             let error = close(Some(code), None).err().expect("refused").to_string();
             assert!(error.starts_with(&format!("close code {code} cannot be sent")), "{error}");

@@ -1,7 +1,7 @@
-//! A request becomes the 101, or the refusal that it earns. Pure, any thread.
+//! Turns a request into the 101, or into a refusal. Pure, any thread.
 //!
-//! tungstenite checks the rules of RFC 6455, section 4.2.1, and computes the answer; the order of the
-//! checks and the words of the refusals are Tornado's.
+//! tungstenite checks the rules of RFC 6455, section 4.2.1, and computes the answer; the order of the checks and the
+//! texts of the refusals are Tornado's.
 
 #[cfg(feature = "deflate")]
 use std::io::Write;
@@ -19,10 +19,10 @@ use crate::ws::deflate;
 
 /// The empty line at the end of a head.
 const END: &[u8] = b"\r\n";
-/// Bytes of a 101 with compression agreed on.
+/// Bytes of a 101 with compression.
 const HEAD: usize = 256;
 const KEY: &str = "Sec-WebSocket-Key";
-/// Letters of base64 for 16 bytes, before the padding.
+/// Base64 letters for 16 bytes, before the padding.
 const KEY_LETTERS: usize = 22;
 const VERSION: &str = "Sec-WebSocket-Version";
 #[cfg(feature = "deflate")]
@@ -30,13 +30,13 @@ const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
 
 /// A request that may become a WebSocket, once the handler agrees.
 pub(crate) struct Upgrade {
-    /// The 101, but for what the handler adds and the empty line at its end.
+    /// The 101, without the handler's headers and the empty line at its end.
     head: Vec<u8>,
     /// The subprotocols that the client offers.
     offered: String,
 }
 
-/// Decides about the head of a request: an upgrade, or the refusal. About its [origin] the handler decides.
+/// Checks the head of a request: returns an upgrade, or the refusal. The handler checks the [origin].
 #[inline(never)]
 pub(crate) fn accept(request: &Request) -> Result<Upgrade> {
     if request.is_http_1_0() {
@@ -52,7 +52,7 @@ pub(crate) fn accept(request: &Request) -> Result<Upgrade> {
     Ok(Upgrade { head: switching(request)?, offered })
 }
 
-/// Returns the origin of a request, which every browser sends; old ones under another name.
+/// Returns the origin of a request, which every browser sends; old ones use another header.
 pub(crate) fn origin(request: &Request) -> Option<String> {
     request.header("Origin").or_else(|| request.header("Sec-WebSocket-Origin"))
 }
@@ -63,7 +63,7 @@ impl Upgrade {
         self.offered.split(',').map(str::trim).filter(|name| !name.is_empty()).collect()
     }
 
-    /// Takes the subprotocol that the handler has chosen, one of those offered.
+    /// Accepts the subprotocol that the handler chose from the offered ones.
     pub(crate) fn choose(&mut self, subprotocol: &str) -> Result<()> {
         if !self.offered().contains(&subprotocol) {
             return Err(Error::invalid(format!("{subprotocol:?} is none of the subprotocols offered")));
@@ -71,8 +71,8 @@ impl Upgrade {
         add(&mut self.head, "Sec-WebSocket-Protocol", subprotocol)
     }
 
-    /// Accepts an offer of compression, if there is a good one and `from` is not `None`. Returns the bits of the
-    /// window that the client has for it.
+    /// Accepts an offer of compression, if one is valid and `from` is not `None`. Returns the bits of the client's
+    /// window.
     #[cfg(feature = "deflate")]
     #[inline(never)]
     pub(crate) fn compress(&mut self, request: &Request, from: Option<usize>) -> Result<Option<u8>> {
@@ -82,7 +82,7 @@ impl Upgrade {
         Ok(Some(agreed.window_bits()))
     }
 
-    /// Returns the 101, with the headers that the handler has set.
+    /// Returns the 101 with the handler's headers.
     pub(crate) fn into_head(mut self, headers: &[(String, String)]) -> Result<Vec<u8>> {
         for (name, value) in headers {
             // A 101 has no content.
@@ -95,26 +95,25 @@ impl Upgrade {
     }
 }
 
-/// Returns the 101, but for the empty line at its end; or the refusal.
+/// Returns the 101 without the empty line at its end, or the refusal.
 ///
-/// Nothing of a handshake needs more stack. Not inlined, it stays within the two pages that a thread has
-/// touched anyway.
+/// This is the deepest stack of a handshake. Not inlined, it stays within the two pages that a thread touches anyway.
 #[inline(never)]
 fn switching(request: &Request) -> Result<Vec<u8>> {
     let mut switching = create_response(&*plain(request)?).map_err(refusal)?;
     let sent = request.headers().get(KEY).map_or(&[][..], HeaderValue::as_bytes);
     let accept = HeaderValue::try_from(derive_accept_key(sent));
     switching.headers_mut().insert("Sec-WebSocket-Accept", accept.expect("base64 is a header's value"));
-    // A size for most: what it outgrows would stay with the thread.
+    // A size that fits most heads: a vector that grows leaves its old memory with the thread.
     let mut head = Vec::with_capacity(HEAD);
     write_response(&mut head, &switching).map_err(|error| Error::invalid(error.to_string()))?;
     head.truncate(head.len() - END.len());
     Ok(head)
 }
 
-/// Returns the request as tungstenite is to see it: it looks at the first line of each header only, and two of these
-/// are checked, and may be lists. Of the others two lines are a refusal, since a proxy in front may have read the other
-/// one.
+/// Returns the request in the form that tungstenite expects. `Connection` and `Upgrade` may be lists, and have been
+/// checked. tungstenite reads only the first line of each other header, so two lines of one are a refusal: a proxy in
+/// front may have read the other line.
 #[inline(never)]
 fn plain(request: &Request) -> Result<Box<http::Request<()>>> {
     let mut plain = Box::new(http::Request::new(()));
@@ -132,8 +131,8 @@ fn plain(request: &Request) -> Result<Box<http::Request<()>>> {
     Ok(plain)
 }
 
-/// Returns a key as tungstenite takes it. The last of its 22 letters has four bits that stand for nothing, and the
-/// example in RFC 6455, section 1.3, has some of them set, as the keys of small devices have.
+/// Returns a key in the form that tungstenite accepts. The last of its 22 letters has four unused bits, some of which
+/// are set in the example in RFC 6455, section 1.3, and in the keys of small devices.
 fn without_unused_bits(key: &HeaderValue) -> HeaderValue {
     match key.as_bytes().strip_suffix(b"==") {
         Some(letters @ [used @ .., last]) if letters.len() == KEY_LETTERS && is_base64(*last) => {
@@ -147,7 +146,7 @@ fn is_base64(letter: u8) -> bool {
     letter.is_ascii_alphanumeric() || matches!(letter, b'+' | b'/')
 }
 
-/// Adds a header line to a head.
+/// Appends a header line to a head.
 fn add(head: &mut Vec<u8>, name: &str, value: &str) -> Result<()> {
     response::header(name, value)?;
     for part in [name, ": ", value, "\r\n"] {

@@ -1,66 +1,66 @@
-//! [`Inflater`]: compressed messages become frames that were never compressed, which tungstenite then reads: its
-//! rules for text, sizes and fragments stay its own. Runs on `client-N`, between the socket and the scanner.
+//! [`Inflater`]: turns compressed messages into uncompressed frames, which tungstenite then reads, so that its own
+//! rules for text, sizes and fragments apply. Runs on `client-N`, between the socket and the scanner.
 //!
-//! Never here: a wait while bytes are missing, a state that belongs to a connection.
+//! Never here: waiting for missing bytes, or a state that belongs to a connection.
 
 use crate::ws::header::{CLOSE, CONTINUATION, FIN, Header};
 use crate::ws::inflate::states::{CHUNK, Lent};
 
 mod states;
 
-/// Bytes of a message that are inflated at a time, if the rest is not here.
+/// Bytes of an incomplete message that are inflated together.
 const PART: usize = 16 * 1024;
 const RESERVED: u8 = 0x70;
 /// Set in the first frame of a compressed message.
 pub(crate) const RSV1: u8 = 0x40;
 
-/// Why a connection ends here.
+/// Why the inflater ends a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum InflateError {
-    /// A frame that may not be within a compressed message.
+    /// A frame that is not allowed within a compressed message.
     Protocol,
-    /// A message is over the limit before it is inflated.
+    /// The compressed bytes alone exceed the limit.
     TooLarge,
-    /// It is not compressed data, or does not end where a message may end.
+    /// The data are not valid, or do not end where a message may end.
     Data,
 }
 
-/// What became of some bytes.
+/// The result of taking some bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
-    /// Bytes of a frame that tungstenite is to see as it came.
+    /// Bytes of a frame that tungstenite reads unchanged.
     Plain(usize),
-    /// Bytes that are kept, for a compressed message.
+    /// Bytes that the inflater keeps, for a compressed message.
     Kept(usize),
 }
 
 /// See the [module](self). One for each connection that may send compressed messages.
 pub(crate) struct Inflater {
-    /// Most compressed bytes of a message.
+    /// The most compressed bytes of a message.
     limit: u64,
-    /// Whose messages: those of a client are masked, and so is what is made of them.
+    /// Whether frames are masked: those of a client are, and so are the frames that the inflater makes of them.
     is_masked: bool,
     header: Header,
-    /// Bytes of the frame's payload that are still to come.
+    /// Bytes of the frame's payload that have not arrived.
     left: u64,
     /// Whether the frame is part of a compressed message.
     is_compressed: bool,
-    /// The compressed message that is not all handed out. An idle client has none.
+    /// The compressed message that is not yet handed out completely. An idle client has none.
     message: Option<Box<Compressed>>,
 }
 
 /// A compressed message.
 struct Compressed {
-    /// The first byte of the next frame that tungstenite gets of it: its opcode, then that of a continuation.
+    /// The first byte of the next frame for tungstenite: the message's opcode, then that of a continuation.
     first: u8,
-    /// Bytes of it that have come.
+    /// Bytes of it that have arrived.
     length: u64,
-    /// Those that wait, unmasked, behind those up to `used`.
+    /// The waiting bytes, unmasked, after the first `used` ones.
     input: Vec<u8>,
     used: usize,
-    /// Whether all of it is here.
+    /// Whether it is complete.
     is_whole: bool,
-    /// Whether there may be more to inflate, though no more bytes come.
+    /// Whether the inflater may have more output, though no more input comes.
     is_full: bool,
     state: Option<Lent>,
 }
@@ -68,30 +68,30 @@ struct Compressed {
 impl Inflater {
     /// Starts between two frames. `max_message` is the most bytes of a message, inclusive.
     pub(crate) fn new(max_message: usize, is_masked: bool) -> Inflater {
-        // What cannot be compressed becomes a little larger; what is far larger is no message within the limit.
+        // Incompressible data grow a little; a message that is far larger exceeds the limit.
         let max = max_message as u64;
         let limit = max.saturating_add(max / 16 + 1024);
         Inflater { limit, is_masked, header: Header::default(), left: 0, is_compressed: false, message: None }
     }
 
-    /// Makes what inflaters share, once for the process: 1 MiB. To be called before there is one, on a thread with
-    /// a stack of some size.
+    /// Makes what all inflaters share, once for the process: 1 MiB. Call it before the first inflater exists, on a
+    /// thread with a large stack.
     pub(crate) fn prepare() {
         Lent::fill();
     }
 
-    /// Returns how many bytes of the frame's payload are still to come.
+    /// Returns how many bytes of the frame's payload have not arrived.
     pub(crate) fn left(&self) -> u64 {
         self.left
     }
 
-    /// Returns how many bytes of a message wait for the rest of it.
+    /// Returns how many bytes of an incomplete message wait.
     pub(crate) fn waiting(&self) -> u64 {
         self.message.as_ref().map_or(0, |message| (message.input.len() - message.used) as u64)
     }
 
-    /// Takes bytes of the frame at hand, no further than its end, and no more than `room` of one that stays as it
-    /// is. There are some, and what was [ready](Inflater::ready) has been handed out.
+    /// Takes bytes of the current frame, no further than its end, and at most `room` of a frame that stays unchanged.
+    /// `bytes` must not be empty, and all [ready](Inflater::ready) bytes must have been handed out.
     pub(crate) fn take(&mut self, bytes: &[u8], room: usize) -> Result<Taken, InflateError> {
         if self.header.is_empty() {
             self.is_compressed = self.begins_compressed(bytes[0])?;
@@ -124,7 +124,7 @@ impl Inflater {
         Ok(if self.is_compressed { Taken::Kept(taken) } else { Taken::Plain(taken) })
     }
 
-    /// Returns what is ready for tungstenite: at most the rest of one frame; nothing if more bytes have to come.
+    /// Returns bytes that are ready for tungstenite: at most the rest of one frame; nothing if it needs more input.
     pub(crate) fn ready(&mut self) -> Result<&[u8], InflateError> {
         match &mut self.message {
             Some(message) => message.ready(self.is_masked),
@@ -132,7 +132,7 @@ impl Inflater {
         }
     }
 
-    /// Takes off bytes that were ready. At the end of a message its state is free for another one.
+    /// Removes bytes that were ready. At the end of a message its state is free for another one.
     pub(crate) fn handed_out(&mut self, bytes: usize) {
         let Some(message) = &mut self.message else { return };
         if let Some(state) = message.state.as_mut().and_then(|lent| lent.state.as_mut()) {
@@ -143,8 +143,8 @@ impl Inflater {
         }
     }
 
-    /// Returns whether the frame that begins with this byte is part of a compressed message. What is wrong
-    /// outside of one is tungstenite's to judge.
+    /// Returns whether the frame that begins with this byte is part of a compressed message. Errors outside of one are
+    /// for tungstenite to find.
     fn begins_compressed(&mut self, first: u8) -> Result<bool, InflateError> {
         let opcode = first & 0x0f;
         match self.message {
@@ -159,7 +159,7 @@ impl Inflater {
         }
     }
 
-    /// Reads the header, which is complete.
+    /// Parses the header, which is complete.
     fn begin(&mut self) -> Result<(), InflateError> {
         self.left = self.header.length();
         let Some(message) = self.message.as_mut().filter(|_| self.is_compressed) else { return Ok(()) };
@@ -172,7 +172,7 @@ impl Inflater {
 }
 
 impl Compressed {
-    /// Starts with nothing of it here.
+    /// Starts without bytes.
     fn new(opcode: u8) -> Compressed {
         let (input, used, is_whole, is_full) = (Vec::new(), 0, false, false);
         Compressed { first: opcode, length: 0, input, used, is_whole, is_full, state: None }
@@ -189,14 +189,14 @@ impl Compressed {
         }
         let Some(state) = self.state.as_mut().and_then(|lent| lent.state.as_mut()) else { return Ok(&[]) };
         if state.ready.is_empty() && is_due {
-            // Whole parts, so that it does not depend on how the bytes came where a bad message ends.
+            // Complete parts only, so that the place where a bad message ends does not depend on how its bytes arrived.
             let length = self.input.len();
             let end = if self.is_whole { length } else { length - length % PART };
             let (used, made) = state.inflate(&self.input[self.used..end])?;
             self.used += used;
             self.is_full = made == CHUNK;
             if !self.is_full {
-                // All of them are used, or that was an error.
+                // All of them are used; anything else was an error.
                 (self.input, self.used) = (self.input.split_off(end), 0);
             }
             let is_last = self.is_whole && !self.is_full;
@@ -205,7 +205,7 @@ impl Compressed {
             }
             if made > 0 || is_last {
                 state.frame(self.first | if is_last { FIN } else { 0 }, made, is_masked);
-                // FIN alone says that this was the last one.
+                // FIN alone marks this as the last one.
                 self.first = if is_last { FIN } else { CONTINUATION };
             }
         }

@@ -1,6 +1,6 @@
 //! Masks of a client's frames (RFC 6455, section 5.3). Pure, any thread.
 //!
-//! A frame may be shared by many connections, so what is masked is a copy.
+//! Many connections may share a frame, so this masks a copy.
 
 use crate::ws::frame::Frame;
 use crate::ws::header::{Header, MASKED};
@@ -9,7 +9,7 @@ const MASK: usize = 4;
 
 /// Returns a copy of a frame without a mask, with a fresh random one.
 ///
-/// Not inlined: a server's push needs none of it.
+/// Not inlined: a server's push never runs it.
 #[cold]
 #[inline(never)]
 pub(crate) fn masked(frame: &Frame) -> Frame {
@@ -20,7 +20,7 @@ fn masked_with(mask: [u8; MASK], frame: &Frame) -> Frame {
     let mut header = Header::default();
     let length = header.take(&frame.bytes);
     if !header.is_complete() {
-        // Nothing to send, but what the transport itself has to say.
+        // An empty frame, with which the transport writes only its own data.
         return frame.clone();
     }
     let (header, payload) = frame.bytes.split_at(length);
@@ -34,7 +34,7 @@ fn masked_with(mask: [u8; MASK], frame: &Frame) -> Frame {
     Frame { bytes: bytes.into(), is_close: frame.is_close }
 }
 
-/// Returns a whole frame, masked or not, without its mask.
+/// Returns a complete frame, masked or not, without its mask.
 pub(crate) fn unmasked(frame: &[u8]) -> Vec<u8> {
     let mut header = Header::default();
     let length = header.take(frame);
@@ -47,7 +47,7 @@ pub(crate) fn unmasked(frame: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Masks, or takes a mask off. Word by word, which a compiler makes several words at a time.
+/// Masks or unmasks. Word by word, which a compiler vectorizes.
 fn apply(mask: [u8; MASK], payload: &mut [u8]) {
     let word = u32::from_ne_bytes(mask);
     let (words, rest) = payload.as_chunks_mut::<MASK>();
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn each_frame_has_a_mask_of_its_own() {
+    fn each_frame_has_its_own_mask() {
         let masks: HashSet<_> = (0..100).map(|_| masked(&frame(b"\x81\x01a")).bytes[2..6].to_vec()).collect();
         assert!(masks.len() > 90, "{}", masks.len());
     }

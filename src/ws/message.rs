@@ -64,7 +64,7 @@ impl Message {
         matches!(self.0, Payload::Binary(_))
     }
 
-    /// Returns the text, or `None` of a binary message.
+    /// Returns the text, or `None` for a binary message.
     pub fn as_text(&self) -> Option<&str> {
         match &self.0 {
             Payload::Text(text) => Some(text),
@@ -99,12 +99,12 @@ impl Message {
         }
     }
 
-    /// Takes what tungstenite has read, without copying it.
+    /// Wraps a text that tungstenite has read, without copying it.
     pub(crate) fn received_text(text: Utf8Bytes) -> Message {
         Message(Payload::Text(text))
     }
 
-    /// Takes what tungstenite has read, without copying it.
+    /// Wraps bytes that tungstenite has read, without copying them.
     pub(crate) fn received_binary(bytes: Bytes) -> Message {
         Message(Payload::Binary(bytes))
     }
@@ -160,7 +160,7 @@ impl From<Vec<u8>> for Message {
     }
 }
 
-/// The value as JSON, a text.
+/// The value as JSON text.
 impl From<serde_json::Value> for Message {
     fn from(value: serde_json::Value) -> Message {
         Message::text(value.to_string())
@@ -173,7 +173,7 @@ impl fmt::Display for Message {
             Payload::Text(text) => return f.write_str(text),
             Payload::Binary(bytes) => bytes,
         };
-        // Python's repr(bytes): double quotes only where there is a single quote and no double one.
+        // Python's repr(bytes): double quotes only for a text with a single quote and without a double one.
         let quote = if bytes.contains(&b'\'') && !bytes.contains(&b'"') { '"' } else { '\'' };
         write!(f, "b{quote}")?;
         for &byte in bytes.iter() {
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_becomes_a_message_as_a_table() {
+    fn conversions_into_a_message_as_a_table() {
         let text = "hi".to_owned();
         for message in [
             Message::from("hi"),

@@ -1,14 +1,14 @@
-//! [`Scanner`]: finds where frames end, and keeps what tungstenite does not tell. Pure.
+//! [`Scanner`]: finds where frames end, and keeps what tungstenite does not report. Pure.
 
 use crate::ws::frame::{MAX_CONTROL, may_be_sent};
 use crate::ws::header::{CLOSE, CONTINUATION, Header};
 
-/// What is wrong with a frame's header.
+/// An error in a frame's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HeaderError {
-    /// The message is over the limit.
+    /// The message exceeds the limit.
     MessageTooLarge,
-    /// A control frame is over 125 bytes.
+    /// A control frame exceeds 125 bytes.
     ControlTooLarge,
 }
 
@@ -17,9 +17,9 @@ pub(crate) enum HeaderError {
 pub(crate) struct Scanner {
     max_message: u64,
     header: Header,
-    /// Bytes of the payload that are still to come.
+    /// Bytes of the payload that have not arrived.
     left: u64,
-    /// Bytes of the message in fragments before this frame.
+    /// Bytes of the fragmented message before this frame.
     message: u64,
     /// A Close frame's payload, unmasked.
     close: Vec<u8>,
@@ -31,19 +31,19 @@ impl Scanner {
         Scanner { max_message, ..Scanner::default() }
     }
 
-    /// Returns how many bytes of the frame's payload are still to come.
+    /// Returns how many bytes of the frame's payload have not arrived.
     pub(crate) fn left(&self) -> u64 {
         self.left
     }
 
-    /// Returns code and reason of the peer's Close frame, if it had a code that may be sent.
+    /// Returns code and reason of the peer's Close frame, if the code is valid.
     pub(crate) fn close(&self) -> Option<(u16, &str)> {
         let (code, reason) = self.close.split_first_chunk()?;
         let code = u16::from_be_bytes(*code);
         may_be_sent(code).then_some((code, std::str::from_utf8(reason).ok()?))
     }
 
-    /// Returns how many of `bytes` belong to the frame at hand.
+    /// Returns how many of `bytes` belong to the current frame.
     pub(crate) fn scan(&mut self, bytes: &[u8]) -> Result<usize, HeaderError> {
         let mut taken = 0;
         if self.left == 0 {
@@ -64,7 +64,7 @@ impl Scanner {
         Ok(taken + payload)
     }
 
-    /// Reads the header, which is complete. Returns the length of the payload, if that stays within the limits.
+    /// Parses the header, which is complete. Returns the length of the payload, if it is within the limits.
     fn begin(&mut self) -> Result<u64, HeaderError> {
         let (length, opcode) = (self.header.length(), self.header.opcode());
         if opcode >= CLOSE {

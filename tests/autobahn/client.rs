@@ -1,4 +1,4 @@
-//! The client of the Autobahn testsuite's server, which drives it through the cases: it echoes each message.
+//! The client for the Autobahn testsuite's server, which drives it through the cases: it echoes each message.
 //!
 //! `cargo run --features deflate --example autobahn_client ws://127.0.0.1:9001`; `run.sh --client` does that.
 
@@ -34,7 +34,7 @@ fn run(server: &str) -> Result<()> {
         let builder = Builder::new(&format!("{server}/runCase?case={case}&agent=threadcast"));
         let builder = builder.max_message(ROOM).max_backlog(ROOM).compression(Some(1));
         let (connection, messages) = builder.connect()?;
-        // An error is what many cases are about, and the suite judges them.
+        // Many cases are about errors; the suite judges them.
         for message in messages.map_while(Result::ok) {
             let _ = connection.write_message(message);
         }

@@ -8,19 +8,19 @@
 #   tests/autobahn/run.sh --tls       runs them over wss; --all as above
 #   tests/autobahn/run.sh --client    runs them against the client; --all, --update (CLIENT.md) as above
 #
-# PY27               the CPython 2.7 to use; otherwise one of pyenv's, or the one on the PATH.
+# PY27               the CPython 2.7 to use; by default one of pyenv's, or the one on the PATH.
 # AUTOBAHN_IMAGE     a container image with the suite, such as crossbario/autobahn-testsuite, which docker runs in
 #                    place of Python 2.7. Without either, this script says so in one line, and exits with 0.
-# THREADCAST         the program; otherwise a debug build of it, as the other tests use, or with --all a release.
-# NOT_RUN            a file to which the reason is written if the suite is not run.
+# THREADCAST         the program; by default a debug build, as in the other tests, or with --all a release build.
+# NOT_RUN            a file for the reason, if the suite does not run.
 # AUTOBAHN_TIMEOUT   seconds for all cases together, 300 by default, 1200 with --all.
 #
 # The first run installs the suite into target/autobahn, which takes a minute or two, the network, and a
-# C compiler. What the last run left is there too: report/index.html, suite.log, server.log.
+# C compiler. The directory also has the output of the last run: report/index.html, suite.log, server.log.
 # Exit: 0 if no case failed and none is missing, 1 otherwise.
 set -euo pipefail
 
-# Seconds until the server has said where it is, and until it has ended after SIGTERM.
+# Seconds for the server to print its address, and to end after SIGTERM.
 SERVER_STARTS=20
 SERVER_ENDS=10
 
@@ -61,7 +61,7 @@ install() {
     local tools=$work/tools
     export PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONWARNINGS=ignore VIRTUALENV_OVERRIDE_APP_DATA=$work/virtualenv
     rm -rf "$venv" "$tools"
-    # The pip of Python 2.7 cannot resolve what is still to be had for it, so all is pinned.
+    # The pip of Python 2.7 cannot resolve the remaining compatible versions, so all are pinned.
     "$1" -m pip install --no-deps --target "$tools" --requirement "$here/pins-virtualenv.txt" &&
         PYTHONPATH=$tools "$1" -m virtualenv --no-download --python "$1" "$venv" &&
         # In an isolated build pip would fetch today's setuptools, which have no Python 2.
@@ -74,7 +74,7 @@ is_installed() {
     "$venv/bin/python" -c 'from autobahntestsuite import wstest' >/dev/null 2>&1
 }
 
-# Ends what runs, whatever has happened.
+# Ends everything that is running, on any exit.
 # shellcheck disable=SC2317 # called by the trap
 stop() {
     local status=$?
@@ -85,7 +85,7 @@ stop() {
     exit "$status"
 }
 
-# SIGTERM; `timeout` adds SIGKILL if that is not enough. False if it did not end in order.
+# Sends SIGTERM; `timeout` adds SIGKILL if that is not enough. False if it did not end in order.
 stop_server() {
     local status=0
     kill "$server" 2>/dev/null || true
@@ -118,7 +118,7 @@ fi
 profile=debug
 [ "$cases" != all ] || profile=release
 built=${CARGO_TARGET_DIR:-$root/target}/$profile
-# Both at once: each alone would be built with other features of what they share, and so again.
+# Both in one build: separate ones would compile shared crates twice, with different features.
 if [ -z "${THREADCAST-}" ] || [ -n "$client" ]; then
     release=()
     [ "$profile" = debug ] || release=(--release)
@@ -127,7 +127,7 @@ if [ -z "${THREADCAST-}" ] || [ -n "$client" ]; then
     THREADCAST=${THREADCAST:-$built/threadcast}
 fi
 
-# One run at a time in this directory. What is started below does not inherit the lock.
+# One run at a time in this directory. The processes below do not inherit the lock.
 mkdir -p "$work"
 exec 9>"$work/lock"
 flock 9
@@ -149,7 +149,7 @@ trap stop EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-# The suite serves, and the client goes through its cases.
+# The suite is the server, and the client runs its cases.
 if [ -n "$client" ]; then
     exec 8< <(exec setsid timeout --foreground -k "$SERVER_ENDS" "$((seconds + 60))" \
         "${suite_python[@]}" -u "$here/suite.py" serve "$work" $cases 2>"$work/suite.log" 9>&-)
@@ -169,9 +169,9 @@ if [ -n "$client" ]; then
     kill "$server" && wait "$server" || true
     server=
 else
-    # In a session of its own Ctrl-C reaches it by way of `stop` only: a second signal would end it at once. So
-    # would `timeout` without --foreground, which sends each signal twice. Should this script be killed, then
-    # `timeout` ends the server.
+    # In a separate session, Ctrl-C reaches it through `stop` only: a second signal would end it at once, and so
+    # would `timeout` without --foreground, which sends each signal twice. If this script is killed, `timeout`
+    # ends the server.
     exec 8< <(exec setsid timeout --foreground -k "$SERVER_ENDS" "$((seconds + 60))" \
         "$THREADCAST" --lab --port 0 --logging none --max-message 64MiB --compression 1B "${tls[@]}" 2>"$work/server.log" 9>&-)
     server=$!
@@ -179,7 +179,7 @@ else
     [[ $line =~ https?://([0-9.]+:[0-9]+)/ ]] || die "the server says: $line"
     url="$scheme://${BASH_REMATCH[1]}/echo?Id=autobahn"
 
-    # In the background, since bash looks at its traps only between two commands of the foreground.
+    # In the background, because bash runs its traps only between two foreground commands.
     timeout -k 5 "$seconds" "${suite_python[@]}" -u "$here/suite.py" run "$url" "$work" $cases \
         >"$work/suite.log" 2>&1 8<&- 9>&- &
     suite=$!

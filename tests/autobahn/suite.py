@@ -1,8 +1,8 @@
 # -*- coding: utf-8 -*-
-"""What run.sh does inside the virtualenv, so this is Python 2.7.
+"""The part of run.sh that runs inside the virtualenv, so this is Python 2.7.
 
-    suite.py run URL DIRECTORY CASES                       runs the cases; a line of JSON for each goes into results
-    suite.py serve DIRECTORY CASES                         the same for a client, and prints where it listens
+    suite.py run URL DIRECTORY CASES                       runs the cases; writes a line of JSON for each into results
+    suite.py serve DIRECTORY CASES                         runs them against a client; prints its address
     suite.py judge DIRECTORY CASES WHAT [RESULTS.md COMMAND]    counts them, and writes the table
 
 CASES is `all`, or `few` for those of the protocol: neither limits nor compression.
@@ -16,8 +16,7 @@ import os
 import socket
 import sys
 
-# Title and number of the cases of each group, as the suite has them. There is no group 8; 11 is none of
-# the protocol's.
+# Title and number of the cases of each group in the suite. It has no group 8; 11 does not test the protocol.
 GROUPS = [
     ('1', 'Framing', 16),
     ('2', 'Pings and pongs', 11),
@@ -31,7 +30,7 @@ GROUPS = [
     ('12', 'Compression: content', 90),
     ('13', 'Compression: parameters', 126),
 ]
-# What is known of the cases that are not plainly ok.
+# Known reasons for cases that are not simply ok.
 KNOWN = {
     '6.4.3': 'Text that is invalid in the middle of a frame is refused at the end of the frame, not before '
              '(tungstenite looks at whole frames)',
@@ -44,7 +43,7 @@ KINDS = ['ok', 'non-strict', 'informational', 'failed']
 
 
 def groups(cases):
-    """GROUPS, without those that are not run."""
+    """GROUPS to run."""
     return [(group, title, total) for group, title, total in GROUPS if is_run(group, cases)]
 
 
@@ -53,7 +52,7 @@ def is_run(group, cases):
 
 
 def patterns(cases):
-    """What the suite is asked for."""
+    """The case patterns to request from the suite."""
     return [group + '.*' for group, _, _ in GROUPS if is_run(group, cases)]
 
 
@@ -131,7 +130,7 @@ def judge(directory, run, what, table=None, command=None):
                 result = json.loads(line)
                 results[result['id']] = result
     except IOError:
-        print('autobahn: there are no results')
+        print('autobahn: no results')
     rows, notes = [], []
     for group, title, cases in groups(run):
         found = dict((case, kind(results[case])) for case in results if case.split('.')[0] == group)
@@ -170,7 +169,7 @@ def markdown(rows, total, notes, what, command):
     for row in rows:
         lines.append('| %s |' % ' | '.join('%s' % cell for cell in row))
     lines.append('| | **all** | %s |' % ' | '.join('**%d**' % count for count in total))
-    lines += ['', 'There is no group 8, and group 11 tests nothing of the protocol.', '']
+    lines += ['', 'The suite has no group 8, and group 11 does not test the protocol.', '']
     if notes:
         lines += ['| case | | closed with | |', '|---|---|---:|---|']
         lines += ['| %s |' % ' | '.join('%s' % cell for cell in note) for note in notes]

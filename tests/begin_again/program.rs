@@ -1,5 +1,5 @@
-//! What `tests/begin_again.rs` starts: a program that begins again, says how it is, and does what its first argument
-//! asks for.
+//! The program that `tests/it/begin_again.rs` starts: it executes itself again, prints its state, and obeys its first
+//! argument.
 
 use std::io::{Read, stdin};
 use std::process::Command;

@@ -1,7 +1,7 @@
-//! What compression saves, and what it costs: CPU, bytes, memory, of a server in a process of its own.
+//! The savings and costs of compression: CPU, bytes, memory, of a server in a separate process.
 //!
-//! `make bench` shows the lines, for 1,000 clients. With fewer, and in a debug build, the test holds the server to
-//! what does not depend on the machine.
+//! `make bench` shows the lines, for 1,000 clients. With fewer, and in a debug build, the test checks what does not
+//! depend on the machine.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -16,14 +16,14 @@ use support::{Program, Raw, header_values, upgrade};
 use threadcast::{Application, Connection, Message, Result, Server, WebSocketHandler, broadcast};
 
 const TEST: &str = "compression_saves_bytes_and_costs_no_more_than_it_saves";
-/// Clients of each kind, if nobody says how many.
+/// The default number of clients of each kind.
 const FEW: usize = 50;
-/// Rounds in a turn: what they send fits into the sockets of clients that do not read meanwhile.
+/// Rounds in a turn: few enough that they fit into the sockets of clients that do not read during a turn.
 const ROUNDS: usize = 8;
 const TURNS: usize = 15;
 const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
 
-/// Readings of sensors, 4 KiB of JSON.
+/// Sensor readings, 4 KiB of JSON.
 fn readings() -> String {
     let mut dice = support::dice::Dice(17);
     let mut text = String::from("[");
@@ -61,7 +61,7 @@ impl WebSocketHandler for Member {
     }
 }
 
-/// Broadcasts to the crowd that it is told, and says how many nanoseconds of CPU that took.
+/// Broadcasts to the crowd that the message names, and answers with the nanoseconds of CPU that it took.
 struct Control(Crowds);
 
 impl WebSocketHandler for Control {
@@ -76,7 +76,7 @@ impl WebSocketHandler for Control {
     }
 }
 
-/// Of this thread.
+/// CPU time of this thread.
 fn cpu_ns() -> u64 {
     let line = fs::read_to_string("/proc/thread-self/schedstat").expect("reads");
     line.split_whitespace().next().expect("has a first word").parse().expect("a number")
@@ -117,10 +117,10 @@ fn read_turn(raw: &mut Raw) -> Vec<Vec<u8>> {
     (0..ROUNDS).map(|_| raw.frame().payload).collect()
 }
 
-/// KiB of each of `clients`: idle, and when each has sent a message and got it back.
+/// KiB per client: idle, and after each has sent a message and got its echo.
 fn memory(clients: usize, is_compressed: bool) -> [f64; 2] {
     let program = server();
-    // The first one makes what is there once for all.
+    // The first client makes what is allocated once.
     let mut first = client(&program, is_compressed);
     exchange(&mut first, is_compressed);
     let before = resident_kib(program.pid());
@@ -205,6 +205,6 @@ fn compression_saves_bytes_and_costs_no_more_than_it_saves() {
         bytes[1], bytes[0], compressed[0], compressed[1], plain[0], plain[1]
     );
     assert!(smaller < 0.25, "{smaller}");
-    // A few clients in a debug build do not tell more.
+    // A few clients in a debug build prove no more.
     assert!(compressed[0] < plain[0] * 1.5, "{compressed:?} {plain:?}");
 }

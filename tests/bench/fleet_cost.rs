@@ -1,7 +1,8 @@
-//! What a publish takes until each client has it, on its own machine and through Redis, beside python's `websockets`
-//! with redis-py. All servers are processes of their own, and take turns.
+//! How long a publish takes to reach each client, on its own machine and through Redis, compared with python's
+//! `websockets` and redis-py. All servers are separate processes, and take turns.
 //!
-//! `make bench` shows the lines, for 1,000 clients. With fewer, and in a debug build, the test holds both to deliver all.
+//! `make bench` shows the lines, for 1,000 clients. With fewer, and in a debug build, the test only checks that both
+//! deliver everything.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -23,15 +24,15 @@ use threadcast::{
     Application, Connection, Exchange, Fleet, FleetOptions, Hub, Message, Result, Server, WebSocketHandler,
 };
 
-const TEST: &str = "each_client_gets_what_is_published_here_and_through_redis";
-/// Clients if nobody says how many.
+const TEST: &str = "each_client_gets_messages_from_its_machine_and_through_redis";
+/// The default number of clients.
 const FEW: usize = 50;
 /// Messages of each kind to each server.
 const TURNS: usize = 60;
 const REDIS: &str = "THREADCAST_TEST_REDIS";
 const TOPIC: &str = "news";
 
-/// Does the same as [`serve`].
+/// The counterpart of [`serve`].
 const PYTHON: &str = r#"
 import asyncio, sys
 import redis.asyncio
@@ -108,7 +109,7 @@ fn serve() {
 /// Two servers in a fleet, and the clients of the second one.
 struct Side {
     _servers: [Program; 2],
-    /// One to each server; the second one's are `here`.
+    /// One to each server; the second one's clients are `here`.
     publishers: [Raw; 2],
     clients: Vec<Raw>,
     readable: OwnedFd,
@@ -130,7 +131,7 @@ impl Side {
         Side { _servers: servers, publishers: [first, second].map(publisher), clients, readable }
     }
 
-    /// Publishes, and waits until each client has it. Returns after how many microseconds each had it.
+    /// Publishes, and waits until each client has it. Returns after how many microseconds each client had it.
     fn publish(&mut self, from: usize, text: &str) -> Vec<f64> {
         let mut took = Vec::with_capacity(self.clients.len());
         let mut events = Vec::with_capacity(self.clients.len());
@@ -149,12 +150,12 @@ impl Side {
     }
 }
 
-/// How many clients `make bench` wants.
+/// The number of clients that `make bench` wants.
 fn many() -> Option<usize> {
     env::var("THREADCAST_FLEET").ok().map(|many| many.parse().expect("THREADCAST_FLEET is a number"))
 }
 
-/// Published, and not there yet: less than what Redis, or a machine, would drop.
+/// The most messages in flight: fewer than Redis, or a machine, would drop.
 const UNDER_WAY: u64 = 4096;
 
 #[test]
@@ -178,14 +179,14 @@ fn all_that_one_machine_publishes_as_fast_as_it_can_reaches_the_other_one() {
     println!("fleet: {rate:.0} messages of 98 bytes a second from one machine to another, through one Redis");
 }
 
-/// The median of all, and what one in a hundred takes.
+/// The median, and the 99th percentile.
 fn percentiles(mut took: Vec<f64>) -> [f64; 2] {
     took.sort_by(f64::total_cmp);
     [took[took.len() / 2], took[took.len() * 99 / 100]]
 }
 
 #[test]
-fn each_client_gets_what_is_published_here_and_through_redis() {
+fn each_client_gets_messages_from_its_machine_and_through_redis() {
     if support::is_run_again() {
         return serve();
     }

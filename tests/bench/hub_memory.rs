@@ -1,4 +1,4 @@
-//! What a subscription takes, in a process of its own, since it counts all the memory of it.
+//! The cost of a subscription, in a separate process, because it counts the memory of the whole process.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -19,7 +19,7 @@ fn anonymous() -> usize {
     line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
 }
 
-/// Tests that measure do so one at a time.
+/// Measuring tests run one after the other.
 static ALONE: Mutex<()> = Mutex::new(());
 
 #[test]
@@ -47,11 +47,11 @@ fn hubs_and_topics_that_are_gone_leave_no_memory_with_a_connection() {
         topics.iter().for_each(|topic| assert!(hub.unsubscribe(topic, &connection)));
     };
     all();
-    // What the first time took is there for the second one.
+    // The second round reuses the memory of the first.
     assert!(grown(&all) < 4 << 20);
 }
 
-/// `make bench` shows what it prints.
+/// Prints lines for `make bench`.
 #[test]
 fn a_subscription_takes_at_most_64_bytes() {
     let _alone = ALONE.lock().unwrap();

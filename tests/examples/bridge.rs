@@ -1,10 +1,10 @@
-//! A bridge to a program: one process for each client. Lines that it prints become messages, and messages
-//! become lines of its input.
+//! A bridge to a program: one process for each client. Its output lines become messages, and messages become lines of
+//! its input.
 //!
 //!     cargo run --example bridge -- 127.0.0.1:8888 bc
 //!
-//! Three threads for each client, so that none waits for another: `client-N` reads messages, one more reads what
-//! the process prints, one more writes what it reads.
+//! Three threads for each client, so that none waits for another: `client-N` reads messages, one reads the process's
+//! output, one writes its input.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -17,8 +17,8 @@ use threadcast::{Application, Connection, Error, Exchange, Message, Result, Serv
 
 /// How long a process waits for its client, and a client for its process.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Longest line in one message; what is longer comes in pieces. Much less than half of
-/// [`max_backlog`](Application::max_backlog), which is what `wait_for_room` leaves free.
+/// The longest line in one message; a longer one comes in pieces. Much less than half of
+/// [`max_backlog`](Application::max_backlog), the part that `wait_for_room` leaves free.
 const MAX_LINE: u64 = 64 << 10;
 /// Lines that wait for the process.
 const WAITING: usize = 64;
@@ -29,7 +29,7 @@ struct Bridge {
     running: Option<(Process, Sender<String>)>,
 }
 
-/// Ends the process when dropped, and waits for it: without that it stays in the system's table.
+/// Ends the process when dropped, and waits for it: otherwise it stays in the system's table.
 struct Process(Child);
 
 impl Drop for Process {
@@ -68,8 +68,8 @@ impl WebSocketHandler for Bridge {
     }
 }
 
-/// Sends what the process prints, at the client's pace: no process is so fast that its client is lost. While this
-/// waits, the process does, when its pipe is full. Ends when the process closes its output, or the client leaves.
+/// Sends the process's output, at the client's pace, so that no process is too fast for its client. While this waits,
+/// the process does too, once its pipe is full. Ends when the process closes its output, or the client leaves.
 fn print_to(connection: &Connection, stdout: Option<ChildStdout>) {
     let mut stdout = BufReader::new(stdout.expect("is piped"));
     let mut line = Vec::new();
@@ -83,7 +83,7 @@ fn print_to(connection: &Connection, stdout: Option<ChildStdout>) {
         }
         let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(&line));
         if connection.wait_for_room(PATIENCE).and_then(|()| connection.write_message(text)).is_err() {
-            // Gone already, unless it took nothing for that long.
+            // It fails if the client has gone; otherwise the client took nothing for that long.
             let _ = connection.close(Some(1013), Some("too slow"));
             return;
         }

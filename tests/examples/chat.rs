@@ -14,15 +14,15 @@ use threadcast::{
     xhtml_escape,
 };
 
-/// Most bytes in the name of a room or a member.
+/// The most bytes in the name of a room or a member.
 const MAX_NAME: usize = 40;
 
-/// What all members share.
+/// The state that all members share.
 #[derive(Clone, Default)]
 struct Rooms {
     hub: Hub,
-    /// Room and name of everybody who is here. Held during each publish too, so that all members of a room read
-    /// one order. A publish never blocks, so nobody waits long for it.
+    /// The room and name of each member. Locked during each publish too, so that all members of a room read one order.
+    /// A publish never blocks, so the lock is never held for long.
     members: Arc<Mutex<BTreeSet<(String, String)>>>,
 }
 
@@ -40,7 +40,7 @@ struct Member {
 }
 
 impl Member {
-    /// Reads the request; an `Err` refuses it. Nothing is registered here, since it may still be refused.
+    /// Reads the request; an `Err` refuses it. Registers nothing yet, because the server may still refuse it.
     fn new(rooms: &Rooms, exchange: &mut Exchange<'_>) -> Result<Member> {
         let room = checked(exchange.path_argument("name"))?;
         let name = checked(&exchange.get_argument("name")?)?; // missing: the client gets a 400
@@ -53,7 +53,7 @@ impl Member {
 }
 
 impl WebSocketHandler for Member {
-    /// Runs before the client hears that it is connected. What is written now waits for that.
+    /// Runs before the client gets the 101. Messages that it writes wait for that.
     fn open(&mut self, connection: &Connection, _: &mut Exchange<'_>) -> Result<()> {
         let mut members = self.rooms.lock();
         if members.contains(&self.key()) {
@@ -77,7 +77,7 @@ impl WebSocketHandler for Member {
         Ok(())
     }
 
-    /// Runs once, whatever ended the connection. It leaves the hub by itself.
+    /// Runs once, however the connection ended. The connection leaves the hub automatically.
     fn on_close(&mut self, _: &Connection) {
         let mut members = self.rooms.lock();
         members.remove(&self.key());
@@ -85,7 +85,7 @@ impl WebSocketHandler for Member {
     }
 }
 
-/// The page of a room. What a client has sent goes into HTML by `xhtml_escape` only.
+/// The page of a room. Client input goes into HTML only through `xhtml_escape`.
 struct Page;
 
 impl RequestHandler for Page {
@@ -96,7 +96,7 @@ impl RequestHandler for Page {
     }
 }
 
-/// A name that is fit for a topic, or a refusal.
+/// A name that is valid in a topic, or a refusal.
 fn checked(name: &str) -> Result<String> {
     match name.len() {
         1..=MAX_NAME if !name.contains(char::is_control) => Ok(name.to_owned()),

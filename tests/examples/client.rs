@@ -1,9 +1,9 @@
-//! A client for the command line: a line of the input is a message, and a message is a line of the output.
+//! A command-line client: an input line is a message, and a message is an output line.
 //!
 //!     cargo run --example client -- ws://localhost:8888/websocket?Id=A
 //!
-//! At the end of the input it closes, and prints what arrives before the server's answer. Two threads: `main` reads
-//! messages, `stdin` reads lines.
+//! At the end of the input it closes, and prints messages that arrive before the server's answer. Two threads: `main`
+//! reads messages, `stdin` reads lines.
 
 use std::io::{BufRead, IsTerminal, Write, stdin, stdout};
 use std::process::ExitCode;
@@ -35,11 +35,11 @@ fn run(url: &str) -> Result<()> {
         if let Err(error) = send_lines(&connection) {
             eprintln!("client: {}", printable(&error));
         }
-        // Closed already, if the server was first.
+        // It fails if the server has already closed.
         let _ = connection.close(Some(1000), None);
     };
     Builder::new().name("stdin".to_owned()).spawn(lines)?;
-    // A terminal would obey what the server sends.
+    // A terminal would obey the server's control characters.
     let is_terminal = stdout().is_terminal();
     for message in &mut messages {
         let message = message?;

@@ -16,7 +16,7 @@ use threadcast::{
 
 /// The topic of all numbers.
 const NUMBERS: &str = "numbers";
-/// Most names that are kept.
+/// The most names to keep.
 const MAX_NAMES: usize = 1000;
 
 /// The latest numbers by name.
@@ -25,8 +25,8 @@ type Latest = BTreeMap<String, f64>;
 #[derive(Clone)]
 struct Dashboard {
     hub: Hub,
-    /// Held while numbers are published, and while somebody subscribes: who comes gets what there is, and then
-    /// every change, with none lost between the two.
+    /// Locked during a publish, and during a subscription: a newcomer gets the current numbers, and then every change,
+    /// without a gap.
     latest: Arc<Mutex<Latest>>,
     token: Arc<str>,
 }
@@ -87,7 +87,7 @@ impl RequestHandler for Page {
     fn get(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
         let mut rows = String::new();
         for (name, value) in self.0.latest.lock().unwrap().iter() {
-            // Who has the token chooses the names: they are text, not HTML.
+            // The names come from callers with the token: they are text, not HTML.
             write!(rows, "<tr><th>{}</th><td>{value}</td></tr>", xhtml_escape(name)).map_err(Error::other)?;
         }
         exchange.write(include_str!("dashboard.html").replace("{rows}", &rows));

@@ -1,11 +1,11 @@
-//! A feed reader that comes back: it connects again when the connection ends, later each time, and never at the same
-//! moment as all others.
+//! A feed reader that reconnects when the connection ends, after growing pauses with jitter, so that clients do not
+//! come back all at once.
 //!
 //!     cargo run --example reconnect -- ws://localhost:8888/websocket?Id=A
 //!
-//! What may be lost: what the server said while nobody was connected, and what was on its way at the end, either way.
-//! `write_message` is `Ok` for what is accepted, not for what has arrived. Where that matters, number the messages, and
-//! ask for those after the last one that came.
+//! Messages that the server sent while nobody was connected may be lost, and so may those in flight at the end, in both
+//! directions. `write_message` is `Ok` for accepted messages, not for delivered ones. If that matters, number the
+//! messages, and ask for those after the last one that came.
 
 use std::io::{IsTerminal, stdout};
 use std::process::ExitCode;

@@ -1,9 +1,9 @@
-//! A relay: what one server says to this one goes on to any number of clients of ours, who may come and go.
+//! A relay: it passes one server's messages to any number of clients, which may come and go.
 //!
 //!     cargo run --example relay -- 127.0.0.1:9000 ws://localhost:8888/websocket?Id=relay
 //!
-//! One thread reads the server, and publishes: it never waits for a client, so a slow one loses its own connection,
-//! and nobody else's messages. When the server is away, the clients stay, and are told so.
+//! One thread reads from the server, and publishes. It never waits for a client, so a slow one loses only its own
+//! connection. When the server goes away, the clients stay, and get a message that says so.
 
 use std::process::ExitCode;
 use std::thread;
@@ -13,7 +13,7 @@ use threadcast::{
     Application, Connection, Exchange, Hub, Message, Result, Server, WebSocketHandler, client, printable,
 };
 
-/// What clients are subscribed to.
+/// The topic of all clients.
 const TOPIC: &str = "relay";
 /// How long the server is left alone after it was away.
 const PAUSE: Duration = Duration::from_secs(1);

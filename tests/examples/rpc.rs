@@ -4,8 +4,8 @@
 //!     curl -H 'Content-Type: application/json' http://127.0.0.1:8888/rpc \
 //!          -d '{"jsonrpc": "2.0", "id": 1, "method": "set", "params": ["tea", "green"]}'
 //!
-//! The store is a map in memory, where SQLite would take a C compiler. It would have its place behind the same
-//! lock: a handler may block, which holds up its own client, and those who wait for the lock.
+//! The store is a map in memory, because SQLite would need a C compiler. A database would fit behind this lock too: a
+//! handler may block, which holds up only its own client, and those that wait for the lock.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -19,14 +19,14 @@ const PARSE_ERROR: i64 = -32700;
 const INVALID_REQUEST: i64 = -32600;
 const METHOD_NOT_FOUND: i64 = -32601;
 const INVALID_PARAMS: i64 = -32602;
-/// One of our own, from -32000 to -32099.
+/// Our own code, from -32000 to -32099.
 const NO_SUCH_KEY: i64 = -32001;
 type Failure = (i64, String);
 #[derive(Clone, Default)]
 struct Store(Arc<Mutex<BTreeMap<String, Value>>>);
 
 impl Store {
-    /// Answers what a client has sent, which may be a batch. `None` if it has asked for no answer.
+    /// Answers a message, which may be a batch. `None` if it asks for no answer.
     fn answer(&self, text: &[u8]) -> Option<Value> {
         match serde_json::from_slice(text) {
             Err(error) => Some(failed(Value::Null, (PARSE_ERROR, format!("Parse error: {error}")))),
@@ -38,7 +38,7 @@ impl Store {
         }
     }
 
-    /// One call; without an `id` it is a notification, which has no answer, not even if it fails.
+    /// One call; without an `id` it is a notification, which never gets an answer, not even an error.
     fn call(&self, request: &Value) -> Option<Value> {
         let id = request.get("id");
         let id_is_valid = id.is_none_or(|id| id.is_null() || id.is_string() || id.is_number());
@@ -56,7 +56,7 @@ impl Store {
     }
 
     fn run(&self, method: &str, params: &Value) -> Result<Value, Failure> {
-        // By name or by position. Indexing a `Value` with what it does not have finds null.
+        // By name or by position. Indexing a `Value` with a missing key or position returns null.
         let param = |at: usize, name: &str| match params {
             Value::Array(list) => list.get(at).cloned().unwrap_or_default(),
             _ => params[name].clone(),
@@ -90,7 +90,7 @@ impl WebSocketHandler for Store {
 
 impl RequestHandler for Store {
     fn post(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
-        // Not `body_json`, which refuses what is no JSON with a 400.
+        // Not `body_json`, which refuses invalid JSON with a 400.
         match self.answer(exchange.body()) {
             Some(answer) => {
                 exchange.set_header("Content-Type", "application/json")?;

@@ -1,5 +1,5 @@
-//! A port of `tornado_port.py`, and best read beside it: `cargo run --example tornado_port`. A handler's request
-//! and connection are arguments here, and what a module has as globals there is a `Site`, a clone for each.
+//! A port of `tornado_port.py`, to read side by side: `cargo run --example tornado_port`. A handler's request and
+//! connection are arguments in Rust, and the module's globals are in a `Site`, which each handler has a clone of.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,7 +7,7 @@ use serde_json::json;
 use threadcast::{Application, Connection, CookieSecret, Error, Exchange, Hub, Message, xhtml_escape};
 use threadcast::{RequestHandler, Result, Server, WebSocketHandler};
 
-/// What all handlers share: the entries, author and text, and a topic for each author's feed.
+/// The state that all handlers share: the entries, author and text, and a topic for each author's feed.
 #[derive(Clone, Default)]
 struct Site {
     entries: Arc<Mutex<Vec<(String, String)>>>, // locked while one is published too, so that feeds have its order

@@ -1,10 +1,10 @@
-//! What a server sends, taken apart, and whether it is well-formed.
+//! Parses a server's output, and checks that it is well-formed.
 
 use crate::COMPRESSION;
 use crate::support::deflate::inflated;
 use crate::support::{Wire, frame};
 
-/// What comes back.
+/// An answer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
     /// A response: its status, and whether it is the connection's last.
@@ -12,7 +12,7 @@ pub enum Answer {
     Frame(Wire),
 }
 
-/// What comes back, taken apart; the error says what is wrong with it.
+/// The parsed answers; the error says what is malformed.
 pub fn answers(mut output: &[u8]) -> std::result::Result<Vec<Answer>, String> {
     let mut answers = Vec::new();
     while !output.is_empty() {
@@ -44,7 +44,7 @@ pub fn answers(mut output: &[u8]) -> std::result::Result<Vec<Answer>, String> {
     Ok(answers)
 }
 
-/// The frames of a server (RFC 6455, section 5), those that are compressed as if they were not.
+/// The frames of a server (RFC 6455, section 5), with compressed ones inflated.
 fn frames_of(
     mut output: &[u8],
     is_compressed: bool,
@@ -108,7 +108,7 @@ fn frames_of(
     Ok(answers)
 }
 
-/// The output without its `Date` lines, which are all that depends on the time.
+/// The output without its `Date` lines, the only part that depends on the time.
 pub fn without_dates(output: &[u8]) -> Vec<u8> {
     const DATE: &[u8] = b"\r\nDate: ";
     const LENGTH: usize = b"\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT".len();

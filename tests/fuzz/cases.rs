@@ -1,4 +1,4 @@
-//! What a client sends: requests and frames, valid ones and broken ones, from a seed.
+//! A client's input: requests and frames, valid ones and broken ones, from a seed.
 
 use std::fmt::Write as _;
 
@@ -8,20 +8,20 @@ use crate::support::dice::Dice;
 use crate::support::{self, Wire, close_frame, frame, upgrade};
 use crate::{MAX_BODY, MAX_MESSAGE};
 
-/// Most bytes in an input that is not [`Ending::Greedy`]. The kernel takes as many both ways with nobody
-/// reading, so that writing all of it before reading cannot block.
+/// The most bytes in an input that is not [`Ending::Greedy`]. The kernel buffers as many in both directions without a
+/// reader, so that writing all of it before reading cannot block.
 const MAX_INPUT: usize = 250_000;
 /// Set in the first frame of a compressed message.
 const RSV1: u8 = 0x40;
-/// Most bytes of an input that is sent byte by byte.
+/// The most bytes of an input that goes byte by byte.
 const MAX_BYTEWISE: usize = 600;
 
-/// What a client sends, and how it leaves.
+/// A client's input, and how the client leaves.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Case {
     pub pieces: Vec<Vec<u8>>,
     pub ending: Ending,
-    /// What has to come back, of an input that is not broken.
+    /// The expected answers, if the input is not broken.
     pub answers: Option<Vec<Answer>>,
 }
 
@@ -29,13 +29,13 @@ pub struct Case {
 pub enum Ending {
     /// Ends its own direction, and reads to the end of the server's.
     HalfClose,
-    /// Ends nothing, if the server is going to: then that has to come by itself.
+    /// Ends nothing, if the server is going to end the connection on its own.
     Patient,
     /// Leaves with RST.
     Reset,
     /// Leaves with its answers unread.
     Leave,
-    /// Sends the last piece again and again, reads nothing, and has to be disconnected.
+    /// Sends the last piece in a loop, reads nothing, and the server has to disconnect it.
     Greedy,
 }
 
@@ -79,7 +79,7 @@ impl Case {
             2..=8 => Ending::Patient,
             _ => Ending::HalfClose,
         };
-        // An end in the middle: a prefix of the answers, which the sameness of the two runs checks.
+        // An end in the middle: a prefix of the answers, which the comparison of the two runs checks.
         let cut = dice.one_in(8);
         if cut {
             let length = dice.below(input.len());
@@ -89,9 +89,8 @@ impl Case {
         Case { pieces: pieces(&mut dice, &input), ending, answers }
     }
 
-    /// As a file: `send "…"` for each piece, how it ends, then, if they are known, the answers: `answer 200`,
-    /// `last answer 400`, `frame 0x81 "…"`. A file may have comments, and `send 9 "…"` for a piece that is
-    /// something nine times.
+    /// As a file: `send "…"` for each piece, how it ends, then, if known, the answers: `answer 200`, `last answer 400`,
+    /// `frame 0x81 "…"`. A file may have comments, and `send 9 "…"` for a piece that repeats nine times.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
         for piece in &self.pieces {
@@ -147,7 +146,7 @@ impl Case {
     }
 }
 
-/// What `escape_ascii` has done, undone.
+/// Reverses `escape_ascii`.
 fn unescape(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = text.bytes();
@@ -171,7 +170,7 @@ fn unescape(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// Requests, and most of the time a WebSocket, with what has to come back.
+/// Requests, and usually a WebSocket, with the expected answers.
 fn conversation(dice: &mut Dice) -> (Vec<u8>, Vec<Answer>) {
     let (mut input, mut answers) = (Vec::new(), Vec::new());
     for _ in 0..dice.below(6).saturating_sub(2) {
@@ -179,7 +178,7 @@ fn conversation(dice: &mut Dice) -> (Vec<u8>, Vec<Answer>) {
         input.extend(head);
         answers.push(Answer::Response(status, last));
         if last {
-            // What comes behind it must not be taken for a request.
+            // The server must not parse the bytes after it as a request.
             for _ in 0..dice.below(3) {
                 input.extend(request(dice).0);
             }
@@ -207,18 +206,18 @@ fn conversation(dice: &mut Dice) -> (Vec<u8>, Vec<Answer>) {
     (input, answers)
 }
 
-/// A request, the status that it gets, and whether the connection ends with that.
+/// A request, its expected status, and whether the connection ends with that.
 fn request(dice: &mut Dice) -> (Vec<u8>, u16, bool) {
     const HOST: &str = "Host: h\r\n";
     let long = format!("{HOST}X: {}\r\n", "y".repeat(17_000));
     let many = format!("{HOST}{}", "X: y\r\n".repeat(120));
     let handshake =
         |more: &str| format!("{HOST}Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n{more}");
-    let (no_key, old, elsewhere) = (
+    let (no_key, old, foreign) = (
         handshake("Sec-WebSocket-Version: 13\r\n"),
         handshake("Sec-WebSocket-Version: 8\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"),
         handshake(
-            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: http://elsewhere\r\n",
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: http://other.test\r\n",
         ),
     );
     let rows = [
@@ -251,7 +250,7 @@ fn request(dice: &mut Dice) -> (Vec<u8>, u16, bool) {
         ("GET", "/ws", "1.1", HOST, 426, true),
         ("GET", "/ws", "1.1", &no_key, 400, true),
         ("GET", "/ws", "1.1", &old, 426, true),
-        ("GET", "/ws", "1.1", &elsewhere, 403, true),
+        ("GET", "/ws", "1.1", &foreign, 403, true),
     ];
     let (method, target, version, head, status, last) = rows[dice.below(rows.len())];
     let lines = lines(dice);
@@ -305,7 +304,7 @@ fn with_body(dice: &mut Dice) -> (Vec<u8>, u16, bool) {
     (bytes, status, last)
 }
 
-/// Header lines that change nothing.
+/// Header lines without an effect.
 fn lines(dice: &mut Dice) -> String {
     let all = [
         "Cookie: c=d; e=\"f\\073\"; s=2|1:0|10:1300000000|1:s|4:YWJj|00; =;;\r\n",
@@ -318,9 +317,9 @@ fn lines(dice: &mut Dice) -> String {
     (0..dice.below(4)).map(|_| dice.pick(&all)).collect()
 }
 
-/// Frames of a client, some of them compressed where that `is_compressed`, and those that they are answered with.
+/// Frames of a client, some of them compressed if `is_compressed`, and the expected answers.
 fn frames(dice: &mut Dice, is_compressed: bool, input: &mut Vec<u8>, answers: &mut Vec<Answer>) {
-    // After a Close of the server's nothing comes any more.
+    // After the server's Close nothing comes any more.
     let mut closing = false;
     let mut answer = |frame: Wire, closing: bool| {
         if !closing {
@@ -399,14 +398,14 @@ fn frames(dice: &mut Dice, is_compressed: bool, input: &mut Vec<u8>, answers: &m
     input.extend(dice.bytes(length));
 }
 
-/// A payload, compressed in one of the ways that there are.
+/// A payload, compressed in one of several ways.
 fn compressed(dice: &mut Dice, payload: &[u8]) -> Vec<u8> {
     let (one, other) = payload.split_at(dice.below(payload.len() + 1));
     match dice.below(6) {
         // Two blocks with a flush between them.
         0 => [deflated(one), TAIL.to_vec(), deflated(other)].concat(),
         1 => stored(payload, 1 + dice.below(65_535)),
-        // A block that says that it is the last, and is not.
+        // A block that claims to be the last, and is not.
         2 => {
             let length = u8::try_from(one.len().min(255)).expect("is at most that");
             let (one, other) = payload.split_at(length.into());
@@ -416,8 +415,7 @@ fn compressed(dice: &mut Dice, payload: &[u8]) -> Vec<u8> {
     }
 }
 
-/// A payload in blocks of this size that are no smaller. What ends it is the first byte of an empty one, of which the
-/// rest is not sent.
+/// A payload in stored blocks of this size. It ends with the first byte of an empty block, whose rest is not sent.
 fn stored(payload: &[u8], size: usize) -> Vec<u8> {
     let blocks = payload.chunks(size).flat_map(|block| {
         let length = (block.len() as u16).to_le_bytes();
@@ -445,7 +443,7 @@ fn message(dice: &mut Dice, opcode: u8, payload: &[u8], input: &mut Vec<u8>) -> 
     pings
 }
 
-/// What breaks the protocol, and how the server has to close.
+/// A violation of the protocol, and the server's expected Close.
 fn violation(dice: &mut Dice, is_compressed: bool) -> (Vec<u8>, Wire) {
     let protocol = || close_frame(1002, "protocol error");
     let invalid = || close_frame(1007, "invalid UTF-8");
@@ -476,7 +474,7 @@ fn violation(dice: &mut Dice, is_compressed: bool) -> (Vec<u8>, Wire) {
     all.swap_remove(which)
 }
 
-/// What breaks the rules of compression, and how the server has to close.
+/// A violation of the rules of compression, and the server's expected Close.
 fn misuse(dice: &mut Dice) -> (Vec<u8>, Wire) {
     let protocol = || close_frame(1002, "protocol error");
     let too_big = || close_frame(1009, "message too big");
@@ -498,25 +496,25 @@ fn misuse(dice: &mut Dice) -> (Vec<u8>, Wire) {
         (masked(0xc0, b"\0"), protocol()),
         (vec![0xc1, 1, 0], protocol()),
         (masked(0xc1, &[0xff; 9]), invalid()),
-        // A distance to before the beginning.
+        // A distance beyond the beginning.
         (masked(0xc2, b"\x02\x03\x22\0"), invalid()),
         (masked(0xc1, &deflated(b"\xff")), close_frame(1007, "invalid UTF-8")),
         (masked(0xc2, &bomb), too_big()),
         (masked(0xc1, &[&deflated(b"")[..], &TAIL, &bomb].concat()), too_big()),
         ([masked(0x42, &bomb[..9]), masked(0x80, &bomb[9..])].concat(), too_big()),
-        // More than is inflated before the rest is here.
+        // More than the inflater handles before the rest has come.
         (
             [masked(0x42, &[&stored(&[7; 17_000], 17_000)[..17_005], b"\xff"].concat()), vec![0xc0]].concat(),
             protocol(),
         ),
-        // The header alone says so.
+        // The header alone shows it.
         (masked(0xc2, &vec![0; MAX_MESSAGE * 2])[..14].to_vec(), too_big()),
     ];
     let which = dice.below(all.len());
     all.swap_remove(which)
 }
 
-/// A frame with a mask of its own, which may be zero.
+/// A frame with a new mask, which may be zero.
 fn client_frame(dice: &mut Dice, first: u8, payload: &[u8]) -> Vec<u8> {
     let mask = if dice.one_in(8) { [0; 4] } else { (dice.next() as u32).to_be_bytes() };
     support::masked_with(mask, first, payload)
@@ -553,7 +551,7 @@ fn text_of(dice: &mut Dice, length: usize) -> String {
     text
 }
 
-/// Breaks it in one to four places, and leaves it at most as long as inputs may be.
+/// Breaks it in one to four places, within the maximum length of inputs.
 fn mutate(dice: &mut Dice, input: &mut Vec<u8>) {
     const TOKENS: [&[u8]; 23] = [
         b"\r\n",
@@ -581,7 +579,7 @@ fn mutate(dice: &mut Dice, input: &mut Vec<u8>) {
         &TAIL,
     ];
     for _ in 0..1 + dice.below(4) {
-        // Most of an input is payload; what matters is at its beginning, and at that of each frame.
+        // Most of an input is payload; the interesting bytes are at its beginning, and at that of each frame.
         let end = if dice.one_in(2) { input.len().min(400) } else { input.len() };
         let at = dice.below(end);
         let to = (at + 1 + dice.below(40)).min(input.len());

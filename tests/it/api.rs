@@ -1,5 +1,5 @@
-//! The public items of the library, as rustdoc writes them, are those of `api.txt`: a change of the API is seen.
-//! With `THREADCAST_WRITE_API=1` the list is written.
+//! The public items of the library, as rustdoc lists them, equal `api.txt`, so that a change of the API shows. With
+//! `THREADCAST_WRITE_API=1` the test writes the list.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,11 +8,11 @@ use std::{env, fs};
 use crate::support;
 
 const LIST: &str = "tests/it/api.txt";
-/// Where the page of a type begins with the traits that it implements, and with those that the compiler finds.
+/// Where the page of a type begins with the traits that it implements, and with those that the compiler adds.
 const TRAITS: &str = "id=\"trait-implementations\"";
 const FOUND: [&str; 2] = ["id=\"synthetic-implementations\"", "id=\"blanket-implementations\""];
 
-/// Builds the manual with all features. Where it is.
+/// Builds the manual with all features. Returns its path.
 fn manual() -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("is below target");
     let mut cargo = support::cargo();
@@ -32,13 +32,13 @@ fn text(html: &str) -> String {
     text.replace("&amp;", "&").replace("&nbsp;", " ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Between the first `begin` and the next `end`.
+/// The text between the first `begin` and the next `end`.
 fn between<'a>(html: &'a str, begin: &str, end: &str) -> Option<&'a str> {
     Some(html.split_once(begin)?.1.split_once(end)?.0)
 }
 
-/// What the page of an item declares: the item, if it is a function, its methods, fields and variants, and the traits
-/// that it implements.
+/// The declarations on the page of an item: the item, if it is a function, its methods, fields and variants, and the
+/// traits that it implements.
 fn members(page: &str) -> Vec<String> {
     let page = FOUND.iter().filter_map(|mark| page.find(mark)).min().map_or(page, |end| &page[..end]);
     let (own, traits) = page.split_once(TRAITS).unwrap_or((page, ""));
@@ -69,7 +69,7 @@ fn members(page: &str) -> Vec<String> {
 fn items(manual: &Path) -> BTreeSet<String> {
     let all = fs::read_to_string(manual.join("all.html")).expect("the list of items");
     let mut lines = BTreeSet::new();
-    // The other links of this form are to places of this page.
+    // The other links of this form lead to places on this page.
     let links = all.split("<li><a href=\"").skip(1).filter(|link| !link.starts_with('#'));
     for page in links.filter_map(|link| link.split('"').next()) {
         let path = page.trim_end_matches(".html").replace('/', "::");

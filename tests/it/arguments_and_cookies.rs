@@ -1,5 +1,5 @@
-//! `tests/BEHAVIOUR.md`, *Arguments* and *Cookies*: over the wire, and beside a real Tornado, which is
-//! installed from PyPI into a virtual environment under `target/`. What one side signs the other reads.
+//! `tests/BEHAVIOUR.md`, *Arguments* and *Cookies*: over the wire, and beside a real Tornado, installed from PyPI into
+//! a virtual environment under `target/`. Each side reads the other's signatures.
 
 use crate::support;
 use support::python;
@@ -21,12 +21,12 @@ use support::{Program, Raw, frame, get, header_values, upgrade};
 
 const SECRET: &str = "It's a secret to everybody";
 const DAY: u64 = 86_400;
-/// Seconds by which the two clocks of a test may differ, and more.
+/// More than the clocks of a test may differ, in seconds.
 const SLACK: u64 = 60;
 
-/// The same application as [`threadcast_application`], in Tornado. Its argument is an object: a name and
-/// a `cookie_secret` for each server; the keys of a dict of secrets are strings there. It ends when its
-/// input does, so that it cannot outlive its test.
+/// The counterpart of [`threadcast_application`] in Tornado. Its argument is an object: a name and a `cookie_secret`
+/// for each server; the keys of a dict of secrets are strings there. It ends when its input does, so that it cannot
+/// outlive its test.
 const TORNADO_SERVERS: &str = r#"
 import asyncio, json, os, sys
 from tornado.escape import xhtml_escape
@@ -115,7 +115,7 @@ fn ask_tornado(rows: &[Value]) -> Vec<Option<String>> {
     answers
 }
 
-/// A cookie secret as Tornado takes it: one string, or strings by key version and the one that signs.
+/// A cookie secret in Tornado's form: one string, or strings by key version and the version that signs.
 #[derive(Clone, Copy)]
 enum Keys {
     One(&'static str),
@@ -176,7 +176,7 @@ impl RequestHandler for Page {
     }
 }
 
-/// The same as Tornado's, row by row.
+/// Tornado's counterparts, row by row.
 const DOES: [fn(&mut Exchange<'_>) -> Result<()>; 10] = [
     |exchange| exchange.set_cookie("k", "v"),
     |exchange| {
@@ -197,7 +197,7 @@ const DOES: [fn(&mut Exchange<'_>) -> Result<()>; 10] = [
     |exchange| exchange.redirect_with(303, "see"),
 ];
 
-/// Says which argument it got, and whom the cookie names; and names somebody itself if it is told to.
+/// Answers with its argument and the name in the cookie; sets one on request.
 struct Socket;
 
 impl WebSocketHandler for Socket {
@@ -310,12 +310,12 @@ fn fetch_json(addr: SocketAddr, target: &str, lines: &str) -> Value {
     serde_json::from_slice(&body).unwrap_or_else(|error| panic!("{target} {lines}: {error}"))
 }
 
-/// Everything but the characters that mean the same in every query.
+/// Escapes every character that has a meaning in a query.
 fn encode(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
-/// `Cookie: name=value`, as a browser sends it back after this response.
+/// `Cookie: name=value`, as a browser sends it after this response.
 fn cookie_line(head: &str) -> String {
     let pairs = header_values(head, "Set-Cookie").into_iter().filter_map(|line| line.split(';').next());
     let pairs: Vec<_> = pairs.collect();
@@ -323,7 +323,7 @@ fn cookie_line(head: &str) -> String {
     format!("Cookie: {}\r\n", pairs.join("; "))
 }
 
-/// What each of them makes of query `?...`: the value of `Id`, or the status of the refusal.
+/// The result of query `?...` in each of them: the value of `Id`, or the status of the refusal.
 const ARGUMENTS: [(&str, Result<&str, u16>); 32] = [
     ("?Id=A", Ok("A")),
     ("?Id=A&Id=B", Ok("B")),
@@ -388,7 +388,7 @@ fn arguments_as_a_table() {
     }
 }
 
-// A default, and all the values.
+// A default, and all values.
 #[test]
 fn an_argument_may_have_a_default_or_many_values() {
     let server = threadcast(Keys::One(SECRET));
@@ -408,13 +408,13 @@ fn an_argument_may_have_a_default_or_many_values() {
     for target in ["/default?Id=%ff", "/arguments?Id=A&Id=%ff"] {
         assert_eq!(fetch(server.local_addr(), target, "").0, 400, "{target}");
     }
-    // An argument that nobody asks for may be anything.
+    // An argument that no handler reads may be anything.
     assert_eq!(fetch(server.local_addr(), "/argument?Id=A&x=%ff", "").2, b"A");
 }
 
 // The same table, and Tornado itself.
 #[test]
-fn tornado_makes_the_same_of_every_argument() {
+fn tornado_parses_every_argument_alike() {
     let tornado = Tornado::start(&[("one", Keys::One(SECRET))]);
     let ours = threadcast(Keys::One(SECRET));
     let (theirs, ours) = (tornado.addr("one"), ours.local_addr());
@@ -431,7 +431,7 @@ fn tornado_makes_the_same_of_every_argument() {
     }
 }
 
-/// Names, values and times that are signed.
+/// Names, values and times to sign.
 fn signed_samples() -> Vec<(&'static str, Vec<u8>, u64)> {
     vec![
         ("key", b"value".to_vec(), 1_300_000_000),
@@ -446,9 +446,9 @@ fn signed_samples() -> Vec<(&'static str, Vec<u8>, u64)> {
 
 const ROTATING: Keys = Keys::Many(&[(1, "one"), (2, "two"), (10, "ten")], 10);
 
-// The signed value, to the byte, and each side reads what the other signed.
+// The signed values are equal byte for byte, and each side reads the other's.
 #[test]
-fn tornado_signs_the_same_bytes_and_reads_ours_as_we_read_its() {
+fn tornado_signs_equal_bytes_and_both_read_each_others_cookies() {
     for keys in [Keys::One(SECRET), ROTATING, Keys::Many(&[(0, "zero"), (7, "seven")], 0)] {
         let (secret, version) = keys.json();
         let (mut sign, mut decode) = (Vec::new(), Vec::new());
@@ -475,9 +475,9 @@ fn tornado_signs_the_same_bytes_and_reads_ours_as_we_read_its() {
     );
 }
 
-// What is valid for how long, and what is forged. Tornado agrees on all but one row.
+// How long values are valid, and forgeries. Tornado agrees on all rows but one.
 #[test]
-fn tornado_accepts_and_refuses_the_same_signed_values() {
+fn tornado_accepts_and_refuses_signed_values_as_we_do() {
     let at = 1_300_000_000;
     let keys = Keys::One(SECRET);
     let signed = create_signed_value(&keys.secret(), "key", b"value", at);
@@ -537,7 +537,7 @@ fn keys_rotate_across_tornado_and_threadcast() {
         ("both", Keys::Many(&[(1, "one"), (2, "two")], 2)),
         ("new", Keys::Many(&[(2, "two")], 2)),
     ];
-    // Who reads whose: with one key, any key version; with several, those that are known.
+    // Which side reads which cookie: with one key, any key version; with several, the known ones.
     let readers = |signer: &str| match signer {
         "single" => &["single"][..],
         "old" => &["single", "old", "both"],
@@ -589,9 +589,9 @@ fn cookies_pass_between_the_pages_and_websockets_of_both() {
     }
 }
 
-// 31 days from a server's own clock, forgeries, and no more than 31 days ahead.
+// 31 days by a server's own clock, forgeries, and at most 31 days ahead.
 #[test]
-fn a_secure_cookie_that_is_old_forged_or_from_far_ahead_is_none() {
+fn an_old_forged_or_future_secure_cookie_does_not_count() {
     let tornado = Tornado::start(&[("one", Keys::One(SECRET))]);
     let ours = threadcast(Keys::One(SECRET));
     let (theirs, ours) = (tornado.addr("one"), ours.local_addr());
@@ -625,7 +625,7 @@ fn a_secure_cookie_that_is_old_forged_or_from_far_ahead_is_none() {
     assert_eq!(fetch_json(ours, "/read?name=who", ""), Value::Null);
 }
 
-/// What each of them makes of `Cookie: ...`: the value of `k`.
+/// The result of `Cookie: ...` in each of them: the value of `k`.
 const COOKIES: [(&str, Option<&str>); 29] = [
     ("k=v", Some("v")),
     ("a=1; k=v; b=2", Some("v")),
@@ -658,9 +658,9 @@ const COOKIES: [(&str, Option<&str>); 29] = [
     (r"k=a\054b", Some(r"a\054b")),
 ];
 
-// Tornado reads the same from every `Cookie` line.
+// Tornado reads every `Cookie` line as we do.
 #[test]
-fn tornado_reads_the_same_from_every_cookie_line() {
+fn tornado_reads_every_cookie_line_alike() {
     let tornado = Tornado::start(&[("one", Keys::One(SECRET))]);
     let ours = threadcast(Keys::One(SECRET));
     for (cookies, expected) in COOKIES {
@@ -671,7 +671,7 @@ fn tornado_reads_the_same_from_every_cookie_line() {
     }
 }
 
-// The same: a cookie that some other site of the domain has set must not hide ours.
+// As above: a cookie that another site of the domain has set must not hide ours.
 #[test]
 fn a_cookie_that_is_not_ascii_hides_no_other() {
     let tornado = Tornado::start(&[("one", Keys::One(SECRET))]);
@@ -684,7 +684,7 @@ fn a_cookie_that_is_not_ascii_hides_no_other() {
     }
 }
 
-// Several `Cookie` lines are what a gateway makes of one that came over HTTP/2 (RFC 9113, section 8.2.3).
+// A gateway turns one HTTP/2 cookie header into several `Cookie` lines (RFC 9113, section 8.2.3).
 #[test]
 fn several_cookie_lines_are_one() {
     let ours = threadcast(Keys::One(SECRET));
@@ -698,7 +698,7 @@ fn several_cookie_lines_are_one() {
     }
 }
 
-// Plain ones, with what Tornado has to quote, from its server to ours and back.
+// Plain ones, with values that Tornado has to quote, from its server to ours and back.
 #[test]
 fn plain_cookies_pass_between_tornado_and_threadcast() {
     let tornado = Tornado::start(&[("one", Keys::One(SECRET))]);
@@ -706,7 +706,7 @@ fn plain_cookies_pass_between_tornado_and_threadcast() {
     let (theirs, ours) = (tornado.addr("one"), ours.local_addr());
     let set =
         |addr: SocketAddr, value: &str| fetch(addr, &format!("/set?name=k&value={}", encode(value)), "");
-    // What a cookie can carry as it is: both set it, both read it.
+    // Values that a cookie carries unquoted: both set them, both read them.
     let plain = "!#$%&'()*+-./0123456789:<=>?@ABCXYZ[]^_`abcxyz{|}~";
     for value in ["v", "", plain, "2|1:0|10:1300000000|3:key|8:dmFsdWU=|"] {
         for (setting, at) in [("Tornado", theirs), ("threadcast", ours)] {
@@ -718,11 +718,11 @@ fn plain_cookies_pass_between_tornado_and_threadcast() {
             }
         }
     }
-    // What Tornado quotes, threadcast reads; it does not set it, since a secure cookie can carry it.
+    // Values that Tornado quotes: threadcast reads them, but does not set them, because a secure cookie can carry them.
     for value in ["a,b", "x;y", "q\"q", "back\\slash", "\\054", "\"v\"", "Zoë", "\\\"", "a;\\b,\"c\\\\"] {
         let (status, head, _) = set(theirs, value);
         assert_eq!(status, 200, "{value}: {head}");
-        // Quoted, there is no semicolon in it, so the line can be cut there.
+        // A quoted value has no semicolon, so the line can be cut at one.
         let line = cookie_line(&head);
         assert!(line.starts_with("Cookie: k=\""), "{line}");
         for (reading, at) in [("Tornado", theirs), ("threadcast", ours)] {
@@ -749,7 +749,7 @@ fn parts(line: &str) -> (String, Vec<(String, String)>) {
 
 // `Set-Cookie` as Tornado writes it, with `HttpOnly; SameSite=Lax` added.
 #[test]
-fn set_cookie_is_what_tornado_writes_and_two_attributes_more() {
+fn set_cookie_is_tornados_line_with_two_more_attributes() {
     let tornado = Tornado::start(&[("one", Keys::One(SECRET))]);
     let ours = threadcast(Keys::One(SECRET));
     let line = |addr: SocketAddr| {
@@ -781,7 +781,7 @@ fn set_cookie_is_what_tornado_writes_and_two_attributes_more() {
     assert_eq!(ours, theirs);
 }
 
-// Bad cookie secrets, and none at all, are errors with a sentence; here the client's side of it.
+// Bad cookie secrets, and a missing one, are errors with a message; this test shows the client's side.
 #[test]
 fn without_a_secret_a_secure_cookie_is_a_500_and_a_plain_one_is_fine() {
     let server = Server::bind("127.0.0.1:0", threadcast_application()).expect("binds");
@@ -801,7 +801,7 @@ fn without_a_secret_a_secure_cookie_is_a_500_and_a_plain_one_is_fine() {
     }
 }
 
-// Attributes, a cookie that is cleared, redirects: the same head in both, but for the order of its attributes.
+// Attributes, clearing a cookie, redirects: both send equal heads, except for the order of attributes.
 #[test]
 fn cookie_attributes_and_redirects_are_what_tornado_writes() {
     let tornado = Tornado::start(&[("one", Keys::One(SECRET))]);
@@ -822,7 +822,7 @@ fn cookie_attributes_and_redirects_are_what_tornado_writes() {
                         "{name} {value} {days}"
                     );
                 }
-                // The signed value has the time in it; an empty one is quoted by Tornado.
+                // The signed value contains the time; Tornado quotes an empty one.
                 (pair.split('|').next().unwrap_or_default().replace('"', ""), attributes)
             });
             (status, location, cookies.collect::<Vec<_>>())
@@ -851,14 +851,15 @@ fn text_is_escaped_for_a_page_as_by_tornado() {
     }
 }
 
-/// A function of a handler, the status and the cookie that come of it by http, and the same behind a proxy that does TLS.
+/// A handler's function, its status and cookie by http, and both behind a proxy that does TLS.
 type Cookie = (fn(&mut Exchange<'_>) -> Result<()>, (u16, &'static str), (u16, &'static str));
 
 const LAX: &str = "HttpOnly; SameSite=Lax; Path=/";
 /// Bytes of a value whose signed form is over 4,096.
 const TOO_LONG_TO_SIGN: usize = 3100;
 
-// What the browser would drop without a word: the server says so. A cookie is cleared as its name demands.
+// The server reports cookies that the browser would silently drop. Clearing a cookie adds the attributes that its name
+// demands.
 #[test]
 fn a_cookie_that_browsers_drop_is_a_500_and_clearing_one_does_as_its_name_demands() {
     const DROPPED: (u16, &str) = (500, "");

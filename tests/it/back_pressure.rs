@@ -1,5 +1,4 @@
-//! Producers that wait for their client, clients that take what they are sent slowly and steadily, and who of
-//! them is still alive.
+//! Producers that wait for their client, clients that read slowly and steadily, and which of them count as alive.
 
 use crate::support;
 
@@ -25,12 +24,12 @@ fn read_slowly(stream: &mut TcpStream, rate: usize) -> Vec<u8> {
             Err(error) => panic!("waited for more than {} bytes: {error}", bytes.len()),
         }
         let due = Duration::from_secs_f64(bytes.len() as f64 / rate as f64);
-        // The pace is what is tested, nothing is waited for.
+        // The test is about this pace; it waits for nothing.
         thread::park_timeout(due.saturating_sub(begun.elapsed()));
     }
 }
 
-/// A client whose kernel holds little for it.
+/// Shrinks the client's receive buffer.
 fn with_small_buffer(raw: &Raw) {
     rustix::net::sockopt::set_socket_recv_buffer_size(&raw.stream, 16 << 10).unwrap();
 }
@@ -70,7 +69,7 @@ fn producers_that_wait_for_room_push_a_hundred_times_the_backlog_and_lose_nothin
 }
 
 #[test]
-fn who_waits_for_room_is_told_that_it_did_not_come_or_that_the_connection_has_closed() {
+fn waiting_for_room_ends_with_a_timeout_or_the_close() {
     let probed = Probed::start_with(
         |application| application.max_backlog(64 << 20).write_deadline(DEADLINE),
         |_, _| Ok(()),
@@ -128,14 +127,14 @@ fn a_close_behind_a_backlog_waits_until_the_client_has_taken_it() {
 }
 
 #[test]
-fn a_client_that_takes_what_it_is_sent_is_alive_though_the_ping_waits_behind_that() {
+fn a_slow_client_that_still_reads_is_alive_while_its_ping_is_queued() {
     let probed = Probed::start_with(
         |application| application.ping_interval(Some(Duration::from_millis(300))).max_backlog(64 << 20),
         |_, _| Ok(()),
     );
     let (mut client, connection) = probed.open();
     with_small_buffer(&client);
-    // Some of it waits in the outbox, and the last part in the kernel alone.
+    // Some of it waits in the outbox, and the last part only in the kernel.
     connection.write_message(vec![7; 2 << 20]).unwrap();
     connection.write_message("last").unwrap();
     let begun = Instant::now();
@@ -166,7 +165,7 @@ fn a_client_that_takes_nothing_is_dead_though_the_kernel_took_all_for_it() {
 }
 
 #[test]
-fn the_latency_is_that_of_the_last_keepalives_ping_whose_pong_is_not_the_handlers() {
+fn the_latency_is_that_of_the_last_keepalive_ping_and_the_handler_does_not_get_its_pong() {
     let probed = Probed::start_with(
         |application| application.ping_interval(Some(Duration::from_millis(100))).ping_timeout(DEADLINE),
         |_, _| Ok(()),
@@ -182,7 +181,7 @@ fn the_latency_is_that_of_the_last_keepalives_ping_whose_pong_is_not_the_handler
     client.send_frame(0x8a, &ping.payload);
     eventually("it is measured", || connection.latency().is_some());
     assert!(connection.latency_age().unwrap() <= answered.elapsed());
-    // The same once more answers nothing.
+    // A second copy answers nothing.
     client.send_frame(0x8a, &ping.payload);
     assert_eq!(probed.next("the handler's Pong"), Event::Pong(ping.payload));
 }
@@ -248,18 +247,18 @@ fn a_download_that_hardly_goes_on_keeps_nobody_out() {
     let _silent: Vec<_> = (2..18).map(|host| Raw::connect_from(host, server.local_addr())).collect();
     let (begun, mut bytes) = (Instant::now(), vec![0; 512]);
     eventually("its place is taken", || {
-        // A few bytes each time.
+        // A few bytes per read.
         let _ = download.stream.read(&mut bytes);
         let mut newer = Raw::connect(server.local_addr());
         newer.send(get("/none", "Connection: close\r\n"));
         newer.response_or_end().is_some_and(|head| head.starts_with("HTTP/1.1 404 "))
     });
-    // Unless this machine is so slow that the others have had the ten seconds that a head may take.
+    // Unless this machine is so slow that the others have used up the ten seconds for a head.
     assert!(server.stats().disconnects.evicted == 1 || begun.elapsed() > Duration::from_secs(10));
 }
 
 #[test]
-fn what_waits_for_all_clients_together_has_a_bound_and_the_others_go_on() {
+fn the_bytes_that_wait_for_all_clients_have_a_limit_and_other_clients_continue() {
     let settings = |application: Application| application.max_backlog(64 << 20).max_buffered(2 << 20);
     let probed = Probed::start_with(settings, |connection, message| connection.write_message(message));
     let (mut witness, _) = probed.open();
@@ -267,7 +266,7 @@ fn what_waits_for_all_clients_together_has_a_bound_and_the_others_go_on() {
     let mut accepted = 0;
     for (client, connection) in &stalled {
         with_small_buffer(client);
-        // Far below its own limit: that of all is what it meets.
+        // Far below its own limit: it meets the limit of all clients.
         while connection.write_message(vec![0; 256 << 10]).is_ok() {
             accepted += 1;
             assert!(accepted < 4000, "nothing stops it");
@@ -279,7 +278,7 @@ fn what_waits_for_all_clients_together_has_a_bound_and_the_others_go_on() {
     assert_eq!(witness.frame().payload.len(), 1 << 20, "and all has been given back");
 }
 
-/// Says how long a message is. There is 1 MiB for all.
+/// Answers with the length of a message. The limit for all is 1 MiB.
 fn measuring() -> Probed {
     Probed::start_with(
         |application| application.max_buffered(1 << 20),
@@ -287,18 +286,18 @@ fn measuring() -> Probed {
     )
 }
 
-/// A client that has begun a message, of which the server has this much, and has stopped.
+/// A client that has stopped after this much of a message, which the server has.
 fn begun(probed: &Probed, length: usize) -> Raw {
     let mut client = Raw::websocket(probed.addr, "/ws");
     client.send_frame(0x02, vec![0; length]);
-    // A Ping ends no message, and is answered behind it.
+    // A Ping does not end a message, and its Pong shows that the server has read up to it.
     client.send_frame(0x89, "read");
     assert_eq!(client.frame(), frame(0x8a, "read"));
     client
 }
 
 #[test]
-fn a_message_that_there_is_no_room_for_closes_with_1013_if_nobody_holds_more() {
+fn a_message_without_room_closes_with_1013_if_nobody_holds_more() {
     let probed = measuring();
     let mut part = begun(&probed, 400 << 10);
     let mut client = Raw::websocket(probed.addr, "/ws");
@@ -315,7 +314,7 @@ fn a_message_that_there_is_no_room_for_closes_with_1013_if_nobody_holds_more() {
 const GAVE_WAY: &str = "no room for all of this message, try again later";
 
 #[test]
-fn who_holds_all_with_messages_that_are_not_whole_has_to_give_way_to_a_newcomer() {
+fn a_holder_of_incomplete_messages_gives_way_to_a_newcomer() {
     let probed = measuring();
     let mut witness = Raw::websocket(probed.addr, "/ws");
     let mut strangers: Vec<_> = (0..3).map(|_| begun(&probed, 300 << 10)).collect();
@@ -324,7 +323,7 @@ fn who_holds_all_with_messages_that_are_not_whole_has_to_give_way_to_a_newcomer(
         let mut newcomer = Raw::websocket(probed.addr, "/ws");
         newcomer.send_frame(0x82, vec![0; 300 << 10]);
         assert_eq!(newcomer.frame(), frame(0x81, (300 << 10).to_string()));
-        // Of those that hold the same, the one that began first.
+        // Among equals, the one that began first.
         assert_eq!(strangers.remove(0).frame(), close_frame(1009, GAVE_WAY));
         eventually("it is counted", || probed.server.stats().disconnects.gave_way == gone);
         strangers.push(begun(&probed, 300 << 10));
@@ -339,24 +338,24 @@ fn who_holds_all_with_messages_that_are_not_whole_has_to_give_way_to_a_newcomer(
 }
 
 #[test]
-fn who_has_to_give_way_and_goes_on_sending_is_told_why() {
+fn a_client_that_gives_way_and_keeps_sending_learns_why() {
     let probed = measuring();
     let mut stranger = begun(&probed, 900 << 10);
     let mut newcomer = Raw::websocket(probed.addr, "/ws");
     newcomer.send_frame(0x82, vec![0; 300 << 10]);
     assert_eq!(newcomer.frame(), frame(0x81, (300 << 10).to_string()));
-    // Behind the end of its turn: nobody reads this as a message, and nothing is reset.
+    // After the end of its turn: the server does not read this as a message, and resets nothing.
     stranger.send_frame(0x00, vec![0; 1000]);
     assert_eq!(stranger.frame(), close_frame(1009, GAVE_WAY));
 }
 
 #[test]
-fn a_client_is_no_slow_consumer_for_what_strangers_hold() {
+fn a_client_does_not_become_a_slow_consumer_because_of_other_clients() {
     let probed = measuring();
     let (reader, connection) = probed.open();
     with_small_buffer(&reader);
     let mut stranger = begun(&probed, 1000 << 10);
-    // More than the socket takes of it at once, and less than what the stranger holds.
+    // More than the socket takes of it at once, and less than the stranger holds.
     let mut sent = 0;
     while connection.backlog() < 200 << 10 {
         connection.write_message(vec![0; 64 << 10]).expect("there is room for it");
@@ -371,7 +370,7 @@ fn a_client_is_no_slow_consumer_for_what_strangers_hold() {
 }
 
 #[test]
-fn who_has_to_give_way_and_does_not_read_is_disconnected_at_once() {
+fn a_client_that_gives_way_and_does_not_read_is_disconnected_at_once() {
     let probed = Probed::start_with(
         |application| application.max_buffered(1 << 20).max_backlog(128 << 10),
         |connection, message| connection.write_message(message.as_bytes().len().to_string()),
@@ -411,7 +410,7 @@ fn a_message_above_the_limit_leaves_room_behind_it() {
     assert!(matches!(connection.write_message("too much"), Err(Error::SlowConsumer { .. })));
 }
 
-/// Writes much in `open`, and says there what became of waiting.
+/// Writes much in `open`, and reports the result of waiting in it.
 struct Opens {
     waited: std::sync::mpsc::Sender<(Duration, Result<()>)>,
 }
@@ -440,7 +439,7 @@ impl WebSocketHandler for Opens {
 }
 
 #[test]
-fn what_open_writes_is_not_limited_and_waiting_there_is_an_error_at_once() {
+fn messages_from_open_are_not_limited_and_waiting_in_it_is_an_error_at_once() {
     for delivery in [Delivery::Inline, Delivery::Handoff] {
         let (waited, results) = std::sync::mpsc::channel();
         let application =

@@ -1,4 +1,5 @@
-//! A program that begins again is the same process with the same arguments, does it once, and goes on where it cannot.
+//! A program that executes itself again keeps its process and arguments, does it once, and continues without it if it
+//! cannot.
 
 use crate::support;
 
@@ -22,7 +23,7 @@ fn program() -> &'static Path {
     PROGRAM.get_or_init(|| support::examples(&["--example", "begin_again"]).join("begin_again"))
 }
 
-/// Runs it to its end, with nothing in the environment that it looks at.
+/// Runs it to its end, with an environment without the variables that it reads.
 fn run(command: &mut Command) -> Output {
     let clean = ["THREADCAST_BEGUN", "THREADCAST_KEEP_SIGNAL_STACKS", "GLIBC_TUNABLES", "MALLOC_ARENA_MAX"];
     let set: Vec<_> = command.get_envs().map(|(name, _)| name.to_owned()).collect();
@@ -32,7 +33,7 @@ fn run(command: &mut Command) -> Output {
     command.stdin(Stdio::null()).output().expect("it starts")
 }
 
-/// What it says of itself.
+/// Its answer about itself.
 fn said(output: &Output, what: &str) -> String {
     let text = String::from_utf8_lossy(&output.stdout);
     let line = text.lines().find_map(|line| line.strip_prefix(what)).map(|rest| rest.trim().to_owned());
@@ -55,7 +56,7 @@ fn arguments_of_every_kind_survive() {
 }
 
 #[test]
-fn it_is_the_same_process_and_its_files_stay_open() {
+fn it_keeps_its_process_id_and_open_files() {
     let child = Command::new(program()).args(["wait"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let mut child = child.expect("it starts");
     let number = child.id();
@@ -65,7 +66,7 @@ fn it_is_the_same_process_and_its_files_stay_open() {
     assert!(output.status.success() && ignores_faults(&output), "{output:?}");
 }
 
-/// Each exec closes what is not to be inherited, so a trace of them is not needed: what it would do again is done.
+/// Each exec closes the descriptors that are not to be inherited, so the test needs no trace: a second one would show.
 #[test]
 fn it_begins_again_once_and_its_child_once_more() {
     let output = run(Command::new(program()).arg("child"));
@@ -78,7 +79,7 @@ fn it_begins_again_once_and_its_child_once_more() {
 }
 
 #[test]
-fn what_is_set_for_the_allocator_is_kept_and_the_rest_is_added() {
+fn allocator_settings_are_kept_and_missing_ones_added() {
     for (given, has) in [
         ("", CACHE.to_owned()),
         ("glibc.malloc.check=1", format!("glibc.malloc.check=1:{CACHE}")),
@@ -104,8 +105,7 @@ fn signal_stacks_are_kept_on_request_and_an_overflow_then_has_its_message() {
     assert_eq!(without.status.signal(), Some(11), "{without:?}");
 }
 
-/// Where there is no `/bin/sh` it goes on, and the allocator is set up all the same. Root in a user's own namespace may
-/// hide the shell.
+/// Without `/bin/sh` it continues, and still sets up the allocator. Root in its own user namespace can hide the shell.
 #[test]
 fn without_a_shell_it_goes_on() {
     let script = "mount --bind /dev/null /bin/sh && exec \"$0\" \"$@\"";
@@ -120,14 +120,15 @@ fn without_a_shell_it_goes_on() {
     }
 }
 
-/// An upgrade puts another file in its place, or none, while it starts.
+/// An upgrade replaces or removes its file while it starts.
 #[test]
-fn a_program_whose_file_has_been_replaced_goes_on() {
+fn a_program_whose_file_has_been_replaced_continues() {
     let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("begin_again_replaced");
     for replace in ["rm \"$0\"", "rm \"$0\"; echo 'exit 9' > \"$0\"; chmod +x \"$0\""] {
         let _ = fs::remove_file(&copy);
         fs::copy(program(), &copy).expect("copies");
-        // The descriptor keeps the file; it is started by its number, as a program that is replaced just then.
+        // The descriptor keeps the file; the shell starts it by its number, like a program whose file is replaced at
+        // that moment.
         let script = format!("exec 3<\"$0\"; {replace}; exec /proc/self/fd/3 'x y'");
         let output = run(Command::new("bash").args(["-c", &script]).arg(&copy));
         assert!(output.status.success(), "{replace}: {output:?}");

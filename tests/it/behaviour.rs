@@ -1,4 +1,4 @@
-//! The manual's page *Behaviour* names a test for each row, and each of these tests exists.
+//! `tests/BEHAVIOUR.md` names a test for each row, and each of these tests exists.
 
 use std::collections::HashSet;
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 const PAGE: &str = include_str!("../BEHAVIOUR.md");
 
-/// The functions that a `#[test]` stands above.
+/// The functions below a `#[test]`.
 fn tests_of(source: &str) -> HashSet<String> {
     let lines: Vec<_> = source.lines().map(str::trim).collect();
     let tests = lines.iter().enumerate().filter(|(_, line)| **line == "#[test]");
@@ -50,7 +50,7 @@ fn rows(page: &str) -> Vec<(&str, Vec<&str>)> {
     rows
 }
 
-/// What is wrong with a page, a line each.
+/// The faults of a page, a line each.
 fn faults(page: &str) -> Vec<String> {
     let units = unit_tests(Path::new("src"));
     let faults = rows(page).into_iter().flat_map(|(row, tests)| {

@@ -1,5 +1,5 @@
-//! `tests/BEHAVIOUR.md`, *Paths and bodies*: path parameters, what a handler gets of a body, and that nothing of
-//! a body is ever read as a second request.
+//! `tests/BEHAVIOUR.md`, *Paths and bodies*: path parameters, a handler's access to a body, and that the server never
+//! reads part of a body as a second request.
 
 use crate::support;
 
@@ -12,14 +12,14 @@ use threadcast::{
     WebSocketHandler,
 };
 
-/// Most bytes of a body here.
+/// The most bytes of a body here.
 const MAX_BODY: usize = 1000;
 /// How long a body may stand still.
 const STANDSTILL: Duration = Duration::from_secs(10);
-/// A timer of the kernel may be early by one of its ticks.
+/// A kernel timer may be early by one tick.
 const TICK: Duration = Duration::from_millis(50);
 
-/// Says what it was asked, with what body.
+/// Answers with its request, and the body.
 struct Mirror;
 
 impl Mirror {
@@ -48,7 +48,7 @@ impl RequestHandler for Mirror {
     }
 }
 
-/// Answers POST alone, and says what form or JSON it got.
+/// Handles POST alone, and answers with the form or JSON that it got.
 struct Push;
 
 impl RequestHandler for Push {
@@ -70,7 +70,7 @@ impl RequestHandler for Push {
     }
 }
 
-/// Lets in who says so in the query, and notes it in a header.
+/// Accepts a request whose query says so, and notes that in a header.
 struct Guarded(bool);
 
 impl RequestHandler for Guarded {
@@ -155,7 +155,7 @@ fn post(target: &str, lines: &str, body: &str) -> String {
     request("POST", target, &format!("{lines}Content-Length: {}\r\n", body.len()), body)
 }
 
-/// The status, whether it is the last one, and the body of the next response.
+/// The status, whether it is the connection's last, and the body of the next response.
 fn answer(raw: &mut Raw) -> (u16, bool, String) {
     let (head, body) = raw.response();
     let last = header_values(&head, "Connection").contains(&"close");
@@ -163,7 +163,7 @@ fn answer(raw: &mut Raw) -> (u16, bool, String) {
 }
 
 #[test]
-fn a_body_reaches_its_method_and_what_follows_it_is_the_next_request() {
+fn a_body_reaches_its_method_and_the_next_request_follows_it() {
     let (_server, addr) = start();
     let mut raw = Raw::connect(addr);
     let full = "x".repeat(MAX_BODY);
@@ -378,7 +378,7 @@ fn a_cross_origin_request_is_403_unless_the_handler_allows_it() {
     }
     let mut raw = Raw::connect(addr);
     raw.send(get("/mirror", "Origin: http://evil.test\r\n"));
-    assert_eq!(answer(&mut raw).0, 200, "a GET is read by who may");
+    assert_eq!(answer(&mut raw).0, 200, "an allowed client may GET");
 }
 
 #[test]
@@ -478,7 +478,7 @@ fn two_routes_at_one_path_are_a_panic_that_names_it() {
     }
 }
 
-/// A POST of `length` bytes, of which `sent` come.
+/// A POST of `length` bytes, of which only `sent` come.
 fn posted(server: &Server, length: usize, sent: usize) -> Raw {
     let mut client = Raw::connect(server.local_addr());
     client.send(format!(
@@ -488,14 +488,14 @@ fn posted(server: &Server, length: usize, sent: usize) -> Raw {
     client
 }
 
-/// There is 1 MiB for all bodies.
+/// The limit for all bodies is 1 MiB.
 fn mirror() -> Server {
     let application = Application::new().page("/", || Mirror).max_body(4 << 20).max_buffered(1 << 20);
     Server::bind("127.0.0.1:0", application).unwrap()
 }
 
 #[test]
-fn a_body_that_there_is_no_room_for_gets_503_if_nobody_holds_more() {
+fn a_body_without_room_gets_503_if_nobody_holds_more() {
     let server = mirror();
     let head = posted(&server, 2 << 20, 2 << 20).head();
     assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("Retry-After: 5\r\n"), "{head}");
@@ -505,7 +505,7 @@ fn a_body_that_there_is_no_room_for_gets_503_if_nobody_holds_more() {
 }
 
 #[test]
-fn who_holds_all_with_bodies_that_are_not_whole_has_to_give_way_to_a_newcomer() {
+fn a_holder_of_incomplete_bodies_gives_way_to_a_newcomer() {
     let server = mirror();
     let mut parts: Vec<_> = (0..3)
         .map(|_| {
@@ -534,12 +534,12 @@ fn who_holds_all_with_bodies_that_are_not_whole_has_to_give_way_to_a_newcomer() 
 #[test]
 fn prepare_runs_before_the_body_is_read_and_its_error_is_the_answer() {
     let (_server, addr) = start();
-    // The body does not come, so an answer to the first five is one that has not waited for it.
+    // The body does not come, so an answer to the first five has not waited for it.
     let waiting = "Content-Length: 900\r\n";
     for (method, who, lines, body, expected, text) in [
         ("POST", "nobody", waiting, "", 401, "Who are you?\n"),
         ("POST", "nobody", "Content-Length: 900\r\nExpect: 100-continue\r\n", "", 401, "Who are you?\n"),
-        // Known before its length is looked at.
+        // Refused before the length matters.
         ("POST", "nobody", "Content-Length: 5000\r\n", "", 401, "Who are you?\n"),
         ("POST", "broken", waiting, "", 500, "Internal Server Error\n"),
         ("POST", "panic", waiting, "", 500, "Internal Server Error\n"),
@@ -562,7 +562,7 @@ fn prepare_runs_before_the_body_is_read_and_its_error_is_the_answer() {
         let (head, found) = raw.response();
         let what = format!("{method} {who} {lines}");
         assert_eq!((status(&head), &*String::from_utf8_lossy(&found)), (expected, text), "{what}");
-        // What it has set goes with the answer, unless that is a failure's.
+        // The headers that it has set go with the answer, unless it fails.
         let is_kept = expected != 500 && expected != 413;
         assert_eq!(header_values(&head, "X-Prepared").len(), usize::from(is_kept), "{what}: {head}");
         let is_the_last = !lines.is_empty() && expected != 200;
@@ -574,7 +574,7 @@ fn prepare_runs_before_the_body_is_read_and_its_error_is_the_answer() {
     }
     let mut raw = Raw::connect(addr);
     raw.send(request("OPTIONS", "/guarded?as=nobody", "", ""));
-    assert_eq!(status(&raw.head()), 204, "who asks what there is need not say who it is");
+    assert_eq!(status(&raw.head()), 204, "OPTIONS needs no name");
     raw.send(request("PUT", "/guarded?as=405", "", ""));
     let (head, _) = raw.response();
     assert_eq!((status(&head), header_values(&head, "Allow")), (405, vec!["GET, HEAD, POST, OPTIONS"]));

@@ -1,4 +1,4 @@
-//! The client against this crate's server, and against ones that speak bytes: what it sends, what it takes, how it ends.
+//! The client against this crate's server, and against servers that speak bytes: requests, frames, endings.
 
 use crate::support;
 use support::far;
@@ -13,7 +13,7 @@ use support::{DEADLINE, Event, Probed, close_frame, eventually, frame, header_va
 use threadcast::client::{self, Builder, Messages};
 use threadcast::{Connection, Error, Hub, Message, Result, broadcast};
 
-/// What a client waits for whose deadline is to pass.
+/// A short deadline, which the test lets pass.
 const SHORT: Duration = Duration::from_millis(200);
 
 fn to(far: &Far) -> Builder {
@@ -33,12 +33,12 @@ fn echo() -> (Probed, Connection, Messages) {
 
 fn error<T>(result: Result<T>) -> String {
     match result {
-        Ok(_) => panic!("is no error"),
+        Ok(_) => panic!("not an error"),
         Err(error) => error.to_string(),
     }
 }
 
-// ---- what it says, and hears ----
+// ---- requests and messages ----
 
 #[test]
 fn messages_go_both_ways_and_a_close_ends_both() {
@@ -61,7 +61,7 @@ fn messages_go_both_ways_and_a_close_ends_both() {
 }
 
 #[test]
-fn the_request_is_that_of_the_rfc_with_what_was_asked_for() {
+fn the_request_is_the_rfcs_with_the_callers_headers() {
     let far = Far::bind();
     let builder = to(&far)
         .origin("http://b.test")
@@ -106,7 +106,7 @@ fn the_request_is_that_of_the_rfc_with_what_was_asked_for() {
 }
 
 #[test]
-fn what_cannot_be_asked_for_is_an_error_before_anything_is_sent() {
+fn an_invalid_request_is_an_error_before_anything_is_sent() {
     let far = Far::bind();
     for (builder, says) in [
         (to(&far).header("Host", "b.test"), "the header Host is the client's own"),
@@ -129,7 +129,7 @@ fn what_cannot_be_asked_for_is_an_error_before_anything_is_sent() {
 }
 
 #[test]
-fn each_frame_has_a_mask_of_its_own_and_what_is_shared_stays_plain() {
+fn each_frame_has_its_own_mask_and_shared_frames_stay_plain() {
     let far = Far::bind();
     let (first, _kept, mut raw) = far.open(&to(&far));
     let (second, _kept, mut other) = far.open(&to(&far));
@@ -137,7 +137,7 @@ fn each_frame_has_a_mask_of_its_own_and_what_is_shared_stays_plain() {
     let (mut client, third) = server.open();
     let all = [first.clone(), second, third];
     for text in ["a".repeat(10), "b".repeat(1000), "c".repeat(100_000)] {
-        assert_eq!(broadcast(&all, text.as_str()).expect("is no mistake"), 3);
+        assert_eq!(broadcast(&all, text.as_str()).expect("valid"), 3);
         for raw in [&mut raw, &mut other] {
             assert_eq!(unmasked(raw), frame(0x81, &text));
         }
@@ -164,7 +164,7 @@ fn a_client_can_be_in_a_topic_and_leaves_it_at_its_end() {
 }
 
 #[test]
-fn pings_are_answered_and_what_came_with_the_101_is_read() {
+fn pings_are_answered_and_frames_that_came_with_the_101_are_read() {
     let far = Far::bind();
     let early = [plain(0x89, "early"), plain(0x81, "text")].concat();
     let (connected, mut raw) = far.meet(&to(&far), SWITCHING, &early);
@@ -206,7 +206,7 @@ fn recv_timeout_of_zero_does_not_wait() {
     for _ in 0..5000 {
         assert!(matches!(messages.recv_timeout(Duration::ZERO), Err(Error::TimedOut)));
     }
-    // A timeout of the kernel takes 1 to 10 ms each.
+    // A kernel timeout takes 1 to 10 ms each.
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
     let long = "x".repeat(100_000);
     raw.send(plain(0x81, &long));
@@ -231,7 +231,7 @@ fn panic_unless_timed_out(error: &Error) -> bool {
 }
 
 #[test]
-fn who_asks_again_and_again_with_a_timeout_of_zero_keeps_the_connection_alive() {
+fn polling_with_a_timeout_of_zero_keeps_the_connection_alive() {
     let far = Far::bind();
     let interval = Duration::from_millis(50);
     let (_connection, mut messages, mut raw) = far.open(&to(&far).ping_interval(Some(interval)));
@@ -266,7 +266,7 @@ fn a_flood_of_pings_does_not_outlast_recv_timeout() {
     });
 }
 
-// ---- servers that are wrong ----
+// ---- faulty servers ----
 
 /// A 101 with these headers.
 fn switching(headers: &str) -> String {
@@ -274,7 +274,7 @@ fn switching(headers: &str) -> String {
 }
 
 #[test]
-fn answers_that_are_no_websocket_as_a_table() {
+fn answers_without_a_websocket_as_a_table() {
     let far = Far::bind();
     let upgrade = "Upgrade: websocket\r\nConnection: Upgrade";
     let right = format!("{upgrade}\r\nSec-WebSocket-Accept: ACCEPT");
@@ -463,7 +463,7 @@ fn a_server_that_is_slow_or_leaves_is_an_error_by_the_deadline() {
 }
 
 #[test]
-fn who_is_not_there_is_named() {
+fn an_absent_server_is_named() {
     let addr = Far::bind().addr();
     let line = error(client::connect(&format!("ws://localhost:{}/x?token=secret", addr.port())));
     assert!(line.starts_with(&format!("cannot connect to ws://localhost:{}/x (", addr.port())), "{line}");
@@ -473,7 +473,7 @@ fn who_is_not_there_is_named() {
 }
 
 #[test]
-fn what_a_server_may_not_send_closes_with_its_code_as_a_table() {
+fn forbidden_frames_close_with_their_code_as_a_table() {
     let far = Far::bind();
     let masked_text = masked(0x81, b"hi");
     for (bytes, code, says) in [
@@ -528,7 +528,7 @@ fn a_connection_that_ends_without_a_close_is_an_error() {
 // ---- ends ----
 
 #[test]
-fn the_servers_close_is_an_end_and_is_answered_behind_what_was_accepted() {
+fn the_servers_close_is_an_end_and_is_answered_after_accepted_messages() {
     let far = Far::bind();
     let (connection, mut messages, mut raw) = far.open(&to(&far));
     connection.write_message("before").expect("is open");
@@ -539,7 +539,7 @@ fn the_servers_close_is_an_end_and_is_answered_behind_what_was_accepted() {
         let end = scope.spawn(|| messages.recv());
         assert_eq!(unmasked(&mut raw), frame(0x81, "before"));
         assert_eq!(unmasked(&mut raw), frame(0x88, 1012_u16.to_be_bytes()));
-        // What comes behind it is nobody's; and the server ends TCP first.
+        // The client ignores bytes after it; and the server ends TCP first.
         raw.send(plain(0x81, "nonsense"));
         raw.stream.shutdown(Shutdown::Write).expect("shuts");
         assert!(matches!(end.join().unwrap(), Ok(None)));
@@ -584,7 +584,7 @@ fn a_server_that_never_ends_tcp_is_left_after_5_seconds() {
 }
 
 #[test]
-fn dropped_messages_end_it_with_1001_behind_what_was_accepted_and_do_not_block() {
+fn dropping_messages_ends_it_with_1001_after_accepted_messages_and_does_not_block() {
     let far = Far::bind();
     let (connection, messages, mut raw) = far.open(&to(&far).max_backlog(64 << 20));
     let sent: Vec<_> = (0..20).map(|n| n.to_string().repeat(500_000)).collect();
@@ -595,7 +595,7 @@ fn dropped_messages_end_it_with_1001_behind_what_was_accepted_and_do_not_block()
     let begun = Instant::now();
     drop(messages);
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
-    // What the server says now is read, so that the kernel does not reset.
+    // The client reads these bytes, so that the kernel does not reset.
     raw.send(plain(0x81, "x".repeat(100_000)));
     for text in &sent {
         assert!(unmasked(&mut raw) == frame(0x81, text));
@@ -620,7 +620,7 @@ fn recv_ends_only_when_all_that_was_accepted_is_written() {
     }
     connection.close(None, None).expect("is open");
     assert!(connection.backlog() > 0, "the socket is full");
-    // A server that says Close, and reads what is on its way.
+    // A server that sends a Close, and reads the rest.
     raw.send(plain(0x88, ""));
     raw.stream.shutdown(Shutdown::Write).expect("shuts");
     thread::scope(|scope| {
@@ -687,10 +687,10 @@ fn a_pong_is_a_sign_of_life_and_measures_the_latency() {
     }
 }
 
-// ---- much at once ----
+// ---- load ----
 
 #[test]
-fn who_waits_for_room_is_never_a_slow_consumer_and_who_does_not_is() {
+fn a_writer_that_waits_for_room_meets_no_slow_consumer_and_another_does() {
     let far = Far::bind();
     let (connection, messages, mut raw) = far.open(&to(&far));
     thread::scope(|scope| {
@@ -773,7 +773,7 @@ fn a_server_that_wants_pongs_and_takes_none_is_not_read_for_ever() {
         let ended = messages.recv();
         assert!(matches!(ended, Err(Error::SlowConsumer { .. })), "{ended:?}");
         assert!(connection.is_closed());
-        // Its socket goes, so the server's last write fails.
+        // Its socket closes, so the server's last write fails.
         drop((connection, messages));
     });
 }

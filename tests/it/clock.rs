@@ -26,7 +26,7 @@ fn client(program: &Program, id: &str) -> Raw {
     Raw::websocket(program.addr(), &format!("/websocket?Id={id}"))
 }
 
-/// Waits until it has these threads and no others: one has its name a moment after its start.
+/// Waits until it has exactly these threads: a thread gets its name a moment after its start.
 fn expect_threads(program: &Program, expected: &[&str]) {
     eventually(&format!("the threads {expected:?}"), || {
         let mut names = threads(program.pid());
@@ -45,7 +45,7 @@ fn every_client_gets_the_time_as_python_prints_it_one_payload_a_round() {
             assert!(push.first == 0x81 && is_payload(&push.payload), "{push:?}");
         }
     }
-    // From some round on they are all in it, and get the same.
+    // From some round on all of them are in it, with equal payloads.
     let mut latest = clients.each_mut().map(|client| client.frame().payload);
     eventually("a common round", || {
         let newest = latest.iter().max().unwrap().clone();
@@ -74,11 +74,11 @@ fn ten_pushes_are_a_second_apart_and_do_not_drift() {
     let mut client = client(&program, "A");
     client.frame();
     let times: Vec<_> = (0..10).map(|_| (client.frame(), Instant::now()).1).collect();
-    // How late each one is, in milliseconds: against a grid of seconds, wherever that begins.
+    // How late each one is, in milliseconds, against a grid of seconds with any origin.
     let late = |n: usize| (times[n] - times[0]).as_secs_f64() * 1000.0 - n as f64 * 1000.0;
     let late: Vec<_> = (0..10).map(late).collect();
-    // On a machine that is busy with other tests some are late, but none is early. So the most punctual of the
-    // first and of the last show whether the grid has moved, by 3 ms a second or more.
+    // On a machine that is busy with other tests some are late, but none is early. So the most punctual of the first
+    // and of the last show whether the grid has moved, by 3 ms a second or more.
     let most_punctual = |some: &[f64]| some.iter().copied().fold(f64::INFINITY, f64::min);
     let drift = most_punctual(&late[6..]) - most_punctual(&late[..4]);
     assert!(drift.abs() < 18.0, "{late:?}");
@@ -122,7 +122,7 @@ fn above_twenty_clients_a_round_has_one_line_unless_everything_is_shown() {
 }
 
 #[test]
-fn what_a_client_sends_cannot_forge_a_log_line() {
+fn a_client_cannot_forge_a_log_line() {
     let program = Program::start(&["--log-file", "/dev/null"]);
     let mut client = client(&program, "a%0Ab%1B[31m%E2%80%AE");
     client.send_frame(0x81, "x\r\nClient root is closed");
@@ -132,7 +132,7 @@ fn what_a_client_sends_cannot_forge_a_log_line() {
     assert!(!program.lines().iter().any(|line| line.starts_with("Client root")));
 }
 
-/// The most memory that it has had so far, in KiB.
+/// The program's peak memory so far, in KiB.
 fn peak(program: &Program) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", program.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux has it");
@@ -140,7 +140,7 @@ fn peak(program: &Program) -> u64 {
 }
 
 #[test]
-fn of_a_large_message_no_more_is_formatted_than_the_log_shows() {
+fn a_large_message_is_formatted_only_as_far_as_the_log_shows_it() {
     const SIZE: usize = 10 << 20;
     let program = Program::start(&["--interval", "1h"]);
     let mut client = client(&program, "A");
@@ -198,7 +198,7 @@ fn an_id_of_more_than_256_bytes_is_a_400_that_says_so() {
 }
 
 #[test]
-fn the_numbers_that_are_asked_for_are_printed_at_every_level() {
+fn the_numbers_of_sigusr1_are_logged_at_every_level() {
     for level in ["warning", "error", "none"] {
         let program = Program::start(&["--logging", level]);
         for _ in 0..2 {
@@ -219,7 +219,7 @@ fn the_newer_client_takes_the_id_and_the_older_is_closed_with_4001() {
     older.send_frame(0x88, 4001u16.to_be_bytes());
     program.wait_for_line("Client A is closed 4001");
     assert_eq!(older.rest(), b"");
-    // The end of the older one has not removed the newer one.
+    // The end of the older one has left the newer one in place.
     (0..3).for_each(|_| assert!(is_payload(&newer.frame().payload)));
 }
 
@@ -460,7 +460,7 @@ fn the_log_goes_to_a_file_as_well() {
 }
 
 #[test]
-fn who_offers_the_subprotocol_is_told_the_interval_before_the_first_push() {
+fn a_client_of_the_subprotocol_gets_the_interval_before_the_first_push() {
     let chosen = "Sec-WebSocket-Protocol: threadcast.1\r\n";
     let told = |json: &str| Some(frame(0x81, json));
     let plain = &["--interval", "50ms"][..];
@@ -512,7 +512,7 @@ fn www_serves_pages_from_the_disk() {
 }
 
 #[test]
-fn the_echo_is_there_in_the_lab_only() {
+fn the_echo_exists_in_the_lab_only() {
     let lab = Program::start(&["--lab"]);
     let mut client = Raw::websocket(lab.addr(), "/echo?Id=A");
     client.send_frame(0x82, "x");
@@ -524,7 +524,7 @@ fn the_echo_is_there_in_the_lab_only() {
 }
 
 #[test]
-fn in_the_lab_a_handler_sleeps_or_spins_when_it_is_told_to_and_delays_nobody() {
+fn in_the_lab_a_handler_sleeps_or_spins_on_request_and_delays_nobody() {
     let program = Program::start(&["--lab", "--interval", "20ms", "--logging", "none"]);
     let (mut told, mut other) = (client(&program, "A"), client(&program, "B"));
     for command in ["sleep 300", "spin 300"] {
@@ -582,7 +582,7 @@ fn a_large_round_is_shared_and_everybody_gets_its_one_payload() {
 }
 
 #[test]
-fn handed_off_every_client_has_a_writer_and_gets_the_same() {
+fn with_handoff_every_client_has_a_writer_and_gets_every_push() {
     let mut program = Program::start(&["--delivery", "handoff", "--interval", "50ms", "--logging", "none"]);
     let mut a = client(&program, "A");
     assert!(is_payload(&a.frame().payload) && is_payload(&a.frame().payload));
@@ -613,7 +613,7 @@ fn an_idle_server_with_a_hundred_clients_sleeps() {
     };
     let switches = || asleep().map(|switches| switches.iter().sum::<u64>());
     let (mut before, mut equal) = (None, 0);
-    // The same at a hundred looks, and nobody is awake at any of them.
+    // Equal counts at a hundred looks, and no thread awake at any of them.
     eventually("all threads are asleep", || {
         let now = switches();
         equal = if now.is_some() && now == before { equal + 1 } else { 0 };
@@ -626,7 +626,7 @@ fn an_idle_server_with_a_hundred_clients_sleeps() {
 }
 
 #[test]
-fn the_numbers_are_for_this_machine_and_not_for_who_comes_by_a_proxy_or_a_foreign_name() {
+fn stats_are_for_this_machine_and_not_for_clients_of_a_proxy_or_a_foreign_name() {
     let (local, public) = (Program::start(&[]), Program::start(&["--stats", "public"]));
     for (headers, status) in [
         ("Host: localhost\r\n", "200"),

@@ -1,4 +1,4 @@
-//! `tests/BEHAVIOUR.md`, *Close*: what is on the wire, and what `close_code` and `close_reason` say.
+//! `tests/BEHAVIOUR.md`, *Close*: the bytes on the wire, and the values of `close_code` and `close_reason`.
 
 use crate::support;
 
@@ -66,7 +66,7 @@ fn fin_rst_and_half_close_leave_no_code() {
 }
 
 #[test]
-fn close_sends_what_it_was_given() {
+fn close_sends_its_code_and_reason() {
     let probed = Probed::start();
     for (code, reason, expected) in [
         (None, None, frame(0x88, "")),
@@ -79,7 +79,7 @@ fn close_sends_what_it_was_given() {
         connection.close(code, reason).unwrap();
         assert_eq!(client.frame(), frame(0x81, "before"));
         assert_eq!(client.frame(), expected);
-        // The peer's answer, which need not be the same.
+        // The peer's answer may differ.
         client.send_frame(0x88, [&3001u16.to_be_bytes()[..], b"ok"].concat());
         probed.expect_close(Some(3001), Some("ok"));
         assert_eq!(client.rest(), b"", "no second Close frame");
@@ -140,16 +140,16 @@ fn a_reason_that_is_too_long_is_cut_between_two_characters() {
     }
 }
 
-/// The outbox's rule 8: closing a socket with unread input would make the kernel send RST, and the
-/// peer would lose the Close frame and what came before it.
+/// The outbox's rule 8: closing a socket with unread input would make the kernel send RST, and the peer would lose the
+/// Close frame and earlier messages.
 #[test]
-fn what_was_sent_before_a_failure_arrives_though_the_peer_goes_on_sending() {
+fn messages_before_a_failure_arrive_while_the_peer_keeps_sending() {
     let probed = Probed::start_with(|application| application.max_backlog(64 << 20), |_, _| Ok(()));
     let (mut client, connection) = probed.open();
     let message = vec![7; 4 << 20];
     connection.write_message(message.clone()).unwrap();
     client.send([0x83, 0x80, 0, 0, 0, 0]);
-    // The server has failed the connection, and this is never read as messages.
+    // The server has failed the connection, and never reads this as messages.
     let mut writer = client.stream.try_clone().unwrap();
     let flood =
         std::thread::spawn(move || while std::io::Write::write_all(&mut writer, &[0; 4096]).is_ok() {});

@@ -1,5 +1,4 @@
-//! `tests/BEHAVIOUR.md`, *Compression*: what is agreed on, what arrives, what is sent to whom, and what happens to what
-//! is wrong.
+//! `tests/BEHAVIOUR.md`, *Compression*: negotiation, incoming and outgoing messages, and errors.
 
 use crate::support;
 
@@ -21,7 +20,7 @@ fn compressing(application: Application) -> Application {
     application.compression(Some(1024))
 }
 
-/// A client that offers `offers`, if any, with its connection and what was answered.
+/// A client that offers `offers`, if any, with its connection and the server's answer.
 fn open(probed: &Probed, offers: &str) -> (Raw, Connection, Option<String>) {
     let mut raw = Raw::connect(probed.addr);
     let lines =
@@ -184,14 +183,14 @@ fn a_broadcast_reaches_plain_compressed_and_small_window_clients_alike() {
 }
 
 #[test]
-fn a_small_window_gets_compressed_what_fits_into_it() {
+fn a_small_window_gets_messages_that_fit_compressed() {
     let probed = Probed::start_with(|application| application.compression(Some(1)), |_, _| Ok(()));
     let mut open_still = Vec::new();
     for bits in 8..=15 {
         let offer = format!("permessage-deflate; server_max_window_bits={bits}");
         let (mut raw, connection, _) = open(&probed, &offer);
         for length in [1 << bits, (1 << bits) + 1] {
-            // The same bytes at the greatest distance there can be.
+            // Repeated bytes at the greatest possible distance.
             let message = "a".repeat(length / 2) + &text(length - length / 2);
             connection.write_message(message.as_str()).unwrap();
             let got = raw.frame();
@@ -203,7 +202,7 @@ fn a_small_window_gets_compressed_what_fits_into_it() {
     }
 }
 
-/// What the client sends, and the code with which the connection is failed.
+/// The client's bytes, and the code with which the server fails the connection.
 #[test]
 fn misuse_of_compression_closes_with_its_code_as_a_table() {
     let data = deflated(text(3000).as_bytes());
@@ -333,12 +332,12 @@ fn bombs_end_at_the_limit_in_bounded_memory() {
         }
     });
     let grown = peak_kib(program.pid()) - before;
-    // Four messages of up to 10 MiB, whose buffers may double when they grow, and what came of the bombs.
+    // Four messages of up to 10 MiB, whose buffers may double as they grow, and the bombs' output.
     assert!(grown < 128 << 10, "{grown} KiB");
 }
 
 #[test]
-fn half_messages_by_the_thousand_hold_what_came_of_them_and_no_more() {
+fn half_messages_by_the_thousand_wait_in_their_compressed_form() {
     const CLIENTS: u64 = 1000;
     let program = compressed_program(&["--max-clients", "2000"]);
     let data = deflated(text(100_000).as_bytes());
@@ -353,7 +352,7 @@ fn half_messages_by_the_thousand_hold_what_came_of_them_and_no_more() {
     eventually("all is read", || support::on_its_way(program.addr()) == 0);
     let grown = resident_kib(program.pid()).saturating_sub(before);
     assert!(grown / CLIENTS < 48, "{} KiB each", grown / CLIENTS);
-    // Another one is served as if they were not there.
+    // Another client gets service as if they did not exist.
     let mut raw = compressed_client(&program, "/echo?Id=whole");
     raw.send_frame(0xc1, deflated(text(50_000).as_bytes()));
     let got = raw.frame();

@@ -1,6 +1,6 @@
-//! The programs in `tests/examples/` do what they say, to clients in Python that know nothing of this library.
+//! The programs in `tests/examples/` do what they claim, for clients in Python that do not use this library.
 //!
-//! Each client ends with an error at the first answer that is not what it expects.
+//! Each client fails at the first unexpected answer.
 
 use crate::support;
 use support::python;
@@ -15,7 +15,7 @@ use support::Program;
 
 const EXAMPLES: [&str; 8] =
     ["chat", "dashboard", "bridge", "rpc", "tornado_port", "client", "reconnect", "relay"];
-/// More lines, and nobody reads it in one go.
+/// Longer, and nobody reads it in one go.
 const MAX_LINES: usize = 120;
 
 /// Where the examples are.
@@ -24,7 +24,7 @@ fn directory() -> &'static Path {
     DIRECTORY.get_or_init(|| support::examples(&["--examples"]))
 }
 
-/// An example on a free port, and where that is.
+/// An example on a free port, and its address.
 fn start(example: &str, arguments: &[&str]) -> (Program, SocketAddr) {
     let mut command = Command::new(directory().join(example));
     command.arg("127.0.0.1:0").args(arguments).env("DASHBOARD_TOKEN", "secret");
@@ -47,13 +47,13 @@ fn visit(client: &str, addresses: &[SocketAddr]) {
 }
 
 #[test]
-fn the_chat_tells_who_comes_and_goes_in_each_room() {
+fn the_chat_announces_arrivals_and_departures_in_each_room() {
     let (_chat, address) = start("chat", &[]);
     visit("chat", &[address]);
 }
 
 #[test]
-fn the_dashboard_shows_what_those_with_the_token_post() {
+fn the_dashboard_shows_the_posts_of_callers_with_the_token() {
     let (_dashboard, address) = start("dashboard", &[]);
     visit("dashboard", &[address]);
 }
@@ -90,7 +90,7 @@ fn the_port_answers_as_its_original_in_tornado() {
     visit("tornado_port", &[original, port]);
 }
 
-/// The clock in a process of its own, on a port that was free a moment ago, or is again.
+/// The clock in a child process, on a port that is free now.
 fn clock(port: u16) -> Program {
     let port = port.to_string();
     let mut command = Program::command();
@@ -153,7 +153,7 @@ fn the_client_sends_lines_and_prints_messages_and_ends_with_either_side() {
 }
 
 #[test]
-fn who_reconnects_is_back_when_the_server_is() {
+fn a_client_that_reconnects_is_back_when_the_server_is() {
     let first = clock(0);
     let addr = first.addr();
     let mut command = Command::new(directory().join("reconnect"));
@@ -173,7 +173,7 @@ fn who_reconnects_is_back_when_the_server_is() {
     let (code, lines) = refused.run_to_its_end();
     assert_eq!(code, Some(1));
     assert!(lines.len() == 1 && lines[0].ends_with("400 Bad Request, Missing argument Id"), "{lines:?}");
-    // A server of another version says no, and means it.
+    // A server of another version refuses for good.
     let old = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
     let mut command = Command::new(directory().join("reconnect"));
     let url = format!("ws://{}/", old.local_addr().expect("an address"));
@@ -188,7 +188,7 @@ fn who_reconnects_is_back_when_the_server_is() {
 }
 
 #[test]
-fn the_relay_tells_everybody_what_its_server_says_and_when_that_is_away() {
+fn the_relay_passes_on_its_servers_messages_and_reports_its_absence() {
     let clock = clock(0);
     let url = format!("ws://{}/websocket?Id=relay", clock.addr());
     let (relay, address) =

@@ -1,4 +1,4 @@
-//! Hubs on several machines, with a real Redis between them that the test starts, stops, and mistreats.
+//! Hubs on several machines, with a real Redis between them that the tests start, stop, and mistreat.
 
 use crate::support;
 use support::fleet as machines;
@@ -16,7 +16,7 @@ use support::{Directory, close_frame, eventually};
 use threadcast::{Fleet, FleetOptions, FleetStats, Hub, Message};
 
 #[test]
-fn what_is_published_on_one_machine_is_heard_on_all_once_and_in_order() {
+fn a_message_published_on_one_machine_arrives_on_all_once_and_in_order() {
     let redis = Redis::start(&[]);
     let [mut here, mut there] = two(&redis);
     for n in 0..2000 {
@@ -30,7 +30,7 @@ fn what_is_published_on_one_machine_is_heard_on_all_once_and_in_order() {
     there.hears(b"\0\xff");
     here.hub.publish_here("a", "for this machine").unwrap();
     here.hears("for this machine");
-    // Anybody's, text and not, and to a topic without subscribers here.
+    // Messages of another program, text and binary, and to a topic without subscribers on this machine.
     assert_eq!(redis.say("PUBLISH threadcast:b nobody"), ":2");
     assert_eq!(redis.say("PUBLISH threadcast:a hello"), ":2");
     assert_eq!(redis.say(r#"PUBLISH threadcast:a "\xff""#), ":2");
@@ -45,7 +45,7 @@ fn what_is_published_on_one_machine_is_heard_on_all_once_and_in_order() {
 }
 
 #[test]
-fn what_is_too_large_or_to_no_topic_stays_and_is_counted() {
+fn a_message_that_is_too_large_or_without_a_topic_stays_and_is_counted() {
     let redis = Redis::start(&[]);
     let [mut here, mut there] = two(&redis);
     here.hub.publish("a", "x".repeat(1001)).unwrap();
@@ -58,7 +58,7 @@ fn what_is_too_large_or_to_no_topic_stays_and_is_counted() {
         machine.hears("last");
     }
     eventually("here it counted three", || here.fleet.stats().lost.refused == 3);
-    eventually("there it counted two", || there.fleet.stats().lost.refused == 2);
+    eventually("two machines counted", || there.fleet.stats().lost.refused == 2);
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_machine_is_forgotten_when_it_leaves_or_6_seconds_after_it_dies_and_an_old_l
     eventually("another one is there", || here.fleet.stats().machines == 2);
     let begun = Instant::now();
     assert_eq!(here.fleet.stats().clients, 8);
-    // What Redis finds in an old link comes out of order.
+    // Messages that Redis still has from an old link come out of order.
     for (link, text) in [(2, "one"), (1, "old"), (2, "two"), (3, "three")] {
         redis.say(&format!("PUBLISH threadcast/other/t{link}:a {text}"));
     }
@@ -92,7 +92,7 @@ impl threadcast::Relay for Nobody {
 }
 
 #[test]
-fn without_redis_a_machines_own_clients_hear_all_and_with_it_again_the_others_hear_what_is_new() {
+fn without_redis_a_machines_own_clients_get_all_and_with_it_again_the_others_get_new_messages() {
     let mut redis = Redis::start(&[]);
     let mut machines = two(&redis);
     redis.kill();
@@ -121,7 +121,7 @@ fn a_redis_that_stands_still_holds_up_no_publish() {
     let mut longest = Duration::ZERO;
     for n in 0..70_000 {
         let begun = Instant::now();
-        // Nobody has subscribed: this is what the queue takes.
+        // Without subscribers: this tests the queue.
         machines[0].hub.publish("nobody", n.to_string()).unwrap();
         longest = longest.max(begun.elapsed());
     }
@@ -142,7 +142,7 @@ fn a_redis_that_stands_still_holds_up_no_publish() {
 }
 
 #[test]
-fn what_another_tenant_of_redis_says_is_measured_bounded_and_counted() {
+fn messages_of_another_tenant_of_redis_are_bounded_and_counted() {
     let redis = Redis::start(&[]);
     let mut machines = two(&redis);
     let client = redis::Client::open(redis.url()).unwrap();
@@ -156,7 +156,7 @@ fn what_another_tenant_of_redis_says_is_measured_bounded_and_counted() {
     let fleet = &machines[0].fleet;
     eventually("they are there", || fleet.stats().machines == 4);
     assert_eq!(fleet.stats().clients, u64::MAX, "sums saturate");
-    // What a later version may say, what is none, what is too large, what is too long: and nobody is gone for it.
+    // Messages of a later version, invalid, large and long ones: none of them makes a machine disappear.
     let huge = format!(r#"{{"v":1,"clients":1,"leaves":true,"x":"{}"}}"#, "x".repeat(64 << 10));
     let ignored = [
         ("a", r#"{"v":1,"news":[]}"#),
@@ -168,7 +168,7 @@ fn what_another_tenant_of_redis_says_is_measured_bounded_and_counted() {
     ignored.iter().for_each(|(machine, what)| tell(machine, what));
     eventually("all are counted", || fleet.stats().ignored == ignored.len() as u64);
     assert_eq!(fleet.stats().machines, 4);
-    // Machines that are made up, and hear nobody.
+    // Invented machines, which hear nobody.
     let mut crowd = redis::pipe();
     for number in 0..2000 {
         let told = r#"{"v":1,"clients":1,"hears":[]}"#;
@@ -192,7 +192,7 @@ fn each_new_reason_of_an_outage_is_known() {
 }
 
 #[test]
-fn who_cannot_join_is_told_why_and_no_password() {
+fn a_failed_join_says_why_and_shows_no_password() {
     let redis = Redis::start(&["--requirepass", "secret"]);
     let port = redis.port;
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -237,7 +237,7 @@ fn who_cannot_join_is_told_why_and_no_password() {
 }
 
 #[test]
-fn an_id_belongs_to_who_claimed_it_last_on_any_machine() {
+fn an_id_belongs_to_the_last_claim_on_any_machine() {
     let redis = Redis::start(&[]);
     let mut machines = [(); 3].map(|()| Machine::join(&redis));
     let all_know = || machines.iter().all(|one| one.fleet.stats().machines == 3);
@@ -251,7 +251,7 @@ fn an_id_belongs_to_who_claimed_it_last_on_any_machine() {
             }
         });
         eventually("two have lost", || clients.iter().filter(|(_, its)| its.is_closed()).count() == 2);
-        // When these are heard, so is all that was claimed before.
+        // When these arrive, all earlier claims have too.
         for from in [0, 1] {
             machines[from].hub.publish("a", id.clone()).unwrap();
             machines.iter_mut().for_each(|machine| machine.hears(id.clone()));
@@ -268,7 +268,7 @@ fn an_id_belongs_to_who_claimed_it_last_on_any_machine() {
             }
         }
     }
-    // On one machine, too; and what has ended has no Id.
+    // On one machine too; and an ended connection has no Id.
     let [(mut first, older), (second, younger)] = [(); 2].map(|()| machines[0].open());
     machines[0].fleet.claim("one", &older).unwrap();
     machines[0].fleet.claim("one", &older).unwrap();
@@ -290,7 +290,7 @@ fn where_two_got_an_id_while_the_links_were_down_the_younger_one_keeps_it() {
     machines[0].fleet.claim("b", &other).unwrap();
     redis.kill();
     eventually("the links are down", || machines.iter().all(|one| !one.fleet.stats().is_linked));
-    // Redis stays away for longer than what makes the one clearly younger.
+    // Redis stays away for longer than the age difference that decides.
     let away = Instant::now();
     eventually("time passes", || away.elapsed() > Duration::from_secs(4));
     let (_young_client, young) = machines[1].open();
@@ -299,7 +299,7 @@ fn where_two_got_an_id_while_the_links_were_down_the_younger_one_keeps_it() {
     redis.again();
     assert_eq!(old_client.frame(), close_frame(4001, "replaced"));
     linked(&machines);
-    // The younger one's machine claims again where it hears of an older one: so that has lost, and not both.
+    // The younger connection's machine claims again when it hears of an older one, so only the older one loses.
     let (_late_client, late) = machines[0].open();
     machines[0].fleet.claim("b", &late).unwrap();
     eventually("it takes the other one", || other.is_closed());
@@ -325,7 +325,7 @@ fn a_fleet_meets_over_tls_if_the_certificate_is_good() {
     let redis = Redis::start(&[&tls[..], &files].concat());
     let unknown = refusal(&format!("rediss://:hidden@localhost:{}", redis.port));
     assert!(unknown.contains("peer certificate") && unknown.contains("SSL_CERT_FILE"), "{unknown}");
-    // The authorities are the process's.
+    // The certificate authorities belong to the process.
     let mut again = Command::new(env::current_exe().unwrap());
     again.env("SSL_CERT_FILE", path("certificate")).env_remove("SSL_CERT_DIR");
     support::run_again(OVER_TLS, again.env(url, format!("rediss://localhost:{}", redis.port)));
@@ -336,7 +336,7 @@ fn over_tls(url: &str) {
     assert!(other_name.contains("not valid for"), "{other_name}");
     let options = FleetOptions::new(url);
     let mut machines = [Machine::join_with(&options), Machine::join_with(&options)];
-    // Before the second one, a read has had its time-out.
+    // Before the second one, a read has timed out.
     for text in ["one", "two"] {
         let begun = Instant::now();
         eventually("time passes", || begun.elapsed() > Duration::from_millis(1200));
@@ -346,7 +346,7 @@ fn over_tls(url: &str) {
     assert!(machines.iter().all(|one| one.fleet.stats().is_linked));
 }
 
-/// What a URL's fleet says to who cannot join it.
+/// The error of a failed join with this URL.
 fn refusal(url: &str) -> String {
     let refused = Fleet::join(&Hub::new(), &FleetOptions::new(url), || 0).unwrap_err().to_string();
     assert!(!refused.contains("hidden") && refused.lines().count() == 1, "{refused}");

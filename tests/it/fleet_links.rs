@@ -1,4 +1,4 @@
-//! The way from a machine to its Redis: an address that moves to another one, and a cable that is pulled.
+//! The network between a machine and its Redis: an address that moves to another one, and a cable that is pulled.
 
 use crate::support;
 use support::fleet as machines;
@@ -13,20 +13,20 @@ use std::time::{Duration, Instant};
 
 use machines::{Machine, Redis, linked};
 use rustix::process::Signal;
-use support::network::{in_a_network_of_its_own, ip};
+use support::network::{in_a_private_network, ip};
 use support::{Directory, Program, eventually};
 use threadcast::{Fleet, FleetOptions, Hub};
 
-/// How long it may take until the others hear again. As in the tests of Redis' faults.
+/// The time limit until the others get messages again. As in the tests of Redis' faults.
 const BACK: Duration = Duration::from_secs(20);
 
-/// An address that can be moved from one Redis to another. A connection stays with the one that it has found.
+/// An address that the test can move from one Redis to another. A connection stays with the Redis that it found.
 fn movable(first: u16) -> (FleetOptions, Arc<AtomicU16>) {
     let (options, target, _) = severable(first);
     (options, target)
 }
 
-/// One whose connections can be ended as well.
+/// A movable address whose connections the test can end too.
 fn severable(first: u16) -> (FleetOptions, Arc<AtomicU16>, Arc<Mutex<Vec<TcpStream>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
@@ -57,7 +57,7 @@ fn where_the_address_moves_to_another_redis_a_machine_reads_and_writes_there() {
     let mut machines = [(); 2].map(|()| Machine::join_with(&options));
     linked(&machines);
     target.store(second.port, Relaxed);
-    // The first one lives on, and the links to write over as well: only the subscriptions end.
+    // The first one lives on, and so do the write links: only the subscriptions end.
     assert_eq!(first.say("CLIENT KILL TYPE pubsub"), ":2");
     let begun = Instant::now();
     eventually("both listen to the second one", || second.say("PUBLISH threadcast:probe x") == ":2");
@@ -79,14 +79,14 @@ fn a_machine_that_stays_at_a_demoted_primary_finds_the_new_one() {
     };
     let mut machines = [one, other];
     eventually("each knows of the other", || machines.iter().all(|one| one.fleet.stats().machines == 2));
-    // The second Redis takes over. What connects now comes to it, and only the first machine has to.
+    // The second Redis takes over. New connections reach it, and only the first machine has to reconnect.
     first.say(&format!("REPLICAOF 127.0.0.1 {}", second.port));
     ways.iter().for_each(|(_, target, _)| target.store(second.port, Relaxed));
     for stream in ways[0].2.lock().unwrap().drain(..) {
         let _ = stream.shutdown(Shutdown::Both);
     }
     let begun = Instant::now();
-    // Both are up by what they hear of themselves.
+    // Both are up, because they hear themselves.
     eventually("both listen to the new primary", || second.say("PUBLISH threadcast:probe x") == ":2");
     assert!(begun.elapsed() < BACK, "after {:?}", begun.elapsed());
     linked(&machines);
@@ -96,12 +96,12 @@ fn a_machine_that_stays_at_a_demoted_primary_finds_the_new_one() {
 }
 
 #[test]
-fn a_replica_is_no_place_to_meet_and_says_so() {
+fn a_replica_cannot_serve_a_fleet_and_the_error_says_so() {
     let (primary, replica) = (Redis::start(&[]), Redis::start(&[]));
     replica.say(&format!("REPLICAOF 127.0.0.1 {}", primary.port));
     let error = Fleet::join(&Hub::new(), &FleetOptions::new(&replica.url()), || 0).unwrap_err().to_string();
     assert!(error.contains("it is a replica"), "{error}");
-    // A user that may not ask for the role is no reason not to meet.
+    // A user without the right to ask for the role can still join.
     primary.say("ACL SETUSER plain on nopass resetchannels +publish +psubscribe &threadcast[:/]*");
     let url = primary.url().replacen("//", "//plain:any@", 1);
     Fleet::join(&Hub::new(), &FleetOptions::new(&url), || 0).unwrap().leave();
@@ -111,7 +111,7 @@ const SILENT: &str = "while_dns_is_silent_a_stop_is_obeyed_and_a_start_fails_in_
 
 #[test]
 fn while_dns_is_silent_a_stop_is_obeyed_and_a_start_fails_in_time() {
-    in_a_network_of_its_own(SILENT, dns_is_silent);
+    in_a_private_network(SILENT, dns_is_silent);
 }
 
 fn dns_is_silent() {
@@ -147,7 +147,7 @@ fn dns_is_silent() {
     );
 }
 
-/// A process in a network of its own, at the other end of a cable.
+/// A process in another network namespace, at the other end of a cable.
 struct Far(Child);
 
 impl Far {
@@ -171,7 +171,7 @@ impl Far {
         far
     }
 
-    /// Takes its end of the cable down or up. This end is not told: what it sends is lost.
+    /// Takes its end of the cable down or up. This end gets no notice: its packets are lost.
     fn link(&self, state: &str) {
         let pid = self.0.id().to_string();
         let words = ["--net", "--target", &pid, "ip", "link", "set", "far", state];
@@ -190,7 +190,7 @@ const CABLE: &str = "a_cable_that_is_pulled_is_noticed_and_nothing_here_waits_fo
 
 #[test]
 fn a_cable_that_is_pulled_is_noticed_and_nothing_here_waits_for_it() {
-    in_a_network_of_its_own(CABLE, cable);
+    in_a_private_network(CABLE, cable);
 }
 
 fn cable() {
@@ -211,7 +211,7 @@ fn cable() {
     });
     assert!(begun.elapsed() < BACK && longest < Duration::from_secs(1), "{:?}, {longest:?}", begun.elapsed());
     let error = Fleet::join(&Hub::new(), &options, || 0).unwrap_err().to_string();
-    // Which one depends on whether the kernel has noticed that nobody tells where that address is.
+    // Which one depends on whether the kernel has noticed that nobody answers for that address.
     assert!(["no answer in time", "No route to host"].iter().any(|why| error.contains(why)), "{error}");
     far.link("up");
     let begun = Instant::now();
@@ -219,7 +219,7 @@ fn cable() {
     assert!(begun.elapsed() < BACK, "back after {:?}", begun.elapsed());
     machines[0].hub.publish("a", "new").unwrap();
     machines[0].hears("new");
-    // Some of what was written when it was down may come after all: in order, and before what is new.
+    // Some messages written during the outage may still come: in order, and before the new ones.
     let mut last = None;
     loop {
         let text = String::from_utf8(machines[1].client.frame().payload).unwrap();

@@ -1,4 +1,4 @@
-//! `tests/BEHAVIOUR.md`, *Many machines, the program*: several of it, with a real Redis between them.
+//! `tests/BEHAVIOUR.md`, *Many machines, the program*: several machines, with a real Redis between them.
 
 use crate::support;
 use support::fleet as machines;
@@ -18,7 +18,7 @@ use support::{
     Directory, Program, Raw, Wire, close_frame, eventually, fetch, frame, get, status, threads, upgrade,
 };
 
-/// The program with these arguments and in this environment, on a port of its own.
+/// The program with these arguments and in this environment, on a free port.
 fn command(args: &[&str], environment: &[(&str, &str)]) -> Command {
     let mut command = Program::command();
     command.args(["--port", "0", "--address", "127.0.0.1", "--interval", "1h"]).args(args);
@@ -26,7 +26,7 @@ fn command(args: &[&str], environment: &[(&str, &str)]) -> Command {
     command
 }
 
-/// A machine of the fleet at a Redis, where the token is `token`.
+/// A machine of the fleet at a Redis, with the token `token`.
 fn machine(redis: &Redis) -> Program {
     let program = Program::spawn(&mut command(
         &["--redis", &redis.url()],
@@ -76,7 +76,7 @@ fn message(client: &mut Raw) -> Wire {
     }
 }
 
-/// Blocks until a client is told of this number of machines.
+/// Blocks until a client hears of this number of machines.
 fn is_told(client: &mut Raw, machines: usize) {
     let hello = json!({ "hello": { "interval_ms": 3_600_000, "machines": machines } }).to_string();
     while client.frame() != frame(0x81, &hello) {}
@@ -91,7 +91,7 @@ fn publish(program: &Program, topic: &str, body: &str) -> String {
 }
 
 #[test]
-fn what_is_published_at_redis_or_at_a_machine_reaches_the_clients_of_all_once() {
+fn a_message_published_at_redis_or_a_machine_reaches_all_clients_once() {
     let redis = Redis::start(&[]);
     let [one, two, three] = machines(&redis);
     let (mut a, mut b, mut c) = (plain(&one, "A"), wrapped(&two, "B"), plain(&three, "C"));
@@ -101,12 +101,12 @@ fn what_is_published_at_redis_or_at_a_machine_reaches_the_clients_of_all_once() 
     {
         assert_eq!(message(client), frame(0x81, text));
     }
-    // One client, wherever it is.
+    // One client, on whichever machine.
     redis.say("PUBLISH threadcast:id/B for-B");
     assert_eq!(message(&mut b), frame(0x81, r#"{"topic":"id/B","text":"for-B"}"#));
     assert_eq!(publish(&one, "id/C", "for C"), "{\"local\":0}\n");
     assert_eq!(message(&mut c), frame(0x81, "for C"));
-    // The machine that publishes has its own message once, and first.
+    // The publishing machine gets its own message once, and first.
     assert_eq!(publish(&one, "all", "1"), "{\"local\":1}\n");
     assert_eq!(publish(&one, "all", "2"), "{\"local\":1}\n");
     for client in [&mut a, &mut c] {
@@ -128,7 +128,7 @@ fn an_id_is_one_clients_on_whatever_machine() {
     one.wait_for_line("Client A is closed 4001");
     redis.say("PUBLISH threadcast:id/A hello");
     assert_eq!(message(&mut newer), frame(0x81, "hello"));
-    // On one machine it is as it was.
+    // Within one machine nothing changes.
     let mut newest = plain(&two, "A");
     while newer.frame() != close_frame(4001, "replaced") {}
     redis.say("PUBLISH threadcast:all hello");
@@ -138,7 +138,7 @@ fn an_id_is_one_clients_on_whatever_machine() {
 }
 
 #[test]
-fn who_speaks_threadcast_1_is_told_how_many_machines_there_are_and_when_that_changes() {
+fn clients_of_threadcast_1_get_the_number_of_machines_and_its_changes() {
     let redis = Redis::start(&[]);
     let one = machine(&redis);
     let mut a = wrapped(&one, "A");
@@ -148,7 +148,7 @@ fn who_speaks_threadcast_1_is_told_how_many_machines_there_are_and_when_that_cha
     is_told(&mut a, 2);
     let mut b = wrapped(&two, "B");
     is_told(&mut b, 2);
-    // A machine that ends says so.
+    // A machine that ends announces it.
     let mut channels = redis.ask("PSUBSCRIBE threadcast/*");
     two.signal(Signal::TERM);
     assert_eq!(two.wait().code(), Some(0));
@@ -158,13 +158,13 @@ fn who_speaks_threadcast_1_is_told_how_many_machines_there_are_and_when_that_cha
         assert_ne!(channels.read_line(&mut line).expect("reads"), 0);
     }
     is_told(&mut a, 1);
-    // One that dies is missed.
+    // A machine that dies is missed.
     let mut three = machine(&redis);
     is_told(&mut a, 2);
     three.signal(Signal::KILL);
     three.wait();
     is_told(&mut a, 1);
-    // The others heard nothing of all this.
+    // The others got nothing from all this.
     redis.say("PUBLISH threadcast:all hello");
     assert!(!bare.frame().payload.starts_with(b"{"));
 }
@@ -192,7 +192,7 @@ fn stats_has_the_fleet_and_says_since_when_its_link_is_down() {
     redis.kill();
     eventually("the link is down", || fleet(&one)["link"] == "down");
     one.wait_for_line("the fleet's link to Redis has broken");
-    // Its own clients get everything, and the others are missed.
+    // Its own clients get everything, and the others are out of reach.
     assert_eq!(publish(&one, "all", "3"), "{\"local\":1}\n");
     assert_eq!(message(&mut a), frame(0x81, "3"));
     // Unless it was written to the link that had just broken, it has waited for too long.
@@ -203,14 +203,14 @@ fn stats_has_the_fleet_and_says_since_when_its_link_is_down() {
     eventually("it is alone", || fleet(&one)["machines"] == 1);
     redis.again();
     eventually("they are linked again", || fleet(&one)["machines"] == 2 && fleet(&one)["link"] == "up");
-    // At the level of the outage, or `--logging warning` would show only that.
+    // At the level of the outage's beginning, or `--logging warning` would show only that.
     let is_end =
         |line: &String| line.starts_with("[WARN]") && line.ends_with("the fleet's link to Redis is up");
     eventually("the log says so", || one.lines().iter().any(is_end));
 }
 
 #[test]
-fn a_redis_that_stands_still_holds_up_neither_the_time_nor_what_is_published() {
+fn a_redis_that_stands_still_delays_neither_the_time_nor_publishing() {
     let redis = Redis::start(&[]);
     let args = ["--redis", &redis.url(), "--interval", "50ms", "--port", "0", "--address", "127.0.0.1"];
     let program =
@@ -260,7 +260,7 @@ fn stopped_and_continued_it_keeps_its_link() {
         program.signal(Signal::CONT);
         assert_eq!(fleet(&program)["link"], "up");
     }
-    // One longer than the silence after which a link counts as broken.
+    // Longer than the silence after which a link counts as broken.
     program.signal(Signal::STOP);
     let stopped = std::time::Instant::now();
     eventually("seven seconds have passed", || stopped.elapsed().as_secs() >= 7);
@@ -302,7 +302,7 @@ fn a_database_in_the_url_is_warned_of_unless_the_fleet_has_a_name() {
 fn a_redis_that_cannot_be_had_is_one_line_without_the_url_and_exit_1() {
     let locked = Redis::start(&["--requirepass", "right"]);
     let at = |user: &str| locked.url().replacen("//", &format!("//{user}@"), 1);
-    // Nobody listens there any more.
+    // Nobody listens on it any more.
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let web = machine(&Redis::start(&[]));
     let failed = "threadcast: cannot join the fleet at Redis: ";
@@ -364,7 +364,7 @@ fn a_password_in_an_option_is_refused_in_one_line_without_it() {
 }
 
 #[test]
-fn without_redis_there_is_no_thread_of_a_fleet_and_no_word_of_it() {
+fn without_redis_nothing_of_a_fleet_runs_or_shows() {
     let redis = Redis::start(&[]);
     let (with, without) = (machine(&redis), Program::spawn(&mut command(&[], &[])));
     without.wait_for_line("threadcast is at http://");
@@ -379,12 +379,12 @@ fn without_redis_there_is_no_thread_of_a_fleet_and_no_word_of_it() {
     assert_eq!(stats(&without).get("fleet"), None);
 }
 
-/// How far a fleet's ports are behind the first.
+/// The offsets of a fleet's ports from the first.
 const PORTS: [u16; 5] = [0, 10, 11, 12, 13];
 
-/// A port that is free, as are the others of a fleet, and that the system does not hand out by itself.
+/// A free port, with the others of a fleet also free, outside the range from which the system assigns ports.
 fn free_ports() -> u16 {
-    /// For each of them another place to look from.
+    /// Each caller starts its search at another port.
     static ASKED: AtomicU16 = AtomicU16::new(0);
     let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     let first = 12_000 + (process::id() % 8_000) as u16 + 200 * ASKED.fetch_add(1, Ordering::Relaxed);
@@ -392,8 +392,8 @@ fn free_ports() -> u16 {
     ports.find(|port| PORTS.into_iter().all(|more| free(port + more))).expect("some are free")
 }
 
-/// The script, which keeps its logs in a directory of this name. What a shell starts in the background ignores SIGINT
-/// and SIGQUIT, and so would this, if the tests ran there.
+/// The script, which keeps its logs in a directory of this name. A background process of a shell ignores SIGINT and
+/// SIGQUIT, and if the tests ran in one, the script would too.
 fn fleet_to_play_with(port: u16, name: &str) -> Program {
     let mut command = Command::new("env");
     command.args(["--default-signal", "tests/fleet.sh"]).env("PORT", port.to_string());
@@ -408,7 +408,7 @@ fn expect_silence(port: u16) {
     }
 }
 
-/// Runs a command of a line that the script has printed, up to what is said of it.
+/// Runs the command of a line that the script has printed, without its comment.
 fn run(line: &str) {
     let command = line.trim().split("   ").next().expect("a command");
     let output = Command::new("timeout").args(["20", "sh", "-c", command]).output().expect("runs");
@@ -416,7 +416,7 @@ fn run(line: &str) {
 }
 
 #[test]
-fn the_fleet_to_play_with_does_what_it_prints_and_ends_with_all_that_it_started() {
+fn the_demo_fleet_does_what_it_prints_and_ends_everything_that_it_started() {
     let port = free_ports();
     let script = fleet_to_play_with(port, "fleet-to-play-with");
     script.wait_for_line("Ctrl-C ends all of it");
@@ -449,10 +449,10 @@ fn the_fleet_to_play_with_does_what_it_prints_and_ends_with_all_that_it_started(
     eventually("its link is up", || numbers(2).is_some_and(|found| found["fleet"]["link"] == "up"));
     run(&script.wait_for_line("kill -KILL"));
     eventually("they are two", || numbers(2).is_some_and(|found| found["fleet"]["machines"] == 2));
-    // Those that have been served by it come to the others.
+    // Its clients move to the other machines.
     (0..3).for_each(|_| drop(connect("D")));
     let (head, _) = fetch(at(port), get("/stats", ""));
-    assert_eq!(status(&head), 404, "the numbers are not for who comes by the proxy");
+    assert_eq!(status(&head), 404, "the numbers are not for clients of the proxy");
 
     script.signal(Signal::TERM);
     let (code, lines) = script.run_to_its_end();

@@ -1,5 +1,5 @@
-//! An application's own code that panics where nobody looks: in a drop, in the payload of a panic, in what shows an
-//! error. The answer, the backlog and the Close arrive all the same, and a shutdown ends.
+//! An application's own code that panics in unexpected places: in a drop, in the payload of a panic, in the formatting
+//! of an error. The answer, the backlog and the Close still arrive, and a shutdown ends.
 
 use crate::support;
 
@@ -15,7 +15,7 @@ use threadcast::{
     WebSocketHandler,
 };
 
-/// Panics when it is dropped, shown, or asked; and the payload of that panic when it is dropped, and so on.
+/// Panics when it is dropped or formatted, and so does the payload of that panic, and so on.
 #[derive(Debug)]
 struct Bomb(u32);
 
@@ -27,7 +27,7 @@ impl Drop for Bomb {
     }
 }
 
-/// An error that panics when it is shown.
+/// An error that panics when it is formatted.
 #[derive(Debug)]
 struct Unspeakable;
 
@@ -51,7 +51,7 @@ impl fmt::Display for Undroppable {
 
 impl std::error::Error for Undroppable {}
 
-/// Does what it is asked for, which is its name.
+/// Misbehaves in the way that its name says.
 fn misbehave(what: &str) -> Result<()> {
     match what {
         "payload" => panic_any(Bomb(3)),
@@ -63,7 +63,7 @@ fn misbehave(what: &str) -> Result<()> {
     }
 }
 
-/// A page that panics when it is dropped, too.
+/// A page that also panics when it is dropped.
 struct Page(#[allow(dead_code, reason = "it is dropped")] Bomb);
 
 impl RequestHandler for Page {
@@ -152,7 +152,7 @@ fn a_handshake_has_its_answer_whatever_panics_beside_it() {
 }
 
 #[test]
-fn what_was_accepted_and_the_close_arrive_whatever_panics_beside_them() {
+fn accepted_messages_and_the_close_arrive_despite_panics() {
     let server = Server::bind("127.0.0.1:0", application()).unwrap();
     let closed = |code: u16, reason: &str| close_frame(code, reason);
     for (what, close) in [
@@ -237,7 +237,7 @@ impl WebSocketHandler for Blocks {
 #[test]
 fn a_shutdown_beside_a_handler_that_blocks_takes_its_grace_and_a_second_more() {
     let grace = Duration::from_millis(500);
-    // Two cores may be busy with other tests: it is what it can be, not what it is at worst.
+    // Two cores may be busy with other tests: this takes the best time, not the worst.
     let took = (0..4).map(|_| {
         let (release, blocked) = mpsc::channel::<()>();
         let (begun, blocked) = (Arc::new(AtomicBool::new(false)), Arc::new(std::sync::Mutex::new(blocked)));
@@ -259,7 +259,7 @@ fn a_shutdown_beside_a_handler_that_blocks_takes_its_grace_and_a_second_more() {
 }
 
 #[test]
-fn limits_that_are_as_large_as_can_be_let_messages_through() {
+fn the_largest_limits_let_messages_through() {
     let application = application().max_message(usize::MAX).max_body(usize::MAX).max_buffered(u64::MAX);
     #[cfg(feature = "deflate")]
     let application = application.compression(Some(1));
@@ -272,7 +272,7 @@ fn limits_that_are_as_large_as_can_be_let_messages_through() {
     client.send_frame(0x81, "nothing");
     // "accepted" or its compressed form.
     assert_eq!(client.frame().first & 0x8f, 0x81);
-    // A message that nobody has room for, by its header alone: the server does not make room for it.
+    // A message too large for memory, by its header alone: the server does not allocate it.
     client.send([&[0x82, 0xff][..], &(1_u64 << 62).to_be_bytes(), &[0; 4]].concat());
     eventually("it is closed", || client.frame_or_end().is_none_or(|frame| frame.first == 0x88));
     server.shutdown_within(Duration::MAX);
@@ -297,7 +297,7 @@ mod resolvers {
     use crate::support::DEADLINE;
     use crate::support::tls::{Identity, Secure};
 
-    /// A resolver that does what it is told before it has a certificate.
+    /// A resolver that calls a function before it returns a certificate.
     struct Resolver {
         asked: AtomicUsize,
         pair: Arc<CertifiedKey>,
@@ -330,7 +330,7 @@ mod resolvers {
         (Server::bind("127.0.0.1:0", application().tls(tls)).unwrap(), resolver, identity)
     }
 
-    /// A client that says hello.
+    /// A client that sends its ClientHello.
     fn hello(addr: SocketAddr, identity: &Identity) -> TcpStream {
         let name = ServerName::try_from("localhost").unwrap();
         let mut tls = ClientConnection::new(Arc::new(identity.client(&[&TLS13])), name).unwrap();
@@ -351,7 +351,7 @@ mod resolvers {
         eventually("all threads for handshakes are held up", || {
             resolver.asked.load(Ordering::SeqCst) == threads
         });
-        // At the deadline of its own head, which counts from its accept.
+        // At the deadline for its head, which counts from its accept.
         for client in &mut clients {
             assert_eq!(client.read(&mut [0]).expect("its end, in time"), 0);
         }

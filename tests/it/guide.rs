@@ -1,7 +1,7 @@
-//! The manual's commands do what the manual says, and the README is a page.
+//! The manual's commands work as it says, and the README fits on a page.
 //!
-//! A block of commands is marked: `sh run` ends by itself, beside a running program; `sh serve` starts the
-//! program. The section of any other says on which day somebody tried it by hand.
+//! A block of commands has a mark: `sh run` ends on its own, beside a running program; `sh serve` starts the program.
+//! The section of any other block has the date on which somebody tried it by hand.
 
 use crate::support;
 
@@ -15,12 +15,12 @@ use std::process::Command;
 use rustix::process::Signal;
 use support::Program;
 
-/// What says that a section was tried.
+/// The mark of a section that was tried.
 const BY_HAND: &str = "by hand on 20";
 
 /// A block between fences, and the section of the page that it is in.
 struct Block {
-    /// What follows the first fence.
+    /// The text after the first fence.
     mark: String,
     text: String,
     section: String,
@@ -37,21 +37,21 @@ fn blocks_of(section: &str) -> Vec<Block> {
     blocks.collect()
 }
 
-/// All blocks of the manual. A section begins with a line `# `, which is a comment inside of a block: no block
-/// has one.
+/// All blocks of the manual. A section begins with a line `# `, which would be a comment within a block: no block has
+/// one.
 fn blocks() -> Vec<Block> {
     let pages = fs::read_dir("src/guide").unwrap().map(|entry| entry.unwrap().path());
     let pages: Vec<_> = pages.filter(|path| path.extension().is_some_and(|end| end == "md")).collect();
     let listed = fs::read_to_string("src/guide/mod.rs").unwrap();
     for page in &pages {
         let name = page.file_name().unwrap().to_str().unwrap();
-        assert!(listed.contains(&format!("include_str!(\"{name}\")")), "{name} is no page");
+        assert!(listed.contains(&format!("include_str!(\"{name}\")")), "{name} is not a page");
     }
     let texts: Vec<_> = pages.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
     texts.iter().flat_map(|text| text.split("\n# ")).flat_map(blocks_of).collect()
 }
 
-/// Blocks with this mark, of which there is at least one.
+/// Blocks with this mark, at least one.
 fn marked(mark: &str) -> Vec<Block> {
     let blocks: Vec<_> = blocks().into_iter().filter(|block| block.mark == mark).collect();
     assert!(!blocks.is_empty(), "no block is marked {mark:?}");
@@ -100,8 +100,8 @@ fn each_block_runs_in_a_test_or_says_when_it_was_tried_by_hand() {
     for Block { mark, text, section } in blocks() {
         let known = match mark.as_str() {
             "sh run" | "sh serve" | "no_run" | "python" => true,
-            // In tests/proxies.rs.
-            "nginx" | "haproxy" => true,
+            // In proxies.rs and prometheus.rs.
+            "nginx" | "haproxy" | "yaml prometheus" | "yaml rules" | "json grafana" => true,
             "sh" | "ini" | "text" => section.contains(BY_HAND),
             _ => false,
         };

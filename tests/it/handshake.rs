@@ -1,5 +1,5 @@
-//! `tests/BEHAVIOUR.md`, *The handshake*: who becomes a WebSocket, who is refused and how, and what `open` can
-//! do before the 101 is written.
+//! `tests/BEHAVIOUR.md`, *The handshake*: which requests become WebSockets, which are refused and how, and what `open`
+//! can do before the 101 is written.
 
 use crate::support;
 
@@ -41,7 +41,7 @@ fn handshake(target: &str, changes: Changes<'_>) -> String {
     head + "\r\n"
 }
 
-/// The refusal is this status and text, on a connection that ends with it.
+/// Checks that the refusal has this status and text, and ends its connection.
 fn assert_refused(raw: &mut Raw, status: u16, text: &str, case: &str) -> String {
     let (head, body) = raw.response();
     assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{case}: {head}");
@@ -55,7 +55,7 @@ fn assert_refused(raw: &mut Raw, status: u16, text: &str, case: &str) -> String 
 type Open = dyn Fn(&Connection, &mut Exchange<'_>) -> Result<()> + Send + Sync;
 type Choose = fn(&[&str]) -> Option<String>;
 
-/// What the methods of a [`Scripted`] handler do.
+/// The methods of a [`Scripted`] handler.
 #[derive(Clone)]
 struct Script {
     open: Arc<Open>,
@@ -73,7 +73,7 @@ impl Default for Script {
     }
 }
 
-/// A handler that does what its script says, and reports what follows.
+/// A handler that follows its script, and reports further events.
 struct Scripted(Script, Sender<Event>);
 
 impl WebSocketHandler for Scripted {
@@ -115,14 +115,14 @@ impl Served {
         Served::start(Script { open: Arc::new(open), ..Script::default() })
     }
 
-    /// A client that has sent this.
+    /// A client that has sent this request.
     fn client(&self, request: impl AsRef<[u8]>) -> Raw {
         let mut raw = Raw::connect(self.server.local_addr());
         raw.send(request);
         raw
     }
 
-    /// All that happened, once nothing can happen any more.
+    /// All events, after the last one.
     fn events_to_the_end(self) -> Vec<Event> {
         drop(self.server);
         self.events.iter().collect()
@@ -139,7 +139,7 @@ fn the_answer_is_that_of_the_rfc_and_nothing_else() {
         let mut raw = Raw::connect(probed.addr);
         let offers = [
             ("Sec-WebSocket-Key", &[key][..]),
-            // Neither is taken.
+            // The server accepts neither.
             ("Sec-WebSocket-Extensions", &["permessage-deflate; client_max_window_bits"]),
             ("Sec-WebSocket-Protocol", &["chat, superchat"]),
         ];
@@ -154,7 +154,7 @@ fn the_answer_is_that_of_the_rfc_and_nothing_else() {
     }
 }
 
-// What Tornado lets pass, and the rest that RFC 6455 does.
+// All that Tornado and RFC 6455 allow.
 #[test]
 fn handshakes_that_are_accepted_as_a_table() {
     let probed = Probed::start();
@@ -221,7 +221,7 @@ fn handshakes_that_are_refused_as_a_table() {
     for (changes, (status, text)) in table {
         let case = format!("{changes:?}");
         let mut raw = Raw::connect(probed.addr);
-        // What follows a refused handshake is neither a frame nor a request.
+        // The server reads bytes after a refused handshake neither as a frame nor as a request.
         raw.send(
             [handshake("/ws", changes).into_bytes(), masked(0x81, b"hi"), upgrade("/ws", "").into_bytes()]
                 .concat(),
@@ -238,7 +238,7 @@ fn handshakes_that_are_refused_as_a_table() {
     assert_eq!(events, [], "none of them reached the handler");
 }
 
-// The answer names the version that is spoken here (RFC 6455, section 4.4).
+// The answer names the version of this server (RFC 6455, section 4.4).
 #[test]
 fn a_client_of_another_version_learns_which_one_to_speak() {
     let probed = Probed::start();
@@ -278,7 +278,7 @@ fn a_key_is_the_base64_of_16_bytes() {
     }
 }
 
-// The last letter of a key has four bits that stand for nothing; RFC 6455's own example has some of them set.
+// The last letter of a key has four unused bits; RFC 6455's own example has some of them set.
 #[test]
 fn a_key_may_have_odd_bits_where_none_are_used() {
     let probed = Probed::start();
@@ -301,9 +301,9 @@ fn a_key_may_have_odd_bits_where_none_are_used() {
     }
 }
 
-// A proxy in front may have read the other one.
+// A proxy in front may have read the other line.
 #[test]
-fn a_key_or_a_version_that_is_there_twice_is_refused() {
+fn a_repeated_key_or_version_is_refused() {
     let probed = Probed::start();
     let (key, other) = ("dGhlIHNhbXBsZSBub25jZQ==", "AQIDBAUGBwgJCgsMDQ4PEA==");
     for (name, values) in [
@@ -320,7 +320,7 @@ fn a_key_or_a_version_that_is_there_twice_is_refused() {
     }
 }
 
-// The lab obeys, so it does not let the pages of others in; nor does another name of this machine count.
+// The lab executes orders, so it refuses the pages of other sites, and other names of this machine.
 #[test]
 fn with_the_lab_websockets_take_their_own_origin_only() {
     let lab = Program::start(&["--lab", "--logging", "none"]);
@@ -353,7 +353,7 @@ fn with_the_lab_websockets_take_their_own_origin_only() {
     }
 }
 
-// An application's pages have schemes of their own.
+// An application's pages have their own schemes.
 #[test]
 fn any_scheme_of_an_origin_can_be_allowed() {
     let origins = [
@@ -373,7 +373,7 @@ fn any_scheme_of_an_origin_can_be_allowed() {
     }
 }
 
-// The default handler, and one with a rule of its own.
+// The default handler, and one with its own rule.
 #[test]
 fn origins_as_a_table() {
     let default = Served::start(Script::default());
@@ -402,7 +402,7 @@ fn origins_as_a_table() {
         (&["http://localhost:8888", "http://evil.example"], false, false),
         (&["https://friend.example"], false, true),
     ] {
-        // The second name is the one of older drafts, as in Tornado.
+        // The second name comes from older drafts, as in Tornado.
         for name in ["Origin", "Sec-WebSocket-Origin"] {
             for (which, served, accepted) in [("default", &default, by_default), ("own", &own, by_own)] {
                 let case = format!("{which}, {name}: {origins:?}");
@@ -417,7 +417,7 @@ fn origins_as_a_table() {
     }
 }
 
-// A port that one of them lacks is the default of the origin's scheme, since a proxy may have done TLS.
+// A missing port is the default of the origin's scheme, because a proxy may have done TLS.
 #[test]
 fn hosts_and_origins_as_a_table() {
     let served = Served::start(Script::default());
@@ -446,7 +446,7 @@ fn hosts_and_origins_as_a_table() {
     }
 }
 
-// The clock accepts any, unless `--allow-origin` is given: then those and its own.
+// The clock accepts any origin; with `--allow-origin`, only those and its own.
 #[test]
 fn origins_of_the_clock_as_a_table() {
     let any = Program::start(&[]);
@@ -492,7 +492,7 @@ fn a_client_of_the_clock_without_an_id_is_refused() {
     let mut raw = Raw::connect(program.addr());
     raw.send(upgrade("/websocket?Id=%ff", ""));
     assert_refused(&mut raw, 400, "Invalid unicode in Id", "not UTF-8");
-    // The refused ones did not become clients: the only one that is closed is this one.
+    // The refused ones did not become clients: the only client to close is this one.
     let mut raw = Raw::websocket(program.addr(), "/websocket?Id=");
     raw.send_frame(0x88, 1000_u16.to_be_bytes());
     assert_eq!(raw.frame(), close_frame(1000, ""));
@@ -514,7 +514,7 @@ fn frames_sent_together_with_the_handshake_are_delivered() {
         let mut raw = Raw::connect(probed.addr);
         raw.send(&all[..cut]);
         if cut >= head.len() {
-            // What is missing is sent when the handshake is over, so it cannot have come with it.
+            // The rest goes out after the handshake, so it cannot have come with it.
             assert!(raw.head().starts_with("HTTP/1.1 101 "), "{cut}");
             raw.send(&all[cut..]);
         } else {
@@ -544,7 +544,7 @@ fn a_handshake_and_a_frame_that_come_byte_by_byte_are_read() {
     probed.expect_message(&b"\0\xff"[..]);
 }
 
-// None unless `select_subprotocol` picks one of those offered.
+// None, unless `select_subprotocol` picks one of the offered ones.
 #[test]
 fn subprotocols_as_a_table() {
     let last: Choose = |offered| offered.last().map(|name| (*name).to_owned());
@@ -552,13 +552,13 @@ fn subprotocols_as_a_table() {
     let never: Choose = |_| None;
     let empty: Choose = |offered| offered.is_empty().then(|| "none offered".to_owned());
     for (case, choose, offers, chosen) in [
-        ("the default is none", Script::default().choose, &["a, b"][..], None),
+        ("the default chooses none", Script::default().choose, &["a, b"][..], None),
         ("none is picked", never, &["a, b"], None),
         ("the last", last, &["a, b"], Some("b")),
         ("the only one", last, &["chat.v2"], Some("chat.v2")),
         ("without spaces", last, &["a,b,c"], Some("c")),
         ("in several lines", joined, &["a", "b,c"], Some("b")),
-        ("empty members are none", joined, &["a,, b ,c,"], Some("b")),
+        ("empty members do not count", joined, &["a,, b ,c,"], Some("b")),
         ("the case is kept", last, &["CHAT"], Some("CHAT")),
         ("nothing offered", last, &[], None),
     ] {
@@ -575,7 +575,7 @@ fn subprotocols_as_a_table() {
         ("one that was not offered", other, &["chat"][..]),
         ("part of one that was", part, &["chat"]),
         ("one in place of none", empty, &[]),
-        ("a line of its own", injects, &["chat"]),
+        ("an injected line", injects, &["chat"]),
     ] {
         let served = Served::start(Script { choose, ..Script::default() });
         let mut raw = served.client(handshake("/ws", &[("Sec-WebSocket-Protocol", offers)]));
@@ -594,7 +594,7 @@ fn open_can_refuse_with_a_status_and_on_close_does_not_run() {
         (|| Error::refused(403, "Not you"), 403, "Not you"),
         (|| Error::refused(404, "No such room: \"é\""), 404, "No such room: \"é\""),
         (|| Error::refused(503, "Later"), 503, "Later"),
-        // What is no refusal is the server's own business, and goes to the log.
+        // Other errors do not go to the client, but to the log.
         (|| Error::invalid("for the log only"), 500, "Internal Server Error"),
         (|| Error::io("cannot ask the database")(std::io::Error::other("no")), 500, "Internal Server Error"),
         (|| Error::Closed, 500, "Internal Server Error"),
@@ -602,7 +602,7 @@ fn open_can_refuse_with_a_status_and_on_close_does_not_run() {
     for (refusal, status, text) in table {
         let (sender, shared) = crossbeam_channel::unbounded();
         let served = Served::open(move |connection, exchange| {
-            // Nothing of this reaches the client: a message before a refusal, a cookie.
+            // None of this reaches the client: a message before a refusal, a cookie.
             connection.write_message("unseen")?;
             exchange.set_cookie("unseen", "unseen")?;
             let _ = sender.send(connection.clone());
@@ -618,8 +618,8 @@ fn open_can_refuse_with_a_status_and_on_close_does_not_run() {
     }
 }
 
-// A panicking handler ends its own connection. `open` may have shared it
-// before, so it gets its `on_close`, once.
+// A panicking handler ends its own connection. `open` may have shared the connection before, so it gets its `on_close`,
+// once.
 #[test]
 fn a_panic_in_open_is_a_500_and_on_close_runs_once() {
     let served = Served::open(|connection, exchange| {
@@ -635,14 +635,14 @@ fn a_panic_in_open_is_a_500_and_on_close_runs_once() {
     assert_refused(&mut raw, 500, "Internal Server Error", "panic");
     drop(raw);
     assert_eq!(served.events.recv_timeout(DEADLINE), Ok(Event::Close(None, None)));
-    // The others, and the server, do not notice.
+    // Other clients, and the server, notice nothing.
     neighbour.send_frame(0x81, "still here");
     assert_eq!(served.events.recv_timeout(DEADLINE), Ok(Event::Message("still here".into())));
     assert!(served.client(upgrade("/ws", "")).head().starts_with("HTTP/1.1 101 "));
     neighbour.send_frame(0x88, "");
     assert_eq!(neighbour.frame(), frame(0x88, ""));
     let closes = served.events_to_the_end();
-    // Of the neighbour, and of the one after it: none of the one that panicked.
+    // From the neighbour, and from the client after it: none from the one that panicked.
     assert_eq!(closes, vec![Event::Close(None, None); 2]);
 }
 
@@ -659,9 +659,9 @@ fn a_panic_before_open_is_a_500_and_on_close_does_not_run() {
     }
 }
 
-// In Tornado's `open` cookies raise; in threadcast they ride on the 101.
+// In Tornado's `open` cookies raise; in threadcast they are on the 101.
 #[test]
-fn what_open_sets_rides_on_the_101() {
+fn headers_and_cookies_from_open_are_on_the_101() {
     let served = Served::open(|connection, exchange| {
         let known = exchange.get_secure_cookie("who")?.map(|who| String::from_utf8_lossy(&who).into_owned());
         connection.write_message(known.unwrap_or_else(|| "nobody".to_owned()))?;
@@ -684,7 +684,7 @@ fn what_open_sets_rides_on_the_101() {
     assert!(cookies[0].starts_with("who=2|1:0|10:"), "{head}");
     assert!(cookies[1].starts_with("plain=a-b; "), "{head}");
     assert_eq!((raw.frame(), raw.frame()), (frame(0x81, "nobody"), frame(0x81, "none")));
-    // The client brings them when it comes back.
+    // The client sends them when it comes back.
     let pairs: Vec<_> = cookies.iter().filter_map(|line| line.split(';').next()).collect();
     let mut raw = served.client(upgrade("/ws", &format!("Cookie: {}\r\n", pairs.join("; "))));
     raw.head();
@@ -692,11 +692,11 @@ fn what_open_sets_rides_on_the_101() {
 }
 
 #[test]
-fn what_a_101_cannot_carry_is_a_500() {
+fn a_header_that_a_101_cannot_carry_is_a_500() {
     type Set = fn(&mut Exchange<'_>) -> Result<()>;
-    // Whether `open` learns of it itself; if not, it has not refused, and `on_close` runs.
+    // Whether `open` itself gets the error; if not, it has not refused, and `on_close` runs.
     let table: [(&str, bool, Set); 10] = [
-        ("a line of its own", false, |exchange| exchange.set_header("X", "a\r\nSet-Cookie: b=c")),
+        ("an injected line", false, |exchange| exchange.set_header("X", "a\r\nSet-Cookie: b=c")),
         ("a name with a line", false, |exchange| exchange.set_header("X: y\r\nZ", "a")),
         ("a name with a space", false, |exchange| exchange.set_header("X Y", "a")),
         ("not ASCII", false, |exchange| exchange.set_header("X", "\u{e9}")),
@@ -731,7 +731,7 @@ fn messages_written_in_open_arrive_behind_the_101() {
     let expected = large.clone();
     let served = Served::open(move |connection, _| {
         connection.write_message("first")?;
-        // Another thread has the connection, and is done with it before `open` is.
+        // Another thread has the connection, and is done with it before `open` returns.
         std::thread::scope(|scope| {
             let other = scope.spawn(|| connection.write_message("second"));
             other.join().expect("does not panic")
@@ -765,7 +765,7 @@ fn open_can_close_and_the_close_arrives_behind_the_101() {
     assert_eq!(served.events_to_the_end(), expected);
 }
 
-// An `open` that blocks delays its own client, and nobody else.
+// An `open` that blocks delays only its own client.
 #[test]
 fn an_open_that_blocks_delays_nobody_else() {
     let (release, blocked) = crossbeam_channel::bounded::<()>(0);

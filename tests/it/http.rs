@@ -1,4 +1,4 @@
-//! `tests/BEHAVIOUR.md`, *Pages and requests*: the pages and files, and what a client must not send.
+//! `tests/BEHAVIOUR.md`, *Pages and requests*: the pages and files, and requests that a client must not send.
 
 use crate::support;
 
@@ -14,11 +14,11 @@ use threadcast::{Application, Error, Exchange, RequestHandler, Result, Server};
 
 use support::{DEADLINE, Directory, Program, Raw, fetch, frame, get, header_values, masked, status, upgrade};
 
-/// Most bytes of a request head.
+/// The most bytes of a request head.
 const MAX_HEAD: usize = 16 * 1024;
 /// How long a head may take.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
-/// A timer of the kernel may be early by one of its ticks.
+/// A kernel timer may be early by one tick.
 const TICK: Duration = Duration::from_millis(50);
 
 const FILES: [(&str, &str, &[u8]); 4] = [
@@ -31,11 +31,11 @@ const FILES: [(&str, &str, &[u8]); 4] = [
 fn header<'a>(head: &'a str, name: &str) -> &'a str {
     match header_values(head, name)[..] {
         [value] => value,
-        ref other => panic!("{name} is there {} times in {head}", other.len()),
+        ref other => panic!("{name} occurs {} times in {head}", other.len()),
     }
 }
 
-/// Everything that comes is one response, which says that it is the last.
+/// Checks that all bytes are one response, which says that it is the last.
 fn assert_is_one_last_response(all: &[u8], expected: u16, case: &str) {
     let text = String::from_utf8_lossy(all);
     let (head, _) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{case}: no head in {text:?}"));
@@ -85,7 +85,7 @@ fn pages_say_what_they_may_do_and_files_are_asked_for_again() {
         {
             assert!(header(&head, "Content-Security-Policy").contains(part), "{target} {part}: {head}");
         }
-        // What a page of somebody else's may do is for its author to say.
+        // A page's author decides its policy.
         let (head, _) = fetch(own.addr(), get(target, ""));
         assert_eq!((status(&head), header(&head, "Cache-Control")), (200, "no-cache"), "{target}");
         assert!(header_values(&head, "Content-Security-Policy").is_empty(), "{target}: {head}");
@@ -103,7 +103,7 @@ fn pages_say_what_they_may_do_and_files_are_asked_for_again() {
     }
 }
 
-// What a file is shows in its name, however that is written.
+// The decoded name determines the type of a file.
 #[test]
 fn a_type_is_that_of_the_decoded_name() {
     let root = Directory::new("http-decoded");
@@ -122,7 +122,7 @@ fn a_type_is_that_of_the_decoded_name() {
     }
 }
 
-// The root may be a link: who moves it to another release has moved the site.
+// The root may be a link: moving it to another release moves the site.
 #[test]
 fn a_root_that_is_a_link_is_followed_at_each_request() {
     let top = Directory::new("http-release");
@@ -179,9 +179,9 @@ fn names_that_begin_with_a_dot_are_404() {
     }
 }
 
-// A directory of the root and a link that leads out of it change places while files are asked for.
+// A directory of the root and a link that leads out of it are exchanged while a client asks for files.
 #[test]
-fn what_is_exchanged_while_it_is_opened_lets_nobody_out() {
+fn exchanging_files_while_they_are_opened_leads_nobody_out() {
     const REQUESTS: usize = 3000;
     let top = Directory::new("http-exchange");
     top.write("www/index.html", "");
@@ -217,7 +217,7 @@ fn what_is_exchanged_while_it_is_opened_lets_nobody_out() {
     assert!(inside > 0 && refused > 0, "both were met: {inside} and {refused}");
 }
 
-// What a proxy in front may read in another way is refused.
+// Refuses targets that a proxy in front may parse in another way.
 #[test]
 fn a_target_is_a_path_or_a_url_with_a_host() {
     let program = Program::start(&[]);
@@ -260,9 +260,9 @@ fn a_target_is_a_path_or_a_url_with_a_host() {
     }
 }
 
-// RFC 9112, section 3.2.2: `Host` is not looked at beside it.
+// RFC 9112, section 3.2.2: the server ignores `Host` then.
 #[test]
-fn the_authority_of_a_url_is_who_the_request_is_for() {
+fn the_authority_of_a_url_is_the_requests_host() {
     let program = Program::start(&["--allow-origin", "https://friend.example"]);
     let request = |target: &str, host: &str| format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
     for (target, host, expected) in [
@@ -424,11 +424,11 @@ fn nothing_outside_of_the_root_is_served() {
             assert_eq!(status(&fetch(program.addr(), get(target, "")).0), 404, "{which} {target}");
         }
     }
-    // Without this, a server that serves nothing at all would pass.
+    // Otherwise a server without any files would pass.
     assert_eq!(fetch(from_disk.addr(), get("/static/sub/x.txt", "")).1, b"x");
 }
 
-// Ranges are left out, so the whole file comes, as RFC 9110 allows.
+// The server does not support ranges, so the whole file comes, as RFC 9110 allows.
 #[test]
 fn a_range_is_answered_with_the_whole_file() {
     let program = Program::start(&[]);
@@ -442,7 +442,7 @@ fn head_has_the_headers_of_get_and_no_body() {
     for target in ["/", "/static/clock.js", "/static/none", "/none"] {
         let mut raw = Raw::connect(program.addr());
         raw.send(get(target, "").replacen("GET", "HEAD", 1) + &get(target, ""));
-        // A body behind the first head would be taken for the second one.
+        // A body after the first head would show up as the second one.
         let (of_head, (of_get, body)) = (raw.head(), raw.response());
         let without_date = |head: &str| -> Vec<String> {
             head.lines().filter(|line| !line.starts_with("Date: ")).map(str::to_owned).collect()
@@ -474,7 +474,7 @@ fn a_client_that_has_the_page_already_gets_304() {
             (format!("If-None-Match: {}\r\n", etag.trim_matches('"')), 200),
             (String::new(), 200),
         ] {
-            // All on one connection: a body behind a 304 would be taken for the next head.
+            // All on one connection: a body after a 304 would show up as the next head.
             raw.send(get(target, &line));
             if expected == 304 {
                 let head = raw.head();
@@ -540,7 +540,7 @@ fn requests_sent_at_once_are_answered_in_their_order() {
         requests += &get("/", "").replacen("GET", "PUT", 1);
     }
     requests += &get("/", "Connection: close\r\n");
-    // Behind a request that closes, nothing is read as one.
+    // The server does not read a request after one that closes.
     requests += &get("/static/clock.js", "");
     raw.send(requests);
     for _ in 0..50 {
@@ -563,7 +563,7 @@ fn a_head_that_comes_byte_by_byte_is_read() {
     assert_eq!(raw.response().1, FILES[1].2);
 }
 
-// Also behind a page, on a connection that was kept.
+// Also after a page, on a kept connection.
 #[test]
 fn a_websocket_may_follow_a_page_on_the_same_connection() {
     let program = Program::start(&["--lab"]);
@@ -622,11 +622,11 @@ fn an_unknown_path_is_404_and_a_method_not_allowed_is_405() {
 }
 
 #[test]
-fn what_follows_a_body_is_never_read_as_a_second_request() {
+fn bytes_after_a_body_are_never_read_as_a_second_request() {
     let program = Program::start(&[]);
     let smuggled = get("/static/clock.css", "");
     let length = format!("Content-Length: {}\r\n", smuggled.len());
-    // What says how long the body is, so that a method which may have one is refused for another reason.
+    // Valid lengths, so that the refusal of a method that may have a body has another reason.
     let plain = [length.as_str(), "content-length: 5\r\n", "Transfer-Encoding: chunked\r\n"];
     let odd = [
         "Content-Length: +0\r\n",
@@ -666,7 +666,7 @@ fn what_follows_a_body_is_never_read_as_a_second_request() {
 }
 
 #[test]
-fn a_request_that_says_that_it_has_no_body_is_answered_and_what_follows_it_too() {
+fn a_request_with_a_length_of_0_is_answered_and_the_next_one_too() {
     let program = Program::start(&[]);
     let mut raw = Raw::connect(program.addr());
     raw.send(get("/", "Content-Length: 0\r\n") + &get("/static/clock.css", ""));
@@ -710,8 +710,8 @@ fn malformed_requests_are_400_and_the_end() {
         ("a space in Host", "GET / HTTP/1.1\r\nHost: a b\r\n\r\n"),
         ("a user in Host", "GET / HTTP/1.1\r\nHost: u@h\r\n\r\n"),
         ("an address without its end in Host", "GET / HTTP/1.1\r\nHost: [::1\r\n\r\n"),
-        ("a port that is none in Host", "GET / HTTP/1.1\r\nHost: a:99999\r\n\r\n"),
-        ("a Host that is none in HTTP/1.0", "GET / HTTP/1.0\r\nHost: a b\r\n\r\n"),
+        ("an invalid port in Host", "GET / HTTP/1.1\r\nHost: a:99999\r\n\r\n"),
+        ("an invalid Host in HTTP/1.0", "GET / HTTP/1.0\r\nHost: a b\r\n\r\n"),
         ("HTTP/2", "GET / HTTP/2.0\r\nHost: a\r\n\r\n"),
         ("the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
         ("HTTP/0.9", "GET /\r\n"),
@@ -735,7 +735,7 @@ fn malformed_requests_are_400_and_the_end() {
     assert_is_one_last_response(&raw.rest(), 200, "HTTP/1.0 without Host");
 }
 
-/// A request of exactly this many bytes, of `lines` header lines besides `Host`.
+/// A request of exactly this many bytes, with `lines` header lines in addition to `Host`.
 fn request_of(bytes: usize, lines: usize) -> String {
     let more = "a: b\r\n".repeat(lines - 1);
     let rest = get("/static/clock.css", &format!("{more}x: \r\n")).len();
@@ -769,12 +769,12 @@ fn a_head_of_16_kib_is_read_and_a_larger_one_is_431() {
     }
 }
 
-// What was read with the head before counts for nothing.
+// Bytes that came with the previous head do not count.
 #[test]
 fn the_limit_is_for_each_head_of_a_pipeline() {
     let program = Program::start(&[]);
     let mut raw = Raw::connect(program.addr());
-    // The small one moves the others off the bounds of whatever is read at a time.
+    // The small one shifts the others off the boundaries of reads.
     let heads = request_of(200, 1) + &request_of(MAX_HEAD, 1).repeat(5);
     raw.send(heads + &request_of(MAX_HEAD + 1, 1) + &get("/", ""));
     for _ in 0..6 {
@@ -783,7 +783,7 @@ fn the_limit_is_for_each_head_of_a_pipeline() {
     assert_is_one_last_response(&raw.rest(), 431, "the seventh");
 }
 
-// 10 s in all, whatever the rate of the bytes.
+// 10 s in total, whatever the rate of the bytes.
 #[test]
 fn a_head_that_takes_10_s_ends_its_connection_and_a_websocket_outlives_it() {
     let program = Program::start(&["--ping-interval", "off"]);
@@ -839,7 +839,7 @@ fn a_head_that_takes_10_s_ends_its_connection_and_a_websocket_outlives_it() {
 
 #[test]
 fn half_open_connections_disturb_nobody() {
-    // A quarter of the capacity is for those that are half open.
+    // A quarter of the capacity is for half-open connections.
     let program = Program::start(&["--lab", "--max-clients", "1000"]);
     let addr = program.addr();
     let mut talking = Raw::websocket(addr, "/echo?Id=A");
@@ -858,13 +858,13 @@ fn half_open_connections_disturb_nobody() {
     assert_eq!(status(&fetch(addr, upgrade("/echo?Id=B", "")).0), 101);
     let took = start.elapsed();
     assert!(took < HEAD_DEADLINE - TICK, "the others were waited for: {took:?}");
-    // They were waiting all the time, and are served when they go on.
+    // They were waiting all the time, and get answers when they continue.
     for (n, raw) in half_open.iter_mut().enumerate() {
         let sent = unfinished[n % unfinished.len()];
         let whole = get("/", "");
         match whole.strip_prefix(sent) {
             Some(rest) => raw.send(rest),
-            None => panic!("{sent:?} is no beginning of a request"),
+            None => panic!("{sent:?} does not begin a request"),
         }
     }
     for (n, raw) in half_open.iter_mut().enumerate() {
@@ -881,7 +881,7 @@ impl RequestHandler for Page {
     }
 }
 
-/// Says its name.
+/// Answers with its name.
 struct Named(&'static str);
 
 impl RequestHandler for Named {
@@ -911,7 +911,7 @@ fn pages_below_a_prefix_answer_where_no_other_route_does() {
     }
 }
 
-// The request is a 500, and the connection goes on.
+// The request is a 500, and the connection continues.
 #[test]
 fn a_page_that_fails_or_panics_is_a_500_and_one_that_refuses_says_why() {
     let application = Application::new()

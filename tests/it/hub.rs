@@ -1,4 +1,5 @@
-//! Topics over real sockets: who gets what, in which order, and that nothing is left of who has gone.
+//! Topics over real sockets: which clients get which messages, in which order, and that nothing of a former subscriber
+//! is left.
 
 use crate::support;
 
@@ -11,7 +12,7 @@ use threadcast::{
     Application, Connection, Exchange, Hub, Message, Result, Server, WebSocketHandler, broadcast,
 };
 
-/// A chat in rooms: what somebody says, all in the room hear.
+/// A chat in rooms: everybody in the room hears each message.
 struct Room {
     hub: Hub,
     name: String,
@@ -52,7 +53,7 @@ fn join(server: &Server, room: &str) -> Raw {
 }
 
 #[test]
-fn who_is_in_a_room_hears_what_is_said_there_and_nothing_else() {
+fn members_of_a_room_get_its_messages_and_no_others() {
     let (server, hub) = rooms();
     let (mut ann, mut bob, mut eve) = (join(&server, "a"), join(&server, "a"), join(&server, "b"));
     assert_eq!((hub.count("a"), hub.count("b"), hub.count("c")), (2, 1, 0));
@@ -98,7 +99,7 @@ fn everybody_sees_one_order_where_one_thread_publishes_or_a_lock_makes_it_one() 
     assert!(orders.iter().all(|order| *order == orders[0]));
 }
 
-/// The manual's way without a hub: the lock is held during the broadcast.
+/// The manual's way without a hub: it holds the lock during the broadcast.
 struct Chat(Arc<Mutex<Vec<Connection>>>);
 
 impl WebSocketHandler for Chat {
@@ -178,7 +179,7 @@ fn clients_that_come_and_go_while_others_publish_leave_nothing() {
                         1 => client.send_frame(0x88, 1000u16.to_be_bytes()),
                         _ => client.reset(),
                     }
-                    // Somebody else's hands are on them as well, also when they have gone.
+                    // Other threads have them too, also after they have gone.
                     for connection in hub.subscribers(&room) {
                         let _ = hub.subscribe("late", &connection);
                     }

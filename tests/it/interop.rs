@@ -1,7 +1,7 @@
-//! Other people's clients, with compression, and with TLS: python's `websockets`, `ws` for Node.js where there is one, Chromium. Each
-//! sends messages of 0 bytes to 1 MiB, in fragments too where it can, and gets the same back.
+//! Third-party clients, with compression, and with TLS: python's `websockets`, `ws` for Node.js if it is installed,
+//! Chromium. Each sends messages of 0 bytes to 1 MiB, also in fragments if it can, and gets them back.
 //!
-//! The first two come from PyPI and npm, into `target`, in the versions that `tests/compare` is measured with.
+//! The first two come from PyPI and npm, into `target`, in the versions that `tests/compare` measures.
 
 use crate::support;
 use support::browser;
@@ -73,7 +73,7 @@ function echoes(url, parameters) {
       const [message, binary] = left[0];
       client.send(binary ? Buffer.from(message) : message);
       if (message.length > 1) {
-        // The same in fragments, with a ping between them.
+        // As fragments, with a ping between them.
         const half = message.length / 2;
         client.send(message.slice(0, half), { fin: false, binary });
         client.ping('between');
@@ -131,14 +131,14 @@ new Promise((resolve) => {
   client.onclose = ({ code }) => resolve(`${client.extensions}, ${left.length} left, ${code}`);
 })"#;
 
-/// Where the pins are.
+/// The directory of the pins.
 const VARIANTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/compare/variants");
 
 fn target(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("is below target").join(name)
 }
 
-/// Runs a command to its end. Returns what it printed.
+/// Runs a command to its end. Returns its output.
 fn run(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
@@ -146,7 +146,7 @@ fn run(command: &mut Command) -> String {
     said.concat()
 }
 
-/// What the programs are told: to compress everything, or what is large, or the same inside of TLS.
+/// Arguments of the programs: compress everything, or large messages, or everything over TLS.
 const PROGRAMS: [&[&str]; 3] = [
     &["--lab", "--logging", "none", "--compression", "1B"],
     &["--lab", "--logging", "none", "--compression", "1KiB"],
@@ -179,7 +179,7 @@ fn websockets_for_python_sends_and_gets_compressed_messages_of_any_size() {
 #[test]
 fn ws_for_node_sends_and_gets_compressed_messages_of_any_size() {
     if Command::new("node").arg("--version").output().is_err() {
-        println!("not run: there is no Node.js");
+        println!("not run: Node.js is missing");
         return;
     }
     let modules = target("test-node");

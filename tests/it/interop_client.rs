@@ -1,5 +1,5 @@
-//! The client against other people's servers: Tornado, python's `websockets`, `ws` for Node.js. Each echoes messages of 0
-//! bytes to 1 MiB, compressed where it can, pings, and closes with a code and a reason.
+//! The client against third-party servers: Tornado, python's `websockets`, `ws` for Node.js. Each echoes messages of 0
+//! bytes to 1 MiB, compressed if it can, pings, and closes with a code and a reason.
 
 use crate::support;
 use support::python;
@@ -13,7 +13,7 @@ use support::{DEADLINE, Program};
 use threadcast::Message;
 use threadcast::client::Builder;
 
-/// What each server does with this text, instead of an echo.
+/// The text that makes each server close instead of echoing.
 const CLOSE: &str = "close";
 const SIZES: [usize; 12] = [0, 1, 125, 126, 1023, 1024, 4096, 16383, 16384, 65535, 65536, 1 << 20];
 
@@ -75,7 +75,7 @@ server.on('connection', (socket) => {
 });
 "#;
 
-/// Starts a server, and speaks with it, without compression and with it, if it can agree to that.
+/// Starts a server, and speaks with it, without compression and, if it can agree, with it.
 fn speak_with(command: &mut Command, compresses: bool) {
     let server = Program::spawn(command.stdin(Stdio::null()));
     let line = server.wait_for_line("listening at ");
@@ -119,8 +119,8 @@ fn speak_with(command: &mut Command, compresses: bool) {
 
 #[test]
 fn tornado_echoes_and_closes() {
-    // It does not see parameters without a value, such as server_no_context_takeover, which RFC 7692, section 7.1.1.1,
-    // has it agree to.
+    // It ignores parameters without a value, such as server_no_context_takeover, to which RFC 7692, section 7.1.1.1,
+    // requires it to agree.
     speak_with(Command::new(python::python()).args(["-c", TORNADO]), false);
 }
 
@@ -132,7 +132,7 @@ fn websockets_for_python_echoes_and_closes() {
 #[test]
 fn ws_for_node_echoes_and_closes() {
     if Command::new("node").arg("--version").output().is_err() {
-        println!("not run: there is no Node.js");
+        println!("not run: Node.js is missing");
         return;
     }
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("is below target");

@@ -1,5 +1,4 @@
-//! The lab as its page sees it: what happens is told, what is ordered is done, and without `--lab` there
-//! is none of it.
+//! The lab as its page sees it: it reports events, executes orders, and without `--lab` does not exist.
 
 use crate::support;
 
@@ -12,14 +11,14 @@ use support::{DEADLINE, Program, Raw, eventually, get, upgrade};
 
 const QUICK: &[&str] = &["--lab", "--interval", "50ms", "--logging", "none"];
 
-/// Somebody who watches, and all the events that they were told.
+/// A watcher, and all the events that it got.
 struct Watcher {
     raw: Raw,
     hello: Value,
     events: Vec<Value>,
-    /// The lab's own clients, as told last.
+    /// The lab's own clients, as last reported.
     crowd: Value,
-    /// Numbers come for ever, so waiting for something else has to end by itself.
+    /// Numbers keep coming, so a wait for something else needs its own deadline.
     until: Instant,
 }
 
@@ -32,7 +31,7 @@ impl Watcher {
         watcher
     }
 
-    /// The next message; its events are kept.
+    /// The next message; keeps its events.
     fn message(&mut self) -> Value {
         loop {
             assert!(Instant::now() < self.until, "waited too long: {:#?}", self.events);
@@ -58,7 +57,7 @@ impl Watcher {
         }
     }
 
-    /// The first event, of those to come or those that came, for which this holds.
+    /// The first matching event, past or future.
     fn event(&mut self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
         let mut looked_at = 0;
         loop {
@@ -71,7 +70,7 @@ impl Watcher {
         }
     }
 
-    /// The number of the client that asked for this.
+    /// The number of the client with this target.
     fn client(&mut self, target: &str) -> u64 {
         let opened = self.event(target, |event| event["is"] == "opened" && event["target"] == target);
         opened["client"].as_u64().expect("a number")
@@ -81,7 +80,7 @@ impl Watcher {
         self.raw.send_frame(0x81, text);
     }
 
-    /// Blocks until the lab has this number of clients of its own here. Returns their names.
+    /// Blocks until this many clients of the lab are on this server. Returns their names.
     fn crowd(&mut self, clients: u64) -> Vec<String> {
         while self.crowd["places"]["here"] != clients {
             self.message();
@@ -102,7 +101,7 @@ fn status(program: &Program, request: &str) -> String {
 }
 
 #[test]
-fn without_the_lab_there_is_none_of_it() {
+fn without_the_lab_its_paths_do_not_exist() {
     let program = Program::start(&[]);
     for path in ["/lab", "/lab/lab.js", "/lab/lab.html", "/static/lab.js", "/lab/events?Id=A", "/echo?Id=A"] {
         assert_eq!(status(&program, &get(path, "")), "404", "{path}");
@@ -145,7 +144,7 @@ fn only_a_page_of_this_server_may_watch() {
 }
 
 #[test]
-fn a_watcher_is_told_who_is_there_and_what_happens() {
+fn a_watcher_gets_the_clients_and_then_the_events() {
     let program = Program::start(QUICK);
     let mut ann = Raw::websocket(program.addr(), "/websocket?Id=ann");
     ann.frame();
@@ -233,7 +232,7 @@ fn however_many_ask_the_first_six_come_once_and_start_again_brings_them_back() {
     let program = Program::start(QUICK);
     let (mut one, mut other) = (Watcher::new(&program), Watcher::new(&program));
     let first = ["ann", "bob", "cleo", "dan", "eve", "fay"];
-    // Each order is followed by the crowd as it is then.
+    // Each order is answered with the new crowd.
     one.order("start");
     other.order("start");
     for _ in 0..2 {
@@ -286,7 +285,7 @@ fn a_flood_ends_by_itself_and_the_others_get_their_pushes_meanwhile() {
 }
 
 #[test]
-fn a_watcher_is_told_which_clients_are_watchers_too() {
+fn a_watcher_learns_which_clients_are_watchers_too() {
     let program = Program::start(QUICK);
     let one = Watcher::new(&program);
     let other = Watcher::new(&program);
@@ -344,7 +343,7 @@ fn the_numbers_are_those_of_the_process() {
 }
 
 #[test]
-fn what_comes_too_fast_is_dropped_and_counted_and_the_rest_goes_on() {
+fn excess_events_are_dropped_and_counted_and_the_rest_continues() {
     let program = Program::start(QUICK);
     let mut watcher = Watcher::new(&program);
     let mut flood = Raw::websocket(program.addr(), "/websocket?Id=flood");
@@ -360,7 +359,7 @@ fn what_comes_too_fast_is_dropped_and_counted_and_the_rest_goes_on() {
     let _flood = sender.join().expect("sends");
     watcher.events.clear();
     watcher.event("a push", |event| event["is"] == "push" && event["thread"] == "send");
-    // A page that comes later does not take them for its own.
+    // A later page does not count them as its own.
     let later = Watcher::new(&program);
     assert!(later.hello["dropped"].as_u64() >= Some(dropped), "{}", later.hello["dropped"]);
 }
@@ -377,7 +376,7 @@ fn nobody_wakes_the_labs_threads_while_nobody_watches() {
     });
 }
 
-/// How often the lab's threads went to sleep.
+/// How often each of the lab's threads has gone to sleep.
 fn switches(pid: u32) -> Vec<String> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("lists threads").flatten();
     let status = tasks.filter_map(|task| fs::read_to_string(task.path().join("status")).ok());
@@ -394,7 +393,7 @@ fn switches(pid: u32) -> Vec<String> {
 }
 
 #[test]
-fn it_ends_with_watchers_and_clients_of_its_own() {
+fn it_ends_with_its_watchers_and_its_own_clients() {
     let mut program = Program::start(QUICK);
     let mut watcher = Watcher::new(&program);
     watcher.order("come here 5");

@@ -1,6 +1,6 @@
-//! The lab's page, in a real browser: what it shows has really happened.
+//! The lab's page, in a real browser: everything that it shows has really happened.
 //!
-//! With `THREADCAST_SCREENSHOTS=DIR`, pictures of the page are written to `DIR` besides.
+//! With `THREADCAST_SCREENSHOTS=DIR`, also writes pictures of the page to `DIR`.
 
 use crate::support;
 use support::browser;
@@ -21,14 +21,14 @@ use support::{Program, Raw};
 
 const LAB: &[&str] = &["--lab", "--interval", "250ms", "--logging", "none"];
 
-/// The page, with the six clients that come to an empty lab.
+/// The page, with the six clients that start in an empty lab.
 fn open(program: &Program) -> Page {
     let page = Page::open(program.addr(), "/lab");
     page.wait_for("the lab's clients", "lab.names.length === 6 && lab.model.sortedLanes().length >= 8");
     page
 }
 
-/// In the page's words: the lane of the client of this name.
+/// The lane of the client of this name, as a JavaScript expression.
 fn lane_of(name: &str) -> String {
     format!(
         "[...lab.model.lanes.values()].find((l) => l.role === 'client' && lab.model.clients.get(l.number) === '{name}')"
@@ -47,7 +47,7 @@ fn the_users_own_colours_leave_the_legend_as_it_is() {
         page.force_colors(scheme);
         assert_eq!(page.eval(colors), chosen, "{scheme}");
         assert!(page.is(&format!("new Set({colors}).size === 5")), "{}", page.eval(colors));
-        // The button that is pressed is another one than that beside it.
+        // The pressed button is not the one beside it.
         let button = |id: &str| page.eval(&format!("getComputedStyle($('{id}')).backgroundColor"));
         assert_ne!(button("show-threads"), button("show-beside"), "{scheme}");
         if let Some(directory) = env::var_os("THREADCAST_SCREENSHOTS_FORCED").map(PathBuf::from) {
@@ -179,7 +179,7 @@ fn a_pump_appears_for_a_client_that_does_not_read_and_goes_with_it() {
 }
 
 #[test]
-fn above_200_lanes_it_says_what_it_leaves_out() {
+fn above_200_lanes_it_says_how_many_it_leaves_out() {
     let program = Program::start(LAB);
     let page = open(&program);
     page.click("more");
@@ -223,7 +223,7 @@ fn a_pause_is_for_reading() {
 fn with_less_motion_the_lanes_move_in_steps() {
     let program = Program::start(LAB);
     let page = open(&program);
-    // How far the lanes move at a time, over some drawings.
+    // How far the lanes move per drawing, over some drawings.
     let steps = "new Promise((resolve) => {
         const seen = [lab.view.geometry.to];
         const look = () => {
@@ -309,18 +309,18 @@ fn a_loop_freezes_and_threads_do_not() {
     );
     page.eval("lab.order('leave threads')");
     page.wait_for("them to leave", "lab.beside.columns[0].crowd === 0");
-    // Three columns are no wider than they need to be.
+    // Three columns are as narrow as they can be.
     page.look("light", 390, 844);
     assert!(page.is("$('columns').offsetWidth < 600"), "{}", page.eval("$('columns').offsetWidth"));
 }
 
-/// A port for a lab, and the origin of its page, which the servers beside it have to know before it starts.
+/// A port for a lab, and the origin of its page, which the other servers must know before it starts.
 fn place_for_a_page() -> (String, String) {
     let addr = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port");
     (addr.port().to_string(), format!("http://{addr}"))
 }
 
-/// A lab at this port, with servers beside it.
+/// A lab at this port, with these other servers.
 fn start_beside(port: &str, beside: &[Value]) -> Program {
     let mut command = Program::command();
     command.args(["--port", port]).args(LAB);
@@ -330,7 +330,7 @@ fn start_beside(port: &str, beside: &[Value]) -> Program {
     Program::spawn(&mut command)
 }
 
-/// A clock on one thread, which serves all its clients in turn, and obeys `sleep N` there.
+/// A clock on one thread, which serves all its clients in turn, and obeys `sleep N` on that thread.
 fn start_loop(interval: Duration) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
     let addr = listener.local_addr().expect("an address");
@@ -358,7 +358,7 @@ fn start_loop(interval: Duration) -> SocketAddr {
     addr
 }
 
-/// False if the client has left.
+/// Returns false if the client has left.
 fn turn(client: &mut WebSocket<TcpStream>) -> bool {
     match client.read() {
         Ok(Message::Text(text)) => {
@@ -372,13 +372,13 @@ fn turn(client: &mut WebSocket<TcpStream>) -> bool {
     }
 }
 
-/// Where an experiment is shown, and what of it has to be in the window together.
+/// The place of an experiment, and its elements that must be in the window together.
 const THREADS: [&str; 9] = ["sleep", "spin", "panic", "flood", "stall", "more", "storm", "leave", "again"];
 const BESIDE: [&str; 5] = ["all-sleep", "all-spin", "all-more", "all-storm", "all-leave"];
 /// A projector's window, and a laptop's.
 const WINDOWS: [(u32, u32); 2] = [(1366, 768), (1280, 900)];
 
-/// Of these elements, in the page's words, those that are not wholly in the window.
+/// Those of these elements that are not wholly in the window, as a JavaScript expression.
 fn out_of_the_window(page: &Page, elements: &str) -> String {
     let outside = page.eval(&format!(
         "[{elements}].filter((element) => {{
@@ -416,7 +416,7 @@ fn each_button_is_in_the_window_with_the_lanes_and_the_numbers_that_it_changes()
                 assert_eq!(out_of_the_window(&page, &seen), "", "{what}");
                 assert!(page.is("scrollY === 0"), "{what}: nothing had to be scrolled");
                 looks.push(page.text("look"));
-                // Its lane has a name, and is in sight within the frame.
+                // Its lane has a name, and is visible within the frame.
                 let lane = match button {
                     "sleep" | "spin" => lane_of("eve"),
                     "stall" => "[...lab.model.lanes.values()].findLast((l) => l.role === 'pump')".to_owned(),
@@ -502,7 +502,7 @@ fn everything_in_the_lab_can_be_read_from_the_last_row() {
 }
 
 #[test]
-fn what_a_button_is_for_is_said_when_it_is_pointed_at() {
+fn pointing_at_a_button_explains_it() {
     let program = Program::start(LAB);
     let page = open(&program);
     page.click("panic");
@@ -611,7 +611,7 @@ fn nothing_is_wider_than_the_window_in_light_and_dark() {
             page.take_picture(&directory.join(name));
         }
     }
-    // A name for which there is too little room loses its end before nobody can read it.
+    // A name in too little space is cut before it becomes unreadable.
     let long = "W".repeat(30);
     page.eval(&format!(
         "window.least = 1, ((proto, draw) => {{
@@ -642,7 +642,7 @@ fn the_browser_has_nothing_to_complain_about() {
         page.is("[...document.querySelectorAll('input, select, button, a, [tabindex]')].every((stop) => \
            stop.labels?.length || stop.textContent.trim() || stop.ariaLabel || stop.role)")
     );
-    // Complaints come in order, so after this one there are no others under way.
+    // Complaints come in order, so no others are pending after this one.
     page.eval("console.error('logged')");
     page.wait_for_complaint("logged");
     let complaints = page.complaints();
@@ -659,7 +659,7 @@ fn without_its_server_the_page_stands_still_and_says_so_until_the_server_is_back
     page.wait_for("the loss", "state === 'closed' && $('status').textContent.includes('lost')");
     assert!(page.text("window").starts_with("Not connected"), "{}", page.text("window"));
     page.wait_for("the lanes to stand still", "lab.view.geometry.to === lab.model.stoppedAt");
-    // Some drawings later, nothing has moved on, though the story may be read.
+    // Some drawings later, nothing has moved, but the story is readable.
     let moved = page.eval(
         "new Promise((resolve) => {
            const before = lab.view.geometry.to;
@@ -680,7 +680,7 @@ fn without_its_server_the_page_stands_still_and_says_so_until_the_server_is_back
 }
 
 #[test]
-fn each_view_has_its_own_hint_and_without_servers_beside_there_is_nothing_to_press() {
+fn each_view_has_its_own_hint_and_without_other_servers_nothing_to_press() {
     let program = Program::start(LAB);
     let page = open(&program);
     let buttons = |view: &str, disabled: bool| {
@@ -703,7 +703,7 @@ fn each_view_has_its_own_hint_and_without_servers_beside_there_is_nothing_to_pre
 fn after_dropped_events_a_busy_lane_is_not_known_until_its_next_event() {
     let program = Program::start(LAB);
     let page = open(&program);
-    // A thread of which the server tells nothing by itself: so this plays the server.
+    // A thread that the server does not report on its own: so the test plays the server.
     let hear = |is: &str, dropped: u32| {
         page.eval(&format!(
             "((t) => lab.hear({{ events: {{ t, dropped: {dropped}, \

@@ -1,4 +1,4 @@
-//! The house: rooms in an order, files in an order within each, imports one way. Both orders are read from the
+//! The layers: rooms in an order, files in an order within each, imports one way. The test reads both orders from the
 //! `mod` lines of `src/lib.rs` and of each room's `mod.rs`.
 
 use std::collections::HashMap;
@@ -6,10 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Rooms that stand beside each other: none imports anything of another.
+/// Rooms beside each other: none imports from another.
 const BESIDE: [&str; 3] = ["client", "hub", "server"];
 
-/// What a file stands for in the order: its room and its place within.
+/// A file's place in the order: its room, and its place within.
 type Place = (usize, usize);
 
 fn read(path: impl AsRef<Path>) -> String {
@@ -17,7 +17,7 @@ fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The modules that a file declares, in their order.
+/// The modules that a file declares, in order.
 fn declared(path: &str) -> Vec<String> {
     let source = read(path);
     let lines = source.lines().map(|line| line.trim_start_matches("pub ").trim_start_matches("pub(crate) "));
@@ -38,8 +38,8 @@ fn sources(folder: impl AsRef<Path>) -> Vec<PathBuf> {
     files
 }
 
-/// The paths that a source names behind `crate::`, its tests left out: `net::outbox` of `crate::net::outbox::Link`,
-/// and of each name in `crate::net::{outbox, closer}`.
+/// The paths that a source names after `crate::`, without its tests: `net::outbox` of `crate::net::outbox::Link`, and
+/// of each name in `crate::net::{outbox, closer}`.
 fn imports(source: &str) -> Vec<Vec<String>> {
     let without_tests = source.split("#[cfg(test)]\nmod tests {").next().unwrap();
     let without_tests = without_tests.split("#[cfg(all(test, not(loom)))]\nmod tests {").next().unwrap();
@@ -143,7 +143,7 @@ fn no_file_of_the_source_is_over_300_lines() {
     }
 }
 
-/// Each line of these files that has one of these words, where it stands.
+/// Each line of these files that has one of these words, with its place.
 fn lines_with(words: &[&str], files: &[(PathBuf, String)]) -> Vec<String> {
     let in_lower_case = |text: &str| text.to_lowercase().replace(|c: char| !c.is_alphanumeric(), " ");
     let mut found = Vec::new();
@@ -164,7 +164,7 @@ fn the_source_and_the_manual_say_things_plainly() {
     let mut paths = sources("src");
     let pages = fs::read_dir("src/guide").unwrap().flatten().map(|entry| entry.path());
     paths.extend(pages.filter(|path| path.extension().is_some_and(|end| end == "md")));
-    // The tests too, but for this one, which has the words.
+    // The tests too, except this one, which contains the words.
     paths.extend(sources("tests").into_iter().filter(|path| !path.ends_with("layers.rs")));
     paths.extend(["Makefile", "README.md", "tests/compare/README.md", "tests/fleet.sh"].map(PathBuf::from));
     let files: Vec<_> = paths.into_iter().map(|path| (path.clone(), read(path))).collect();
@@ -174,7 +174,7 @@ fn the_source_and_the_manual_say_things_plainly() {
     assert_eq!(lines_with(&WORDS, &bad), ["a.rs:2: gives"]);
 }
 
-/// The types that a source declares; not those that belong to a trait.
+/// The types that a source declares; not the associated types of traits.
 fn types(source: &str) -> Vec<&str> {
     let mut found = Vec::new();
     for line in source.lines() {
@@ -192,7 +192,7 @@ fn types(source: &str) -> Vec<&str> {
 
 #[test]
 fn a_types_name_is_found_once_in_the_tree() {
-    /// The one of loom's build stands for the other.
+    /// Loom's build has a second one.
     const IN_TWO_BUILDS: &str = "Channel";
     let mut first: HashMap<String, PathBuf> = HashMap::new();
     for path in sources("src") {
@@ -207,7 +207,7 @@ fn a_types_name_is_found_once_in_the_tree() {
     assert_eq!(types(source), ["A", "B", "C", "D"]);
 }
 
-/// The log's macros in a source that name no target.
+/// The number of the log's macros in a source without a target.
 fn logs_without_target(source: &str) -> usize {
     let calls = source.split("log::").skip(1);
     let calls =

@@ -1,6 +1,6 @@
-//! The tests that need no process of their own, a file each: one crate links once, and cargo runs the tests of all
-//! files side by side. A test that counts the threads, descriptors or memory of its own process, sets a limit or
-//! collects the log is a crate beside this directory.
+//! The tests that can share a process, a file each: one crate links once, and cargo runs the tests of all files side by
+//! side. A test that counts the threads, descriptors or memory of its process, sets a limit or collects the log is
+//! a separate crate beside this directory.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -16,6 +16,7 @@ mod client;
 mod clock;
 mod close;
 mod compression;
+mod drain;
 mod examples;
 mod fleet;
 mod fleet_links;
@@ -23,6 +24,7 @@ mod fleet_program;
 mod foreign;
 mod guide;
 mod handshake;
+mod health;
 mod http;
 mod hub;
 mod interop;
@@ -32,7 +34,9 @@ mod lab_page;
 mod layers;
 mod make;
 mod messages;
+mod metrics;
 mod page;
+mod prometheus;
 mod proxies;
 mod proxy;
 mod publish;
@@ -51,10 +55,10 @@ mod workflows;
 use std::collections::BTreeSet;
 use std::fs;
 
-/// More, and cargo links and runs that many one after the other.
+/// The most test crates: cargo links and runs each of them separately.
 const MOST_CRATES: usize = 16;
 
-/// The files of Rust in a directory, without their ends.
+/// The names of the Rust files in a directory, without their extension.
 fn names(directory: &str) -> BTreeSet<String> {
     let files =
         fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -83,8 +87,8 @@ fn there_are_few_test_crates_and_each_asks_for_the_program() {
     }
 }
 
-/// A file that names one of these needs more than Rust and a C compiler.
-const MORE: [&str; 10] = [
+/// A file with one of these names needs more than Rust and a C compiler.
+const MORE: [&str; 11] = [
     "support::browser",
     "support::fleet",
     "support::network",
@@ -95,6 +99,7 @@ const MORE: [&str; 10] = [
     "\"openssl\"",
     "/usr/sbin",
     "redis-server",
+    "promtool",
 ];
 
 #[test]

@@ -1,4 +1,4 @@
-//! The Makefile on machines that lack something: it says what, in one line, and installs nothing else.
+//! The Makefile on machines that lack something: it names it, in one line, and installs nothing else.
 //!
 //! A machine is a directory for the PATH. Its programs are links to real ones, or shims.
 
@@ -10,17 +10,17 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// What the Makefile's own lines call.
+/// The tools that the Makefile's own lines call.
 const TOOLS: [&str; 13] =
     ["make", "bash", "sh", "sed", "awk", "sort", "cut", "true", "date", "env", "grep", "mkdir", "rm"];
 
-/// Who runs `make`, and what there is besides [`TOOLS`].
+/// The user who runs `make`, and the tools in addition to [`TOOLS`].
 struct Machine {
     path: PathBuf,
     log: PathBuf,
 }
 
-/// How a run of `make` ended.
+/// The result of a run of `make`.
 struct Run {
     succeeded: bool,
     printed: String,
@@ -61,7 +61,7 @@ impl Machine {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    /// The line of a shim that writes its call to the log.
+    /// A shim's line that writes its call to the log.
     fn logs(&self, tool: &str) -> String {
         format!("echo $THREADCAST_DUPLEX_SECONDS {tool} \"$@\" >> '{}'", self.log.display())
     }
@@ -84,7 +84,8 @@ impl Machine {
         self
     }
 
-    /// Runs a target, perhaps with variables. The home is another one, since Python 2.7 is looked for there.
+    /// Runs a target, optionally with variables. The home directory is another one, because make looks for Python 2.7
+    /// in it.
     fn make(&self, target: &str) -> Run {
         let mut command = Command::new(self.path.join("make"));
         command.args(target.split(' ')).current_dir(env!("CARGO_MANIFEST_DIR")).env_clear();
@@ -110,7 +111,7 @@ impl Machine {
 const NOW: &str = "1.99.0";
 
 #[test]
-fn what_is_missing_is_said_in_one_line_and_nothing_is_done() {
+fn a_missing_tool_is_named_in_one_line_and_nothing_runs() {
     let everything = "build-essential curl openssl chromium python3 python3-venv iproute2 util-linux redis-server \
                       haproxy nginx";
     let old = |tool: &str, found: &str| {
@@ -169,7 +170,7 @@ fn what_is_missing_is_said_in_one_line_and_nothing_is_done() {
 }
 
 #[test]
-fn what_is_missing_is_installed_and_nothing_else() {
+fn only_missing_tools_are_installed() {
     for (name, user) in [("installs-as-root", 0), ("installs-with-sudo", 1000)] {
         let machine = Machine::new(name, user, NOW).with_apt_get().with_sudo(true);
         let run = machine.make("run");
@@ -187,9 +188,20 @@ fn what_is_missing_is_installed_and_nothing_else() {
 }
 
 #[test]
-fn the_tests_begin_with_what_they_do_and_end_with_what_was_not_run() {
-    let needed =
-        ["cc", "curl", "openssl", "chromium", "python3", "ip", "unshare", "redis-server", "haproxy", "nginx"];
+fn the_tests_begin_with_their_plan_and_end_with_the_tests_that_did_not_run() {
+    let needed = [
+        "cc",
+        "curl",
+        "openssl",
+        "chromium",
+        "python3",
+        "ip",
+        "unshare",
+        "redis-server",
+        "haproxy",
+        "nginx",
+        "prometheus",
+    ];
     let all = |name: &str| Machine::new(name, 1000, NOW).with(&needed);
     let machine = all("test-passes");
     for tool in ["dirname", "cat"] {
@@ -229,9 +241,9 @@ fn the_tests_begin_with_what_they_do_and_end_with_what_was_not_run() {
 }
 
 #[test]
-fn the_minutes_that_it_takes_are_those_of_the_page_and_grow_with_what_it_is_told() {
+fn the_minutes_that_it_takes_match_the_page_and_grow_with_its_arguments() {
     let minutes = |target: &str| -> u32 {
-        // Nothing is installed, so nothing is run.
+        // Nothing gets installed, so nothing runs.
         let printed = Machine::new("minutes", 1000, NOW).make(target).printed;
         let rest = printed.split_once(" takes about ").unwrap_or_else(|| panic!("{printed}")).1;
         rest.split(' ').next().unwrap().parse().expect("a number")

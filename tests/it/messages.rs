@@ -1,4 +1,4 @@
-//! `tests/BEHAVIOUR.md`, *Messages*: what arrives, what is sent, and what happens to what is wrong.
+//! `tests/BEHAVIOUR.md`, *Messages*: incoming messages, outgoing messages, and errors.
 
 use crate::support;
 
@@ -9,7 +9,7 @@ use support::{DEADLINE, Event, Probed, Wire, close_frame, frame, masked};
 use threadcast::{Application, Error, Message};
 
 #[test]
-fn text_and_binary_arrive_as_what_they_are() {
+fn text_arrives_as_text_and_binary_as_binary() {
     let probed = Probed::start();
     let (mut client, _) = probed.open();
     client.send_frame(0x81, "你好");
@@ -94,7 +94,7 @@ fn writing_to_a_closed_connection_is_an_error_and_nothing_else() {
     assert_eq!(client.rest(), [0x88, 2, 3, 0xe8]);
 }
 
-/// What the client sends, and the code with which the connection is failed.
+/// The client's bytes, and the code with which the server fails the connection.
 #[test]
 fn violations_close_with_their_codes_as_a_table() {
     let rsv = |bits: u8| masked(0x81 | bits, b"x");
@@ -165,7 +165,7 @@ fn a_handler_that_panics_or_fails_closes_its_own_connection_with_1011() {
         client.send_frame(0x88, 1011u16.to_be_bytes());
         assert!(client.is_at_end());
     }
-    // That the client has left meanwhile is no failure of the handler.
+    // A client that has left is not a failure of the handler.
     bystander.send_frame(0x81, "closed");
     probed.expect_message("closed");
     bystander.send_frame(0x81, "still here");
@@ -202,7 +202,7 @@ fn a_handler_that_blocks_delays_nobody_and_its_own_client_still_gets_pushes() {
 #[test]
 fn a_silent_peer_is_pinged_and_one_that_does_not_answer_is_closed() {
     let interval = Some(Duration::from_millis(100));
-    // Who answers has time to, on a busy machine too.
+    // A client that answers has time to, even on a busy machine.
     let patient = |application: Application| application.ping_interval(interval).ping_timeout(DEADLINE);
     let probed = Probed::start_with(patient, |_, _| Ok(()));
     let (mut client, _) = probed.open();

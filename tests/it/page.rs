@@ -1,7 +1,6 @@
-//! The page, in a real browser: the program runs in a process of its own, and the tests click, type and
-//! look.
+//! The page, in a real browser: the program runs in a child process, and the tests click, type and look.
 //!
-//! With `THREADCAST_SCREENSHOTS=DIR`, pictures of the page are written to `DIR` besides.
+//! With `THREADCAST_SCREENSHOTS=DIR`, also writes pictures of the page to `DIR`.
 
 use crate::support;
 use support::browser;
@@ -22,10 +21,10 @@ use machines::Redis;
 use relay::Relay;
 use support::{Program, Raw, fetch, get, status};
 
-/// Four pushes a second, where a test waits for several.
+/// Four pushes a second, for tests that wait for several.
 const FAST: &[&str] = &["--interval", "250ms"];
 
-/// Fast pushes that take 1.5 s. A page that tries again does so within 1 s.
+/// Fast pushes in 1.5 s. A page that retries does so within 1 s.
 const LONGER_THAN_A_TRY: usize = 7;
 
 #[test]
@@ -81,7 +80,7 @@ fn the_modules_import_in_one_direction() {
         })
         .collect();
     assert!(left["lab.js"].len() > 3 && !left["clock.js"].is_empty(), "{left:#?}");
-    // One that imports nothing of what is left goes, until none is left, or the rest is a circle.
+    // Removes a file that imports none of the remaining ones, until none remains, or the rest is a cycle.
     while !left.is_empty() {
         let free = left.iter().find(|(_, imports)| !imports.iter().any(|name| left.contains_key(name)));
         let name = free.unwrap_or_else(|| panic!("a circle: {left:#?}")).0.clone();
@@ -89,8 +88,8 @@ fn the_modules_import_in_one_direction() {
     }
 }
 
-/// What came into browsers less than five years ago. Scripts and style sheets do without it, or have another rule for a
-/// browser that lacks it.
+/// Features of browsers from the last five years. Scripts and style sheets avoid them, or have another rule for older
+/// browsers.
 const YOUNG: [&str; 30] = [
     ".at(",
     "toSorted",
@@ -134,7 +133,7 @@ fn the_pages_need_nothing_that_a_browser_of_five_years_ago_lacks() {
             assert!(!text.contains(young), "{young} is in {}", path.display());
         }
     }
-    // The same by trying.
+    // The same check at run time.
     let script = "for (const name of ['at', 'toSorted', 'toReversed', 'toSpliced', 'with', 'findLast', 'findLastIndex'])
                     delete Array.prototype[name];
                   delete String.prototype.at;
@@ -167,9 +166,9 @@ fn a_page_with_a_password_in_its_address_connects() {
     assert_eq!(page.complaints(), [""; 0]);
 }
 
-// Whatever line of a script fails: it is said, the page connects, and it comes back when the connection is lost.
+// Whichever line of a script fails: the page says so, connects, and reconnects when the connection is lost.
 #[test]
-fn an_error_in_a_script_is_shown_and_the_page_connects_all_the_same() {
+fn an_error_in_a_script_is_shown_and_the_page_still_connects() {
     let program = Program::start(&["--lab", "--interval", "250ms", "--logging", "none"]);
     for (script, told) in [
         ("history.replaceState = () => { throw new Error('no address') }", "no address"),
@@ -222,16 +221,16 @@ fn a_thousand_pushes_a_second_are_drawn_once_a_frame() {
     let [drawings, frames] = ["drawings", "frames"].map(|name| drawn[name].as_u64().expect("a number"));
     assert!((1..=frames + 1).contains(&drawings), "{drawn}");
     assert!(page.is("document.querySelectorAll('#log li').length <= 200"));
-    // Order is kept: the end stands behind all that came before it.
+    // The log keeps the order: the end comes after all earlier lines.
     page.click("close");
     page.wait_for("the end", "state === 'closed'");
     assert!(page.is("$('log').lastChild.dataset.event === 'onclose'"));
     assert!(page.is("+$('count-onmessage').textContent >= +$('count').textContent"));
 }
 
-// An Id, a topic, a text, a reason: whatever it runs, the page's own words stay as they are.
+// An Id, a topic, a text, a reason: whichever way it runs, the page's own words stay in order.
 #[test]
-fn what_strangers_type_turns_no_sentence_round() {
+fn right_to_left_input_does_not_reverse_the_pages_sentences() {
     let (program, page) = published_to("/?Id=%E2%80%AEevil%E2%81%A9%E2%80%AE&topic=news");
     assert!(
         page.is("document.title === 'Open \u{b7} \u{2068}\u{202e}evil\u{202e}\u{2069} \u{b7} threadcast'")
@@ -267,7 +266,7 @@ fn the_focus_moves_on_when_its_control_goes() {
     page.press("Enter");
     focused("status");
     page.wait_for("the connection", "state === 'open'");
-    // The next one that can be pressed: what comes behind is off, too.
+    // The next one that can be pressed: those after it are off, too.
     page.eval("$('send').focus(), socket.close(4000), 0");
     focused("close-code");
 }
@@ -310,7 +309,7 @@ fn the_log_shows_onopen_and_each_onmessage() {
 }
 
 #[test]
-fn what_is_sent_reaches_the_server() {
+fn a_sent_message_reaches_the_server() {
     let program = Program::start(&[]);
     let page = Page::open(program.addr(), "/?Id=A");
     for text in ["hi there", "你好, 🧵", "<b>bold</b>"] {
@@ -330,9 +329,9 @@ fn markup_is_shown_as_text() {
     page.fill("message", markup);
     page.click("send");
     program.wait_for_line(&format!("received a message:{markup}"));
-    // The server sends nothing but the time, so this plays the server.
+    // The server sends nothing but the time, so the test plays the server.
     page.eval(&format!("socket.dispatchEvent(new MessageEvent('message', {{ data: {} }}))", json!(markup)));
-    // This one shows the Id in the page's words.
+    // This page shows the Id in its own words.
     let newer = Page::open(program.addr(), &format!("/?Id={}", markup.replace(' ', "+")));
     page.wait_for("the end", "state === 'closed'");
     assert!(page.text("detail").contains(markup));
@@ -343,7 +342,7 @@ fn markup_is_shown_as_text() {
     drop(newer);
 }
 
-/// A program whose clients may be published to, and a page of it.
+/// A program that accepts publishing, and a page of it.
 fn published_to(target: &str) -> (Program, Page) {
     let mut command = Program::command();
     command.args(["--port", "0", "--address", "127.0.0.1"]).args(FAST);
@@ -361,7 +360,7 @@ fn publish(program: &Program, topic: &str, body: &[u8]) {
 }
 
 #[test]
-fn what_is_published_stands_apart_from_the_time_the_newest_on_top() {
+fn published_messages_are_apart_from_the_time_the_newest_on_top() {
     let (program, page) = published_to("/?Id=A&topic=news");
     assert!(page.is("document.querySelector('.messages').hidden && $('machines').hidden"));
     for (topic, body) in [
@@ -385,7 +384,7 @@ fn what_is_published_stands_apart_from_the_time_the_newest_on_top() {
     assert!(page.is("!document.querySelector('.messages').hidden && document.querySelector('b') === null"));
     assert_ne!(page.text("time"), "2026-11-22 18:14:05.561472", "a message is not the time");
 
-    // The newest 20 are kept, and they do not wash the rest out of the log.
+    // The page keeps the newest 20, and they do not push other lines out of the log.
     (0..130).for_each(|number| publish(&program, "all", format!("number {number}").as_bytes()));
     page.wait_for("all of them", "$('message-count').textContent === '134'");
     assert_eq!(page.eval("$('messages').children.length"), 20);
@@ -442,7 +441,7 @@ fn the_longest_message_fits_into_every_window_and_the_keyboard_scrolls_it() {
 }
 
 #[test]
-fn a_close_by_the_user_shows_what_came_back_and_is_final() {
+fn a_close_by_the_user_shows_code_and_reason_and_is_final() {
     let program = Program::start(FAST);
     let page = Page::open(program.addr(), "/?Id=A");
     for (round, (code, reason, shown, logged)) in [
@@ -513,7 +512,7 @@ fn a_bad_close_code_is_explained_and_nothing_is_sent() {
 }
 
 #[test]
-fn the_page_comes_back_by_itself_when_the_server_does() {
+fn the_page_reconnects_when_the_server_comes_back() {
     let program = Program::start(FAST);
     let addr = program.addr();
     let page = Page::open(addr, "/?Id=A");
@@ -546,12 +545,12 @@ fn connect_now_does_not_wait_for_the_countdown() {
     drop(program);
     page.wait_for("the second countdown", "/^Try [2-9] in/.test($('countdown').textContent)");
     assert_eq!(page.text("connect"), "Connect now");
-    // In one go, or the countdown could come first.
+    // In one call, or the countdown could come first.
     page.wait_for(
         "a click to connect at once",
         "state === 'closed' && ($('connect').focus(), $('connect').click(), $('state').textContent === 'Connecting')",
     );
-    page.wait_for("the countdown to begin anew", "/^Try 1 in/.test($('countdown').textContent)");
+    page.wait_for("the countdown to restart", "/^Try 1 in/.test($('countdown').textContent)");
     assert!(page.is("document.activeElement.id === 'status'"), "the focus is not lost with the button");
     let _program = start_at(addr);
     page.wait_for("a new connection", "state === 'open' && $('connect').hidden");
@@ -571,7 +570,24 @@ fn a_server_that_shuts_down_says_1001() {
 }
 
 #[test]
-fn of_two_tabs_with_one_id_the_newer_goes_on() {
+fn after_a_restart_the_page_comes_back_within_three_seconds_at_random() {
+    let mut program = Program::start(&["--drain", "0s"]);
+    let page = Page::open(program.addr(), "/?Id=A");
+    // The longest wait that there is; after a server that is gone it would be a second.
+    assert!(page.is("!!(Math.random = () => 0.999)"));
+    program.signal(Signal::TERM);
+    page.wait_for("the end", "$('closed-code').textContent === '1012'");
+    page.wait_for("a countdown", "$('countdown').textContent === 'Try 1 in 3 s'");
+    assert!(page.text("detail").starts_with("Restart: another server is there, or soon will be."));
+    assert!(program.wait().success());
+    page.wait_for(
+        "a try that fails, and the usual wait",
+        "/^Try 2 in [12] s$/.test($('countdown').textContent)",
+    );
+}
+
+#[test]
+fn with_two_tabs_of_one_id_the_newer_continues() {
     let program = Program::start(FAST);
     let older = Page::open(program.addr(), "/?Id=A");
     let newer = Page::open(program.addr(), "/?Id=A");
@@ -593,7 +609,7 @@ fn of_two_tabs_with_one_id_the_newer_goes_on() {
 }
 
 #[test]
-fn an_endless_id_is_cut_where_it_is_told() {
+fn an_endless_id_is_cut_for_display() {
     let program = Program::start(FAST);
     let target = format!("/?Id={}", "W".repeat(256));
     let older = Page::open(program.addr(), &target);
@@ -606,7 +622,7 @@ fn an_endless_id_is_cut_where_it_is_told() {
 }
 
 #[test]
-fn an_id_that_the_server_would_refuse_is_told_and_not_tried() {
+fn an_id_that_the_server_would_refuse_is_reported_and_not_sent() {
     let program = Program::start(FAST);
     let page = Page::open(program.addr(), "/?Id=A");
     page.eval(&format!("location.search = '?Id={}'", "W".repeat(257)));
@@ -693,7 +709,7 @@ fn nothing_is_wider_than_the_window_in_light_and_dark() {
     }
     assert!(papers[0] != papers[1] && papers[2] == papers[0] && papers[3] == papers[1], "{papers:?}");
 
-    // The longest that people can write, without a place to break a line.
+    // The longest input, without a place to break the line.
     let long = "W".repeat(100);
     page.fill("id", &long);
     page.press("Enter");
@@ -728,8 +744,8 @@ fn the_browser_has_nothing_to_complain_about() {
     page.wait_for("pushes", "state === 'open' && +$('count').textContent >= 3");
     assert!(page.is("performance.getEntriesByType('resource').every(({ name }) => name.startsWith(origin))"));
 
-    // Complaints come in order, so after these there are no others under way. They prove, too, that each
-    // kind is heard, and that a script in the page's markup would be refused.
+    // Complaints come in order, so after these no others are pending. They also prove that each kind is recorded, and
+    // that the policy refuses a script in the page's markup.
     page.eval("setTimeout(() => { throw new Error('thrown') })");
     page.wait_for_complaint("thrown");
     page.eval("console.error('logged')");
@@ -741,13 +757,13 @@ fn the_browser_has_nothing_to_complain_about() {
 }
 
 #[test]
-fn a_connection_that_falls_silent_is_noticed_and_made_anew() {
+fn a_connection_that_falls_silent_is_noticed_and_replaced() {
     let program = Program::start(FAST);
     let relay = Relay::start(program.addr(), "");
     let page = Page::open(relay.addr, "/?Id=A");
     page.wait_for("pushes", "+$('count').textContent >= 2");
 
-    // A short silence is none.
+    // A short silence does not count.
     relay.freeze();
     until_a_try_would_have_been_seen(&program);
     relay.thaw();
@@ -762,7 +778,7 @@ fn a_connection_that_falls_silent_is_noticed_and_made_anew() {
         "/^Silent since \\d\\d:\\d\\d:\\d\\d: .* every 250 ms/.test($('notice').textContent)",
     );
     assert!(frozen.elapsed() >= Duration::from_millis(4_700), "after {:?}", frozen.elapsed());
-    // Its tries are accepted, and get no answer: they are given up too.
+    // Its attempts are accepted, and get no answer: it gives up on them too.
     page.wait_for("a try", "state === 'connecting'");
     page.wait_for("the next one", "state === 'closed' && /^Try 2/.test($('countdown').textContent)");
     assert!(page.is("$('notice').textContent !== '' && $('count-onopen').textContent === '1'"));
@@ -774,17 +790,17 @@ fn a_connection_that_falls_silent_is_noticed_and_made_anew() {
 }
 
 #[test]
-fn a_tab_that_was_asleep_hears_what_came_meanwhile_before_it_judges() {
+fn a_tab_that_was_asleep_reads_waiting_pushes_before_it_judges() {
     let program = Program::start(FAST);
     let relay = Relay::start(program.addr(), "");
     let page = Page::open(relay.addr, "/?Id=A");
     page.wait_for("a push", "+$('count').textContent >= 1");
-    // Neither the page nor its network does anything for longer than the silence that it stands.
+    // Neither the page nor its network does anything for longer than the silence that it tolerates.
     relay.freeze();
     page.eval("((until) => { while (performance.now() < until); })(performance.now() + 8000)");
     relay.thaw();
     let (_, count) = page.time_and_count();
-    page.wait_for("what came meanwhile", &format!("+$('count').textContent >= {count} + 10"));
+    page.wait_for("the pushes that came in between", &format!("+$('count').textContent >= {count} + 10"));
     assert_eq!([page.text("count-onopen"), page.text("notice")], ["1", ""]);
 }
 
@@ -827,7 +843,7 @@ fn behind_a_proxy_the_page_may_be_anywhere() {
     let page = Page::open(relay.addr, "/clock/?Id=A");
     page.wait_for("pushes", "+$('count').textContent >= 2");
     program.wait_for_line("write to client A:");
-    // The style sheets and the icon are there, and each link leads to a page.
+    // The style sheets and the icon load, and each link leads to a page.
     assert!(page.is("getComputedStyle($('log')).listStyleType === 'none'"));
     assert!(page.is("getComputedStyle(document.querySelector('h1')).margin === '0px'"));
     let links = page.eval(
@@ -843,7 +859,7 @@ fn behind_a_proxy_the_page_may_be_anywhere() {
 
 #[test]
 fn before_the_first_push_it_says_so_and_nothing_jumps_when_it_comes() {
-    // No push comes while the test looks.
+    // No push comes during the test.
     let program = Program::start(&["--interval", "1h"]);
     let page = Page::open(program.addr(), "/?Id=A");
     assert_eq!(page.text("time"), "No push yet");
@@ -864,7 +880,7 @@ fn before_the_first_push_it_says_so_and_nothing_jumps_when_it_comes() {
 }
 
 #[test]
-fn where_there_is_a_lab_the_page_has_its_link() {
+fn with_a_lab_the_page_links_to_it() {
     let without = Program::start(FAST);
     let page = Page::open(without.addr(), "/?Id=A");
     page.wait_for("pushes", "+$('count').textContent >= 1");
@@ -921,7 +937,7 @@ fn start_at(addr: SocketAddr) -> Program {
     program
 }
 
-/// Blocks for some pushes to another client: if nothing was tried by then, nothing will be.
+/// Blocks for some pushes to another client: an attempt would have shown by then.
 fn until_a_try_would_have_been_seen(program: &Program) {
     let mut other = Raw::websocket(program.addr(), "/websocket?Id=metronome");
     for _ in 0..LONGER_THAN_A_TRY {

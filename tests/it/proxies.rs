@@ -1,5 +1,5 @@
-//! The manual's lines for nginx and HAProxy, in front of the program: the page, its WebSocket and its pushes come
-//! through, and the numbers do not.
+//! The manual's lines for nginx and HAProxy, in front of the program: the page, its WebSocket and its pushes pass, and
+//! the numbers do not.
 
 use crate::support;
 use support::tls;
@@ -16,7 +16,7 @@ use tls::Identity;
 
 const MANUAL: &str = "src/guide/operating.md";
 
-/// The manual's blocks with this mark, of which each is configuration.
+/// The manual's configuration blocks with this mark.
 fn blocks(mark: &str) -> Vec<String> {
     let (manual, fence) = (fs::read_to_string(MANUAL).expect("the manual"), format!("```{mark}\n"));
     let behind = manual.split(&fence).skip(1);
@@ -27,7 +27,7 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port()
 }
 
-/// An empty directory of this test's own.
+/// A new, empty directory.
 fn directory(name: &str) -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = fs::remove_dir_all(&directory);
@@ -35,7 +35,7 @@ fn directory(name: &str) -> PathBuf {
     directory
 }
 
-/// Starts a proxy, which Debian has outside of everybody's PATH, and waits until it listens.
+/// Starts a proxy, which Debian installs outside the usual PATH, and waits until it listens.
 fn start(program: &str, args: &[&str], port: u16) -> Program {
     let path = format!("{}:/usr/sbin", std::env::var("PATH").expect("a PATH"));
     let mut command = Command::new("sh");
@@ -55,7 +55,7 @@ fn answer(port: u16, path: &str) -> (String, String) {
     (answer.split_whitespace().nth(1).expect("a status").to_owned(), answer)
 }
 
-/// The time comes, and goes on coming, and a Close is answered.
+/// Checks that the time comes repeatedly, and that a Close gets its answer.
 fn expect_pushes(builder: &Builder) {
     let (connection, mut messages) = builder.connect().expect("connects");
     for _ in 0..3 {
@@ -68,9 +68,9 @@ fn expect_pushes(builder: &Builder) {
     assert_eq!(messages.close_code(), Some(1000));
 }
 
-/// Whatever form the target has, the proxy and the program agree that it is not `/stats`, or that it is.
+/// Checks that the proxy and the program agree on whether a target is `/stats` or `/metrics`, however it is written.
 fn expect_no_numbers(port: u16) {
-    for target in [
+    let targets = [
         "/stats",
         "/stats?x",
         "http://a/stats",
@@ -95,21 +95,25 @@ fn expect_no_numbers(port: u16) {
         "/\\stats",
         "stats",
         "a:80/stats",
-    ] {
+    ];
+    let of_both = ["stats", "metrics"].map(|page| targets.map(|target| target.replace("stats", page)));
+    for target in of_both.as_flattened() {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connects");
         stream.set_read_timeout(Some(DEADLINE)).expect("a read timeout");
         stream.write_all(get(target, "Connection: close\r\n").as_ref()).expect("sends");
         let mut answer = String::new();
-        // A proxy that takes it for no HTTP at all may end it with a reset.
+        // A proxy that does not recognize HTTP may end it with a reset.
         let _ = stream.read_to_string(&mut answer);
-        assert!(!answer.contains("\"capacity\""), "{target}: {answer}");
+        assert!(!answer.contains("\"capacity\"") && !answer.contains("threadcast_"), "{target}: {answer}");
     }
 }
 
 fn expect_all(port: u16, below: &str) {
     let (status, page) = answer(port, below);
     assert!(status == "200" && page.contains("static/clock.js"), "{below}: {status}");
-    for (file, expected) in [("static/clock.js", "200"), ("stats", "404")] {
+    for (file, expected) in
+        [("static/clock.js", "200"), ("stats", "404"), ("metrics", "404"), ("ready", "200")]
+    {
         assert_eq!(answer(port, &format!("{below}{file}")).0, expected, "{below}{file}");
     }
     expect_pushes(&Builder::new(&format!("ws://localhost:{port}{below}websocket?Id=A")));

@@ -1,4 +1,4 @@
-//! `tests/BEHAVIOUR.md`, *Behind a proxy*: whose word about the client counts, and what never reaches the log.
+//! `tests/BEHAVIOUR.md`, *Behind a proxy*: which headers the server trusts, and what never reaches the log.
 
 use crate::support;
 
@@ -10,7 +10,7 @@ use threadcast::{
 
 use support::{Program, Raw, frame, get, upgrade};
 
-/// Says who the client is, and whether it came by HTTPS.
+/// Answers with the client's address, and whether it came by HTTPS.
 struct Who;
 
 impl RequestHandler for Who {
@@ -36,7 +36,7 @@ fn serve(settings: impl FnOnce(Application) -> Application) -> Server {
     Server::bind("127.0.0.1:0", settings(application)).expect("binds")
 }
 
-/// What a page says, and a WebSocket.
+/// The answers of a page, and of a WebSocket.
 fn who(addr: SocketAddr, lines: &str) -> [String; 2] {
     let mut raw = Raw::connect(addr);
     raw.send(get("/page", lines) + &upgrade("/ws", lines));
@@ -47,7 +47,7 @@ fn who(addr: SocketAddr, lines: &str) -> [String; 2] {
 }
 
 #[test]
-fn only_a_trusted_proxy_says_who_the_client_is_and_how_it_came() {
+fn only_a_trusted_proxy_sets_the_clients_address_and_scheme() {
     let off = serve(|application| application);
     let others = serve(|application| application.xheaders([IpAddr::from([10, 0, 0, 1])]));
     let trusted = serve(|application| application.xheaders([Ipv4Addr::LOCALHOST.into()]));
@@ -63,7 +63,7 @@ fn only_a_trusted_proxy_says_who_the_client_is_and_how_it_came() {
     assert_eq!(who(trusted.local_addr(), ""), ["127.0.0.1 false"; 2]);
 }
 
-// One connection of the proxy may carry requests of many.
+// One connection of the proxy may carry requests of many clients.
 #[test]
 fn each_request_of_a_proxys_connection_has_its_own_client_and_the_name_is_that_of_the_websockets() {
     let server = serve(|application| application.xheaders([Ipv4Addr::LOCALHOST.into()]));
@@ -84,7 +84,7 @@ fn each_request_of_a_proxys_connection_has_its_own_client_and_the_name_is_that_o
     assert!(name.ends_with(" (203.0.113.3:0 /ws)"), "{name}");
 }
 
-// Where the scheme is known, a page by HTTP is not the same origin as one by HTTPS.
+// If the scheme is known, a page by HTTP has another origin than one by HTTPS.
 #[test]
 fn behind_a_trusted_proxy_the_scheme_of_the_origin_counts() {
     let server = serve(|application| application.xheaders([Ipv4Addr::LOCALHOST.into()]));
@@ -127,7 +127,7 @@ fn no_line_of_the_log_has_a_query_a_cookie_or_a_token() {
         raw.send(&request);
         raw.head();
     }
-    // One that ends with a failure of its own.
+    // One that fails.
     let mut raw = Raw::websocket(program.addr(), query);
     raw.send_frame(0x83, "no such opcode");
     raw.rest();

@@ -1,4 +1,5 @@
-//! `tests/BEHAVIOUR.md`, *Messages to topics*: who may publish, what each client gets, and what it may ask for.
+//! `tests/BEHAVIOUR.md`, *Messages to topics*: which callers may publish, what each client gets, and which topics it
+//! may ask for.
 
 use crate::support;
 
@@ -16,7 +17,7 @@ fn serve_with(token: &str, args: &[&str]) -> Program {
     Program::spawn(command.env("THREADCAST_PUBLISH_TOKEN", token))
 }
 
-/// A program whose clock does not disturb.
+/// A program with a clock that does not interfere.
 fn serve(args: &[&str]) -> Program {
     serve_with(TOKEN, &[&["--interval", "1h"], args].concat())
 }
@@ -59,7 +60,7 @@ fn request(target: &str, lines: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// Publishes, and returns the answer to it.
+/// Publishes, and returns the answer.
 fn publish(program: &Program, topic: &str, body: impl AsRef<[u8]>) -> String {
     let lines = format!("Authorization: Bearer {TOKEN}\r\n");
     let (head, answer) = fetch(program.addr(), request(&format!("/publish?topic={topic}"), &lines, body));
@@ -76,7 +77,7 @@ fn a_message_reaches_each_client_in_its_form_and_the_answer_says_how_many_they_a
     assert_eq!(publish(&program, "all", "hello"), "{\"local\":2}\n");
     assert_eq!(message(&mut plain), frame(0x81, "hello"));
     assert_eq!(message(&mut wrapped), frame(0x81, r#"{"topic":"all","text":"hello"}"#));
-    // What is not UTF-8 is binary; JSON has none.
+    // Bytes that are not UTF-8 are binary, and JSON cannot hold them.
     publish(&program, "all", [0xff, 0]);
     assert_eq!(message(&mut plain), frame(0x82, [0xff, 0]));
     assert_eq!(message(&mut wrapped), frame(0x81, r#"{"topic":"all","base64":"/wA="}"#));
@@ -116,7 +117,7 @@ fn a_client_gets_the_topics_that_it_asks_for_and_no_others() {
         assert_eq!(message(&mut both), frame(0x81, expected));
     }
     assert_eq!([message(&mut one), message(&mut one)], [frame(0x81, "1"), frame(0x81, "3")]);
-    // Who has left is in no topic.
+    // A client that has left is in no topic.
     drop(one);
     program.wait_for_line("Client B is closed");
     support::eventually("it leaves", || publish(&program, "news", "4") == "{\"local\":1}\n");
@@ -136,12 +137,12 @@ fn topics_that_cannot_be_had_are_400_as_a_table() {
         (&any, "Id=A&topic=".to_owned(), 400, "\"\" is not a topic: use 1 to 256 bytes"),
         (&any, format!("Id=A&topic={}", long(256)), 101, ""),
         (&any, format!("Id=A&topic={}", long(257)), 400, "is not a topic: use 1 to 256 bytes"),
-        // The longest Id is below its own topic, and no topic that somebody asks for.
+        // The longest Id belongs to its own topic; no client may ask for a topic of that length.
         (&any, format!("Id={}", long(256)), 101, ""),
         (&any, format!("Id={}", long(257)), 400, "An Id has at most 256 bytes"),
         (&some, "Id=A&topic=news&topic=weather&topic=all".to_owned(), 101, ""),
         (&some, "Id=A&topic=news&topic=other".to_owned(), 400, "There is no topic \"other\" here"),
-        // Where nobody can publish, it is an argument like any other.
+        // Without publishing, it is an ordinary argument.
         (&without, format!("Id={}&topic=id/B", long(256)), 101, ""),
         (&without, format!("Id={}", long(257)), 400, "An Id has at most 256 bytes"),
         (&without, format!("Id={}", "%C3%A9".repeat(129)), 400, "An Id has at most 256 bytes"),
@@ -156,7 +157,7 @@ fn topics_that_cannot_be_had_are_400_as_a_table() {
 }
 
 #[test]
-fn who_may_not_publish_is_told_why_as_a_table() {
+fn refusals_to_publish_as_a_table() {
     let program = serve(&["--logging", "debug"]);
     let mut client = client(&program, "Id=A", false);
     let bearer = |token: &str| format!("Authorization: Bearer {token}\r\n");
@@ -192,12 +193,12 @@ fn who_may_not_publish_is_told_why_as_a_table() {
 }
 
 #[test]
-fn a_token_comes_from_a_file_or_from_the_environment_and_without_one_there_is_no_route() {
+fn a_token_comes_from_a_file_or_the_environment_and_without_one_the_route_does_not_exist() {
     let directory = Directory::new("publish-token");
     let path = secret(&directory, "token", format!("{TOKEN}\n"));
     let lines = format!("Authorization: Bearer {TOKEN}\r\n");
     let from_file = serve_with("another token's", &["--publish-token-file", &path]);
-    // As compose files write a variable that is not set.
+    // As compose files write an unset variable.
     let (without, empty) = (Program::start(&[]), serve_with("", &[]));
     empty.wait_for_line("threadcast is at ");
     for (program, expected) in [(&serve(&[]), 200), (&from_file, 200), (&without, 404), (&empty, 404)] {
@@ -245,7 +246,7 @@ fn without_the_token_no_body_is_read_and_the_numbers_and_one_line_of_the_log_say
         raw.send(format!("{head}{more}\r\n"));
         let (answer, _) = raw.response();
         assert_eq!((status(&answer), header_values(&answer, "Connection")), (401, vec!["close"]), "{answer}");
-        // What comes behind it is no request.
+        // The server does not parse the bytes after it as a request.
         raw.send(get("/", ""));
         assert!(raw.is_at_end(), "{more}");
     }
@@ -282,7 +283,7 @@ fn options_that_do_nothing_have_one_warning() {
 }
 
 #[test]
-fn a_token_that_is_none_is_one_line_without_it_and_exit_1() {
+fn an_invalid_token_is_one_line_without_it_and_exit_1() {
     let directory = Directory::new("publish-bad-token");
     for (name, content) in [
         ("empty", &b" \n"[..]),

@@ -1,4 +1,4 @@
-//! Clients that send more than they may: slowed, or closed, and counted.
+//! Clients that send more than their rate: slowed, or closed, and counted.
 
 use crate::support;
 
@@ -111,7 +111,7 @@ fn a_close_ends_the_sleep_of_a_slowed_client() {
 }
 
 #[test]
-fn a_slowed_client_is_no_ping_timeout() {
+fn a_slowed_client_does_not_time_out() {
     let time = Duration::from_millis(50);
     let probed = limited(|application| {
         application.max_messages(Rate::per_second(10)).ping_interval(Some(time)).ping_timeout(time)
@@ -139,7 +139,7 @@ fn the_program_takes_rates_and_counts_in_stats_and_says_so_once() {
 }
 
 #[test]
-fn a_wrong_rate_is_one_line_that_says_what_is_right() {
+fn an_invalid_rate_is_one_line_that_says_what_to_write() {
     for (option, rate, says) in [
         ("--max-messages", "0/s", "allows nothing: a rate is at least 1, such as 1/h"),
         ("--max-messages", "20", "is not a rate: expected a number and /s, /m or /h, such as 20/s"),

@@ -32,7 +32,7 @@ fn serve(directory: &Directory) -> Program {
     Program::start(&["--www", directory.path()])
 }
 
-/// The most memory that a process has had at once, in bytes.
+/// The peak memory of a process, in bytes.
 fn peak(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("is alive");
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("has a peak");
@@ -90,7 +90,7 @@ fn a_file_that_shrinks_while_it_is_sent_ends_the_connection_and_one_that_grows_i
         let file = sparse(&root, name, 64 * MIB);
         let program = serve(&root);
         let mut raw = Raw::connect(program.addr());
-        // Both of them at once: what follows a file that has shrunk is no second response.
+        // Both at once: the bytes after a file that has shrunk are not a second response.
         raw.send(get(&format!("/static/{name}"), "") + &get("/", "Connection: close\r\n"));
         assert_eq!(header_values(&raw.head(), "Content-Length"), [(64 * MIB).to_string()]);
         file.set_len(becomes).expect("sets its length");
@@ -198,7 +198,7 @@ fn a_failure_or_a_panic_keeps_no_header() {
 }
 
 #[test]
-fn a_status_that_is_none_is_a_500_and_a_204_has_no_body() {
+fn an_invalid_status_is_a_500_and_a_204_has_no_body() {
     type Row = (fn(&mut Exchange<'_>) -> Result<()>, u16, &'static [&'static str]);
     let table: [Row; 8] = [
         (
@@ -263,7 +263,7 @@ fn a_status_that_is_none_is_a_500_and_a_204_has_no_body() {
     for (row, (function, expected, length)) in table.into_iter().enumerate() {
         let server = does(function);
         let mut raw = Raw::connect(server.local_addr());
-        // Both of them at once: what stands behind the first head is the second one.
+        // Both at once: the first response must end before the second.
         raw.send(get("/page", "") + &get("/none", ""));
         let (head, _) = raw.response();
         assert_eq!(status(&head), expected, "row {row}: {head}");
@@ -273,7 +273,7 @@ fn a_status_that_is_none_is_a_500_and_a_204_has_no_body() {
 }
 
 #[test]
-fn what_only_a_page_can_have_makes_an_open_that_sets_it_a_500() {
+fn an_open_that_sets_a_status_or_a_body_is_a_500() {
     for function in [
         (|exchange| {
             exchange.set_status(201);
@@ -314,7 +314,7 @@ fn redirects_as_a_table() {
     }
 }
 
-// The tag of a file is made of what its directory knows, that of the page in the program of its content.
+// A file's tag covers its directory entry, the embedded page's its content.
 #[test]
 fn a_tag_changes_with_the_file_and_only_then() {
     let root = directory("responses-tag");
@@ -324,7 +324,7 @@ fn a_tag_changes_with_the_file_and_only_then() {
     let tag = || header_values(&fetch(program.addr(), get("/static/a.css", "")).0, "ETag")[0].to_owned();
     let first = tag();
     assert_eq!(tag(), first);
-    // The clock of a file's times ticks every few milliseconds.
+    // The clock of file times ticks every few milliseconds.
     eventually("another file of the same length has another tag", || {
         fs::write(&path, "b {}").expect("writes");
         tag() != first

@@ -1,5 +1,5 @@
-//! A server in a test or under a supervisor: on a socket that is there already, shut down in a time of one's own;
-//! and handlers that are made of the request.
+//! A server in a test or under a supervisor: on an existing socket, shut down within an explicit time; and handlers
+//! that are made from the request.
 
 use crate::support;
 
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use support::{Raw, close_frame, eventually, frame, upgrade};
 use threadcast::{Application, Connection, Error, Exchange, Message, Result, Server, WebSocketHandler};
 
-/// Says where it is, and counts those that are open.
+/// Answers with its name, and counts the open ones.
 struct Room {
     name: String,
     open: Arc<AtomicUsize>,
@@ -31,7 +31,7 @@ impl WebSocketHandler for Room {
     }
 }
 
-/// Rooms, how many handlers were made, and how many are open.
+/// Rooms, the number of handlers made, and the number of open ones.
 fn rooms() -> (Application, Arc<AtomicUsize>, Arc<AtomicUsize>) {
     let (made, open) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (count, rooms) = (made.clone(), open.clone());
@@ -62,7 +62,7 @@ fn a_handler_is_made_of_the_request_and_its_refusal_is_the_answer() {
         client.send(upgrade(target, more));
         let head = client.head();
         assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{target}: {head}");
-        // What it has set is on its refusal too, and not on that of the origin.
+        // The headers that it has set are on its refusal too, but not on that of the origin.
         let kept = handlers == 1 && status != "403";
         assert_eq!(head.contains("X-Room: yes\r\n"), kept, "{head}");
         assert_eq!(made.load(Ordering::SeqCst) - before, handlers, "{target}");
@@ -73,7 +73,7 @@ fn a_handler_is_made_of_the_request_and_its_refusal_is_the_answer() {
         drop(client);
         eventually("its handler has closed", || open.load(Ordering::SeqCst) == 0);
     }
-    // A head that is no WebSocket's makes no handler.
+    // The head of a plain request makes no handler.
     let before = made.load(Ordering::SeqCst);
     for (head, status) in [
         ("GET /room?name=a HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), "426"),
@@ -90,12 +90,12 @@ fn a_handler_is_made_of_the_request_and_its_refusal_is_the_answer() {
 }
 
 #[test]
-fn it_serves_on_a_socket_that_is_there_already() {
+fn it_serves_on_an_existing_socket() {
     for nonblocking in [false, true] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(nonblocking).unwrap();
         let addr = listener.local_addr().unwrap();
-        // Who came before the server is served as well.
+        // A client that came before the server gets service too.
         let mut early = Raw::connect(addr);
         early.send(upgrade("/room?name=a", ""));
         let server = Server::serve(listener, rooms().0).unwrap();

@@ -1,5 +1,5 @@
-//! Which signals end the program and which do not, and a log file that is full, moved away, or none. All from
-//! outside: the binary, real signals, real limits.
+//! The signals that end the program and those that do not, and a log file that is full, moved away, or missing. All
+//! from outside: the binary, real signals, real limits.
 
 use crate::support;
 
@@ -20,8 +20,8 @@ fn client(program: &Program) -> Raw {
     Raw::websocket(program.addr(), "/websocket?Id=A")
 }
 
-/// The program, in a shell that has done something first. What a shell starts in the background ignores SIGINT and
-/// SIGQUIT, and so would this, if the tests ran there.
+/// The program, in a shell that runs a command first. A background process of a shell ignores SIGINT and SIGQUIT, and
+/// if the tests ran in one, the program would too.
 fn after(shell: &str, args: &[&str]) -> Program {
     let script = format!("{shell}; exec \"$0\" \"$@\"");
     let mut command = Command::new("env");
@@ -34,7 +34,7 @@ fn kill(program: &Program, signal: &str) {
     assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success(), "{signal}");
 }
 
-/// A path of this test's own, where there is nothing.
+/// A path that does not exist.
 fn nothing_at(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = fs::remove_file(&path);
@@ -45,7 +45,7 @@ fn expect_pushes(client: &mut Raw) {
     (0..5).for_each(|_| assert_eq!(client.frame().first, 0x81));
 }
 
-/// Takes pushes until the Close comes, and answers it.
+/// Reads pushes until the Close comes, and answers it.
 fn expect_going_away(client: &mut Raw) {
     while client.frame() != close_frame(1001, "server shutting down") {}
     client.send_frame(0x88, 1001u16.to_be_bytes());
@@ -58,7 +58,7 @@ fn lost_log_lines(client: &mut Raw) -> u64 {
 }
 
 #[test]
-fn what_is_no_wish_to_end_does_not_end_it() {
+fn other_signals_do_not_end_it() {
     let program = Program::start(&["--interval", "20ms"]);
     let mut client = client(&program);
     for signal in [
@@ -72,7 +72,7 @@ fn what_is_no_wish_to_end_does_not_end_it() {
 }
 
 #[test]
-fn faults_and_quit_end_it_as_ever() {
+fn faults_and_sigquit_end_it_by_their_signal() {
     for (name, number) in [("ILL", 4), ("FPE", 8), ("ABRT", 6), ("QUIT", 3)] {
         let mut program = after("ulimit -c 0", &[]);
         program.addr();
@@ -96,7 +96,7 @@ fn a_log_file_at_its_limit_loses_lines_and_nothing_else_and_they_are_counted() {
 }
 
 #[test]
-fn an_output_at_its_limit_loses_lines_and_nothing_else_and_tells_how_many_when_there_is_room() {
+fn an_output_at_its_limit_loses_only_lines_and_later_says_how_many() {
     let path = nothing_at("limited.out");
     let name = path.to_str().unwrap();
     let program = after(&format!("ulimit -f 4; exec >>'{name}'"), &["--interval", "1ms"]);
@@ -117,9 +117,9 @@ fn an_output_at_its_limit_loses_lines_and_nothing_else_and_tells_how_many_when_t
         expect_pushes(&mut client);
         text().contains(" lines are lost, which could not be written\n")
     });
-    // The line that was cut at the limit has not swallowed the next one.
+    // The line that was cut at the limit has not absorbed the next one.
     assert!(text().starts_with('\n') || text().starts_with("[INFO] "), "{}", text());
-    assert_eq!(program.lines(), Vec::<String>::new(), "nothing went elsewhere");
+    assert_eq!(program.lines(), Vec::<String>::new(), "nothing went to the terminal");
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn without_a_log_file_sighup_is_an_orderly_end() {
 }
 
 #[test]
-fn what_nohup_has_ignored_stays_so_and_the_rest_does_not() {
+fn sighup_stays_ignored_under_nohup_and_other_signals_do_not() {
     for (signal, other) in [(Signal::TERM, "with nohup"), (Signal::INT, "of a shell's background")] {
         let mut program = after("trap '' HUP TERM INT", &["--interval", "20ms"]);
         let mut client = client(&program);
@@ -190,7 +190,7 @@ fn signals_that_were_blocked_at_its_start_are_not() {
 }
 
 #[test]
-fn a_stop_that_comes_twice_within_a_second_is_one_wish() {
+fn two_stop_signals_within_a_second_count_as_one() {
     for (first, second) in
         [(Signal::TERM, Signal::TERM), (Signal::INT, Signal::INT), (Signal::TERM, Signal::HUP)]
     {
@@ -205,7 +205,7 @@ fn a_stop_that_comes_twice_within_a_second_is_one_wish() {
 }
 
 #[test]
-fn what_timeout_signals_twice_ends_in_order() {
+fn a_double_signal_from_timeout_is_an_orderly_end() {
     let mut command = Command::new("timeout");
     command.args(["1", env!("CARGO_BIN_EXE_threadcast")]).args(ARGS).args(["--interval", "20ms"]);
     let mut program = Program::spawn(command.stdin(Stdio::null()));
@@ -216,7 +216,7 @@ fn what_timeout_signals_twice_ends_in_order() {
 }
 
 #[test]
-fn a_stop_that_comes_later_ends_it_at_once() {
+fn a_later_second_stop_ends_it_at_once() {
     for (second, code) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 129)] {
         let mut program = Program::start(&["--interval", "1h"]);
         let _silent = client(&program);

@@ -1,5 +1,5 @@
-//! A handler that panics on the smallest stack, where the standard library prints a backtrace: it reads the
-//! binary's symbols on that same stack, and an overflow would end the whole process.
+//! A handler that panics on the smallest stack, where the standard library prints a backtrace: it reads the binary's
+//! symbols on that stack, and an overflow would end the whole process.
 
 use crate::support;
 
@@ -11,13 +11,13 @@ use threadcast::{
     Application, Connection, Exchange, Message, RequestHandler, Result, Server, WebSocketHandler,
 };
 
-/// What `RUST_BACKTRACE` may be.
+/// Values of `RUST_BACKTRACE`.
 const STYLES: [&str; 2] = ["1", "full"];
 
 /// Header lines of a form in chunks.
 const POST: &str = "Origin: http://localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n";
 
-/// Echoes, and panics in the method that it is named after.
+/// Echoes, and panics in the method of this name.
 struct Fragile(&'static str);
 
 impl Fragile {
@@ -56,7 +56,7 @@ impl RequestHandler for Fragile {
     }
 }
 
-/// Each method panics, at its deepest place of the stack that a client can bring it to.
+/// Each method panics, as deep in the stack as a client can drive it.
 fn panic_everywhere() {
     let mut application = Application::new()
         .stack_size(Application::MIN_STACK)

@@ -1,4 +1,4 @@
-//! TLS, as a client sees it that is not ours: `rustls`, on a socket of its own, and bare bytes.
+//! TLS as an independent client sees it: `rustls` on its own socket, and raw bytes.
 
 use crate::support;
 use support::tls;
@@ -20,7 +20,7 @@ const VERSIONS: [&[&SupportedProtocolVersion]; 2] = [&[&TLS12], &[&TLS13]];
 const ALERT: u8 = 21;
 const INTERNAL_ERROR: u8 = 80;
 
-/// Says how it was reached.
+/// Answers with the scheme of the request.
 struct Scheme;
 
 impl RequestHandler for Scheme {
@@ -40,7 +40,7 @@ fn echoing(identity: &Identity) -> Probed {
     Probed::start_with(settings, |connection, message| connection.write_message(message))
 }
 
-/// What a client sends first.
+/// The first bytes of a client.
 fn client_hello(identity: &Identity) -> Vec<u8> {
     let config = Arc::new(identity.client(&[&TLS13]));
     let mut client = rustls::ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
@@ -49,7 +49,7 @@ fn client_hello(identity: &Identity) -> Vec<u8> {
     hello
 }
 
-/// Sends bytes, and returns all that comes, to the end.
+/// Sends bytes, and returns everything up to the end.
 fn answer(addr: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut raw = Raw::connect(addr);
     raw.send(bytes);
@@ -93,7 +93,7 @@ fn our_close_comes_before_close_notify_which_waits_for_the_answer() {
         connection.close(Some(4000), Some("bye")).unwrap();
         assert_eq!(client.frame(), (0x81, b"last".to_vec()));
         assert_eq!(client.frame(), (0x88, [&4000u16.to_be_bytes()[..], b"bye"].concat()));
-        // It is still read, so what was under way arrives.
+        // The server still reads, so messages in flight arrive.
         client.send_frame(0x81, "on its way");
         probed.expect_message("on its way");
         client.send_frame(0x88, 4000u16.to_be_bytes());
@@ -114,7 +114,7 @@ fn a_client_that_leaves_without_close_notify_is_an_ordinary_end() {
 }
 
 #[test]
-fn what_speaks_the_wrong_protocol_is_told_so() {
+fn the_wrong_protocol_gets_an_answer_that_says_so() {
     let identity = Identity::new();
     let secure = echoing(&identity);
     let plain = Probed::start();
@@ -144,7 +144,7 @@ fn garbage_after_the_101_gets_an_alert_and_on_close_is_called() {
     for versions in VERSIONS {
         let mut client = Secure::websocket(probed.addr, &Arc::new(identity.client(versions)), "/ws");
         assert!(matches!(probed.next("open"), Event::Open(_)));
-        // More than is read at once: what is left unread must not cost it the alert.
+        // More than one read: the unread rest must not cost it the alert.
         let garbage = b"\x17\x03\x03\x00\x20 this is no record of this session".repeat(5_000);
         client.tls.sock.write_all(&garbage).unwrap();
         let error = client.rest().expect_err("an alert");
@@ -161,7 +161,7 @@ fn a_server_without_a_place_sends_an_alert_at_once_and_does_no_handshake() {
     let probed = Probed::start_within(capacity, |application| application.tls(tls), |_, _| Ok(()));
     let config = Arc::new(identity.client(&[&TLS13]));
     let mut inside = Secure::websocket(probed.addr, &config, "/ws");
-    // The places for requests are taken by those who do not ask.
+    // Silent clients hold the places for requests.
     let _silent: Vec<_> = (0..16).map(|_| TcpStream::connect(probed.addr).unwrap()).collect();
     let answered = answer(probed.addr, &client_hello(&identity));
     assert_eq!(answered, [ALERT, 3, 3, 0, 2, 2, INTERNAL_ERROR]);
@@ -170,7 +170,7 @@ fn a_server_without_a_place_sends_an_alert_at_once_and_does_no_handshake() {
 }
 
 #[test]
-fn http_1_1_is_what_is_spoken_and_another_protocol_gets_an_alert() {
+fn http_1_1_is_agreed_on_and_another_protocol_gets_an_alert() {
     let identity = Identity::new();
     let probed = echoing(&identity);
     for versions in VERSIONS {
@@ -226,7 +226,7 @@ fn handshake_and_head_have_ten_seconds_however_slowly_the_bytes_come() {
         (client, record)
     };
     let (half, dribbled) = (hello[..50].to_vec(), hello);
-    // Each sends a little, a byte every 100 ms, for as long as the server takes it.
+    // Each sends a byte every 100 ms, for as long as the server takes it.
     let dribble = |mut stream: TcpStream, bytes: Vec<u8>, at_once: usize| {
         thread::spawn(move || {
             let begun = Instant::now();
@@ -259,7 +259,7 @@ fn handshake_and_head_have_ten_seconds_however_slowly_the_bytes_come() {
     ];
     for one in all {
         let took = one.join().unwrap();
-        // Those that dribble would have bytes for longer.
+        // The dribbling clients would have bytes for longer.
         assert!((8..18).contains(&took.as_secs()), "{took:?}");
     }
 }
@@ -270,7 +270,7 @@ fn a_pump_that_is_blocked_does_not_keep_key_updates_and_messages_out() {
     let probed = echoing(&identity);
     let mut client = Secure::websocket(probed.addr, &Arc::new(identity.client(&[&TLS13])), "/ws");
     let Event::Open(connection) = probed.next("open") else { panic!("opens first") };
-    // Less than half of the limit: then it is read.
+    // Less than half of the limit, so the server reads it.
     let sent: Vec<u8> = (0..7 << 20).map(|n| (n % 251) as u8).collect();
     connection.write_message(&sent[..]).unwrap();
     assert!(connection.backlog() > 0, "more than the socket takes");
@@ -316,7 +316,7 @@ fn keys_that_are_used_up_are_changed_or_end_the_connection_and_nothing_is_droppe
 }
 
 #[test]
-fn over_tls_too_who_holds_most_has_to_give_way_with_1009_or_413() {
+fn over_tls_too_the_largest_holder_gives_way_with_1009_or_413() {
     let identity = Identity::new();
     let tls = identity.config();
     let settings = |application: Application| application.page("/", || Scheme).max_buffered(1 << 20).tls(tls);

@@ -1,5 +1,5 @@
-//! TLS, as those use it who mean it ill, or do not know it: each gets an answer at once, the log one line that says who
-//! and what, and somebody beside them every push.
+//! TLS in the hands of attackers and of the ignorant: each gets an answer at once, the log gets one line with address
+//! and reason, and a bystander gets every push.
 
 use crate::support;
 use support::tls;
@@ -22,10 +22,10 @@ const UNEXPECTED_MESSAGE: u8 = 10;
 const HANDSHAKE_FAILURE: u8 = 40;
 const ILLEGAL_PARAMETER: u8 = 47;
 const DECODE_ERROR: u8 = 50;
-/// Changes of keys without data between them that are too many.
+/// Key changes without data between them that are too many.
 const TOO_MANY: usize = 33;
 
-/// The program, and a client that does nobody any harm.
+/// The program, and a harmless client.
 struct Attacked {
     program: Program,
     identity: Identity,
@@ -49,7 +49,8 @@ impl Attacked {
         Secure::websocket(self.program.addr(), &Arc::new(config), "/websocket?Id=attacker")
     }
 
-    /// Checks that the log has one line more with `mark`, which ends so, and that the bystander gets what is pushed now.
+    /// Checks that the log has one more line with `mark`, which ends like this, and that the bystander gets the next
+    /// pushes.
     fn expect(&mut self, mark: &str, lines: usize, end: &str) {
         let with_mark = || {
             let mut lines = self.program.lines();
@@ -65,19 +66,19 @@ impl Attacked {
     }
 }
 
-/// Sends a Ping, and reads what is pushed until its Pong.
+/// Sends a Ping, and reads pushes until its Pong.
 fn pong(client: &mut Secure) {
     client.send_frame(0x89, "there?");
     while client.frame() != (0x8a, b"there?".to_vec()) {}
 }
 
-/// Messages of a handshake, in records of this length.
+/// Handshake messages, in records of this length.
 fn records(handshake: &[u8], length: usize) -> Vec<u8> {
     let record = |part: &[u8]| [&[HANDSHAKE, 3, 1], &(part.len() as u16).to_be_bytes()[..], part].concat();
     handshake.chunks(length).flat_map(record).collect()
 }
 
-/// A ClientHello of TLS 1.2, whose extensions are these.
+/// A ClientHello of TLS 1.2 with these extensions.
 fn hello(extensions: &[(u16, Vec<u8>)]) -> Vec<u8> {
     let extensions = extensions.iter();
     let extensions: Vec<u8> = extensions
@@ -89,7 +90,7 @@ fn hello(extensions: &[(u16, Vec<u8>)]) -> Vec<u8> {
     [&[1], &(body.len() as u32).to_be_bytes()[1..], &body].concat()
 }
 
-/// What rustls says first, without the header of its record.
+/// The first message of rustls, without its record header.
 fn rustls_hello(identity: &Identity) -> Vec<u8> {
     let config = Arc::new(identity.client(&[&TLS13]));
     let mut client = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
@@ -99,7 +100,7 @@ fn rustls_hello(identity: &Identity) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_no_handshake_is_answered_at_once_as_a_table() {
+fn garbage_in_place_of_a_handshake_is_answered_at_once_as_a_table() {
     let mut attacked = Attacked::start("tls-attacks-first");
     let server_name = |name: &[u8]| {
         let length = name.len() as u16;
@@ -159,7 +160,7 @@ fn what_is_no_handshake_is_answered_at_once_as_a_table() {
 }
 
 #[test]
-fn who_does_not_trust_the_certificate_is_in_the_log() {
+fn a_client_that_does_not_trust_the_certificate_is_in_the_log() {
     let mut attacked = Attacked::start("tls-attacks-stranger");
     for (number, version) in [&TLS12, &TLS13].into_iter().enumerate() {
         let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
@@ -200,7 +201,7 @@ fn records_that_come_byte_by_byte_or_in_shreds_are_read() {
     }
 }
 
-/// Sends all that there is to send, each byte by itself.
+/// Sends everything that is ready, byte by byte.
 fn dribble(client: &mut Secure) {
     let mut bytes = Vec::new();
     while client.tls.conn.wants_write() {
@@ -213,13 +214,13 @@ fn dribble(client: &mut Secure) {
 fn changes_of_keys_without_data_are_the_end_when_they_are_too_many() {
     let mut attacked = Attacked::start("tls-attacks-keys");
     let mut client = attacked.websocket(attacked.identity.client(&[&TLS13]));
-    // Data between them begins the count anew.
+    // Data between them restarts the count.
     for _ in 0..2 {
         (1..TOO_MANY).for_each(|_| client.tls.conn.refresh_traffic_keys().unwrap());
         pong(&mut client);
     }
     (0..TOO_MANY).for_each(|_| client.tls.conn.refresh_traffic_keys().unwrap());
-    // What was pushed before, and no Close.
+    // Earlier pushes, and no Close.
     client.rest().expect("close_notify");
     attacked.expect(": lost: ", 1, "its TLS cannot be read: peer misbehaved: TooManyKeyUpdateRequests");
     attacked.program.wait_for_line("Client attacker is closed");
@@ -248,7 +249,7 @@ fn an_end_in_the_middle_of_a_message_is_an_ordinary_end() {
             let mut client = attacked.websocket(attacked.identity.client(&[version]));
             client.send(&message[..500]);
             end(&mut client);
-            // Pushes that were on their way may come before.
+            // Pushes in flight may come first.
             let _ = client.tls.sock.read_to_end(&mut Vec::new());
             let closed = || {
                 let lines = attacked.program.lines();
@@ -262,13 +263,13 @@ fn an_end_in_the_middle_of_a_message_is_an_ordinary_end() {
 }
 
 #[test]
-fn who_asks_for_a_renegotiation_is_told_that_there_is_none_and_ended() {
+fn a_renegotiation_is_refused_and_the_connection_ends() {
     let mut attacked = Attacked::start("tls-attacks-renegotiation");
     let mut command = Command::new("openssl");
     command.args(["s_client", "-tls1_2", "-connect", &attacked.program.addr().to_string()]);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut openssl = command.spawn().expect("runs openssl");
-    // A line that begins with R, and comes by itself, asks for it.
+    // A line that begins with R, and comes in a separate write, asks for it.
     openssl.stdin.as_mut().expect("piped").write_all(b"R\n").expect("writes");
     let mut said = String::new();
     openssl.stderr.take().expect("piped").read_to_string(&mut said).expect("is text");
@@ -280,7 +281,7 @@ fn who_asks_for_a_renegotiation_is_told_that_there_is_none_and_ended() {
 #[test]
 fn a_hello_that_does_not_end_within_a_record_ends_its_connection() {
     let mut attacked = Attacked::start("tls-attacks-hello");
-    // It says that it has 60,000 bytes, and stops at 20,000.
+    // It announces 60,000 bytes, and stops at 20,000.
     let hello = [&[1, 0, 0xea, 0x60][..], &[0; 20_000]].concat();
     let mut raw = Raw::connect(attacked.program.addr());
     raw.send(records(&hello, 9999));

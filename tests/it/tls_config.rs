@@ -1,4 +1,4 @@
-//! What `TlsConfig` takes, and what it says about what it does not take. `openssl` makes the certificates.
+//! The files that `TlsConfig` accepts, and its errors for others. `openssl` makes the certificates.
 
 use crate::support;
 use support::openssl;
@@ -14,7 +14,7 @@ use rustls::server::ResolvesServerCertUsingSni;
 use support::Directory;
 use threadcast::TlsConfig;
 
-/// What became of two files: `ok`, or the line.
+/// The result for two files: `ok`, or the error.
 fn from_files(directory: &Directory, chain: &str, key: &str) -> String {
     let [chain, key] = [chain, key].map(|name| directory.0.join(name));
     let said =
@@ -34,7 +34,7 @@ fn keys_of_every_usual_kind_and_form_are_taken() {
     openssl(&files, "rsa -in rsa.key -traditional -out pkcs1.key");
     let read = |name: &str| fs::read_to_string(files.0.join(name)).unwrap();
     assert!(read("sec1.key").contains("BEGIN EC PRIVATE") && read("pkcs1.key").contains("BEGIN RSA PRIVATE"));
-    // As `openssl ecparam -genkey` writes it, with text around, with line ends of another system, all in one file.
+    // As `openssl ecparam -genkey` writes it, with text around it, with line ends of another system, all in one file.
     files.write(
         "parameters.key",
         format!(
@@ -45,8 +45,8 @@ fn keys_of_every_usual_kind_and_form_are_taken() {
     files.write("crlf.pem", format!("subject=CN = localhost\r\n{}", read("p256.pem").replace('\n', "\r\n")));
     files.write("all.pem", format!("{}{}{}", read("p256.key"), read("p256.pem"), read("rsa.pem")));
     let (p256, rsa) = (read("p256.pem"), read("rsa.pem"));
-    // As an editor of another system saves it; as older tools name it; as a page of a manual has it; joined without a
-    // last line end.
+    // As an editor of another system saves it; with an older label; with a manual's indentation; joined without a final
+    // newline.
     files.write("mark.pem", format!("\u{feff}{p256}\u{feff}{rsa}"));
     files.write("old.pem", p256.replace("CERTIFICATE", "X509 CERTIFICATE"));
     files.write("indented.pem", format!("    {}", p256.replace('\n', "\n    ")));
@@ -77,7 +77,7 @@ fn keys_of_every_usual_kind_and_form_are_taken() {
 }
 
 #[test]
-fn what_is_wrong_with_a_file_is_one_line() {
+fn an_error_in_a_file_is_one_line() {
     let files = Directory::new("tls-wrong");
     for (name, algorithm) in [
         ("good", P256),
@@ -177,7 +177,7 @@ fn what_is_wrong_with_a_file_is_one_line() {
     }
     fs::set_permissions(files.0.join("good.key"), fs::Permissions::from_mode(0o000)).unwrap();
     if fs::read(files.0.join("good.key")).is_err() {
-        // Who is root may read it.
+        // Root may read it.
         let line = "cannot read the private key good.key: Permission denied";
         assert_eq!(from_files(&files, "good.pem", "good.key"), line);
     }
@@ -186,7 +186,7 @@ fn what_is_wrong_with_a_file_is_one_line() {
 }
 
 #[test]
-fn a_configuration_of_rustls_is_taken_unless_it_offers_what_is_not_spoken() {
+fn a_rustls_configuration_is_accepted_unless_it_offers_an_unsupported_protocol() {
     let make = |change: fn(&mut ServerConfig)| {
         let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
         let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();

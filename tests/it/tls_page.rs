@@ -1,4 +1,4 @@
-//! The pages over https, in a real browser. It is told to accept any certificate.
+//! The pages over https, in a real browser, which accepts any certificate.
 
 use crate::support;
 use support::browser;

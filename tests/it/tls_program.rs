@@ -1,4 +1,4 @@
-//! The program with TLS: its options, its certificates, and the port for http beside it.
+//! The program with TLS: its options, its certificates, and its port for http.
 
 use crate::support;
 use support::openssl;
@@ -16,7 +16,7 @@ use support::{
     DEADLINE, Directory, Program, Raw, eventually, fetch, get, header_values, status, threads, upgrade,
 };
 
-/// The line with the port for http.
+/// The end of the line with the port for http.
 const LEADS: &str = " leads there";
 
 /// `name`, in a directory, as an argument.
@@ -29,7 +29,7 @@ fn program(directory: &Directory, more: &[&str]) -> Program {
     Program::start(&[&["--tls-cert", &chain, "--tls-key", &key], more].concat())
 }
 
-/// Puts what `make` made as `name` where the program looks for it.
+/// Puts `make`'s certificate `name` where the program looks for it.
 fn put(directory: &Directory, name: &str, files: &[&str]) {
     for file in files {
         let (from, to) = if *file == "chain" { ("pem", "chain.pem") } else { ("key", "key.pem") };
@@ -90,7 +90,7 @@ fn a_key_that_others_may_read_is_warned_of() {
         program.signal(Signal::TERM);
         let key = path(&files, "key.pem");
         let line = format!("every user of this machine may read the private key {key}: chmod o= {key}");
-        // To its end, since nothing says which of two streams is read first.
+        // To its end, because the order of the two streams is unknown.
         let (_, lines) = program.run_to_its_end();
         assert_eq!(
             lines.iter().any(|l| *l == format!("threadcast: warning: {line}")),
@@ -101,7 +101,7 @@ fn a_key_that_others_may_read_is_warned_of() {
 }
 
 #[test]
-fn a_certificate_of_its_own_has_the_fingerprint_that_it_prints() {
+fn a_self_signed_certificate_has_the_fingerprint_that_it_prints() {
     let files = Directory::new("tls-program-self-signed");
     let program = Program::start(&["--tls-self-signed"]);
     let line = program.wait_for_line("its certificate, made now for localhost, 127.0.0.1, ::1");
@@ -109,7 +109,7 @@ fn a_certificate_of_its_own_has_the_fingerprint_that_it_prints() {
     let printed = openssl(&files, "x509 -in served.pem -noout -fingerprint -sha256");
     let fingerprint = printed.trim().split('=').nth(1).expect("a fingerprint");
     assert!(line.ends_with(&format!(" has the SHA-256 fingerprint {fingerprint}")), "{line} {printed}");
-    // Clients that are told to trust it find nothing wrong with it, by any of its names.
+    // Clients that trust it accept it under each of its names.
     let port = program.addr().port();
     for name in ["localhost", "127.0.0.1"] {
         let url = format!("https://{name}:{port}/");
@@ -121,7 +121,7 @@ fn a_certificate_of_its_own_has_the_fingerprint_that_it_prints() {
 }
 
 #[test]
-fn http_is_told_where_https_is() {
+fn http_requests_are_redirected_to_https() {
     let program = Program::start(&["--tls-self-signed", "--http-port", "0"]);
     let (port, http) = (program.addr().port(), program.addr_in(LEADS));
     let ask = |method: &str, target: &str, host: &str| {
@@ -175,7 +175,7 @@ fn the_port_for_http_ends_with_the_program_and_one_that_is_in_use_is_one_line() 
     assert!(code == Some(1) && lines.len() == 1 && lines[0].contains(&line), "{lines:#?}");
     let program = Program::start(&["--tls-self-signed", "--http-port", "0"]);
     let http = program.addr_in(LEADS);
-    // Neither who asks for nothing nor who might ask again holds up the end.
+    // Neither a silent client nor one that might send another request delays the end.
     let _silent = TcpStream::connect(http).expect("connects");
     let mut asks = Raw::connect(http);
     asks.send(get("/", ""));
@@ -199,7 +199,7 @@ fn openssl_changes_its_keys_between_two_requests() {
     for _ in 0..3 {
         to.write_all(get("/nowhere", "").as_bytes()).expect("writes");
         wait_for("404: Not Found", &mut out);
-        // A line that begins with K, and comes by itself, asks for new keys on both sides.
+        // A line that begins with K, and comes in a separate write, asks for new keys on both sides.
         to.write_all(b"K\n").expect("writes");
         wait_for("KEYUPDATE", &mut errors);
     }
@@ -218,7 +218,7 @@ fn wait_for(text: &str, lines: &mut impl Iterator<Item = String>) {
     }
 }
 
-/// Connects until the certificate is the one that was made as `name`.
+/// Connects until the certificate is the one that `make` made as `name`.
 fn wait_for_certificate(directory: &Directory, addr: SocketAddr, name: &str) {
     let expected = fs::read_to_string(directory.0.join(format!("{name}.pem"))).expect("reads");
     eventually(&format!("the certificate {name}"), || certificate_of(addr) == expected);
@@ -253,8 +253,8 @@ fn certificates_that_change_on_disk_are_for_new_connections_and_half_a_change_is
     assert_eq!(lines.iter().filter(|line| line.contains(STILL)).count(), 2, "once for each: {lines:#?}");
 }
 
-/// Takes a lease of a file: a program that opens it waits until that is given back, or for 45 s (`lease-break-time`), as if the
-/// file system hung.
+/// Takes a lease of a file: a program that opens it waits until the lease is released, or for 45 s
+/// (`lease-break-time`), as if the file system hung.
 const LEASE: &str = "
 import fcntl, signal, sys
 signal.signal(signal.SIGIO, signal.SIG_IGN)
@@ -281,7 +281,7 @@ fn while_a_certificate_cannot_be_read_clients_are_served_and_a_stop_is_obeyed() 
         assert!(page().contains("<html"));
         threads(program.pid()).iter().any(|name| name == "tls-files")
     });
-    // More than there are threads for handshakes, and over more than a second.
+    // More than the threads for handshakes, over more than a second.
     (0..12).for_each(|_| assert!(page().contains("<html")));
     assert!(threads(program.pid()).iter().any(|name| name == "tls-files"), "it still waits");
     let begun = Instant::now();

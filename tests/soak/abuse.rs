@@ -1,6 +1,6 @@
-//! Mixed abuse beside honest clients: who stays misses nothing, who comes is served, and afterwards the program is as
-//! it was before. `make soak` takes as long as it is told, with times; among the other tests it takes seconds, and
-//! only counts.
+//! Mixed abuse beside honest clients: steady clients miss nothing, newcomers get service, and at the end the program is
+//! as before. `make soak` takes its time from its argument, and checks times; among the other tests it takes seconds,
+//! and only counts.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -18,54 +18,54 @@ use crate::abusers::{self, BULK, DEFLATE, Stop, TOKEN, Tally, publish};
 use crate::support::deflate::inflated;
 use crate::support::{DEADLINE, Program, Raw, eventually, get, masked, sockets, status, threads, upgrade};
 
-/// How long it lasts if nobody says, as part of all tests.
+/// The default length in seconds, as part of all tests.
 const SECONDS: u64 = 8;
-/// Clients that stay all the time, and how many of them come from one address.
+/// Steady clients, and how many of them come from one address.
 const HONEST: usize = 500;
 const OF_ONE_ADDRESS: usize = 5;
-/// One client in this number has its pushes compressed.
+/// One client in this number has compression.
 const COMPRESSED: usize = 10;
 /// Addresses from which honest clients come and go.
 const NEWCOMERS: usize = 4;
 
-/// The program's `--max-clients`, and beside their places those for requests, the pumps, and its own threads.
+/// The program's `--max-clients`, and in addition places for requests, the pumps, and its own threads.
 const CAPACITY: usize = 2000;
 const MOST_THREADS: usize = CAPACITY + 16 + CAPACITY / 8 + 20;
-/// Its `--interval`, and between two messages that are published to all.
+/// Its `--interval`, and the time between two messages to all.
 const INTERVAL: Duration = Duration::from_millis(100);
 const PUBLISHED_EVERY: Duration = Duration::from_millis(250);
-/// What is published to all begins with this, and a number follows.
+/// The beginning of each message to all; a number follows.
 const PUBLISHED: &str = "published ";
-/// Bytes of what is published to those who do not read.
+/// Bytes of each message to clients that do not read.
 const BULK_SIZE: usize = 1_000_000;
-/// The longest time between two pushes to a client, and how long 99 of 100 newcomers wait for their 101.
+/// The longest time between two pushes to a client, and the 99th percentile of newcomers' waits for their 101.
 const LATE: Duration = Duration::from_secs(2);
 const SOON: Duration = Duration::from_secs(1);
-/// By how much resident memory may be larger than before, in KiB: glibc keeps up to 40 MiB of stacks of threads that
-/// have ended, and a little in each of its arenas.
+/// How far resident memory may exceed its value before, in KiB: glibc keeps up to 40 MiB of stacks of threads that have
+/// ended, and a little in each of its arenas.
 const GROWTH_KIB: u64 = 48 << 10;
 
-// ---- the honest ----
+// ---- honest clients ----
 
-/// What honest clients have seen together.
+/// All that the honest clients have seen together.
 #[derive(Default)]
 struct Book {
-    /// Each push that anybody got, as it was sent: times, in their order.
+    /// Each push that any of them got, as sent: times, in order.
     pushes: Mutex<BTreeSet<String>>,
 }
 
-/// What one honest client has seen.
+/// All that one honest client has seen.
 struct Seen {
     first: String,
     last: String,
     pushes: usize,
-    /// The number in the last message that was published, and how many there were.
+    /// The number in the last published message, and their count.
     published: u64,
     longest_gap: Duration,
 }
 
 impl Book {
-    /// Enters a push, before which this client got that one. What others have seen between the two it has missed.
+    /// Enters a push that followed `before` at this client. It has missed all pushes of others between the two.
     fn enter(&self, n: usize, before: &str, push: &str) {
         let mut pushes = self.pushes.lock().expect("nobody missed one");
         let next = pushes.range::<str, _>((Excluded(before), Unbounded)).next();
@@ -81,7 +81,7 @@ impl Book {
         }
     }
 
-    /// The last push that anybody got.
+    /// The last push that any client got.
     fn last(&self) -> String {
         self.pushes.lock().expect("nobody missed one").last().expect("there are some").clone()
     }
@@ -91,7 +91,7 @@ impl Book {
     }
 }
 
-/// Gets all until the program ends, or sends it away.
+/// Reads everything until the program ends, or closes the connection.
 fn honest(n: usize, mut raw: Raw, book: &Book, inside: &AtomicU64) -> Seen {
     let (first, last) = (String::new(), String::new());
     let mut seen = Seen { first, last, pushes: 0, published: 0, longest_gap: Duration::ZERO };
@@ -128,7 +128,7 @@ fn honest(n: usize, mut raw: Raw, book: &Book, inside: &AtomicU64) -> Seen {
     seen
 }
 
-/// Comes, gets a push, closes, looks at a page, and comes again. Returns how long each wait for a 101 was.
+/// Connects, gets a push, closes, fetches a page, and repeats. Returns its waits for each 101.
 fn newcomer(n: u8, addr: SocketAddr, stop: &Stop) -> Vec<Duration> {
     let mut waits = Vec::new();
     let pause =
@@ -136,7 +136,7 @@ fn newcomer(n: u8, addr: SocketAddr, stop: &Stop) -> Vec<Duration> {
     loop {
         let begun = Instant::now();
         let raw = Raw::connect_from_ip([127, 0, 2, n], addr);
-        // Some are slow to ask.
+        // Some send their request late.
         let thought = 150 * (waits.len() as u64 % 2);
         pause(thought);
         let mut raw = raw.upgraded(&format!("/websocket?Id=newcomer-{n}"));
@@ -153,7 +153,7 @@ fn newcomer(n: u8, addr: SocketAddr, stop: &Stop) -> Vec<Duration> {
     }
 }
 
-/// Who publishes, over a connection for each message.
+/// Publishes, over a connection for each message.
 struct Publisher {
     addr: SocketAddr,
     /// The last number that was published.
@@ -177,7 +177,7 @@ impl Publisher {
         assert!(local >= HONEST as u64, "{local} clients got {}", self.number);
     }
 
-    /// Goes on with that, and publishes much to those who do not read.
+    /// Keeps counting, and publishes much to clients that do not read.
     fn run(&mut self, stop: &Stop) {
         let bulk = "a".repeat(BULK_SIZE);
         while stop.recv_timeout(PUBLISHED_EVERY).is_err_and(|error| error.is_timeout()) {
@@ -189,7 +189,7 @@ impl Publisher {
 
 // ---- the samples ----
 
-/// What the program has.
+/// The program's resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Sample {
     threads: usize,
@@ -211,7 +211,7 @@ impl Sample {
         }
     }
 
-    /// The most of each.
+    /// The maximum of each.
     fn or_more(self, other: Sample) -> Sample {
         Sample {
             threads: self.threads.max(other.threads),
@@ -222,7 +222,7 @@ impl Sample {
     }
 }
 
-/// Looks often at what the program has, until `stop`.
+/// Samples the program's resources often, until `stop`.
 fn watch(pid: u32, stop: &Stop) -> Sample {
     let mut most = Sample::take(pid);
     while stop.recv_timeout(Duration::from_millis(50)).is_err_and(|error| error.is_timeout()) {
@@ -232,12 +232,12 @@ fn watch(pid: u32, stop: &Stop) -> Sample {
     most
 }
 
-/// How many of these threads are clients'.
+/// How many of these threads belong to clients.
 fn of_clients(names: &[String]) -> usize {
     names.iter().filter(|name| name.starts_with("client-")).count()
 }
 
-/// Waits until nobody is there but the honest, with what they need: or says what has stayed.
+/// Waits until only the honest clients and their resources are left, or says what else is.
 fn settle(pid: u32, before: Sample) {
     let deadline = Instant::now() + DEADLINE;
     loop {
@@ -271,7 +271,7 @@ fn sum(stats: &Value, name: &str) -> u64 {
     stats[name].as_object().expect("numbers").values().map(|value| value.as_u64().expect("a number")).sum()
 }
 
-/// What there is to count when nobody comes or goes adds up.
+/// Checks that the counters add up while nobody comes or goes.
 fn add_up(stats: &Value, unauthorized: u64) {
     assert!(number(stats, "bytes") < number(stats, "bytes_uncompressed"), "nothing was compressed: {stats}");
     let of = |name: &str| number(stats, name);
@@ -293,7 +293,7 @@ fn raise_the_limit_of_descriptors() {
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("up to the hard limit");
 }
 
-/// Comes from one of the honest addresses.
+/// Connects from one of the honest addresses.
 fn come(n: usize, addr: SocketAddr) -> Raw {
     let mut raw = Raw::connect_from_ip([127, 0, 1, 1 + (n / OF_ONE_ADDRESS) as u8], addr);
     let more = if n.is_multiple_of(COMPRESSED) { DEFLATE } else { "" };
@@ -307,7 +307,7 @@ fn come(n: usize, addr: SocketAddr) -> Raw {
     raw
 }
 
-/// A client that comes and goes: after that the threads that are started once are there.
+/// A client that comes and goes: after that, the threads that start only once are running.
 fn warm_up(addr: SocketAddr) {
     let mut raw = Raw::websocket(addr, "/websocket?Id=first");
     raw.frame();
@@ -336,7 +336,7 @@ fn beside_all_kinds_of_abuse_the_honest_miss_nothing_and_afterwards_the_program_
 
     let (book, inside) = (Book::default(), AtomicU64::new(0));
     let (lines, last, published, seen) = thread::scope(|scope| {
-        // Whatever goes wrong, the threads in this scope end with the program.
+        // On any failure, the threads in this scope end with the program.
         let program = program;
         let clients: Vec<_> = (0..HONEST)
             .map(|n| {
@@ -349,7 +349,7 @@ fn beside_all_kinds_of_abuse_the_honest_miss_nothing_and_afterwards_the_program_
         let mut publisher = Publisher { addr, number: 0 };
         publisher.count();
         let (rounds, pushes) = (number(&stats(addr), "rounds"), book.len());
-        eventually("nobody else is there", || of_clients(&threads(pid)) == HONEST);
+        eventually("no other client is connected", || of_clients(&threads(pid)) == HONEST);
         let before = Sample::take(pid);
 
         let abuse = run_abuse(addr, pid, &mut publisher, Duration::from_secs(seconds.unwrap_or(SECONDS)));
@@ -376,7 +376,7 @@ fn beside_all_kinds_of_abuse_the_honest_miss_nothing_and_afterwards_the_program_
         abuse.judge(seconds.is_some());
 
         let last = book.last();
-        eventually("all have that push, since there is a later one", || book.last() > last);
+        eventually("all have that push, because a later one has come", || book.last() > last);
         program.signal(Signal::TERM);
         let (code, lines) = program.run_to_its_end();
         assert_eq!(code, Some(0));
@@ -408,7 +408,7 @@ fn beside_all_kinds_of_abuse_the_honest_miss_nothing_and_afterwards_the_program_
     assert_eq!(lines.iter().find(is_bad), None);
 }
 
-/// What the abuse was like.
+/// The result of the abuse.
 struct Abuse {
     most: Sample,
     waits: Vec<Duration>,
@@ -429,7 +429,7 @@ fn run_abuse(addr: SocketAddr, pid: u32, publisher: &mut Publisher, time: Durati
             })
             .collect();
         let publishing = scope.spawn(|| publisher.run(&stop));
-        // The watch has this thread.
+        // The watch runs on this thread.
         let end = scope.spawn(move || {
             let never = crossbeam_channel::never::<()>();
             let _ = never.recv_timeout(time);
@@ -450,7 +450,7 @@ impl Abuse {
     fn judge(&self, with_times: bool) {
         for (what, well, short) in &self.tally {
             println!("{what:>28}: {well:>8}, and {short} cut short");
-            assert!(*well > 0, "nobody who {what} came to its end");
+            assert!(*well > 0, "no abuser who {what} completed");
         }
         let mut waits = self.waits.clone();
         waits.sort_unstable();

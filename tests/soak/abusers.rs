@@ -1,5 +1,5 @@
-//! The abusers: each way is one misuse of a server, bounded in time, from an address of its own. An error is an end
-//! that came early: the server may send an abuser away at any moment. A wrong answer is a panic.
+//! The abusers: each way is one misuse of a server, bounded in time, from its own address. An error is an early end:
+//! the server may disconnect an abuser at any moment. A wrong answer is a panic.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -21,15 +21,15 @@ use crate::support::{get, masked, upgrade};
 /// Offers compression.
 pub const DEFLATE: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
 
-/// The token that the program has, which some abusers have too.
+/// The program's token, which some abusers have too.
 pub const TOKEN: &str = "0123456789abcdef-abuse";
-/// The topic of those who do not read what they ask for.
+/// The topic of subscribers that do not read.
 pub const BULK: &str = "bulk";
 /// The program's default for `--max-message`.
 const MAX_MESSAGE: usize = 10 << 20;
-/// Sockets of one abuser that holds many.
+/// Sockets that one abuser holds.
 const HELD: usize = 60;
-/// Connects of one run of the flood, and how many runs a second there may be.
+/// Connects of one run of the flood, and the most runs per second.
 const FLOOD: usize = 100;
 /// How long an abuser waits for the server.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Signalled when its sender is dropped: the abuse is over.
 pub type Stop = Receiver<std::convert::Infallible>;
 
-/// Where, from where, until when, and with which luck.
+/// Its target, its address, its deadline, and its dice.
 pub struct Abuser<'a> {
     addr: SocketAddr,
     ip: [u8; 4],
@@ -49,7 +49,7 @@ pub struct Abuser<'a> {
 
 type Way = fn(&mut Abuser<'_>) -> io::Result<()>;
 
-/// What each does, from how many addresses, and the milliseconds from one time to the next.
+/// The kinds of abuse, from how many addresses, and the milliseconds between two runs.
 const WAYS: &[(&str, Way, usize, u64)] = &[
     ("connects and resets", floods, 1, 25),
     ("sends half heads", half_heads, 3, 500),
@@ -72,7 +72,7 @@ const WAYS: &[(&str, Way, usize, u64)] = &[
     ("comes and resets in crowds", crowds, 2, 1000),
 ];
 
-/// How often each way came to its end, and how often it was cut short.
+/// How often each way completed, and how often it was cut short.
 pub type Tally = Mutex<BTreeMap<&'static str, (u64, u64)>>;
 
 /// Starts all abusers, until `stop`.
@@ -105,12 +105,12 @@ pub fn start<'scope>(
 }
 
 impl Abuser<'_> {
-    /// The pace of the load: waits, and for nothing but the end of the abuse. False when that has come.
+    /// The pace of the load: waits for nothing but the end of the abuse. Returns false when that has come.
     fn pause(&self, millis: u64) -> bool {
         self.stop.recv_timeout(Duration::from_millis(millis)) == Err(RecvTimeoutError::Timeout)
     }
 
-    /// Holds what it has for a while, at most this long.
+    /// Holds its connections for at most this long.
     fn stay(&mut self, millis: usize) {
         let millis = self.dice.below(millis) as u64;
         self.pause(millis);
@@ -136,7 +136,7 @@ impl Abuser<'_> {
         open(self.connect()?, target, more)
     }
 
-    /// One of a few Ids of its own.
+    /// One of its few Ids.
     fn target(&mut self) -> String {
         let [_, _, kind, n] = self.ip;
         format!("/websocket?Id=abuser-{kind}-{n}-{}", self.dice.below(5))
@@ -161,7 +161,7 @@ fn open(mut stream: TcpStream, target: &str, more: &str) -> io::Result<TcpStream
     }
 }
 
-/// The status of the answer, of which nothing more is looked at.
+/// The status of the answer; ignores the rest.
 fn status(stream: &mut TcpStream) -> io::Result<u16> {
     let mut head = [0; 12];
     stream.read_exact(&mut head)?;
@@ -172,22 +172,22 @@ fn status(stream: &mut TcpStream) -> io::Result<u16> {
     }
 }
 
-/// Goes with RST.
+/// Leaves with RST.
 fn reset(stream: &TcpStream) -> io::Result<()> {
     Ok(set_socket_linger(stream, Some(Duration::ZERO))?)
 }
 
-/// Reads what is left, which ends with a Close frame of this code.
+/// Reads the rest, which ends with a Close frame of this code.
 fn closed(mut stream: TcpStream, code: u16) -> io::Result<()> {
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest)?;
-    // What comes before it are pushes, in ASCII, and no Close frame has so much of it.
+    // The bytes before it are pushes, in ASCII, and a Close frame has less of it.
     let close = rest.iter().rposition(|byte| *byte == 0x88).expect("a Close frame");
     assert_eq!(rest.get(close + 2..close + 4), Some(&code.to_be_bytes()[..]), "{rest:?}");
     Ok(())
 }
 
-/// Closes in order, and reads to the end: by then the server has taken all that was sent before.
+/// Closes in order, and reads to the end: by then the server has read everything.
 fn close(mut stream: TcpStream) -> io::Result<()> {
     stream.write_all(&masked(0x88, &1000u16.to_be_bytes()))?;
     closed(stream, 1000)
@@ -200,7 +200,7 @@ fn floods(abuser: &mut Abuser<'_>) -> io::Result<()> {
         let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
         set_socket_linger(&socket, Some(Duration::ZERO))?;
         rustix::net::bind(&socket, &SocketAddr::from((abuser.ip, 0)))?;
-        // It goes on by itself.
+        // It completes in the background.
         let _ = rustix::net::connect(&socket, &abuser.addr);
         held.push(socket);
     }
@@ -212,7 +212,7 @@ fn half_heads(abuser: &mut Abuser<'_>) -> io::Result<()> {
     let mut held = Vec::new();
     for _ in 0..HELD {
         let mut stream = abuser.connect()?;
-        // It may have been refused already.
+        // The server may already have refused it.
         let _ = stream.write(&head.as_bytes()[..abuser.dice.below(head.len())]);
         held.push(stream);
     }
@@ -226,7 +226,7 @@ fn silent(abuser: &mut Abuser<'_>) -> io::Result<()> {
     held.iter().step_by(2).try_for_each(reset)
 }
 
-/// Stays until it is disconnected, which shows when something is sent.
+/// Stays until the server disconnects it, which shows on sending.
 fn never_reads(abuser: &mut Abuser<'_>) -> io::Result<()> {
     let target = format!("{}&topic={BULK}", abuser.target());
     let mut stream = open(abuser.connect_with(Some(4 << 10))?, &target, "")?;
@@ -238,7 +238,7 @@ fn never_reads(abuser: &mut Abuser<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Sends Pings until the server does not read either.
+/// Sends Pings until the server stops reading too.
 fn pings(abuser: &mut Abuser<'_>) -> io::Result<()> {
     let mut stream = open(abuser.connect_with(Some(4 << 10))?, &abuser.target(), "")?;
     stream.set_write_timeout(Some(Duration::from_millis(500)))?;
@@ -297,7 +297,7 @@ pub fn publish(token: &str, topic: &str, length: usize) -> String {
     )
 }
 
-/// An empty message, which takes 10 MiB of final, empty blocks.
+/// An empty message of 10 MiB of final, empty blocks.
 fn empty_blocks(abuser: &mut Abuser<'_>) -> io::Result<()> {
     static BLOCKS: LazyLock<Vec<u8>> = LazyLock::new(|| masked(0xc2, &[3, 0].repeat(MAX_MESSAGE / 2)));
     let mut stream = abuser.compressed()?;
@@ -311,7 +311,7 @@ fn bombs(abuser: &mut Abuser<'_>) -> io::Result<()> {
         masked(0xc2, &piece.repeat(1024))
     });
     let mut stream = abuser.compressed()?;
-    // The server ends this as soon as there is too much, perhaps with more of it on its way.
+    // The server ends this as soon as it is too large, perhaps with more of it on its way.
     stream.write_all(&BOMB)?;
     closed(stream, 1009)
 }
@@ -343,7 +343,7 @@ fn odd_ids(abuser: &mut Abuser<'_>) -> io::Result<()> {
     assert_eq!(status(&mut stream)?, expected, "{id}");
     if expected == 101 {
         stream.write_all(&masked(0x81, "\x1b[31m\u{202e}\u{feff}".as_bytes()))?;
-        // Now and then a newer one has its Id, so it may be closed with 4001.
+        // Sometimes a newer client has its Id, so the server may close it with 4001.
         let _ = stream.write_all(&masked(0x88, b"\x03\xe8\x1b[2J"));
         io::copy(&mut stream, &mut io::sink())?;
     }
@@ -379,7 +379,7 @@ fn odd_targets(abuser: &mut Abuser<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// A ClientHello's beginning, or bytes by chance.
+/// A ClientHello's beginning, or random bytes.
 fn garbage(abuser: &mut Abuser<'_>) -> io::Result<()> {
     let length = abuser.dice.below(2000);
     let mut bytes = abuser.dice.bytes(length);
@@ -416,7 +416,7 @@ fn bad_closes(abuser: &mut Abuser<'_>) -> io::Result<()> {
     closed(stream, code)
 }
 
-/// A byte at a time, of a head or behind it of a message.
+/// Byte by byte, of a head or after it of a message.
 fn dribbles(abuser: &mut Abuser<'_>) -> io::Result<()> {
     let head = upgrade(&abuser.target(), "");
     let bytes = [head.as_bytes(), &masked(0x81, &[b'a'; 1000])].concat();

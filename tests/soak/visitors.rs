@@ -1,6 +1,6 @@
-//! Those who come and go: each visit is one way to use a server, or to misuse it, from its beginning to its
-//! end. An error is an end that came early, which is nobody's fault: a full house, or a head that had to make
-//! room for a newer one. A wrong answer, and one that does not come, is a panic.
+//! The visitors: each visit is one way to use a server, or to misuse it, from its beginning to its end. An error is an
+//! early end, which is not a failure: a full house, or a head that made room for a newer one. A wrong answer, or a
+//! missing one, is a panic.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -14,24 +14,24 @@ use crate::support::dice::Dice;
 use crate::support::{DEADLINE, Wire, eventually, frame, get, masked, upgrade};
 use crate::{CAPACITY, MAX_MESSAGE};
 
-/// The receive buffer of those who do not want to receive, so that the sender's is all that is to be filled.
+/// The receive buffer of visitors that do not read, so that only the sender's buffer has to fill.
 const SMALL_BUFFER: usize = 4 << 10;
 /// The clock's code for a session whose Id a newer one has taken.
 const REPLACED: u16 = 4001;
-/// What a flood sends if nothing stops it.
+/// The most bytes that a flood sends.
 const FLOOD: usize = 8 << 20;
 
-/// Where, when, and with which luck.
+/// Its target, its end, and its dice.
 pub struct Visit {
     pub addr: SocketAddr,
     pub dice: Dice,
-    /// Everybody has to leave.
+    /// When everybody has to leave.
     pub end: Instant,
 }
 
 impl Visit {
-    /// A pause between two visits. It waits for nothing: without it those who are turned away would try again
-    /// as fast as they can, and the house would never have room for others.
+    /// A pause between two visits. It waits for nothing: without it, rejected visitors would retry as fast as they can,
+    /// and the house would never have room for others.
     pub fn stay_away(&self, time: Duration) {
         thread::sleep(time.min(self.end.saturating_duration_since(Instant::now())));
     }
@@ -39,7 +39,7 @@ impl Visit {
 
 pub type Way = fn(&mut Visit) -> io::Result<()>;
 
-/// Those who are done in a moment, and come again.
+/// Short visits, which repeat.
 pub const BRISK: &[(&str, Way)] = &[
     ("takes pushes and closes", closes),
     ("takes pushes and leaves", leaves),
@@ -55,7 +55,7 @@ pub const BRISK: &[(&str, Way)] = &[
     ("connects and is gone", gone),
 ];
 
-/// Those who take their time: each of them has a thread of its own. And how many come at once.
+/// Long visits, each on its own thread, and how many run concurrently.
 pub const SLOW: &[(&str, Way, usize)] = &[
     ("never reads", never_reads, 3),
     ("sips", sips, 3),
@@ -63,7 +63,7 @@ pub const SLOW: &[(&str, Way, usize)] = &[
     ("crowds in", crowds, 1),
 ];
 
-/// A client that may be sent away at any moment.
+/// A client that the server may disconnect at any moment.
 struct Peer {
     stream: TcpStream,
     unread: Vec<u8>,
@@ -85,7 +85,7 @@ impl Peer {
         Peer::connect(addr)?.open(target)
     }
 
-    /// The same, with a small receive buffer.
+    /// Connects with a small receive buffer.
     fn slow(addr: SocketAddr, target: &str) -> io::Result<Peer> {
         let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
         set_socket_recv_buffer_size(&socket, SMALL_BUFFER)?;
@@ -161,13 +161,13 @@ impl Peer {
         Ok(())
     }
 
-    /// Goes with RST.
+    /// Leaves with RST.
     fn reset(self) -> io::Result<()> {
         Ok(set_socket_linger(&self.stream, Some(Duration::ZERO))?)
     }
 }
 
-/// The server may end a visit, but not forget it.
+/// The server may end a visit, but must not forget it.
 fn not_late(error: io::Error) -> io::Error {
     assert!(!is_timeout(&error), "no answer within {DEADLINE:?}");
     error
@@ -177,7 +177,7 @@ fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
-/// One of 500 Ids, few enough that now and then one is taken over.
+/// One of 500 Ids, few enough that visitors sometimes replace each other.
 fn clock(visit: &mut Visit) -> String {
     format!("/websocket?Id={}", visit.dice.below(500))
 }
@@ -225,7 +225,7 @@ fn echoes(visit: &mut Visit) -> io::Result<()> {
                 continue;
             }
         }
-        assert!(peer.frame()? == frame(0x82, &message), "not what was sent");
+        assert!(peer.frame()? == frame(0x82, &message), "other bytes than sent");
     }
     peer.send(masked(0x88, b""))?;
     assert_eq!(peer.frame()?, frame(0x88, b""));
@@ -243,7 +243,7 @@ fn pings(visit: &mut Visit) -> io::Result<()> {
     peer.end()
 }
 
-/// Sends and does not read, until the server does not read either.
+/// Sends without reading, until the server stops reading too.
 fn floods(visit: &mut Visit) -> io::Result<()> {
     let mut peer = Peer::slow(visit.addr, "/echo?Id=A")?;
     peer.stream.set_write_timeout(Some(Duration::from_millis(100)))?;
@@ -345,23 +345,23 @@ fn gone(visit: &mut Visit) -> io::Result<()> {
     if visit.dice.below(2) == 0 { peer.reset() } else { Ok(()) }
 }
 
-/// Stays until it is disconnected, which shows when something is sent.
+/// Stays until the server disconnects it, which shows on sending.
 fn never_reads(visit: &mut Visit) -> io::Result<()> {
     let mut peer = Peer::slow(visit.addr, &format!("/websocket?Id=never-{}", visit.dice.below(1000)))?;
-    eventually("who never reads is disconnected", || peer.send(masked(0x8a, b"")).is_err());
+    eventually("a client that never reads is disconnected", || peer.send(masked(0x8a, b"")).is_err());
     Ok(())
 }
 
-/// Too slow for the clock, so it ends like the one above.
+/// Too slow for the clock, so it ends like `never_reads`.
 fn sips(visit: &mut Visit) -> io::Result<()> {
     let mut peer = Peer::slow(visit.addr, &format!("/websocket?Id=sips-{}", visit.dice.below(1000)))?;
-    eventually("who reads 500 bytes a second is disconnected", || {
+    eventually("a client that reads 500 bytes a second is disconnected", || {
         peer.stream.read(&mut [0]).map_err(not_late).is_err() || peer.send(masked(0x8a, b"")).is_err()
     });
     Ok(())
 }
 
-/// Says nothing, or not all, until it is sent away or has had enough.
+/// Sends nothing, or not everything, until the server disconnects it or it gives up.
 fn half_open(visit: &mut Visit) -> io::Result<()> {
     let mut peer = Peer::connect(visit.addr)?;
     let head = upgrade("/websocket?Id=half", "");
@@ -375,13 +375,13 @@ fn half_open(visit: &mut Visit) -> io::Result<()> {
     }
 }
 
-/// Comes with more than there is room for, stays for a moment, and stays away for longer. Nothing is pushed to
-/// an echo, so nobody who is inside is disconnected as a slow consumer and leaves room for one more.
+/// Opens more connections than fit, stays for a moment, and stays away for longer. An echo gets no pushes, so none of
+/// them becomes a slow consumer and leaves room for another.
 fn crowds(visit: &mut Visit) -> io::Result<()> {
     let begun = Instant::now();
     let mut inside = Vec::new();
     for n in 0..CAPACITY + 20 {
-        // Whatever it is that keeps them out: a 503, or a newer head.
+        // Whatever keeps them out: a 503, or a newer head.
         inside.extend(Peer::websocket(visit.addr, &format!("/echo?Id=crowd-{n}")));
     }
     assert!(inside.len() < CAPACITY, "{} and the witnesses are inside", inside.len());

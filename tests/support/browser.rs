@@ -1,7 +1,7 @@
-//! A page in a real browser: Chromium runs headless, and the tests click, type and look. Each test opens
-//! tabs of its own in one browser that they share, so that they may run side by side.
+//! A page in a real browser: Chromium runs headless, and the tests click, type and look. Each test opens its own tabs
+//! in one shared browser, so that tests may run side by side.
 //!
-//! A page says in `<html data-state>` when it is `open`. The tests' own `$` finds an element by its id.
+//! A page sets `<html data-state>` to `open` when it is. The tests' own `$` finds an element by its id.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -22,8 +22,8 @@ use serde_json::{Value, json};
 
 use crate::support::{DEADLINE, eventually};
 
-/// Longest silence of the browser, and longest answer to a call. Must be more than `support::DEADLINE`,
-/// which is for the page.
+/// The longest silence of the browser, and the longest answer to a call. Must be more than `support::DEADLINE`, which
+/// is for the page.
 const BROWSER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A tab of the browser, with the page in it.
@@ -34,22 +34,22 @@ pub struct Page {
 }
 
 impl Page {
-    /// Opens it, and waits until its connection is open.
+    /// Opens a tab, and waits until its connection is open.
     pub fn open(addr: SocketAddr, target: &str) -> Page {
         Page::open_at(&format!("http://{addr}{target}"), "")
     }
 
-    /// The same in a browser in which this script has run before those of the page.
+    /// Opens a tab in which this script runs before those of the page.
     pub fn open_after(script: &str, addr: SocketAddr, target: &str) -> Page {
         Page::open_at(&format!("http://{addr}{target}"), script)
     }
 
-    /// The same with a name and a password in the address.
+    /// Opens a tab with a name and a password in the address.
     pub fn open_as(user: &str, addr: SocketAddr, target: &str) -> Page {
         Page::open_at(&format!("http://{user}@{addr}{target}"), "")
     }
 
-    /// The same by https, whatever the certificate.
+    /// Opens a tab by https, with any certificate.
     pub fn open_secure(addr: SocketAddr, target: &str) -> Page {
         Page::open_at(&format!("https://{addr}{target}"), "")
     }
@@ -63,7 +63,7 @@ impl Page {
         tab.add_event_listener(Arc::new(hear)).expect("listens");
         tab.call_method(Runtime::Enable(None)).expect("reports exceptions");
         tab.call_method(Log::Enable(None)).expect("reports errors");
-        // Every page is in front, though there are several.
+        // Every page counts as the front one, though several are open.
         tab.call_method(Emulation::SetFocusEmulationEnabled { enabled: true }).expect("has the focus");
         tab.call_method(AddScriptToEvaluateOnNewDocument {
             source: format!("window.$ = (id) => document.getElementById(id); {before}"),
@@ -109,13 +109,13 @@ impl Page {
         }
     }
 
-    /// A condition, in which `$` finds an element and `state` is that of the connection.
+    /// Returns whether a condition holds, in which `$` finds an element and `state` is that of the connection.
     pub fn is(&self, condition: &str) -> bool {
         self.eval(&with_state(condition)) == Value::Bool(true)
     }
 
-    /// Blocks until the condition holds. The page looks each time that something changes in it, and at
-    /// the latest after a second; an exception is a page that is not there yet.
+    /// Blocks until the condition holds. The page checks on each change, and at the latest after a second; an exception
+    /// means that the page is not ready.
     pub fn wait_for(&self, what: &str, condition: &str) {
         let condition = with_state(condition);
         let wait = format!(
@@ -135,7 +135,7 @@ impl Page {
         self.eval(&format!("$('{id}').textContent")).as_str().expect("a text").to_owned()
     }
 
-    /// The last push, and how many there were.
+    /// The last push, and their number.
     pub fn time_and_count(&self) -> (String, u64) {
         let both = self.eval("[$('time').textContent, +$('count').textContent]");
         (both[0].as_str().expect("a text").to_owned(), both[1].as_u64().expect("a number"))
@@ -149,8 +149,8 @@ impl Page {
         serde_json::from_value(lines).expect("texts")
     }
 
-    /// Presses the mouse button on the middle of an element, which nothing may cover. In fewer calls than
-    /// `Element::click`, since each takes headless_chrome a tenth of a second or two.
+    /// Presses the mouse button on the middle of an element, which nothing may cover. Makes fewer calls than
+    /// `Element::click`, because each takes headless_chrome a tenth of a second or two.
     pub fn click(&self, id: &str) {
         let middle = self.eval(&format!(
             "((target) => {{
@@ -193,7 +193,7 @@ impl Page {
         self.tab.press_key(key).expect("presses a key");
     }
 
-    /// Writes into an input, in place of what was there, as an edit of the user.
+    /// Replaces the text of an input, like an edit by the user.
     pub fn fill(&self, id: &str, text: &str) {
         let edit = if text.is_empty() {
             "'delete'".to_owned()
@@ -206,7 +206,7 @@ impl Page {
         assert_eq!(written, text, "in #{id}");
     }
 
-    /// A user who has this preference, such as `prefers-reduced-motion`, and no other.
+    /// Simulates a user with this preference, such as `prefers-reduced-motion`, and no other.
     pub fn prefer(&self, name: &str, value: &str) {
         let feature = Emulation::MediaFeature { name: name.to_owned(), value: value.to_owned() };
         self.tab
@@ -214,7 +214,7 @@ impl Page {
             .expect("sets the preference");
     }
 
-    /// A user who has chosen the colours of all pages.
+    /// Simulates a user who overrides the colours of all pages.
     pub fn force_colors(&self, scheme: &str) {
         let feature = |name: &str, value: &str| Emulation::MediaFeature {
             name: name.to_owned(),
@@ -227,7 +227,7 @@ impl Page {
         self.wait_for("the user's colours", "matchMedia('(forced-colors: active)').matches");
     }
 
-    /// Takes the network away, as far as the browser tells its pages, or brings it back.
+    /// Tells the browser's pages that the network is gone, or back.
     pub fn offline(&self, offline: bool) {
         self.tab
             .call_method(Network::EmulateNetworkConditions {
@@ -251,7 +251,7 @@ impl Page {
                 width,
                 height,
                 device_scale_factor: 1.0,
-                // A mobile browser makes the page smaller until it fits, and would hide what is to be seen.
+                // A mobile browser shrinks the page until it fits, and would hide the effect.
                 mobile: false,
                 scale: None,
                 screen_width: None,
@@ -287,7 +287,7 @@ impl Page {
         fs::write(path, picture).expect("writes the picture");
     }
 
-    /// What the browser had to say against the page: exceptions, errors and warnings.
+    /// The browser's complaints about the page: exceptions, errors and warnings.
     pub fn complaints(&self) -> Vec<String> {
         self.complaints.lock().unwrap().clone()
     }
@@ -321,13 +321,13 @@ fn complaint(event: &Event) -> Option<String> {
     }
 }
 
-/// The browser. It ends with the last page, so that none is left behind by a test that fails.
+/// The browser. It ends with the last page, so that a failed test leaves none behind.
 struct Chromium {
     browser: Option<Browser>,
     profile: PathBuf,
 }
 
-/// Of all pages that are open now.
+/// Shared by all open pages.
 static SHARED: Mutex<Weak<Chromium>> = Mutex::new(Weak::new());
 
 impl Chromium {
@@ -344,7 +344,7 @@ impl Chromium {
     fn start(executable: &Path) -> Chromium {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        // Not in the target directory: with sockets in it, its path may have only some 100 bytes.
+        // Not in the target directory: it holds sockets, whose paths are limited to about 100 bytes.
         let profile = env::temp_dir().join(format!("threadcast-page-{}-{number}", std::process::id()));
         fs::create_dir_all(&profile).expect("makes the directory of the profile");
         let launch = |sandbox| {
@@ -352,13 +352,13 @@ impl Chromium {
                 "--disable-quic",
                 "--disable-component-update",
                 "--hide-scrollbars",
-                // Nothing but this machine; the other switches against traffic are headless_chrome's own.
+                // Only this machine; headless_chrome sets the other switches against traffic.
                 "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
             ];
             Browser::new(LaunchOptions {
                 path: Some(executable.to_owned()),
                 user_data_dir: Some(profile.clone()),
-                // It leaves files there when it is killed.
+                // It leaves files in it when it is killed.
                 process_envs: Some(HashMap::from([("TMPDIR".to_owned(), profile.display().to_string())])),
                 port: Some(0),
                 sandbox,
@@ -369,7 +369,7 @@ impl Chromium {
                 ..LaunchOptions::default()
             })
         };
-        // Root has no sandbox, nor has a container as a rule. It sees no page but ours.
+        // The sandbox does not work for root, nor usually in a container. The browser shows only our pages.
         let browser = if rustix::process::geteuid().is_root() {
             launch(false)
         } else {
@@ -404,7 +404,7 @@ impl Chromium {
 impl Drop for Chromium {
     fn drop(&mut self) {
         drop(self.browser.take());
-        // Its processes write to the profile until the last of them has ended. No reason to fail a test.
+        // Its processes write to the profile until the last of them has ended. That must not fail a test.
         let deadline = Instant::now() + DEADLINE;
         while self.profile.exists() && fs::remove_dir_all(&self.profile).is_err() && Instant::now() < deadline
         {

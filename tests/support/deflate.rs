@@ -2,10 +2,10 @@
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 
-/// What ends compressed data, and is not sent.
+/// Ends compressed data, and is not sent.
 pub const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
-/// A message's payload as a client compresses it.
+/// A message's payload, compressed as by a client.
 pub fn deflated(message: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(message.len() + message.len() / 8 + 128);
     let mut compress = Compress::new(Compression::new(6), false);
@@ -15,8 +15,8 @@ pub fn deflated(message: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// What a client with a window of `bits` makes of a compressed payload, a few bytes at a time, so that it needs its
-/// window. (zlib-rs has none of 8 bits.)
+/// A client's inflation of a payload with a window of `bits`, a few bytes per call, so that it needs its window.
+/// (zlib-rs does not support 8 bits.)
 pub fn inflated(payload: &[u8], bits: u8) -> Vec<u8> {
     let input = [payload, &TAIL].concat();
     let mut decompress = Decompress::new_with_window_bits(false, bits.max(9));

@@ -1,6 +1,6 @@
-//! Numbers by chance, the same ones for the same seed.
+//! Random numbers, equal for equal seeds.
 
-/// SplitMix64: small, and the seed is all there is to its state.
+/// SplitMix64: small, and its whole state is the seed.
 pub struct Dice(pub u64);
 
 impl Dice {
@@ -12,7 +12,7 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    /// 0 to `end - 1`; 0 if that is nothing.
+    /// 0 to `end - 1`; 0 if `end` is 0.
     pub fn below(&mut self, end: usize) -> usize {
         (self.next() % end.max(1) as u64) as usize
     }

@@ -1,4 +1,4 @@
-//! A server that speaks bytes: the far end of a client's connection. It judges nothing but what it is asked to.
+//! A server that speaks bytes: the far end of a client's connection. It checks only what a test asks it to.
 
 use std::net::{SocketAddr, TcpListener};
 
@@ -8,7 +8,7 @@ use tungstenite::handshake::derive_accept_key;
 
 use super::{Raw, Wire, header_values};
 
-/// Where a client may connect to.
+/// A listener for clients.
 pub struct Far(TcpListener);
 
 impl Far {
@@ -31,7 +31,7 @@ impl Far {
         (raw, request)
     }
 
-    /// Answers the next client with `answer`, in which `ACCEPT` stands for the answer to its key, and `early` behind it.
+    /// Answers the next client with `answer`, in which `ACCEPT` stands for the answer to its key, followed by `early`.
     pub fn answer(&self, answer: &str, early: &[u8]) -> Raw {
         let (mut raw, request) = self.accept();
         let key = header_values(&request, "Sec-WebSocket-Key")[0].to_owned();
@@ -40,14 +40,14 @@ impl Far {
         raw
     }
 
-    /// A client that is open, and the server's end of it.
+    /// An open client, and the server's end of it.
     pub fn open(&self, builder: &Builder) -> (Connection, Messages, Raw) {
         let (connected, raw) = self.meet(builder, SWITCHING, b"");
         let (connection, messages) = connected.unwrap_or_else(|error| panic!("does not connect: {error}"));
         (connection, messages, raw)
     }
 
-    /// What becomes of a client that is answered like that.
+    /// The result of a client that gets this answer.
     pub fn meet(
         &self,
         builder: &Builder,
@@ -61,11 +61,11 @@ impl Far {
     }
 }
 
-/// The right answer.
+/// The correct answer.
 pub const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                              Sec-WebSocket-Accept: ACCEPT\r\n\r\n";
 
-/// A frame as a server sends it: without a mask.
+/// A server's frame: without a mask.
 pub fn plain(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
     let payload = payload.as_ref();
     let mut bytes = vec![first];
@@ -84,7 +84,7 @@ pub fn plain(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
     bytes
 }
 
-/// The next frame of a client, which has to be masked.
+/// The next frame of a client, which must be masked.
 pub fn unmasked(raw: &mut Raw) -> Wire {
     let head = raw.take(2, "a frame");
     assert!(head[1] & 0x80 != 0, "a client's frame without a mask");

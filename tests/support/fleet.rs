@@ -1,4 +1,4 @@
-//! A Redis that a test has for itself, and hubs in a fleet around it.
+//! A test's own Redis, and hubs in a fleet around it.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -12,7 +12,7 @@ use threadcast::{Application, Connection, Fleet, FleetOptions, FleetStats, Hub, 
 
 use crate::support::{self, Event, Probed, Raw, eventually, frame};
 
-/// A Redis of this test's own.
+/// A test's own Redis.
 pub struct Redis {
     pub port: u16,
     arguments: Vec<String>,
@@ -20,7 +20,7 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Starts one on a free port, `PORT` in its arguments, of the loopback.
+    /// Starts one on a free port of the loopback, `PORT` in its arguments.
     pub fn start(arguments: &[&str]) -> Redis {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let own =
@@ -58,7 +58,7 @@ impl Redis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Says a line to it, and returns what its answers are read from.
+    /// Sends it a line, and returns a reader of its answers.
     pub fn ask(&self, line: &str) -> BufReader<TcpStream> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.set_read_timeout(Some(support::DEADLINE)).unwrap();
@@ -66,7 +66,7 @@ impl Redis {
         BufReader::new(stream)
     }
 
-    /// Says a line to it, and returns the first line of what it answers.
+    /// Sends it a line, and returns the first line of the answer.
     pub fn say(&self, line: &str) -> String {
         let mut answer = String::new();
         self.ask(line).read_line(&mut answer).unwrap();
@@ -105,7 +105,7 @@ impl Machine {
     }
 
     pub fn try_join(options: &FleetOptions) -> Result<Machine> {
-        // No test waits so long that a client would be pinged.
+        // No test runs long enough for a client to be pinged.
         let patient = |application: Application| application.ping_interval(Some(10 * support::DEADLINE));
         let (hub, probed) = (Hub::new(), Probed::start_with(patient, |_, _| Ok(())));
         let (client, connection) = probed.open();
@@ -143,19 +143,19 @@ pub fn linked(machines: &[Machine]) {
 
 // ---- faults ----
 
-/// From one message to the next.
+/// The time between two messages.
 const PACE: Duration = Duration::from_millis(5);
 /// The longest time without a message at a machine's own client. Two cores may be busy with other tests.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long it may take after a fault until the others hear again: 6 seconds to notice that nothing comes back, 2 to
-/// connect, 2 of pause, 2 for a beat; and the rest for a busy machine.
+/// How long the others may take after a fault until they get messages again: 6 seconds to notice that nothing comes
+/// back, 2 to connect, 2 of pause, 2 for a beat; and the rest for a busy machine.
 pub const BACK: Duration = Duration::from_secs(20);
-/// The next number. What is under way when a fault is over comes before those of the next fault.
+/// The next number. Messages in flight at the end of a fault come before those of the next fault.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 /// Ends a client's reading.
 const END: &str = "end";
 
-/// Reads numbers until the end. Returns them, and the longest time between two.
+/// Reads numbers until the end. Returns them, and the longest gap.
 fn listen(client: &mut Raw, latest: &AtomicU64) -> (Vec<u64>, Duration) {
     let (mut heard, mut before, mut longest) = (Vec::new(), Instant::now(), Duration::ZERO);
     loop {
@@ -171,7 +171,7 @@ fn listen(client: &mut Raw, latest: &AtomicU64) -> (Vec<u64>, Duration) {
     }
 }
 
-/// Publishes numbers on the first machine while a fault comes and goes, and until the second one hears them again.
+/// Publishes numbers on the first machine during a fault, and after it until the second machine gets them again.
 pub fn endure(what: &str, machines: &mut [Machine; 2], fault: impl FnOnce(&[&Fleet; 2])) {
     let counted = |stats: FleetStats| {
         let FleetStats { sent, lost, .. } = stats;
@@ -197,7 +197,7 @@ pub fn endure(what: &str, machines: &mut [Machine; 2], fault: impl FnOnce(&[&Fle
         eventually("the other one hears", || far_latest.load(Relaxed) > 0);
         fault(&fleets);
         let (begun, published) = (Instant::now(), NEXT.load(Relaxed));
-        eventually("the other one hears what is new", || far_latest.load(Relaxed) > published);
+        eventually("the other one gets new messages", || far_latest.load(Relaxed) > published);
         let back = begun.elapsed();
         assert!(back < BACK, "{what}: after {back:?}");
         eventually("both are linked", || fleets.iter().all(|fleet| fleet.stats().is_linked));

@@ -1,6 +1,5 @@
-//! What the black-box tests share: a server with a handler that reports what happens to it, the
-//! program itself, and a client that speaks bytes. Nothing waits for a time; all wait for an event,
-//! with a deadline that says what it waited for.
+//! Shared by the black-box tests: a server whose handler reports its events, the program itself, and a client that
+//! speaks bytes. Nothing waits for a time; everything waits for an event, with a deadline that names it.
 #![allow(dead_code, reason = "no test crate uses all of this")]
 
 pub mod browser;
@@ -31,10 +30,10 @@ use threadcast::{Application, Capacity, Connection, Exchange, Message, Result, S
 /// How long any event may take before its test fails. Long, since two cores may be busy.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Bytes that a [`Probed`] server buffers for all its clients, unless a test says otherwise.
+/// The bytes that a [`Probed`] server buffers for all its clients, unless a test sets another limit.
 const BUFFERED: u64 = 1 << 30;
 
-/// What happened to a handler.
+/// An event of a handler.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     Open(Connection),
@@ -44,7 +43,7 @@ pub enum Event {
     Close(Option<u16>, Option<String>),
 }
 
-/// Reports what happens to it. `on_message` runs what it was given, after it has reported.
+/// Reports its events. After that, `on_message` calls the function that it got.
 pub struct Probe {
     events: Sender<Event>,
     reply: Reply,
@@ -81,7 +80,7 @@ pub struct Probed {
 }
 
 impl Probed {
-    /// Messages are only reported.
+    /// Starts one that only reports messages.
     pub fn start() -> Probed {
         Probed::start_with(|application| application, |_, _| Ok(()))
     }
@@ -94,7 +93,7 @@ impl Probed {
         Probed::start_within(Capacity::new(1000), settings, reply)
     }
 
-    /// The same, for fewer clients.
+    /// As [`start_with`](Probed::start_with), for fewer clients.
     pub fn start_within(
         capacity: Capacity,
         settings: impl FnOnce(Application) -> Application,
@@ -103,7 +102,7 @@ impl Probed {
         let (sender, events) = crossbeam_channel::unbounded();
         let reply: Reply = Arc::new(reply);
         let probe = move || Probe { events: sender.clone(), reply: reply.clone() };
-        // What this machine allows is not known everywhere, and then few bytes may be buffered.
+        // This machine's limits may be unknown, and then the default allows few buffered bytes.
         let application = settings(Application::new().max_buffered(BUFFERED).websocket("/ws", probe));
         let server = Server::bind_with("127.0.0.1:0", application, capacity).expect("binds");
         Probed { addr: server.local_addr(), server, events }
@@ -113,7 +112,7 @@ impl Probed {
         self.events.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("waited for {what}"))
     }
 
-    /// A client that is open, and its connection.
+    /// An open client, and its connection.
     pub fn open(&self) -> (Raw, Connection) {
         let raw = Raw::websocket(self.addr, "/ws");
         match self.next("open") {
@@ -159,7 +158,7 @@ impl Raw {
         Raw::over(TcpStream::connect(addr).expect("connects"))
     }
 
-    /// Connects from the address 127.0.0.`host`: to a server on the loopback that is another machine.
+    /// Connects from the address 127.0.0.`host`: to a server on the loopback, another machine.
     pub fn connect_from(host: u8, addr: SocketAddr) -> Raw {
         Raw::connect_from_ip([127, 0, 0, host], addr)
     }
@@ -179,8 +178,8 @@ impl Raw {
         Raw { stream, unread: Vec::new() }
     }
 
-    /// Connects with a receive buffer of this size. A kernel that is told so later may drop what comes, and with it the
-    /// acknowledgement of what this end has sent.
+    /// Connects with a receive buffer of this size. If the size is set later, the kernel may drop incoming packets, and
+    /// with them the acknowledgement of what this end has sent.
     pub fn narrow(addr: SocketAddr, bytes: usize) -> Raw {
         let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
         rustix::net::sockopt::set_socket_recv_buffer_size(&socket, bytes).expect("a size");
@@ -201,7 +200,7 @@ impl Raw {
         self
     }
 
-    /// Sends. If the server has gone away meanwhile, that shows when something is read.
+    /// Sends. A server that has gone shows up at the next read.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         match self.stream.write_all(bytes.as_ref()) {
             Err(error) if !matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
@@ -290,7 +289,7 @@ impl Raw {
         std::mem::take(&mut self.unread)
     }
 
-    /// True when the stream ended, with FIN or RST, and nothing came before that.
+    /// True if the stream ended, with FIN or RST, without any bytes before.
     pub fn is_at_end(&mut self) -> bool {
         let mut byte = [0];
         match self.stream.read(&mut byte) {
@@ -300,7 +299,7 @@ impl Raw {
         }
     }
 
-    /// Ends the connection with RST, as a machine does that has crashed and come back.
+    /// Ends the connection with RST, like a machine that has crashed and come back.
     pub fn reset(self) {
         rustix::net::sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO)).expect("sets SO_LINGER");
     }
@@ -311,7 +310,7 @@ pub fn get(target: &str, more: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{more}\r\n")
 }
 
-/// A response to one request on a connection of its own.
+/// The response to one request on a new connection.
 pub fn fetch(addr: SocketAddr, request: impl AsRef<[u8]>) -> (String, Vec<u8>) {
     let mut raw = Raw::connect(addr);
     raw.send(request);
@@ -341,7 +340,7 @@ pub fn status(head: &str) -> u16 {
     status.unwrap_or_else(|| panic!("no status in {head:?}"))
 }
 
-/// A directory of its own, which goes when this is dropped.
+/// A new directory, which is removed on drop.
 pub struct Directory(pub PathBuf);
 
 impl Directory {
@@ -389,7 +388,7 @@ pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     masked_with([0x12, 0x34, 0x56, 0x78], first, payload)
 }
 
-/// The same with this mask.
+/// A frame with this mask.
 pub fn masked_with(mask: [u8; 4], first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first];
     match payload.len() {
@@ -408,7 +407,7 @@ pub fn masked_with(mask: [u8; 4], first: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The program, in a process of its own.
+/// The program, in a child process.
 pub struct Program {
     child: Child,
     output: Arc<Output>,
@@ -422,7 +421,7 @@ struct Output {
 }
 
 impl Program {
-    /// Starts it on a free port of the loopback, and waits until it says where it is.
+    /// Starts it on a free port of the loopback, and waits until it prints its address.
     pub fn start(args: &[&str]) -> Program {
         let program =
             Program::spawn(Program::command().args(["--port", "0", "--address", "127.0.0.1"]).args(args));
@@ -444,7 +443,7 @@ impl Program {
         Program { child, output, collectors }
     }
 
-    /// Where it listens, from its first line.
+    /// The address in its first line.
     pub fn addr(&self) -> SocketAddr {
         self.addr_in("threadcast is at http")
     }
@@ -466,7 +465,7 @@ impl Program {
         self.output.lines.lock().unwrap().clone()
     }
 
-    /// The first line that contains `text`; blocks until there is one.
+    /// The first line that contains `text`; blocks until it comes.
     pub fn wait_for_line(&self, text: &str) -> String {
         let deadline = Instant::now() + DEADLINE;
         let mut lines = self.output.lines.lock().unwrap();
@@ -485,7 +484,7 @@ impl Program {
         rustix::process::kill_process(pid, signal).expect("signals");
     }
 
-    /// Its exit code, and all that it printed, once it has ended.
+    /// Its exit code, and everything that it printed, once it has ended.
     pub fn run_to_its_end(mut self) -> (Option<i32>, Vec<String>) {
         let code = self.wait().code();
         for collector in self.collectors.drain(..) {
@@ -499,7 +498,7 @@ impl Program {
         self.wait_while(|_| {})
     }
 
-    /// The same, and does this again and again meanwhile.
+    /// Its exit status; calls `act` repeatedly until it has one.
     pub fn wait_while(&mut self, mut act: impl FnMut(&Program)) -> ExitStatus {
         let mut status = None;
         eventually("the program ends", || {
@@ -527,8 +526,8 @@ fn collect(stream: impl Read + Send + 'static, output: Arc<Output>) -> JoinHandl
     })
 }
 
-/// Cargo, as a shell starts it. What it tells a test of the package would have it build `ring` again, whose build
-/// script looks at that, and all that needs `ring`; and once more when a shell starts it.
+/// Cargo with the environment of a shell. With the variables that Cargo sets for a test, it would rebuild `ring`, whose
+/// build script watches them, and everything that depends on it; and again when a shell starts it.
 pub fn cargo() -> Command {
     const OF_A_PACKAGE: [&str; 4] = ["CARGO_BIN_", "CARGO_CRATE_", "CARGO_MANIFEST_", "CARGO_PKG_"];
     let mut cargo = Command::new(env!("CARGO"));
@@ -540,7 +539,8 @@ pub fn cargo() -> Command {
     cargo
 }
 
-/// Builds these examples, which `cargo it` does not, with the features and the profile of this test. Where they are.
+/// Builds these examples, which `cargo it` does not, with the features and the profile of this test. Returns their
+/// directory.
 pub fn examples(which: &[&str]) -> PathBuf {
     // target/PROFILE/deps/it-0123456789abcdef
     let test = std::env::current_exe().expect("this test's path");
@@ -562,8 +562,8 @@ pub fn is_run_again() -> bool {
     std::env::var_os(AGAIN).is_some()
 }
 
-/// Runs the test with this name, its module left out, once more, in the process that `command` makes of this binary
-/// and its arguments. What it printed as errors, if it passed.
+/// Runs the test with this name (without its module) again, in the process that `command` makes of this binary and its
+/// arguments. Returns its stderr if it passed.
 pub fn run_again(test: &str, command: &mut Command) -> String {
     let output = command.args([test, "--nocapture"]).env(AGAIN, "1").output().expect("starts");
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -572,13 +572,13 @@ pub fn run_again(test: &str, command: &mut Command) -> String {
     errors
 }
 
-/// How long bytes are to go both ways at once, from `THREADCAST_DUPLEX_SECONDS`.
+/// How long bytes go both ways, from `THREADCAST_DUPLEX_SECONDS`.
 pub fn duplex_time() -> Option<Duration> {
     let seconds = std::env::var("THREADCAST_DUPLEX_SECONDS").ok()?;
     Some(Duration::from_secs(seconds.parse().expect("THREADCAST_DUPLEX_SECONDS is a number")))
 }
 
-/// Blocks until `done`, which nobody signals, such as a count in `/proc`.
+/// Blocks until `done`, for conditions without a signal, such as a count in `/proc`.
 pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !done() {
@@ -598,7 +598,7 @@ pub fn threads(pid: u32) -> Vec<String> {
 /// Names of a server's threads begin with these.
 pub const SERVER_THREADS: [&str; 7] = ["client-", "pump-", "writer-", "listener", "closer", "reaper", "tls-"];
 
-/// The names of the threads of servers in this process, sorted. Those of tests come and go beside them.
+/// The names of the threads of servers in this process, sorted. The tests' own threads come and go beside them.
 pub fn server_threads() -> Vec<String> {
     let mut names = threads(std::process::id());
     names.retain(|name| SERVER_THREADS.iter().any(|prefix| name.starts_with(prefix)));
@@ -606,8 +606,8 @@ pub fn server_threads() -> Vec<String> {
     names
 }
 
-/// How many sockets a process has open. Other descriptors come and go: when it starts, the time zone's file
-/// and those of the control groups are open for a moment, and a count taken just then would be wrong.
+/// The number of open sockets of a process. It does not count other descriptors, which come and go: at the start, the
+/// time zone's file and those of the control groups are open for a moment.
 pub fn sockets(pid: u32) -> usize {
     let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("lists descriptors").flatten();
     let targets = descriptors.filter_map(|descriptor| std::fs::read_link(descriptor.path()).ok());

@@ -1,12 +1,12 @@
-//! Tests in a network of their own, with links that they can take down.
+//! Tests in a private network, with links that they can take down.
 
 use std::env;
 use std::io::{Write, stderr};
 use std::process::Command;
 
-/// Runs `test`, whose name is `name`, in a network of its own, which only the superuser may have, or who is one in a
-/// namespace of users, or who may become one without a password, as where continuous integration runs.
-pub fn in_a_network_of_its_own(name: &str, test: fn()) {
+/// Runs `test`, whose name is `name`, in a new network namespace. That needs the superuser, a user namespace, or sudo
+/// without a password, as on continuous integration.
+pub fn in_a_private_network(name: &str, test: fn()) {
     if super::is_run_again() {
         return test();
     }
@@ -23,7 +23,7 @@ pub fn in_a_network_of_its_own(name: &str, test: fn()) {
         };
         match unshare("ip link set lo up").output() {
             Ok(output) if output.status.success() => {
-                // Said once more in the script, since sudo passes on no environment.
+                // Set again in the script, because sudo drops the environment.
                 let script = format!("ip link set lo up && exec env {}=1 \"$0\" \"$@\"", super::AGAIN);
                 super::run_again(name, unshare(&script).arg(env::current_exe().unwrap()));
                 return;
@@ -32,7 +32,7 @@ pub fn in_a_network_of_its_own(name: &str, test: fn()) {
             Err(error) => refusals.push(format!("{}: {error}", words[0])),
         }
     }
-    // Not with println!, which is shown only where a test fails.
+    // Not with println!, which shows only if a test fails.
     let mut seen = stderr();
     writeln!(seen, "NOT CHECKED: {name}: {}", refusals.join("; ")).unwrap();
 }

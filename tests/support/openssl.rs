@@ -1,4 +1,4 @@
-//! `openssl` makes certificates, and looks at those of a server.
+//! Makes certificates with `openssl`, and inspects those of a server.
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -8,7 +8,7 @@ use crate::support::Directory;
 pub const P256: &str = "-algorithm EC -pkeyopt ec_paramgen_curve:P-256";
 pub const RSA: &str = "-algorithm RSA -pkeyopt rsa_keygen_bits:2048";
 
-/// Runs `openssl` in a directory. What it printed.
+/// Runs `openssl` in a directory. Returns its output.
 pub fn openssl(directory: &Directory, args: &str) -> String {
     let mut command = Command::new("openssl");
     let output = command.args(args.split(' ')).current_dir(directory.path()).stdin(Stdio::null()).output();

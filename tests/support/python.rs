@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-/// What is installed.
+/// The packages to install.
 const PACKAGES: [&str; 3] = ["tornado>=6,<7", "websockets>=15,<17", "redis>=5,<8"];
-/// Fails if they are not there.
+/// Fails if they are missing.
 const CHECK: &str =
     "import sys, redis, tornado, websockets.sync.client; sys.exit(tornado.version_info[0] != 6)";
 
-/// The Python of that environment, which the first test that asks makes.
+/// The Python of that environment; the first test that asks creates it.
 pub fn python() -> &'static Path {
     static PYTHON: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     match PYTHON.get_or_init(install) {
@@ -34,7 +34,7 @@ fn install() -> Result<PathBuf, String> {
     Ok(python)
 }
 
-/// Runs a command to its end. The error is one line: the command, and the last thing that it said.
+/// Runs a command to its end. The error is one line: the command, and the last line of its output.
 pub fn run(command: &mut Command) -> Result<(), String> {
     let ended = command.stdin(Stdio::null()).output();
     let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();

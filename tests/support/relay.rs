@@ -1,5 +1,5 @@
-//! A relay between a browser and a server, as a proxy or a bad network is one: it shows the server below a
-//! prefix (`location /clock/`), and it can freeze, so that every connection stays open and nothing passes.
+//! A relay between a browser and a server, like a proxy or a bad network: it shows the server below a prefix (`location
+//! /clock/`), and it can freeze, so that every connection stays open and nothing passes.
 //!
 //! One thread accepts, and each connection has two, one for each direction. They end with the process.
 
@@ -14,9 +14,9 @@ use std::sync::Condvar;
 use std::sync::Mutex;
 use std::thread;
 
-/// A relay that runs.
+/// A running relay.
 pub struct Relay {
-    /// Where it listens.
+    /// Its address.
     pub addr: SocketAddr,
     state: Arc<State>,
 }
@@ -31,7 +31,7 @@ struct State {
 }
 
 impl Relay {
-    /// Shows the server's `/` as `PREFIX/`. Without a prefix it passes all on.
+    /// Shows the server's `/` as `PREFIX/`. Without a prefix it passes everything on.
     pub fn start(server: SocketAddr, prefix: &str) -> Relay {
         let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
         let addr = listener.local_addr().expect("an address");
@@ -52,12 +52,12 @@ impl Relay {
         Relay { addr, state }
     }
 
-    /// Nothing passes from here on; no connection ends, and new ones are accepted.
+    /// From now on nothing passes; no connection ends, and new ones are accepted.
     pub fn freeze(&self) {
         *self.state.frozen.lock().unwrap() = true;
     }
 
-    /// What was held passes, and all that comes.
+    /// Held bytes pass, and all later ones.
     pub fn thaw(&self) {
         *self.state.frozen.lock().unwrap() = false;
         self.state.thawed.notify_all();
@@ -89,8 +89,8 @@ impl State {
         self.copy(server, browser);
     }
 
-    /// The head as the server is to see it: without the prefix, and as the only one of its connection, since
-    /// only the first one is looked at.
+    /// The head for the server: without the prefix, and as the only one of its connection, because the relay parses
+    /// only the first one.
     fn below_the_prefix(&self, head: &str) -> Option<String> {
         let (method, rest) = head.split_once(' ')?;
         let rest = rest.strip_prefix(&self.prefix).filter(|rest| rest.starts_with('/'))?;

@@ -1,4 +1,4 @@
-//! TLS for the tests: certificates that are made for them, and a client that is `rustls` itself.
+//! TLS for the tests: certificates made for them, and a client on plain `rustls`.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -16,7 +16,7 @@ use threadcast::TlsConfig;
 
 use super::{DEADLINE, masked, upgrade};
 
-/// A certificate for `localhost` that is its own authority, and its key.
+/// A self-signed certificate for `localhost`, and its key.
 pub struct Identity {
     pub chain: String,
     pub key: String,
@@ -34,12 +34,12 @@ impl Identity {
         Identity::of(KeyPair::generate().expect("a key"))
     }
 
-    /// Of a key that is PEM (PKCS#8).
+    /// With a key in PEM (PKCS#8).
     pub fn of_key(pem: &str) -> Identity {
         Identity::of(KeyPair::from_pem(pem).expect("a key"))
     }
 
-    /// With the certificate of an authority, as openssl makes one without being told otherwise.
+    /// With a certificate of an authority, as openssl makes one by default.
     pub fn authority() -> Identity {
         let mut params = params();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -61,7 +61,7 @@ impl Identity {
         TlsConfig::from_pem(&self.chain, &self.key).expect("a pair")
     }
 
-    /// A server's whose keys are used up after this number of records.
+    /// A server's, whose keys are used up after this number of records.
     pub fn config_with_limit(&self, records: u64) -> TlsConfig {
         let mut provider = ring::default_provider();
         for suite in &mut provider.cipher_suites {
@@ -158,7 +158,7 @@ impl Secure {
         (head[0], self.take(length, "a payload"))
     }
 
-    /// Everything to the end, which `close_notify` has announced; an error without that.
+    /// Everything to the end that `close_notify` announces; an error without it.
     pub fn rest(&mut self) -> io::Result<Vec<u8>> {
         let mut rest = std::mem::take(&mut self.unread);
         match self.tls.read_to_end(&mut rest) {

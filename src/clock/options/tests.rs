@@ -2,6 +2,9 @@ use std::os::unix::ffi::OsStringExt;
 
 use clap::CommandFactory;
 
+use std::time::Duration;
+
+use super::values::{OrOff, SizeOrOff, interval_or_off, size, size_or_off};
 use super::*;
 
 fn parse(args: &[&str]) -> Result<Options, (String, i32)> {
@@ -11,10 +14,13 @@ fn parse(args: &[&str]) -> Result<Options, (String, i32)> {
 #[test]
 fn defaults_are_the_tutorials() {
     let options = parse(&[]).unwrap();
-    assert_eq!((options.port, options.address, options.interval), (8888, None, Duration::from_secs(1)));
-    assert_eq!((options.max_message, options.max_backlog), (10 << 20, 1 << 20));
-    assert_eq!(options.ping_interval, OrOff(Some(Duration::from_secs(20))));
-    assert_eq!(options.compression, SizeOrOff(None));
+    assert_eq!(
+        (options.port, options.address, options.pushes.interval),
+        (8888, None, Duration::from_secs(1))
+    );
+    assert_eq!((options.clients.max_message, options.clients.max_backlog), (10 << 20, 1 << 20));
+    assert_eq!(options.clients.ping_interval, OrOff(Some(Duration::from_secs(20))));
+    assert_eq!(options.clients.compression, SizeOrOff(None));
 }
 
 #[test]

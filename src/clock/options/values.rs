@@ -4,14 +4,22 @@
 //! Of all of them: what the text should have been. It stands behind the option and the text.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
 
 use threadcast::{Application, Error, Origin, Rate};
 
-use super::{OrOff, SizeOrOff};
 use crate::clock::{interval, topics};
 
 /// Linux has no more threads.
 const MOST_CLIENTS: usize = 4 << 20;
+
+/// A time, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OrOff(pub Option<Duration>);
+
+/// A size, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SizeOrOff(pub Option<usize>);
 
 pub(super) fn port(text: &str) -> Result<u16, String> {
     let how = |_| "a port is a number from 0 to 65535; 0 lets the system choose".to_owned();

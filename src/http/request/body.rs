@@ -1,5 +1,5 @@
-//! What a handler reads of a path and a body. The body is whole before `post`, `put` or `delete` runs, and
-//! it goes with the request.
+//! A handler's access to path arguments and the body. The body is whole before `post`, `put` or `delete` runs, and
+//! belongs to the request.
 
 use serde::de::DeserializeOwned;
 
@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 use crate::http::request_body::Framing;
 
 impl Request {
-    /// Returns the segment that stands for `{name}` in the path of the route, percent-decoded (Tornado: the
-    /// groups of a URL's regular expression). It is never empty; a `%2F` in it is a slash here.
+    /// Returns the segment that stands for `{name}` in the path of the route, percent-decoded (Tornado: the groups of a
+    /// URL's regular expression). It is never empty; a `%2F` becomes a slash.
     ///
     /// ```
     /// use threadcast::{Application, Exchange, RequestHandler, Result};
@@ -28,7 +28,7 @@ impl Request {
     /// ```
     ///
     /// # Panics
-    /// If the path of the route has no `{name}`, which is a mistake of the program.
+    /// If the path of the route has no `{name}`.
     #[track_caller]
     pub fn path_argument(&self, name: &str) -> &str {
         let found = self.path_arguments.iter().find(|(other, _)| other == name);
@@ -40,14 +40,14 @@ impl Request {
         value
     }
 
-    /// Returns the body, whole; empty if there is none.
+    /// Returns the whole body; empty if the request has none.
     pub fn body(&self) -> &[u8] {
         self.body.as_deref().unwrap_or_default()
     }
 
-    /// Returns the last value of a form's field, by the rules of [`get_argument`](Request::get_argument)
-    /// (Tornado's `get_body_argument`). A form is a body of type `application/x-www-form-urlencoded`; any other
-    /// body has no fields.
+    /// Returns the last value of a form's field, by the rules of [`get_argument`](Request::get_argument) (Tornado's
+    /// `get_body_argument`). A form is a body of type `application/x-www-form-urlencoded`; any other body has no
+    /// fields.
     ///
     /// # Errors
     /// [`Error::Refused`] with 400: `Missing argument NAME`, or the value is not UTF-8.
@@ -55,7 +55,7 @@ impl Request {
         last_of(self.get_body_arguments(name)?, name)
     }
 
-    /// Returns all values of a form's field, in their order; empty if there is none.
+    /// Returns all values of a form's field, in order; empty without the field.
     ///
     /// # Errors
     /// [`Error::Refused`] with 400 if a value is not UTF-8.
@@ -66,7 +66,7 @@ impl Request {
         }
     }
 
-    /// Reads the body as JSON. Its `Content-Type` has to be `application/json`, or end with `+json`. `serde_json`
+    /// Parses the body as JSON. Its `Content-Type` has to be `application/json`, or end with `+json`. `serde_json`
     /// recurses, so deep JSON needs the default [`stack_size`](crate::Application::stack_size).
     ///
     /// ```
@@ -84,8 +84,8 @@ impl Request {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Refused`] with 415 for another `Content-Type` or none, and with 400 and serde's words for what is no
-    /// JSON, or not a `T`.
+    /// [`Error::Refused`] with 415 for a missing or another `Content-Type`, and with 400 and serde's words for invalid
+    /// JSON, or JSON that does not describe a `T`.
     pub fn body_json<T: DeserializeOwned>(&self) -> Result<T> {
         let media_type = self.media_type();
         if media_type != "application/json" && !media_type.ends_with("+json") {
@@ -101,12 +101,12 @@ impl Request {
         whole.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
     }
 
-    /// Returns how the body ends, as long as it is unread.
+    /// Returns the framing of the body, until it has been read.
     pub(crate) fn unread_body(&self) -> Option<Framing> {
         self.framing.filter(|_| self.body.is_none())
     }
 
-    /// Refuses a body that nothing here can read, before it is read.
+    /// Refuses a body that no method here can parse, before it is read.
     pub(crate) fn check_media_type(&self) -> Result<()> {
         match self.media_type().as_str() {
             "multipart/form-data" => Err(Error::refused(
@@ -123,7 +123,7 @@ impl Request {
         !self.is_http_1_0() && self.header("Expect").is_some()
     }
 
-    /// Takes the body, when it is whole.
+    /// Stores the body, when it is whole.
     pub(crate) fn set_body(&mut self, body: Vec<u8>) {
         self.body = Some(body);
     }

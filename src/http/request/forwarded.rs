@@ -1,8 +1,8 @@
-//! Behind a proxy: who the client is, and whether it came by HTTPS, as `X-Forwarded-For` and `X-Forwarded-Proto` say.
+//! Behind a proxy: the client's address, and whether it used HTTPS, from `X-Forwarded-For` and `X-Forwarded-Proto`.
 //!
-//! Anybody can send these headers, so they are read only if the peer is a proxy that the application trusts, and in
-//! them nothing further than what the last trusted proxy has written itself. That one of them is there at all shows
-//! that a request has come from somewhere else.
+//! Anybody can send these headers. The server reads them only if the application trusts the peer as a proxy, and in
+//! them only what the outermost trusted proxy wrote itself. The presence of any of them shows that the request came
+//! from another machine or a proxy.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,10 +14,10 @@ const OF_A_PROXY: [&str; 3] = ["x-real-ip", "forwarded", "via"];
 const FORWARDED: &str = "x-forwarded";
 
 impl Request {
-    /// Returns whether the request was made on this machine: from a loopback address, to a loopback name (a page
-    /// elsewhere may have a name that leads here), and without a header that proxies add: `X-Forwarded-*`,
-    /// `X-Real-IP`, `Forwarded`, `Via`. A proxy on this machine that adds none of them, and sends such a `Host`,
-    /// cannot be told from a local client.
+    /// Returns whether the request was made on this machine: from a loopback address, to a loopback name (a page of
+    /// another site may have a name that resolves to this machine), and without a header that proxies add:
+    /// `X-Forwarded-*`, `X-Real-IP`, `Forwarded`, `Via`. A proxy on this machine that adds none of them, and sends such
+    /// a `Host`, looks like a local client.
     pub fn is_local(&self) -> bool {
         let of_a_proxy = |name: &str| OF_A_PROXY.contains(&name) || name.starts_with(FORWARDED);
         let is_proxied = self.headers.keys().any(|name| of_a_proxy(name.as_str()));
@@ -25,8 +25,8 @@ impl Request {
         !is_proxied && has_local_name && self.peer.ip().to_canonical().is_loopback()
     }
 
-    /// Takes client and scheme from the headers of a trusted proxy. A value that is none is ignored. Not inlined, so
-    /// that an idle client's stack has not been that deep.
+    /// Takes client and scheme from the headers of a trusted proxy, and ignores invalid values. Not inlined, to keep an
+    /// idle client's stack shallow.
     #[inline(never)]
     pub(crate) fn trust(&mut self, proxies: &[IpAddr]) {
         let is_trusted = |address: IpAddr| proxies.iter().any(|proxy| same(*proxy, address));
@@ -36,7 +36,7 @@ impl Request {
         if let Some(client) = self.header("X-Forwarded-For").and_then(|list| client(&list, is_trusted)) {
             self.peer = client;
         }
-        // Some proxies tell the scheme of a WebSocket's own URL.
+        // Some proxies name the WebSocket scheme, `ws` or `wss`.
         let scheme = self.header("X-Forwarded-Proto").unwrap_or_default().to_ascii_lowercase();
         match scheme.rsplit(',').next().unwrap_or_default().trim() {
             "https" | "wss" => self.secure = Some(true),
@@ -46,8 +46,8 @@ impl Request {
     }
 }
 
-/// Returns the address that the outermost trusted proxy has seen: from the right, the first that is not trusted
-/// itself. If it is not to be read, whatever stands left of it was not written by anybody trusted.
+/// Returns the address that the outermost trusted proxy has seen: from the right, the first that is not trusted itself.
+/// If that one is invalid, nobody trusted wrote the entries left of it.
 fn client(list: &str, is_trusted: impl Fn(IpAddr) -> bool) -> Option<SocketAddr> {
     let mut client = None;
     for entry in list.rsplit(',') {
@@ -60,7 +60,8 @@ fn client(list: &str, is_trusted: impl Fn(IpAddr) -> bool) -> Option<SocketAddr>
     client
 }
 
-/// Reads `1.2.3.4`, `2001:db8::1`, `[2001:db8::1]`, and each with a port, which some proxies add; otherwise it is 0.
+/// Parses `1.2.3.4`, `2001:db8::1`, `[2001:db8::1]`, each with an optional port, which some proxies add; the default is
+/// 0.
 fn address(text: &str) -> Option<SocketAddr> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     let without_port = bare.parse().ok().map(|address: IpAddr| SocketAddr::new(address, 0));
@@ -96,11 +97,11 @@ mod tests {
             ("10.0.0.1", "[2001:db8::1]", "[2001:db8::1]:0"),
             ("10.0.0.1", "[2001:db8::1]:80", "[2001:db8::1]:80"),
             ("10.0.0.1", "1.2.3.4:5678", "1.2.3.4:5678"),
-            // What the client has written itself stands to the left.
+            // The client's own forged entry is on the left.
             ("10.0.0.1", "127.0.0.1, 1.2.3.4", "1.2.3.4:0"),
             ("10.0.0.1", "10.0.0.2, 1.2.3.4 ,10.0.0.2", "1.2.3.4:0"),
             ("10.0.0.1", "10.0.0.2,10.0.0.1", "10.0.0.2:0"),
-            // Not to be read: the peer's own.
+            // Invalid: the peer's own address.
             ("10.0.0.1", "1.2.3.4, unknown", "10.0.0.1:7"),
             ("10.0.0.1", "1.2.3.4,", "10.0.0.1:7"),
             ("10.0.0.1", "unknown, 10.0.0.2", "10.0.0.1:7"),

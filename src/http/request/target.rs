@@ -1,12 +1,12 @@
 //! The target of a request (RFC 9112, section 3.2): a path, `*` of OPTIONS, or a URL. Pure.
 //!
-//! All else is refused. A proxy in front that reads it in another way would let something else pass than is served
-//! here: `*://a/stats` has no path for HAProxy.
+//! Refuses everything else. A proxy in front that parses it differently would let requests pass that it means to block:
+//! for HAProxy, `*://a/stats` has no path.
 
 use crate::error::{Error, Result};
 use crate::http::host::host_and_port;
 
-/// Returns `/path?query`, or `*`, and the authority, which a URL has.
+/// Returns `/path?query` or `*`, and the authority if the target is a URL.
 pub(super) fn read(method: &str, target: &str) -> Result<(String, Option<String>)> {
     let wrong = || {
         Error::refused(

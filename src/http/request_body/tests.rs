@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Most bytes of a body here.
+/// The most bytes in a body here.
 const MAX: usize = 100;
 
 fn status_of(error: Error) -> u16 {
@@ -12,7 +12,7 @@ fn status_of(error: Error) -> u16 {
     }
 }
 
-/// A body and the bytes behind it, `None` if it goes on; or the status of its refusal.
+/// A body and the bytes after it, `None` if it is incomplete, or the status of its refusal.
 type Decoded = std::result::Result<Option<(Vec<u8>, Vec<u8>)>, u16>;
 
 /// Feeds pieces until the body ends.

@@ -9,7 +9,7 @@ fn head(response: &Response, then: Then) -> String {
     String::from_utf8(response.head(then).unwrap()).unwrap()
 }
 
-/// Returns what follows the head.
+/// Returns the bytes after the head.
 fn body(response: &Response, request: Option<&Request>) -> Vec<u8> {
     let mut written = Vec::new();
     let wrote = response.write_to(b"head".to_vec(), request, |piece| {
@@ -80,7 +80,7 @@ fn a_header_cannot_begin_another_one() {
 }
 
 #[test]
-fn a_204_has_no_length_and_what_has_no_body_cannot_be_given_one() {
+fn a_204_has_no_length_and_cannot_have_a_body() {
     for (status, length) in [(204, ""), (205, "Content-Length: 0\r\n"), (200, "Content-Length: 0\r\n")] {
         let mut response = Response { status, ..Response::ok() };
         let head = head(&response, Then::Close);
@@ -92,7 +92,7 @@ fn a_204_has_no_length_and_what_has_no_body_cannot_be_given_one() {
 }
 
 #[test]
-fn neither_an_error_nor_debug_shows_what_a_header_carries() {
+fn neither_an_error_nor_debug_shows_a_headers_value() {
     let response = Response::ok().with("Set-Cookie", "who=SECRET\n");
     let error = response.head(Then::Close).unwrap_err().to_string();
     assert!(error.contains("Set-Cookie") && !error.contains("SECRET"), "{error}");

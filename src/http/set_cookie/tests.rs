@@ -30,7 +30,7 @@ fn lines_as_a_table() {
 }
 
 #[test]
-fn what_a_cookie_cannot_carry_is_an_error_that_names_it() {
+fn an_invalid_cookie_is_an_error_that_names_it() {
     let new = CookieAttributes::new;
     for (name, value, attributes, part) in [
         ("", "v", new(), "name"),
@@ -92,7 +92,7 @@ fn name_and_value_have_4096_bytes_at_most() {
 }
 
 #[test]
-fn what_clears_a_cookie_has_what_its_name_demands() {
+fn a_clearing_cookie_has_the_attributes_that_its_name_demands() {
     let new = CookieAttributes::new;
     let expires = "Expires=Sat, 13 Mar 2010 07:06:40 GMT";
     for (name, attributes, expected) in [

@@ -1,7 +1,7 @@
-//! Opens a file beneath a directory, wherever somebody moves directories and links while it looks.
+//! Opens a file beneath a directory, safe against directories and links that move at the same time.
 //!
-//! The kernel resolves the name (`openat2`, `RESOLVE_BENEATH`): what is checked is what is opened. Where it does not,
-//! since it is older than 5.6 or a sandbox forbids it, the name is walked part by part, and no link is followed.
+//! The kernel resolves the name (`openat2`, `RESOLVE_BENEATH`): the checked file is the opened file. Where the kernel
+//! cannot, because it is older than 5.6 or a sandbox forbids it, this walks the name part by part and follows no link.
 
 use std::fs::File;
 use std::path::Path;
@@ -14,21 +14,21 @@ use super::{forbidden, missing};
 use crate::error::{Error, Result};
 use crate::http::body::Part;
 
-/// What is opened to be looked at. It opens nothing: a pipe does not block, a device does nothing.
+/// Flags to look at a file without opening it: a pipe does not block, a device does nothing.
 const LOOK: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
-/// What is opened to be read. A pipe that has taken a file's place since would block without `NONBLOCK`.
+/// Flags to read a file. Without `NONBLOCK`, a pipe that has replaced the file since would block.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
-/// How often a name is resolved again, if something on the machine was renamed meanwhile and the kernel cannot tell
-/// whether it was on the way.
+/// How often to resolve a name again, if something on the machine was renamed at the same time and the kernel cannot
+/// tell whether it was on the way.
 const TRIES: usize = 64;
 
-/// Resolves a name below a directory, whose path is `root`, and opens what is there.
+/// Resolves a name below a directory, whose path is `root`, and opens it.
 type Resolve = fn(root: &Path, directory: &OwnedFd, name: &str, flags: OFlags) -> io::Result<OwnedFd>;
 
 /// Opens `name`, a relative path without `..`, beneath the root, which may be a link.
 ///
 /// # Errors
-/// [`Error::Refused`]: 404 if there is no such file, 403 for what is not a file inside the root.
+/// [`Error::Refused`]: 404 if the file does not exist, 403 if it is not a regular file inside the root.
 pub(super) fn open(root: &Path, name: &str) -> Result<Part> {
     open_by(resolved, root, name)
 }
@@ -44,14 +44,14 @@ fn open_by(resolve: Resolve, root: &Path, name: &str) -> Result<Part> {
     let file = opened.map_err(|error| match error {
         Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG => missing(),
         Errno::ACCESS | Errno::XDEV | Errno::ISDIR => forbidden(),
-        // No descriptor is left, perhaps: not the client's fault.
+        // The descriptors may have run out, which is not the client's fault.
         _ => Error::io(doing())(error.into()),
     })?;
     let metadata = file.metadata().map_err(Error::io(doing()))?;
     if metadata.is_file() { Ok(Part::File(file, metadata)) } else { Err(forbidden()) }
 }
 
-/// Opens a file to read it, after a look at what it is.
+/// Opens a file to read it, after a look at its type.
 fn regular_file(open: impl Fn(OFlags) -> io::Result<OwnedFd>) -> io::Result<File> {
     match FileType::from_raw_mode(fstat(open(LOOK)?)?.st_mode) {
         FileType::RegularFile => open(READ).map(File::from),
@@ -60,8 +60,8 @@ fn regular_file(open: impl Fn(OFlags) -> io::Result<OwnedFd>) -> io::Result<File
     }
 }
 
-/// By the kernel. It takes an absolute link for one that leads out, so where such a link leads is looked up first; what
-/// is found is opened beneath the root all the same.
+/// Resolves with the kernel, which refuses every absolute link. So this looks up the target of such a link first, and
+/// opens the result beneath the root too.
 fn resolved(root: &Path, directory: &OwnedFd, name: &str, flags: OFlags) -> io::Result<OwnedFd> {
     match openat2_again(directory, Path::new(name), flags) {
         Err(Errno::XDEV) => {
@@ -82,14 +82,14 @@ fn openat2_again(directory: &OwnedFd, path: &Path, flags: OFlags) -> io::Result<
     std::iter::repeat_with(open).take(TRIES).find(is_over).unwrap_or(Err(Errno::AGAIN))
 }
 
-/// Part by part, from one directory to the next. A link is not followed.
+/// Walks part by part, from one directory to the next. Follows no link.
 fn walked(directory: &OwnedFd, name: &str, flags: OFlags) -> io::Result<OwnedFd> {
     let open = |at: &OwnedFd, part: &str, flags| openat(at, part, flags | OFlags::NOFOLLOW, Mode::empty());
     let Some((above, last)) = name.rsplit_once('/') else { return open(directory, name, flags) };
     let mut parts = above.split('/').filter(|part| !part.is_empty());
     let first = open(directory, parts.next().ok_or(Errno::NOENT)?, LOOK | OFlags::DIRECTORY)?;
     let below = parts.try_fold(first, |at, part| open(&at, part, LOOK | OFlags::DIRECTORY))?;
-    // A slash at the end is for a directory, which is not served.
+    // A slash at the end names a directory, which the server does not serve.
     if last.is_empty() { Err(Errno::NOTDIR) } else { open(&below, last, flags) }
 }
 

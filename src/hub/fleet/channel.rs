@@ -1,8 +1,8 @@
-//! [`ChannelName`]: Redis channels, and what their names mean.
+//! [`ChannelName`]: the names of Redis channels.
 //!
-//! | channel | what is in it |
+//! | channel | content |
 //! |---|---|
-//! | `NAME:TOPIC` | anybody's message: a text if it is UTF-8, else binary |
+//! | `NAME:TOPIC` | any program's message: text if it is UTF-8, else binary |
 //! | `NAME/MACHINE/tLINK:TOPIC`, `NAME/MACHINE/bLINK:TOPIC` | a machine's text or binary message, which it drops itself |
 //! | `NAME/MACHINE/c` | a machine's beats and claims |
 
@@ -12,19 +12,19 @@ use crate::ws::message::Message;
 /// The longest name of a fleet.
 const MAX_NAME: usize = 64;
 
-/// What a channel's messages are.
+/// The kind of a channel.
 #[derive(Debug, PartialEq)]
 pub(super) enum ChannelName<'a> {
-    /// Anybody's, to a topic.
+    /// For messages of any program to a topic.
     Open(&'a str),
-    /// A machine's, to a topic, over its link of this number.
+    /// For messages of a machine to a topic, over its link of this number.
     Machine { machine: &'a str, is_binary: bool, link: u64, topic: &'a str },
-    /// What a machine tells the others: that it is there, and which Ids are its.
+    /// For what a machine tells the others: its beats and the Ids that it claims.
     Control(&'a str),
 }
 
 impl ChannelName<'_> {
-    /// Reads a channel of the fleet `name`; `None` if it is none of these.
+    /// Parses a channel of the fleet `name`; `None` for any other name.
     pub(super) fn parse<'a>(name: &str, channel: &'a str) -> Option<ChannelName<'a>> {
         let rest = channel.strip_prefix(name)?;
         if let Some(topic) = rest.strip_prefix(':') {
@@ -49,7 +49,7 @@ pub(super) fn of_message(name: &str, machine: &str, link: u64, topic: &str, mess
     format!("{name}/{machine}/{kind}{link}:{topic}")
 }
 
-/// Returns the channel of what a machine tells the others.
+/// Returns the channel of a machine's beats and claims.
 pub(super) fn of_control(name: &str, machine: &str) -> String {
     format!("{name}/{machine}/c")
 }
@@ -59,7 +59,7 @@ pub(super) fn pattern(name: &str) -> String {
     format!("{name}[:/]*")
 }
 
-/// Makes a message of what Redis brings: a text if it is UTF-8, unless it is known to be binary.
+/// Turns bytes from Redis into a message: text if they are UTF-8, unless they are known to be binary.
 pub(super) fn message(bytes: Vec<u8>, is_binary: bool) -> Message {
     if is_binary {
         return Message::binary(bytes);
@@ -70,7 +70,7 @@ pub(super) fn message(bytes: Vec<u8>, is_binary: bool) -> Message {
     }
 }
 
-/// Refuses a name that would mean something in a pattern.
+/// Refuses a name with characters that have a meaning in a pattern.
 pub(super) fn check_name(name: &str) -> Result<()> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(is_plain) {

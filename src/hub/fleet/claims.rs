@@ -1,11 +1,11 @@
-//! [`Claims`]: which Ids this machine's connections have, and who loses one that two have claimed.
+//! [`Claims`]: the Ids of this machine's connections, and which connection loses an Id that two have claimed.
 //!
-//! A claim is a message to all machines, and comes back to its own one too: so each sees the claims of an Id in Redis'
-//! order. Of two in a row, only the machine of the earlier one decides, and the later one stays: so never do both lose.
-//! It decides that its connection loses, unless that is clearly younger, as it may be after an outage: then it claims
-//! again, and the other one is now the earlier.
+//! A claim is a message to all machines, and also comes back to its sender, so every machine sees the claims of an Id
+//! in Redis' order. Of two consecutive claims, only the machine of the earlier one decides, and the later one stays; so
+//! they never both lose. That machine closes its connection, unless it is clearly younger, as it may be after an
+//! outage: then it claims again, and the other claim is now the earlier one.
 //!
-//! Never here: the lock of the Ids held while a connection is closed.
+//! Never here: closing a connection while holding the lock of the Ids.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -17,10 +17,11 @@ use crate::connection::connection::Connection;
 use crate::connection::membership::{Group, GroupTopic};
 use crate::error::{Error, Result};
 
-/// Close code of a connection whose Id a younger one has. In the range for private use (RFC 6455, section 7.4.2).
+/// Close code for a connection that has lost its Id to a younger one. In the range for private use (RFC 6455, section
+/// 7.4.2).
 const REPLACED: u16 = 4001;
-/// By how much a connection must be younger so that a later claim does not count. Must be more than a claim's way
-/// through Redis takes, by which its age is too small.
+/// How much younger a connection must be to override a later claim. Must be more than a claim's time through Redis, by
+/// which the age in the claim is too low.
 const CLEARLY: Duration = Duration::from_secs(3);
 
 /// See the [module](self).
@@ -30,7 +31,7 @@ pub(super) struct Claims(Mutex<Ids>);
 #[derive(Default)]
 struct Ids {
     holders: HashMap<Arc<str>, Holder>,
-    /// Those that have to be claimed, again or for the first time. All of them have a holder.
+    /// Ids to claim, for the first time or again. Each of them has a holder.
     unsent: BTreeSet<Arc<str>>,
     /// Claims sent so far.
     sent: u64,
@@ -39,21 +40,21 @@ struct Ids {
 struct Holder {
     connection: Connection,
     since: Instant,
-    /// The last claim that was sent for it.
+    /// The last claim that was sent for this Id.
     session: Option<u64>,
-    /// Whether that has come back.
+    /// Whether that claim has come back.
     is_back: bool,
-    /// How the connection has noted it.
+    /// The connection's own note of the Id.
     noted: Arc<GroupTopic>,
 }
 
-/// What all machines are told.
+/// A claim as all machines see it.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Claim {
     id: Arc<str>,
-    /// Of its machine, made anew each time that it is claimed.
+    /// Of its machine; new for each claim.
     session: u64,
-    /// How long its connection has had the Id already.
+    /// How long its connection has already had the Id.
     age: Duration,
 }
 
@@ -73,12 +74,12 @@ impl Claims {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Claims an Id for a connection, from now on; who has it here is closed.
+    /// Claims an Id for a connection, and closes the connection that has it on this machine.
     pub(super) fn claim(self: &Arc<Self>, id: &str, connection: &Connection) -> Result<()> {
         let id: Arc<str> = id.into();
         let mut books = connection.link().memberships.open().ok_or(Error::Closed)?;
         let mut ids = self.lock();
-        // Under the lock, or it might take the Id from the one that it was closed for.
+        // Under the lock, or it might take the Id from the connection that replaced it.
         if connection.is_closed() {
             return Err(Error::Closed);
         }
@@ -101,7 +102,7 @@ impl Claims {
         Ok(())
     }
 
-    /// Lets go of an Id, if this connection has it.
+    /// Releases an Id, if this connection has it.
     pub(super) fn release(&self, id: &str, connection: &Connection) -> bool {
         let books = connection.link().memberships.open();
         let released = self.lock().release(id, connection.id());
@@ -111,7 +112,7 @@ impl Claims {
         released.is_some()
     }
 
-    /// Claims again all that there is.
+    /// Claims all Ids again.
     pub(super) fn claim_all_again(&self) {
         let mut ids = self.lock();
         ids.unsent = ids.holders.keys().cloned().collect();
@@ -135,7 +136,7 @@ impl Claims {
         claims
     }
 
-    /// Takes a claim that has come from Redis. Returns true if an Id has to be claimed again.
+    /// Handles a claim from Redis. Returns true if an Id has to be claimed again.
     pub(super) fn heard(&self, is_own: bool, claim: &Claim, now: Instant) -> bool {
         let mut ids = self.lock();
         let Some(holder) = ids.holders.get_mut(&claim.id) else { return false };
@@ -161,7 +162,7 @@ impl Claims {
 }
 
 impl Ids {
-    /// Returns how the connection has noted the Id, if it has it.
+    /// Returns the connection's note of the Id, if it has the Id.
     fn release(&mut self, id: &str, connection: u64) -> Option<Arc<GroupTopic>> {
         self.holders.get(id).filter(|holder| holder.connection.id() == connection)?;
         self.unsent.remove(id);
@@ -184,7 +185,7 @@ impl Drop for Claims {
 }
 
 fn replace(loser: Holder) {
-    // If it is closing already, it has nothing to learn from this.
+    // A connection that is already closing need not know.
     let _ = loser.connection.close(Some(REPLACED), Some("replaced"));
 }
 
@@ -193,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_claim_is_json_and_what_is_no_claim_is_none() {
+    fn a_claim_is_json_and_anything_else_is_ignored() {
         let claim = Claim { id: "a\"é".into(), session: 3, age: Duration::from_millis(1500) };
         let json = claim.to_json();
         assert_eq!(json.to_string(), r#"{"age":1500,"claim":"a\"é","session":3,"v":1}"#);

@@ -1,13 +1,13 @@
-//! [`Control`]: what a machine tells the others, JSON on its channel `NAME/MACHINE/c`. Pure.
+//! [`Control`]: the messages of a machine to the others, JSON on its channel `NAME/MACHINE/c`. Pure.
 
 use serde_json::{Value, json};
 
 use crate::hub::fleet::claims::Claim;
 use crate::hub::fleet::others::{Beat, MOST_HEARD};
 
-/// Most bytes of one, before it is parsed. A beat with all its names has some 5,000.
+/// The most bytes of a message before it is parsed. A beat with all its names has about 5,000.
 const MAX_BYTES: usize = 64 << 10;
-/// The version that is spoken here.
+/// The version of this protocol.
 const VERSION: u64 = 1;
 
 /// See the [module](self).
@@ -18,7 +18,7 @@ pub(super) enum Control {
 }
 
 impl Control {
-    /// Reads what a machine has told; `None` for what is not known here. `us` is this machine.
+    /// Parses a message; `None` for an unknown one. `us` is this machine.
     pub(super) fn parse(bytes: &[u8], us: &str) -> Option<Control> {
         if bytes.len() > MAX_BYTES {
             return None;
@@ -31,7 +31,7 @@ impl Control {
             return Claim::of_json(&told).map(Control::Claim);
         }
         let hears_us = match told.get("hears") {
-            // Said by later versions only.
+            // Only later versions send this.
             None => true,
             Some(hears) => {
                 let hears = hears.as_array()?;
@@ -43,7 +43,7 @@ impl Control {
     }
 }
 
-/// Returns a beat: how many clients this machine has, whether it leaves, and whom it hears.
+/// Returns a beat: how many clients this machine has, whether it is leaving, and which machines it hears.
 pub(super) fn beat(clients: u64, leaves: bool, hears: &[&str]) -> String {
     json!({ "v": VERSION, "clients": clients, "leaves": leaves, "hears": hears }).to_string()
 }

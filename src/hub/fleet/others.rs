@@ -1,56 +1,57 @@
 //! [`Others`]: the other machines of a fleet, and whether they hear this one. Anybody who may publish at this Redis can
-//! make machines up, so each beat costs the same however many there are.
+//! invent machines, so a beat costs the same however many there are.
 //!
-//! Never here: a clock that is read, so that tests can set it.
+//! Never here: reading the clock, so that tests can set it.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// How often a machine says that it is there.
+/// How often a machine sends a beat.
 pub(super) const BEAT: Duration = Duration::from_secs(2);
-/// A machine, or a link, that is silent for so long is gone. Must be a few times `BEAT`.
+/// A machine or link is gone after this much silence. Must be a few times `BEAT`.
 pub(super) const SILENCE: Duration = Duration::from_secs(6);
-/// Most machines that are kept, and bytes in the name of one; others are ignored.
+/// The most machines to keep, and the most bytes in a name; others are ignored.
 const MOST: usize = 65_536;
 const MAX_NAME: usize = 64;
-/// From one sweep of those that are gone to the next.
+/// The time between two sweeps that remove machines.
 const SWEEP: Duration = Duration::from_millis(500);
-/// Most machines that a beat says it hears. Where it has that many, one that it does not name may be heard too.
+/// The most machines that a beat names. If a beat names that many, its sender may also hear a machine that it does not
+/// name.
 pub(super) const MOST_HEARD: usize = 256;
-/// A machine that was not heard for so long is in no beat any more. Must be over two beats.
+/// A beat names only machines that were heard within this time. Must be over two beats.
 const FRESH: Duration = Duration::from_secs(5);
-/// For how long a machine's beats leave this one out until it counts as not heard. Must be over a beat, in which a
-/// machine that is new hears this one for the first time.
+/// How long a machine's beats may leave this one out before this one counts as unheard. Must be over a beat, because a
+/// new machine needs one to hear this one for the first time.
 const UNHEARD: Duration = Duration::from_millis(2500);
-/// The first and the longest time from one new link for want of being heard to the next.
+/// The first and the longest time between two new links that a machine makes because it is unheard.
 const RELINK: (Duration, Duration) = (SILENCE, Duration::from_secs(300));
 
 /// See the [module](self).
 pub(super) struct Others {
     machines: HashMap<String, Other>,
-    /// The sum of theirs, which are any numbers.
+    /// The sum of their clients; the machines may claim any numbers.
     clients: u128,
     swept: Instant,
-    /// When this machine has subscribed, and to be heard since then is what counts.
+    /// When this machine subscribed; only beats since then show that it is heard.
     since: Instant,
-    /// When a new link may be made for want of being heard, and the time from then to the next one.
+    /// When this machine may next make a new link because it is unheard, and the time from then to the one after it.
     relink: (Instant, Duration),
-    /// When a beat may be sent at once to one that is new.
+    /// When this machine may next send a beat at once to greet a new one.
     hurry: Instant,
 }
 
 struct Other {
     heard: Instant,
     clients: u64,
-    /// The newest link that something came over.
+    /// The newest link that brought something.
     link: u64,
     /// When the last claim or message came.
     spoke: Option<Instant>,
-    /// Since when its beats leave this machine out.
+    /// Since when its beats have left this machine out.
     unheard: Option<Instant>,
 }
 
-/// What a machine's beat says.
+/// The content of a machine's beat.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Beat {
     pub(super) clients: u64,
@@ -59,17 +60,17 @@ pub(super) struct Beat {
     pub(super) hears_us: bool,
 }
 
-/// What follows from a beat.
+/// The effect of a beat.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum News {
     Nothing,
-    /// It is one machine more, or less.
+    /// The number of machines has changed.
     Number,
-    /// It does not hear this machine, which it will once it has a beat of it.
+    /// It does not hear this machine yet, but will after the next beat.
     Hurry,
-    /// It has not heard this machine for too long: the link leads to where nobody listens.
+    /// It has not heard this machine for too long: nobody listens at the other end of the link.
     Unheard,
-    /// It is one too many, or has no name of a machine.
+    /// There are too many machines, or its name is invalid.
     Ignored,
 }
 
@@ -85,18 +86,18 @@ impl Others {
         }
     }
 
-    /// This machine has subscribed: what is heard from now on is heard over that link.
+    /// This machine has subscribed: from now on, messages come over the new link.
     pub(super) fn subscribed(&mut self, now: Instant) {
         self.since = now;
         self.machines.values_mut().for_each(|other| other.unheard = None);
     }
 
-    /// This process stood still for a time, and so what waits to be read is old.
+    /// This process stood still for a time, so the waiting input is old.
     pub(super) fn stood_still(&mut self) {
         self.machines.values_mut().for_each(|other| other.unheard = None);
     }
 
-    /// Takes a beat.
+    /// Handles a beat.
     pub(super) fn beat(&mut self, machine: &str, beat: Beat, now: Instant) -> News {
         self.sweep(now);
         if beat.leaves {
@@ -125,7 +126,7 @@ impl Others {
                 return News::Hurry;
             }
         } else if now >= self.relink.0 {
-            // Machines that are made up do not keep this one from its link: each time it takes longer.
+            // Invented machines cannot keep this one busy with new links: each time it waits longer.
             self.relink = (now + self.relink.1, (2 * self.relink.1).min(RELINK.1));
             return News::Unheard;
         }
@@ -142,8 +143,8 @@ impl Others {
         }
     }
 
-    /// Notes that a message has come over a machine's link. Returns false if something has come over a newer one: Redis
-    /// may find the rest of an old link when a new one is in use, and one thread's messages are to stay in order.
+    /// Notes that a message has come over a machine's link. Returns false if a newer link has already brought
+    /// something: Redis may deliver the rest of an old link later, and one thread's messages must stay in order.
     pub(super) fn is_in_order(&mut self, machine: &str, link: u64, now: Instant) -> bool {
         self.machines.get_mut(machine).is_none_or(|other| {
             let is_newest = link >= other.link;
@@ -152,7 +153,7 @@ impl Others {
         })
     }
 
-    /// Returns whom a beat says that it hears: those that have lately claimed an Id or sent a message first.
+    /// Returns the machines that a beat names: first those that have lately claimed an Id or sent a message.
     pub(super) fn heard(&self, now: Instant) -> Vec<&str> {
         let is_fresh =
             |other: &Other| other.heard >= self.since && now.saturating_duration_since(other.heard) < FRESH;
@@ -166,13 +167,13 @@ impl Others {
         heard.into_iter().map(|(name, _)| name.as_str()).collect()
     }
 
-    /// Returns how many there are, and their clients.
+    /// Returns the number of machines, and of their clients.
     pub(super) fn now(&mut self, now: Instant) -> (usize, u64) {
         self.sweep(now);
         (self.machines.len(), u64::try_from(self.clients).unwrap_or(u64::MAX))
     }
 
-    /// Forgets those that are gone, twice a second at most.
+    /// Removes machines that are gone, twice a second at most.
     fn sweep(&mut self, now: Instant) {
         if now.saturating_duration_since(self.swept) < SWEEP {
             return;
@@ -217,7 +218,7 @@ mod tests {
         let begun = Instant::now();
         let at = |seconds: f64| begun + Duration::from_secs_f64(seconds);
         let mut others = Others::new(begun);
-        // One that is new has heard nobody yet, and is shown at once that this one is there.
+        // A new machine has heard nobody yet, so this one sends it a beat at once.
         assert_eq!(others.beat("a", DEAF, at(0.0)), News::Hurry);
         assert_eq!(others.beat("a", HEARS, at(2.0)), News::Nothing);
         let made_new = (2..30)
@@ -250,7 +251,7 @@ mod tests {
         assert!(others.heard(at(9.0)).is_empty());
     }
 
-    /// With a sweep for each beat these were 200 million steps.
+    /// With a sweep for each beat, this was 200 million steps.
     #[test]
     fn twenty_thousand_invented_machines_cost_each_beat_no_more() {
         let begun = Instant::now();

@@ -1,14 +1,14 @@
-//! [`Queue`]: what waits for a thread of the fleet. Bounded by number, bytes and age; any thread offers, one takes.
+//! [`Queue`]: work for a thread of the fleet. Bounded by number, bytes and age; any thread offers, one takes.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Most items that wait.
+/// The most items that wait.
 const MAX_ITEMS: usize = 65_536;
-/// Most bytes that wait.
+/// The most bytes that wait.
 const MAX_BYTES: usize = 16 << 20;
-/// What has waited for so long is dropped: old news are worse than none.
+/// An item that has waited this long is dropped: old news is worse than none.
 const MAX_AGE: Duration = Duration::from_secs(2);
 
 /// See the [module](self).
@@ -20,18 +20,18 @@ pub(super) struct Queue<T> {
 struct Waiting<T> {
     items: VecDeque<(Instant, usize, T)>,
     bytes: usize,
-    /// Set by [`Queue::wake`], and cleared by who takes.
+    /// Set by [`Queue::wake`], and cleared by the taker.
     is_woken: bool,
     is_closed: bool,
 }
 
-/// What there is to do.
+/// The result of a take.
 #[derive(Debug, PartialEq)]
 pub(super) struct Due<T> {
     pub(super) items: Vec<T>,
-    /// How many were dropped, since they had waited for too long.
+    /// The number of items dropped because they had waited too long.
     pub(super) stale: u64,
-    /// Nothing comes any more.
+    /// No more items will come.
     pub(super) is_last: bool,
 }
 
@@ -45,7 +45,7 @@ impl<T> Queue<T> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds an item, which came `now`. Returns false if there is no room for it.
+    /// Adds an item that came `now`. Returns false if the queue is full.
     pub(super) fn offer(&self, item: T, bytes: usize, now: Instant) -> bool {
         let mut waiting = self.lock();
         if waiting.is_closed || waiting.items.len() >= MAX_ITEMS || waiting.bytes + bytes > MAX_BYTES {
@@ -64,13 +64,14 @@ impl<T> Queue<T> {
         self.changed.notify_one();
     }
 
-    /// From now on nothing is added.
+    /// Refuses new items from now on.
     pub(super) fn close(&self) {
         self.lock().is_closed = true;
         self.changed.notify_one();
     }
 
-    /// Blocks until there is something, or it is woken or closed, or the deadline passes. Takes at most `most` items.
+    /// Blocks until an item comes, [`wake`](Queue::wake) or [`close`](Queue::close) is called, or the deadline passes.
+    /// Takes at most `most` items.
     pub(super) fn take(&self, most: usize, deadline: Instant) -> Due<T> {
         let mut waiting = self.lock();
         while waiting.items.is_empty() && !waiting.is_woken && !waiting.is_closed {
@@ -86,7 +87,7 @@ impl<T> Queue<T> {
         Due { is_last: waiting.is_closed && waiting.items.is_empty(), items, stale }
     }
 
-    /// Drops what has waited for too long. Returns how many that were.
+    /// Drops items that have waited too long. Returns their number.
     pub(super) fn expire(&self, now: Instant) -> u64 {
         self.lock().expire(now)
     }
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_woken_or_has_waited_until_the_deadline_has_nothing() {
+    fn a_take_that_is_woken_or_times_out_returns_nothing() {
         let queue = Queue::<()>::new();
         let nothing = Due { items: vec![], stale: 0, is_last: false };
         queue.wake();

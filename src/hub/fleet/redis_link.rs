@@ -1,7 +1,7 @@
-//! [`RedisLink`]: one connection to Redis. The crate `redis` reads its URL and its answers; what is read and written
-//! goes through here, so that each step has a deadline, and an interrupted call is made again. (The crate's own
-//! connection takes an interruption for its end, has no deadline for a name or for a password, and skips an answer for
-//! each one that was late.)
+//! [`RedisLink`]: one connection to Redis. The crate `redis` parses its URL and its answers; this file reads and
+//! writes, so that each step has a deadline, and an interrupted call is repeated. (The crate's own connection ends when
+//! a call is interrupted, has no deadline for name resolution or the password, and skips an answer after each late
+//! one.)
 //!
 //! Never here: a URL or a password in an error.
 
@@ -21,11 +21,11 @@ use crate::error::Result;
 use crate::hub::fleet::redis_url;
 use crate::net::names::Names;
 
-/// How long a connection may take until it can be used: its name, TCP, TLS, password and role.
+/// The time limit for a usable connection: name resolution, TCP, TLS, password and role.
 const CONNECT: Duration = Duration::from_secs(3);
-/// How long Redis may take for an answer, or to take what is written.
+/// The time limit for an answer, and for Redis to take what is written.
 const ANSWER: Duration = Duration::from_secs(2);
-/// The shortest time that a socket's timeout can be.
+/// The shortest timeout that a socket allows.
 const SHORTEST: Duration = Duration::from_millis(1);
 
 /// See the [module](self).
@@ -45,7 +45,7 @@ enum RedisSocket {
     Unix(UnixStream),
 }
 
-/// Reads a URL.
+/// Parses a URL.
 pub(super) fn target(url: &str) -> Result<ConnectionInfo> {
     let info = redis_url::parse(url)?;
     match info.addr() {
@@ -57,7 +57,8 @@ pub(super) fn target(url: &str) -> Result<ConnectionInfo> {
 }
 
 impl RedisLink {
-    /// Connects, says who this is, and asks for the role: what is published at a replica reaches nobody else.
+    /// Connects, authenticates, and asks for the role: a message that is published at a replica reaches only that
+    /// replica's subscribers.
     pub(super) fn connect(target: &ConnectionInfo, names: &Names) -> RedisResult<RedisLink> {
         let deadline = Instant::now() + CONNECT;
         let stream = match target.addr() {
@@ -96,13 +97,13 @@ impl RedisLink {
                 Err(io::Error::other(what).into())
             }
             Ok(_) => Ok(()),
-            // Not every user may ask, and not everything that speaks this protocol knows it.
+            // Some users may not ask, and some servers that speak this protocol do not know the command.
             Err(error) if error.code() == Some("NOPERM") || says_unknown(&error) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    /// Sets how long reading and writing may take from now on.
+    /// Sets the time limit for reads and writes from now on.
     pub(super) fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
         match self.stream {
             RedisStream::Plain(ref socket) => socket.set_timeout(timeout),
@@ -119,7 +120,7 @@ impl RedisLink {
         Ok(written?)
     }
 
-    /// Reads one answer. After a timeout the next call goes on where this one has ended.
+    /// Reads one answer. After a timeout, the next call continues where this one ended.
     pub(super) fn answer(&mut self) -> RedisResult<Value> {
         match &mut self.stream {
             RedisStream::Plain(socket) => self.parser.parse_value(socket),
@@ -127,7 +128,7 @@ impl RedisLink {
         }
     }
 
-    /// Reads one message of a subscription; `None` for what is none.
+    /// Reads one message of a subscription; `None` for any other answer.
     pub(super) fn message(&mut self) -> RedisResult<Option<Msg>> {
         Ok(Msg::from_owned_value(self.answer()?))
     }
@@ -146,7 +147,7 @@ fn left(deadline: Instant) -> io::Result<Duration> {
     if left < SHORTEST { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
-/// Connects to the first of a host's addresses that answers. Each has an equal share of the time that is left.
+/// Connects to the first of a host's addresses that answers. Each gets an equal share of the remaining time.
 fn tcp(host: &str, port: u16, names: &Names, deadline: Instant) -> io::Result<RedisSocket> {
     let unknown = |error| io::Error::other(format!("the address of {host} is not known: {error}"));
     let addresses = names.find(host, port, deadline).map_err(unknown)?;
@@ -175,8 +176,8 @@ fn unix(path: &Path) -> io::Result<RedisSocket> {
     }
 }
 
-/// Trusts the authorities that the system knows, or those in the file `SSL_CERT_FILE`. If the process has a provider for
-/// `rustls`, that one is taken.
+/// Trusts the system's certificate authorities, or those in the file `SSL_CERT_FILE`. Uses the process's provider for
+/// `rustls`, if it has one.
 fn tls(host: &str) -> io::Result<ClientConnection> {
     let loaded = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
@@ -208,7 +209,7 @@ impl RedisSocket {
     }
 }
 
-/// A process that is stopped and continued has its calls interrupted where a socket has a timeout.
+/// Stopping and continuing a process interrupts its calls on sockets that have a timeout.
 fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {

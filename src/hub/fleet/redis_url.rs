@@ -1,12 +1,12 @@
-//! The URL of a Redis. Pure.
+//! Parses the URL of a Redis server. Pure.
 //!
-//! Never here: a URL, or a part of it, in an error: it may have a password in it.
+//! Never here: a URL, or a part of it, in an error: it may contain a password.
 
 use redis::{ConnectionInfo, IntoConnectionInfo};
 
 use crate::error::{Error, Result};
 
-/// Reads a URL.
+/// Parses a URL.
 pub(super) fn parse(url: &str) -> Result<ConnectionInfo> {
     if is_cut_in_password(url) {
         return Err(wrong(url));
@@ -14,7 +14,7 @@ pub(super) fn parse(url: &str) -> Result<ConnectionInfo> {
     url.into_connection_info().map_err(|_| wrong(url))
 }
 
-/// Returns what to write instead.
+/// Returns an error that says what to write instead.
 pub(super) fn wrong(url: &str) -> Error {
     let hint = if url.starts_with("redis") && url.contains('@') {
         "; in a password write %2F, %3F, %23, %40 and %25 for the characters / ? # @ and %"
@@ -26,8 +26,8 @@ pub(super) fn wrong(url: &str) -> Error {
     ))
 }
 
-/// Returns whether a URL goes on behind its host with what must be the rest of a password. What is in front of that
-/// would be taken for the host, and looked up.
+/// Returns whether the text after the host must be the rest of a password. Otherwise the part before it would become
+/// the host, and go to DNS.
 fn is_cut_in_password(url: &str) -> bool {
     let Some((scheme, rest)) = url.split_once("://") else { return false };
     let host_ends = rest.find(['/', '?', '#']);
@@ -49,7 +49,7 @@ mod tests {
             ("redis://:se/cret@10.0.0.5", false, true),
             ("redis://:se?cret@10.0.0.5", false, true),
             ("redis://:se#cret@10.0.0.5", false, true),
-            // This would be the port 12 of a host called ann.
+            // This would parse as port 12 of a host called ann.
             ("redis://ann:12/cret@10.0.0.5", false, true),
             ("rediss://ann:12#cret@10.0.0.5:6380/0", false, true),
         ] {

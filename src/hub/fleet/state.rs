@@ -1,4 +1,4 @@
-//! [`FleetState`]: what the fleet's threads share: both queues, who is there, and what was counted.
+//! [`FleetState`]: the shared state of the fleet's threads: both queues, the machines, and the counters.
 
 use std::hash::{BuildHasher, RandomState};
 use std::mem;
@@ -20,9 +20,9 @@ use crate::panics::{Contained, caught};
 use crate::printable::printable;
 use crate::ws::message::Message;
 
-/// From one time that the number of machines is told to the next.
+/// The shortest time between two reports of the number of machines.
 const TELL_EVERY: Duration = Duration::from_millis(500);
-/// Most reasons for an outage that are remembered, so that each is logged once.
+/// The most outage reasons to remember, so that each is logged once.
 const MOST_REASONS: usize = 16;
 
 /// A message and its topic.
@@ -36,21 +36,21 @@ pub(super) struct FleetState {
     pub(super) names: Names,
     /// Its name in the fleet, made up at random.
     pub(super) machine: String,
-    /// How many clients this machine has.
+    /// Returns how many clients this machine has.
     clients: Contained<Box<dyn Fn() -> u64 + Send + Sync>>,
     /// Offered by publishers, taken by `fleet-out`.
     pub(super) outgoing: Queue<Addressed>,
     /// Offered by `fleet-in`, taken by `fleet-push`.
     pub(super) incoming: Queue<Addressed>,
-    /// Which Ids this machine's connections have.
+    /// The Ids of this machine's connections.
     pub(super) claims: Arc<Claims>,
     pub(super) counts: Counts,
-    /// How often `fleet-in` has subscribed anew. Read by `fleet-out`, which then makes a new link too: where the address
-    /// has moved to another Redis, both must speak to that one.
+    /// How often `fleet-in` has subscribed again. `fleet-out` reads it and then makes a new link too: if the address
+    /// has moved to another Redis, both must use that one.
     pub(super) subscriptions: AtomicU64,
     /// Called by `fleet-push`.
     watch: Mutex<MachinesWatch>,
-    /// Written by `fleet-in`, read by `fleet-out`, which says in its beats whom it hears.
+    /// Written by `fleet-in`, read by `fleet-out`, whose beats name the machines that this one hears.
     others: Mutex<Others>,
     /// Written by `fleet-in` and `fleet-out`.
     link: Mutex<LinkState>,
@@ -69,14 +69,14 @@ pub(super) struct Counts {
     pub(super) ignored: AtomicU64,
 }
 
-/// Tells a number of machines.
+/// Reports a number of machines.
 type Tell = Contained<Box<dyn FnMut(usize) + Send>>;
 
-/// Who is told when the number of machines changes, and the number that was told.
+/// The callback for a changed number of machines, and the number that it last got.
 #[derive(Default)]
 struct MachinesWatch {
     told: usize,
-    /// When it was told. Where machines come and go all the time, not each one is news.
+    /// When it last got one. If machines come and go all the time, it does not get every change.
     told_at: Option<Instant>,
     tell: Option<Tell>,
 }
@@ -85,9 +85,9 @@ struct MachinesWatch {
 struct LinkState {
     is_up: bool,
     since: Instant,
-    /// Whether it has ever been up: before that [`join`](crate::Fleet::join) says what is wrong.
+    /// Whether it has ever been up: before that, [`join`](crate::Fleet::join) reports errors.
     was_up: bool,
-    /// Why it is down. Each is logged once in an outage, the last one is the present one.
+    /// Why it is down. Each reason is logged once per outage; the last one is the current one.
     reasons: Vec<String>,
 }
 
@@ -130,14 +130,14 @@ impl FleetState {
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets who is told when the number of machines changes.
+    /// Sets the callback for a changed number of machines.
     pub(super) fn watch(&self, tell: Box<dyn FnMut(usize) + Send>) {
         let watch = MachinesWatch { told: 0, told_at: None, tell: Some(Contained::new(tell)) };
         *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = watch;
         self.incoming.wake();
     }
 
-    /// Tells how many machines there are, if that has changed. Returns when to look again.
+    /// Calls it with the number of machines, if that has changed. Returns when to look again.
     pub(super) fn tell_machines(&self) -> Instant {
         let now = Instant::now();
         let machines = self.others().now(now).0 + 1;
@@ -164,17 +164,18 @@ impl FleetState {
         })
     }
 
-    /// Returns whether the link is up, and since when it is or is not, and why not.
+    /// Returns whether the link is up, since when, and why if it is down.
     pub(super) fn link_now(&self) -> (bool, Duration, Option<String>) {
         let link = self.link();
         (link.is_up, link.since.elapsed(), link.reasons.last().cloned())
     }
 
-    /// Notes that a beat has come back. What was claimed meanwhile elsewhere is not known, so all is claimed again.
+    /// Notes that a beat has come back, and claims all Ids again, because this machine did not see the others' claims
+    /// during the outage.
     pub(super) fn up(&self) {
         let mut link = self.link();
         if !link.is_up {
-            // The end of an outage is as important as its beginning.
+            // The end of an outage matters as much as its beginning.
             let level = if link.was_up { log::Level::Warn } else { log::Level::Info };
             log::log!(target: crate::LOG, level, "the fleet's link to Redis is up");
             let reasons = Vec::new();
@@ -186,13 +187,13 @@ impl FleetState {
         }
     }
 
-    /// Blocks until the link is up. Returns false if it is not within `patience`.
+    /// Blocks until the link is up. Returns false if that takes longer than `patience`.
     pub(super) fn wait_until_up(&self, patience: Duration) -> bool {
         let waited = self.is_up.wait_timeout_while(self.link(), patience, |link| !link.is_up);
         waited.unwrap_or_else(PoisonError::into_inner).0.is_up
     }
 
-    /// Notes that the link has broken, or cannot be made again. Each reason is logged once.
+    /// Notes that the link has broken, or cannot be restored. Logs each reason once.
     pub(super) fn down(&self, why: &str) {
         let mut link = self.link();
         let has_broken = mem::take(&mut link.is_up);
@@ -201,7 +202,7 @@ impl FleetState {
         }
         let known = link.reasons.iter().position(|reason| reason == why);
         let is_new = known.is_none();
-        // The last one is the present one.
+        // The last one is the current one.
         known.map(|at| link.reasons.remove(at));
         if link.reasons.len() == MOST_REASONS {
             link.reasons.remove(0);
@@ -235,7 +236,7 @@ impl Relay for FleetState {
     }
 }
 
-/// Says what Redis said, without the URL or a password.
+/// Returns Redis' error text, without the URL or a password.
 pub(super) fn describe(error: &redis::RedisError) -> String {
     match (error.code(), error.detail()) {
         _ if error.kind() == redis::ErrorKind::Parse => "what answers there is no Redis".to_owned(),

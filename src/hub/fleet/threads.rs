@@ -1,6 +1,6 @@
 //! Two of the fleet's threads: `fleet-in` only reads, `fleet-push` pushes to this machine's subscribers.
 //!
-//! Never here: a message that is written to Redis.
+//! Never here: writing a message to Redis.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::Ordering::Relaxed;
@@ -15,7 +15,7 @@ use crate::hub::fleet::others::{News, SILENCE};
 use crate::hub::fleet::redis_link::RedisLink;
 use crate::hub::fleet::state::{FleetState, describe};
 
-/// Nothing wakes a read that is blocked, so it looks around this often.
+/// Nothing wakes a blocked read, so it checks for other work this often.
 const SLICE: Duration = Duration::from_millis(500);
 /// The first and the longest pause before another attempt to connect.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
@@ -33,7 +33,7 @@ pub(super) fn subscribe(state: &FleetState) -> RedisResult<RedisLink> {
     Ok(reads)
 }
 
-/// The thread `fleet-in`: reads until `stop` ends, over as many links as it takes.
+/// The thread `fleet-in`: reads until `stop` ends, over as many links as it needs.
 pub(super) fn read(state: &FleetState, first: RedisLink, stop: &Receiver<()>) {
     let mut reads = Ok(first);
     let mut pause = Pause::new();
@@ -48,14 +48,14 @@ pub(super) fn read(state: &FleetState, first: RedisLink, stop: &Receiver<()>) {
         state.down(&ended);
         reads = subscribe(state);
         if reads.is_ok() {
-            // A beat that comes back, over the next link of `fleet-out`, says that the link is up.
+            // The link counts as up when a beat comes back over the next link of `fleet-out`.
             state.subscriptions.fetch_add(1, Relaxed);
             state.outgoing.wake();
         }
     }
 }
 
-/// Reads from one link until it breaks, or `stop` ends. Returns why.
+/// Reads from one link until it breaks, or `stop` ends. Returns the reason.
 fn listen(state: &FleetState, link: &mut RedisLink, stop: &Receiver<()>, pause: &mut Pause) -> String {
     let (mut heard, mut before) = (Instant::now(), Instant::now());
     loop {
@@ -68,7 +68,7 @@ fn listen(state: &FleetState, link: &mut RedisLink, stop: &Receiver<()>, pause: 
         let stood_still = now.saturating_duration_since(before).saturating_sub(2 * SLICE);
         before = now;
         if !stood_still.is_zero() {
-            // Stopped and continued: the link was not silent in that time, this process was.
+            // Stopped and continued: this process was silent in that time, not the link.
             heard += stood_still;
             state.others().stood_still();
         }
@@ -92,7 +92,7 @@ fn listen(state: &FleetState, link: &mut RedisLink, stop: &Receiver<()>, pause: 
     }
 }
 
-/// What came.
+/// The content of a message from Redis.
 #[derive(PartialEq)]
 enum Brought {
     /// A beat of this machine.
@@ -102,7 +102,7 @@ enum Brought {
     Other,
 }
 
-/// Takes what Redis brings.
+/// Handles a message from Redis.
 fn take(state: &FleetState, message: &redis::Msg) -> Brought {
     let name = message.get_channel_name();
     let now = Instant::now();
@@ -136,8 +136,8 @@ fn take(state: &FleetState, message: &redis::Msg) -> Brought {
     Brought::Other
 }
 
-/// Takes what a machine tells the others. What is too large, or of a kind or a version that is not known here, is
-/// counted: a later version may be in the same fleet, and so may anybody else who uses this Redis.
+/// Handles a control message of a machine. Counts it as ignored if it is too large, or of an unknown kind or version:
+/// machines with a later version may be in the fleet, and other programs may use this Redis.
 fn control(state: &FleetState, machine: &str, bytes: &[u8], now: Instant) -> Brought {
     let is_own = machine == state.machine;
     let news = match Control::parse(bytes, &state.machine) {
@@ -168,7 +168,7 @@ fn control(state: &FleetState, machine: &str, bytes: &[u8], now: Instant) -> Bro
     Brought::Other
 }
 
-/// The thread `fleet-push`: pushes what comes in to this machine's subscribers, until the queue is closed.
+/// The thread `fleet-push`: pushes incoming messages to this machine's subscribers, until the queue is closed.
 pub(super) fn push(state: &FleetState) {
     loop {
         let next = state.tell_machines();
@@ -189,8 +189,8 @@ pub(super) fn push(state: &FleetState) {
     }
 }
 
-/// The pauses between attempts to connect: doubled each time, and somewhat random, so that the machines of a fleet do
-/// not come all at once.
+/// The pauses between attempts to connect: doubled each time, with some jitter, so that the machines of a fleet do not
+/// connect all at once.
 pub(super) struct Pause(Duration);
 
 impl Pause {
@@ -198,7 +198,7 @@ impl Pause {
         Pause(PAUSE.0)
     }
 
-    /// Blocks for as long as this pause takes. Returns true if `stop` has ended.
+    /// Blocks for the length of this pause. Returns true if `stop` has ended.
     pub(super) fn is_over(&mut self, stop: &Receiver<()>) -> bool {
         let random = RandomState::new().hash_one(()) % 1000;
         let pause = self.0.mul_f64(0.5 + random as f64 / 2000.0);

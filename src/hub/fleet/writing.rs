@@ -1,6 +1,6 @@
 //! The thread `fleet-out`, which writes to Redis: messages, claims, beats.
 //!
-//! Never here: a message that is sent to Redis twice.
+//! Never here: sending a message to Redis twice.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -16,7 +16,7 @@ use crate::hub::fleet::redis_link::RedisLink;
 use crate::hub::fleet::state::{Addressed, FleetState, describe};
 use crate::hub::fleet::threads::{BATCH, Pause};
 
-/// A link to write over.
+/// A link for writing.
 pub(super) struct WriteLink {
     connection: RedisLink,
     /// Its number among those of this machine.
@@ -25,16 +25,16 @@ pub(super) struct WriteLink {
     subscriptions: u64,
 }
 
-/// Why nothing more is written over a link that has not broken.
+/// Why writing over an unbroken link has ended.
 enum Ended {
-    /// The queue is closed, and all is written.
+    /// The queue is closed, and everything is written.
     Left,
     /// `fleet-in` has made a new link.
     Superseded,
 }
 
 impl WriteLink {
-    /// Connects, and says that this machine is there.
+    /// Connects, and announces this machine.
     pub(super) fn announce(state: &FleetState, number: u64) -> RedisResult<WriteLink> {
         let subscriptions = state.subscriptions.load(Relaxed);
         let mut link = WriteLink { connection: state.connect()?, number, subscriptions };
@@ -42,8 +42,8 @@ impl WriteLink {
         Ok(link)
     }
 
-    /// Publishes messages, then claims, and then a beat, if it is due and says whether the machine leaves; and waits
-    /// for the answers.
+    /// Publishes messages, then claims, then a beat if one is due or the machine is leaving; then waits for the
+    /// answers.
     fn write(
         &mut self,
         state: &FleetState,
@@ -69,7 +69,7 @@ impl WriteLink {
         (0..pipeline.len()).try_for_each(|_| self.connection.answer()?.extract_error().map(drop))
     }
 
-    /// Writes what there is, until nothing more is to be written over this link, or it breaks.
+    /// Writes queued work, until this link is no longer needed or breaks.
     fn forward(&mut self, state: &FleetState) -> RedisResult<Ended> {
         let mut next_beat = Instant::now() + BEAT;
         while self.subscriptions == state.subscriptions.load(Relaxed) {
@@ -78,7 +78,7 @@ impl WriteLink {
             let is_due = taken.items.is_empty() || Instant::now() >= next_beat || taken.is_last;
             let claims = state.claims.take_unsent(BATCH, Instant::now());
             if claims.len() == BATCH {
-                // There may be more.
+                // The queue may have more.
                 state.outgoing.wake();
             }
             let count = taken.items.len() as u64;
@@ -99,8 +99,8 @@ impl WriteLink {
     }
 }
 
-/// The thread `fleet-out`: writes what is published here, until the queue is closed; its last word is that this
-/// machine leaves.
+/// The thread `fleet-out`: writes what this machine publishes, until the queue is closed; its last message announces
+/// that this machine is leaving.
 pub(super) fn forward(state: &FleetState, first: WriteLink, stop: &Receiver<()>) {
     let (mut link, mut pause) = (Ok(first), Pause::new());
     for number in 2.. {

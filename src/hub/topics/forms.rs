@@ -1,4 +1,4 @@
-//! A second form of what is published, for the subscribers of a second hub.
+//! A second form of each published message, for the subscribers of a second hub.
 
 use super::{Hub, Shared};
 use crate::error::Result;
@@ -8,14 +8,14 @@ use crate::ws::message::Message;
 /// Makes the second form of a topic's message.
 type Form = Box<dyn Fn(&str, &Message) -> Message + Send + Sync>;
 
-/// The second hub, and how its messages are made.
+/// The second hub, and the function that makes its messages.
 pub(super) struct SecondForm {
     hub: Hub,
     form: Contained<Form>,
 }
 
 impl SecondForm {
-    /// Publishes a message in its second form. Makes none if nobody has subscribed to it.
+    /// Publishes a message in its second form. Does not make it if the topic has no subscribers.
     pub(super) fn publish(&self, topic: &str, message: &Message) -> Result<usize> {
         if self.hub.count(topic) == 0 {
             return Ok(0);
@@ -31,9 +31,9 @@ impl SecondForm {
 }
 
 impl Hub {
-    /// Starts two hubs for clients that speak two formats: what is published in the first one reaches the subscribers
-    /// of the second one too, in another form, which is made and encoded once for all of them.
-    /// [`publish`](Hub::publish) counts both; what is published in the second one stays there.
+    /// Creates two hubs for clients that speak two formats. A message that is published in the first hub reaches the
+    /// subscribers of the second one too, in another form, which is made and encoded once for all of them.
+    /// [`publish`](Hub::publish) counts both. A message that is published in the second hub stays there.
     ///
     /// ```
     /// use threadcast::{Hub, Message};

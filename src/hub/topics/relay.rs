@@ -1,20 +1,19 @@
-//! [`Relay`]: where a hub's messages go besides its own subscribers.
+//! [`Relay`]: carries a hub's messages beyond its own subscribers.
 
 use std::sync::{Arc, PoisonError};
 
 use super::Hub;
 use crate::ws::message::Message;
 
-/// Takes what is published in a [`Hub`] further, such as to other machines. What comes from there goes to
-/// [`Hub::publish_here`].
+/// Carries messages of a [`Hub`] further, such as to other machines. Pass messages from there to [`Hub::publish_here`].
 pub trait Relay: Send + Sync {
-    /// Takes a message along. Called by each [`Hub::publish`], on its thread, when the hub's own subscribers have it:
-    /// must not block.
+    /// Forwards a message. Each [`Hub::publish`] calls it, on its own thread, after the hub's own subscribers have the
+    /// message. It must not block.
     fn forward(&self, topic: &str, message: &Message);
 }
 
 impl Hub {
-    /// Hands what is published from now on to a relay too. Returns false, and changes nothing, if there is one.
+    /// Passes messages to a relay too, from now on. Returns false, and changes nothing, if the hub already has one.
     pub fn set_relay(&self, relay: Arc<dyn Relay>) -> bool {
         let mut place = self.0.relay.write().unwrap_or_else(PoisonError::into_inner);
         let is_free = place.is_none();
@@ -22,7 +21,7 @@ impl Hub {
         is_free
     }
 
-    /// Hands nothing to a relay any more. Returns the one that there was.
+    /// Removes the relay and returns it.
     pub fn end_relay(&self) -> Option<Arc<dyn Relay>> {
         self.0.relay.write().unwrap_or_else(PoisonError::into_inner).take()
     }

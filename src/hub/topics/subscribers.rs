@@ -1,21 +1,21 @@
-//! [`Subscribers`]: those of one topic, in chunks. A publish counts one reference for each chunk, and a change copies one
-//! chunk if a publish still reads it.
+//! [`Subscribers`]: the subscribers of one topic, in chunks. A publish counts one reference for each chunk, and a
+//! change copies one chunk if a publish still reads it.
 //!
-//! They are in the order of their numbers, which is that in which they came. So each is found in O(log n), and those who
-//! come one after the other fill their chunks.
+//! They are in the order of their numbers, which is the order of arrival. So each is found in O(log n), and consecutive
+//! arrivals fill the chunks.
 
 use std::sync::Arc;
 
 use crate::connection::connection::Connection;
 
-/// Subscribers that stand together, at most.
+/// The most subscribers in a chunk.
 const CHUNK: usize = 64;
 
 /// See the [module](self). No chunk is empty.
 #[derive(Clone, Default)]
 pub(super) struct Subscribers(pub(super) Vec<Arc<Chunk>>);
 
-/// Some of them, and their numbers beside them: a search reads numbers that lie together.
+/// Some subscribers, and their numbers next to each other for a fast search.
 #[derive(Clone, Default)]
 pub(super) struct Chunk {
     ids: Vec<u64>,
@@ -23,20 +23,20 @@ pub(super) struct Chunk {
 }
 
 impl Subscribers {
-    /// Returns the chunk where this number is or would be, and its place there.
+    /// Returns the chunk where this number is or would be, and its place in it.
     fn find(&self, id: u64) -> (usize, Result<usize, usize>) {
         let behind = self.0.partition_point(|chunk| chunk.ids[0] <= id);
         let at = behind.saturating_sub(1);
         (at, self.0.get(at).map_or(Err(0), |chunk| chunk.ids.binary_search(&id)))
     }
 
-    /// Adds one. False if it is there already.
+    /// Adds a connection. Returns false if it is already present.
     pub(super) fn add(&mut self, connection: &Connection) -> bool {
         let (mut at, Err(mut place)) = self.find(connection.id()) else { return false };
         if self.0.is_empty() {
             self.0.push(Arc::default());
         } else if self.0[at].ids.len() == CHUNK {
-            // Behind a full chunk a new one begins; within it, it becomes two.
+            // After a full chunk a new one begins; in the middle, a full chunk splits in two.
             let split = if place == CHUNK { CHUNK } else { CHUNK / 2 };
             let second = Arc::make_mut(&mut self.0[at]).split_off(split);
             self.0.insert(at + 1, Arc::new(second));
@@ -50,7 +50,7 @@ impl Subscribers {
         true
     }
 
-    /// Takes one out. False if it is not there.
+    /// Removes a connection. Returns false if it is not present.
     pub(super) fn remove(&mut self, id: u64) -> bool {
         let (at, Ok(place)) = self.find(id) else { return false };
         let chunk = Arc::make_mut(&mut self.0[at]);
@@ -67,7 +67,7 @@ impl Subscribers {
         true
     }
 
-    /// Makes one chunk of this one and the next if they would fill half of it.
+    /// Joins this chunk and the next if they would fill half of one.
     fn join(&mut self, at: usize) {
         let Some([first, second]) = self.0.get(at..at + 2) else { return };
         if first.ids.len() + second.ids.len() > CHUNK / 2 {
@@ -79,7 +79,7 @@ impl Subscribers {
         first.connections.extend_from_slice(&second.connections);
     }
 
-    /// Returns how many there are.
+    /// Returns the number of subscribers.
     pub(super) fn count(&self) -> usize {
         self.0.iter().map(|chunk| chunk.ids.len()).sum()
     }
@@ -121,7 +121,7 @@ mod tests {
             assert!(stays || subscribers.remove(one.id()) && !subscribers.remove(one.id()));
         }
         assert_eq!(sizes(&subscribers), [8]);
-        // And back, in no order.
+        // And back, in random order.
         for n in 0..crowd.len() {
             subscribers.add(&crowd[n * 37 % crowd.len()]);
         }

@@ -25,7 +25,7 @@ fn topics_as_a_table() {
 }
 
 #[test]
-fn who_has_ended_is_in_no_topic_and_joins_none() {
+fn an_ended_connection_is_in_no_topic_and_joins_none() {
     let (hub, other, one) = (Hub::new(), Hub::new(), connection());
     assert!(hub.subscribe("a", &one).unwrap() && other.subscribe("a", &one).unwrap());
     assert!(!hub.subscribe("a", &one).unwrap(), "it is there already");
@@ -38,7 +38,7 @@ fn who_has_ended_is_in_no_topic_and_joins_none() {
 }
 
 #[test]
-fn whichever_thread_comes_first_who_ends_while_others_subscribe_it_is_in_no_topic() {
+fn a_connection_that_ends_while_threads_subscribe_it_is_in_no_topic() {
     let (hub, crowd) = (Hub::new(), (0..200).map(|_| connection()).collect::<Vec<_>>());
     let start = Barrier::new(8);
     std::thread::scope(|scope| {
@@ -78,13 +78,13 @@ fn behind_a_poisoned_lock_it_goes_on() {
     assert_eq!(hub.count("a"), 0);
 }
 
-/// Topics that the connection has noted.
+/// Topics in the connection's notes.
 fn noted(connection: &Connection) -> usize {
     connection.link().memberships.open().map_or(0, |books| books.len())
 }
 
 #[test]
-fn of_what_is_left_or_gone_nothing_stays_with_who_had_subscribed() {
+fn a_connection_keeps_nothing_of_topics_and_hubs_that_are_gone() {
     const COUNT: usize = 2000;
     let one = connection();
     for _ in 0..COUNT {
@@ -131,10 +131,10 @@ fn a_hub_that_goes_while_its_subscribers_end_leaves_nothing() {
     }
 }
 
-/// `make bench` shows what it prints.
+/// Checks the output of `make bench`.
 #[test]
-fn on_one_thread_a_publish_costs_what_a_broadcast_costs() {
-    // Each push leaves 90 bytes in a backlog, which takes 1 MiB.
+fn on_one_thread_a_publish_costs_as_much_as_a_broadcast() {
+    // Each push leaves 90 bytes in a backlog, which holds 1 MiB.
     const ROUNDS: usize = if cfg!(debug_assertions) { 2 } else { 100 };
     const CROWD: usize = if cfg!(debug_assertions) { 600 } else { 5000 };
     let limits = rustix::process::getrlimit(Resource::Nofile);
@@ -223,7 +223,7 @@ fn a_second_form_is_made_once_for_all_and_not_at_all_for_nobody() {
     let backlogs: Vec<_> = crowd.iter().map(|one| one.backlog() - 64 - 2).collect();
     assert_eq!(backlogs, [2, 2, 5, 5, 5], "the bytes of hi, and of a: hi");
     assert_eq!((plain.publish("b", "hi").unwrap(), made.load(Ordering::Relaxed)), (0, 1));
-    // What is published in the second hub stays there.
+    // Messages that are published in the second hub stay there.
     assert_eq!((second.publish("a", "hi").unwrap(), made.load(Ordering::Relaxed)), (3, 1));
     assert_eq!((plain.count("a"), second.count("a")), (2, 3));
     assert!(plain.publish("", "hi").is_err());

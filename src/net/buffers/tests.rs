@@ -3,7 +3,7 @@ use std::thread;
 
 use super::*;
 
-/// Told how often it was told to give way.
+/// Counts how often it had to give way.
 #[derive(Default)]
 struct Told(AtomicUsize);
 
@@ -25,7 +25,7 @@ fn holder(buffers: &Arc<Buffers>, bytes: u64) -> (Held, Arc<Told>) {
     (held, counts)
 }
 
-/// Runs what waits for `leaver`, who goes when it has been told to.
+/// Runs `run`, which waits for `leaver`; the leaver goes when it has to give way.
 fn until_gone<T: Send>(leaver: (Held, Arc<Told>), run: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -40,7 +40,7 @@ fn until_gone<T: Send>(leaver: (Held, Arc<Told>), run: impl FnOnce() -> T + Send
 }
 
 #[test]
-fn what_is_kept_is_counted_and_given_back() {
+fn held_bytes_are_counted_and_released() {
     let (buffers, counts) = (Arc::new(Buffers::new(100)), Arc::<Told>::default());
     assert!(buffers.hold(60, 60));
     let mut held = Held::new(&buffers);
@@ -66,7 +66,7 @@ fn sizes_are_ranked_by_eighths() {
 }
 
 #[test]
-fn at_the_bound_who_holds_most_has_to_give_way_and_among_equals_who_began_first() {
+fn at_the_limit_the_largest_holder_gives_way_and_among_equals_the_oldest() {
     let buffers = Arc::new(Buffers::new(1000));
     let mut small = holder(&buffers, 100);
     let older = holder(&buffers, 400);
@@ -75,7 +75,7 @@ fn at_the_bound_who_holds_most_has_to_give_way_and_among_equals_who_began_first(
     let older_told = older.1.clone();
     until_gone(older, || newcomer.grow_to(300, &counts)).unwrap();
     assert_eq!((older_told.told(), buffers.used()), (1, 800));
-    // It is the largest then.
+    // It is the largest now.
     assert_eq!(newcomer.grow_to(600, &counts), Err(HoldError::Full));
     drop(newcomer);
     assert_eq!((small.1.told(), younger.1.told(), counts.told()), (0, 0, 0));
@@ -83,7 +83,7 @@ fn at_the_bound_who_holds_most_has_to_give_way_and_among_equals_who_began_first(
 }
 
 #[test]
-fn who_has_to_give_way_is_told_once_and_keeps_no_more() {
+fn a_holder_is_asked_once_to_give_way_and_then_keeps_no_more() {
     let buffers = Arc::new(Buffers::new(1000));
     let (mut large, told) = holder(&buffers, 900);
     assert!(buffers.hold(200, 200), "a push does not wait");
@@ -98,7 +98,7 @@ fn who_has_to_give_way_is_told_once_and_keeps_no_more() {
 }
 
 #[test]
-fn what_is_whole_does_not_give_way_and_a_push_only_to_less_than_its_client_has() {
+fn a_complete_message_never_gives_way_and_a_push_prevails_only_over_smaller_clients() {
     let buffers = Arc::new(Buffers::new(1000));
     let (mut whole, told) = holder(&buffers, 500);
     assert!(whole.settle());
@@ -112,7 +112,7 @@ fn what_is_whole_does_not_give_way_and_a_push_only_to_less_than_its_client_has()
 }
 
 #[test]
-fn who_does_not_go_in_time_is_waited_for_no_longer() {
+fn a_holder_that_does_not_go_in_time_is_not_waited_for() {
     let buffers = Arc::new(Buffers::new(100));
     let (_stuck, told) = holder(&buffers, 90);
     let (mut held, counts) = (Held::new(&buffers), Arc::<Told>::default());

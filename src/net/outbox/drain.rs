@@ -1,6 +1,6 @@
-//! [`Drain`]: the role of the one thread that writes. A pushing thread has it, or a pump.
+//! [`Drain`]: the role of the one thread that writes. A pushing thread or a pump has it.
 //!
-//! Never here: a lock held while writing; a frame begun after one that failed.
+//! Never here: holding a lock while writing, or beginning a frame after one that failed.
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use crate::net::transport::{Delivery, Transport};
 use crate::observer::Event;
 use crate::ws::frame::Frame;
 
-/// Frames and bytes of others that a pushing thread writes inline before a pump takes over. Few, since
-/// the pushing thread has its own things to do (unbounded, one `send` wrote 943 frames for others).
+/// The frames and bytes of other threads that a pushing thread writes inline before a pump takes over. Few, since the
+/// pushing thread has its own work (unbounded, one `send` wrote 943 frames for others).
 pub(super) const INLINE_FRAMES: usize = 8;
 pub(super) const INLINE_BYTES: usize = 64 * 1024;
 
@@ -25,14 +25,14 @@ type SendPart<L> = fn(&<L as Link>::Transport, &[u8]) -> io::Result<usize>;
 /// The drainer's role. It ends when the count is 0, or with the connection.
 pub(super) struct Drain<L: Link> {
     outbox: Arc<Outbox<L>>,
-    /// What is left of the frame that is being written, and not sealed yet.
+    /// The rest of the frame that is being written, and not yet sealed.
     frame: Frame,
-    /// What is left of the part of it that is sealed.
+    /// The unwritten rest of its sealed part.
     sealed: Bytes,
     cost: u64,
-    /// What it holds of all that may wait: nothing, while its own pusher writes it.
+    /// Its share of the buffers' limit: nothing, while its own pusher writes it.
     holds: u64,
-    /// The Close frame, while frames that were accepted before it are still on their way here.
+    /// The Close frame, while frames that were accepted before it have not arrived in the channel.
     held: Option<Queued>,
     done: bool,
 }
@@ -69,10 +69,10 @@ impl<L: Link> Drain<L> {
         }
     }
 
-    /// Leaves the role to a pump: the socket is full, or this thread has done enough for others.
+    /// Hands the role to a pump: the socket is full, or this thread has done enough for others.
     pub(super) fn hand_over(mut self, frames: usize) -> Result<(), PushError> {
         if self.holds == 0 {
-            // From here on its own frame waits as well.
+            // From here on its own frame waits too.
             self.holds = self.cost;
             self.outbox.backlog.add_uncounted(self.cost);
             if !self.outbox.link.hold(self.cost, self.outbox.bytes()) {
@@ -89,7 +89,7 @@ impl<L: Link> Drain<L> {
         }
     }
 
-    /// Writes on a thread of its own, blocking.
+    /// Writes on a pump's or writer's thread, blocking.
     fn pump(mut self) {
         let mut progress = Instant::now();
         while !self.done && !self.outbox.state().is_dead() {
@@ -111,13 +111,13 @@ impl<L: Link> Drain<L> {
         self.done = true;
     }
 
-    /// Sends some of the frame. Returns how many bytes of it, as sealed, are out.
+    /// Sends some of the frame. Returns how many of its sealed bytes are out.
     fn write(&mut self, seal: SealPart<L>, send: SendPart<L>) -> io::Result<usize> {
         let transport = self.outbox.link.transport();
         if self.sealed.is_empty() {
             self.sealed = seal(transport, &mut self.frame.bytes)?;
             if self.sealed.is_empty() {
-                // An empty frame, and the transport has nothing to say.
+                // An empty frame, and the transport adds nothing.
                 return Ok(0);
             }
         }
@@ -127,7 +127,7 @@ impl<L: Link> Drain<L> {
         Ok(sent)
     }
 
-    /// Looks whether the frame is written. True if it is; then the next one is here, or `done`.
+    /// Checks whether the frame is written. Returns true if it is; then the next one is here, or `done`.
     fn advance(&mut self) -> bool {
         if !self.sealed.is_empty() || !self.frame.bytes.is_empty() {
             return false;
@@ -144,12 +144,12 @@ impl<L: Link> Drain<L> {
             outbox.backlog.remove_uncounted(holds);
         }
         let before = outbox.backlog.written();
-        // Room is made where a frame begins; this is for those who wait for the last one.
+        // Room is made where a frame begins; this wakes threads that wait for the last one.
         if before.is_waited_for() && before.frames() == 1 {
             outbox.wake();
         }
-        // A writer stays until it has written the Close. Of a dead connection nobody becomes the drainer
-        // any more, so what is left may stay counted.
+        // A writer stays until it has written the Close. A dead connection never gets another drainer, so its remaining
+        // frames may stay counted.
         let stays = outbox.link.delivery() == Delivery::Handoff && !before.is_closing();
         self.done = (before.frames() == 1 && !stays) || before.is_dead();
         if !self.done {
@@ -158,14 +158,14 @@ impl<L: Link> Drain<L> {
         true
     }
 
-    /// At least one frame is counted, so it is in the channel, or about to be: a blocking receive. (A
-    /// writer has nothing else to do.)
+    /// At least one frame is counted, so it is in the channel, or about to be: a blocking receive. (A writer has
+    /// nothing else to do.)
     fn take_next(&mut self) {
         let channel = &self.outbox.channel;
         let mut queued = self.held.take().unwrap_or_else(|| channel.recv());
         if queued.frame.is_close && self.outbox.state().frames() > 1 {
-            // Nothing is accepted after a Close, but what other threads had accepted before it can come
-            // out of the channel behind it. It was promised, so it is written first.
+            // The outbox accepts nothing after a Close, but a frame that another thread had accepted before it can come
+            // out of the channel after it. It was promised, so it is written first.
             self.held = Some(std::mem::replace(&mut queued, channel.recv()));
         }
         self.cost = cost(&queued.frame);
@@ -176,14 +176,14 @@ impl<L: Link> Drain<L> {
         }
     }
 
-    /// Ends the connection, since nobody can go on: after part of a frame failed, nothing is ever written.
+    /// Ends the connection because nobody can continue: after part of a frame failed, nothing more is ever written.
     fn give_up(mut self, reason: DisconnectReason) {
         self.done = true;
         self.outbox.kill(reason);
     }
 }
 
-/// The role on its way to a pump. If none takes it, the connection ends with it.
+/// The role on its way to a pump. If no pump takes it, the connection ends.
 struct Handed<L: Link>(Option<Drain<L>>);
 
 impl<L: Link> Handed<L> {
@@ -203,8 +203,8 @@ impl<L: Link> Drop for Handed<L> {
     }
 }
 
-/// The connection has failed, and `frames` were out before. The first one was the pusher's own: once it is out,
-/// what became of the others is not its pusher's failure.
+/// The connection has failed after `frames` frames. The first one was the pusher's own: once it is out, losing the
+/// others is not its pusher's failure.
 fn accepted(frames: usize) -> Result<(), PushError> {
     if frames > 0 { Ok(()) } else { Err(PushError::Closed) }
 }
@@ -212,7 +212,7 @@ fn accepted(frames: usize) -> Result<(), PushError> {
 impl<L: Link> Drop for Drain<L> {
     fn drop(&mut self) {
         if !self.done {
-            // Only a panic leaves the role like this.
+            // Only a panic drops the role at this point.
             self.outbox.kill(DisconnectReason::Panicked);
         }
         if self.outbox.state().is_dead() {

@@ -14,9 +14,9 @@ use loom::thread::{self, JoinHandle};
 use super::*;
 use crate::net::sync::AtomicU64;
 
-/// A socket with room for a number of writes; then it is full, to those who will not wait. It is as weak as
-/// memory can be: relaxed loads and stores, which lose a frame if the drainer before is not known to
-/// have finished. So the outbox itself has to provide the order.
+/// A socket with room for a number of writes; then it is full to non-blocking writers. Its memory is as weak as
+/// possible: relaxed loads and stores, which lose a frame unless the previous drainer is known to have finished. So the
+/// outbox itself has to provide the order.
 struct ModelSocket {
     room: AtomicU64,
     /// One byte for each frame, the last one lowest.
@@ -107,7 +107,7 @@ fn model(run: impl Fn() + Send + Sync + 'static) {
     model_with(3, run);
 }
 
-/// Where three threads take locks, three preemptions take an hour.
+/// With three threads that take locks, three preemptions would take an hour.
 fn model_with(preemptions: usize, run: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));

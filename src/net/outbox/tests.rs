@@ -1,4 +1,4 @@
-//! The outbox against a socket that does what a test wants.
+//! The outbox against a scripted socket.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -49,7 +49,7 @@ fn reason(outbox: &Outbox<Fake>) -> Option<DisconnectReason> {
 }
 
 #[test]
-fn what_is_pushed_before_the_101_waits_for_it() {
+fn a_push_before_the_101_waits_for_it() {
     let outbox = Arc::new(Outbox::new(Fake::default(), LIMIT));
     outbox.push(frame("a")).unwrap();
     outbox.push(frame("CLOSE")).unwrap();
@@ -60,7 +60,7 @@ fn what_is_pushed_before_the_101_waits_for_it() {
 }
 
 #[test]
-fn what_is_not_accepted_is_not_written_and_what_is_accepted_is() {
+fn accepted_frames_are_written_and_rejected_ones_are_not() {
     let outbox = with_steps(vec![], vec![]);
     outbox.push(frame("a")).unwrap();
     outbox.push(frame("CLOSE")).unwrap();
@@ -115,7 +115,7 @@ fn a_pump_that_cannot_be_started_kills_the_connection() {
 }
 
 #[test]
-fn a_frame_that_is_out_is_accepted_even_if_there_is_no_pump_for_the_next_one() {
+fn a_written_frame_counts_as_accepted_even_without_a_pump_for_the_next_one() {
     let outbox = outbox(Fake { no_pumps: true, ..Fake::default() }, u64::MAX);
     let other = outbox.clone();
     let push = Step::Call(Box::new(move || other.push(frame("b")).unwrap()));
@@ -171,7 +171,7 @@ fn bytes_are_in_the_budget_too() {
 #[test]
 fn a_full_socket_passes_the_rest_of_the_frame_to_a_pump() {
     let outbox = with_steps(vec![Step::Take(1), Step::Full], vec![Step::Take(1), Step::Full, Step::Take(1)]);
-    // The deadline is zero, so the first time that the pump gets rid of nothing is the last.
+    // The deadline is zero, so the pump gives up the first time that it makes no progress.
     outbox.push(frame("abcd")).unwrap();
     assert_eq!(written(&outbox), "101|ab");
     assert!(matches!(reason(&outbox), Some(DisconnectReason::Stalled { .. })));
@@ -186,15 +186,15 @@ fn a_full_socket_passes_the_rest_of_the_frame_to_a_pump() {
     assert_eq!(reason(&outbox), None);
 }
 
-/// An outbox with a limit of [`LIMIT`], whose pump waits in the write of a first frame until the sender is dropped. What
-/// is pushed waits behind that.
+/// An outbox with a limit of [`LIMIT`], whose pump blocks in the write of a first frame until the sender is dropped.
+/// Further pushes wait behind that.
 fn behind_a_gate() -> (Arc<Outbox<Fake>>, crossbeam_channel::Sender<()>) {
     let (outbox, open) = before_a_gate();
     outbox.push(frame("0")).unwrap();
     (outbox, open)
 }
 
-/// The same without the first frame.
+/// The same outbox without the first frame.
 fn before_a_gate() -> (Arc<Outbox<Fake>>, crossbeam_channel::Sender<()>) {
     let (open, gate) = crossbeam_channel::bounded::<()>(0);
     let wait = Step::Call(Box::new(move || assert!(gate.recv().is_err())));

@@ -1,10 +1,10 @@
-//! Who waits for the backlog to shrink: the reading thread, producers, and who ends the connection.
+//! Threads that wait for the backlog to shrink: the reading thread, producers, and the thread that ends the connection.
 //!
-//! Producers wait until a quarter of the limit is left, and the reader until half of it: so producers that flood a client
-//! do not keep it from being read. Where its answers alone fill that half, the reader and the producers take turns, so a
-//! client that floods does not keep producers out.
+//! Producers wait until at most a quarter of the limit is used, and the reader until at most half: so producers that
+//! flood a client do not stop its input. If its answers alone fill that half, the reader and the producers take turns,
+//! so a client that floods does not lock producers out.
 //!
-//! Never here: the lock held while somebody sleeps, or while something is reported.
+//! Never here: holding the lock while a thread sleeps or reports.
 
 use std::time::{Duration, Instant};
 
@@ -12,22 +12,22 @@ use super::{Link, Outbox};
 use crate::net::backlog::State;
 use crate::observer::Event;
 
-/// Those who are in [`wait`](Outbox::wait).
+/// Threads in [`wait`](Outbox::wait).
 #[derive(Default)]
 pub(super) struct Sleepers {
     pub(super) count: u32,
     producers: u32,
     reader: bool,
-    /// The reader had to wait for room and got it, and since then no producer has.
+    /// The reader waited for room and got it, and no producer has since.
     reader_owes: bool,
 }
 
-/// What somebody waits as.
+/// The role in which a thread waits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
     Reader,
     Producer,
-    /// Waits for all to be written, and writes nothing then.
+    /// Waits until everything is written, and then writes nothing.
     Last,
 }
 
@@ -50,7 +50,7 @@ impl Sleepers {
         }
     }
 
-    /// Whether the reader lets a producer go first.
+    /// Returns whether the reader lets a producer go first.
     fn is_producers_turn(&self) -> bool {
         self.reader && self.reader_owes && self.producers > 0
     }
@@ -68,19 +68,20 @@ impl<L: Link> Outbox<L> {
         !self.state().is_dead()
     }
 
-    /// Blocks until the response is out and at most a quarter of the limit waits, or half and the reader lets it go first; or
-    /// the connection is dead or closing, or the deadline passes. Any number of threads may wait. False if the deadline passed.
+    /// Blocks until the response is out and at most a quarter of the limit waits (or half, if the reader lets it go
+    /// first), until the connection is dead or closing, or until the deadline. Any number of threads may wait. Returns
+    /// false if the deadline passed.
     pub(crate) fn wait_for_room(&self, deadline: Instant) -> bool {
         self.wait(Role::Producer, Some(deadline))
     }
 
-    /// Blocks until all that was accepted is written, or the connection is dead: a pump that gets rid of
-    /// nothing for the write deadline kills it.
+    /// Blocks until all accepted frames are written, or the connection is dead: a pump that makes no progress until the
+    /// write deadline kills it.
     pub(crate) fn wait_until_written(&self) {
         self.wait(Role::Last, None);
     }
 
-    /// Returns whether it may go, if it is its turn.
+    /// Returns whether a thread in this role may go, if it is its turn.
     fn is_room(&self, role: Role, state: State, is_producers_turn: bool) -> bool {
         match role {
             Role::Reader => self.backlog.is_half_empty(state),
@@ -92,10 +93,11 @@ impl<L: Link> Outbox<L> {
         }
     }
 
-    /// Blocks until the connection is dead, or it may go, which is true, or until the deadline, which is false.
+    /// Blocks until the thread may go or the connection is dead, and returns true, or until the deadline, and returns
+    /// false.
     fn wait(&self, role: Role, deadline: Option<Instant>) -> bool {
         let state = self.state();
-        // Nobody waits whose turn it could be.
+        // No other thread is waiting, so it cannot be another's turn.
         if state.is_dead() || (!state.is_waited_for() && self.is_room(role, state, false)) {
             return true;
         }
@@ -105,7 +107,7 @@ impl<L: Link> Outbox<L> {
         if sleepers.is_producers_turn() {
             self.changed.notify_all();
         }
-        // The flag is set and the state read under the lock that `wake` takes: no wake-up is lost.
+        // Sets the flag and reads the state under the lock that `wake` takes, so no wake-up is lost.
         let is_ready = loop {
             let (state, is_producers_turn) = (self.backlog.set_waiting(), sleepers.is_producers_turn());
             let is_room = self.is_room(role, state, is_producers_turn);
@@ -129,7 +131,7 @@ impl<L: Link> Outbox<L> {
         };
         sleepers.leave(role, had_to_wait);
         if sleepers.reader {
-            // It was a producer's turn, perhaps, and is not any more.
+            // It may have been a producer's turn, and no longer be.
             self.changed.notify_all();
         }
         if sleepers.count == 0 {

@@ -1,6 +1,6 @@
-//! The thread `reaper`: joins the threads of clients that end, and starts the pumps that wait for that.
+//! The thread `reaper`: joins clients' threads that end, and starts the pumps that wait for their permits.
 //!
-//! Blocks in a channel, and in `join` for as long as a thread that has done its work takes to end.
+//! Blocks in a channel, and in `join` while a finished thread ends.
 
 use std::io;
 use std::sync::{Arc, Mutex, Weak};
@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::{Permit, ThreadBudget, Worker};
 
-/// How long it sleeps where no pump waits.
+/// How long it sleeps if no pump waits.
 const LONGEST: Duration = Duration::from_secs(3600);
 
 pub(super) struct Reaper {
@@ -20,7 +20,7 @@ pub(super) struct Reaper {
     pub(super) thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What the reaper is to do.
+/// An order for the reaper.
 pub(super) enum ReaperOrder {
     /// This thread is about to end.
     Join(Worker),
@@ -34,7 +34,7 @@ pub(super) enum ReaperOrder {
 pub(super) struct WaitingPump {
     pub(super) worker: Worker,
     pub(super) name: String,
-    /// When it is given up.
+    /// When to give up.
     pub(super) until: Instant,
 }
 
@@ -49,15 +49,15 @@ impl ThreadBudget {
         Ok(())
     }
 
-    /// Sends the reaper an order. Once it has ended, nobody carries it out.
+    /// Sends the reaper an order. After the reaper has ended, this does nothing.
     pub(super) fn order(&self, order: ReaperOrder) {
         if let Some(reaper) = self.reaper.get() {
             let _ = reaper.orders.send(order);
         }
     }
 
-    /// Starts the pumps for which there are permits, and drops those that have waited too long. Returns when the next
-    /// one will have.
+    /// Starts pumps while permits are free, and drops those that have waited too long. Returns the deadline of the next
+    /// one.
     fn serve_waiting(self: &Arc<ThreadBudget>) -> Option<Instant> {
         loop {
             let mut books = self.books();

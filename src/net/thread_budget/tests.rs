@@ -3,7 +3,7 @@ use super::*;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
-fn clients_and_their_pumps_have_permits_of_their_own() {
+fn clients_and_pumps_have_separate_permits() {
     for (clients, delivery, permits, pumps) in [
         (1, Delivery::Inline, 1, 2),
         (7, Delivery::Inline, 7, 8),
@@ -27,7 +27,7 @@ fn for_two() -> Arc<ThreadBudget> {
     budget
 }
 
-/// A pump for which there was no room says so.
+/// A pump that reports if the budget had no room for it.
 struct Pump(crossbeam_channel::Sender<&'static str>, bool);
 
 impl Pump {
@@ -69,7 +69,7 @@ fn a_pump_without_a_permit_waits_for_the_next_one_that_ends() {
     let (_, _ends) = spawn(Duration::from_millis(1));
     assert_eq!(says(), "given up", "it has waited too long");
     assert!(budget.books().waiting.is_empty());
-    // Clients do not notice that all pumps are at work.
+    // Clients still get threads while all pumps are at work.
     budget.spawn("x".to_owned(), Duration::ZERO, || {}).unwrap().join();
     let (_, _ends) = spawn(PATIENCE);
     budget.join_all(Instant::now() + Duration::from_millis(1));
@@ -111,7 +111,7 @@ fn a_thread_that_does_not_end_keeps_nobody_longer_than_the_deadline() {
 /// The threads of this process that have the name.
 fn named(name: &str) -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
-    // One that ends in this moment has none.
+    // A thread that is just ending has no name.
     tasks
         .filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok())
         .filter(|comm| comm.trim() == name)
@@ -129,7 +129,7 @@ fn however_many_threads_end_there_are_never_more_of_them_than_permits() {
             most = most.max(named("ends-at-once"));
         }
     }
-    // A thread is in the list for a moment after it is joined; its stack is not there any more.
+    // A joined thread stays in the list for a moment; its stack is already free.
     assert!(most <= 2 * permits, "{most}");
     budget.join_all(Instant::now() + PATIENCE);
     assert_eq!(named("ends-at-once"), 0);
@@ -151,12 +151,12 @@ fn a_thousand_threads_that_end_together_are_all_joined() {
 }
 
 #[test]
-fn who_has_joined_a_thread_can_start_another_one() {
+fn after_a_join_another_thread_can_start() {
     let budget = for_two();
     let _one_is_left = budget.permit(Duration::ZERO);
     for n in 0..5000 {
         let worker = budget.spawn("x".to_owned(), Duration::ZERO, || {}).expect("it has ended");
-        // So that it is joined at each moment of its end.
+        // So that threads are joined at every moment of their end.
         (0..n % 500 * 10).for_each(|_| std::hint::spin_loop());
         worker.join();
     }

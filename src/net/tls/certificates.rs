@@ -1,6 +1,6 @@
 //! Certificates and their keys: from PEM, and from files that may change while the server runs.
 //!
-//! Never here: a key in a message, a lock held while a file is read, a handshake that a file holds up.
+//! Never here: a key in a message, holding a lock while reading a file, or a handshake that waits for a slow file.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -21,14 +21,15 @@ use crate::error::{Error, Result};
 use crate::net::tls::pem::{self, Pem};
 use crate::panics::caught;
 
-/// From one look at the files to the next, at least.
+/// The shortest time between two looks at the files.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long a handshake waits for a look that it has begun. A disk needs far less, and one that hangs is waited for once.
+/// How long a handshake waits for the look that it began. A disk needs far less, and only one handshake waits for a
+/// disk that hangs.
 const LOOK_WAIT: Duration = Duration::from_millis(100);
-/// Most bytes of a file; a long chain has some ten thousand.
+/// The most bytes of a file; a long chain has about ten thousand.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// Reads a chain and its key. `chain_is` and `key_is` are what a message calls them.
+/// Parses a chain and its key. `chain_is` and `key_is` name them in errors.
 pub(crate) fn pair(
     chain: &[u8],
     key: &[u8],
@@ -79,7 +80,7 @@ fn private_key(pem: &[u8], is: &str) -> Result<PrivateKeyDer<'static>> {
     }
 }
 
-/// Says what there should be, and what may be there in its place.
+/// Returns what the file should contain, and what it may contain instead.
 fn no_pem(bytes: &[u8], begin: &str) -> String {
     // A sequence (X.690, section 8.9): DER, or PKCS#12.
     if bytes.starts_with(&[0x30]) {
@@ -88,31 +89,31 @@ fn no_pem(bytes: &[u8], begin: &str) -> String {
     format!(": its PEM begins with {begin}")
 }
 
-/// A chain and its key in two files, read again when they have changed: on the thread `tls-files`, which exists only
-/// while it reads. A read may block for ever, as on a file system that hangs; then connections go on with what is here.
+/// A chain and its key in two files. When they change, the thread `tls-files`, which exists only while it reads, reads
+/// them again. If a read blocks forever, as on a file system that hangs, connections keep the current pair.
 pub(crate) struct CertificateFiles(Arc<WatchedFiles>);
 
 struct WatchedFiles {
     chain: PathBuf,
     key: PathBuf,
     provider: Arc<CryptoProvider>,
-    /// [`read`], but for a test.
+    /// [`read`], except in tests.
     read: fn(&Path) -> io::Result<Vec<u8>>,
-    /// Read by the threads that do handshakes, written by `tls-files`, each for a moment.
+    /// Read by the threads that do handshakes, written by `tls-files`, both briefly.
     current: Mutex<Current>,
     /// Signalled when `tls-files` has looked.
     looked: Condvar,
 }
 
-/// What new connections get.
+/// The pair for new connections.
 struct Current {
     pair: Arc<CertifiedKey>,
     looked: Instant,
-    /// Whether `tls-files` is reading. Set by who starts it, cleared at its end.
+    /// Whether `tls-files` is reading. Set by its starter, cleared at its end.
     is_reading: bool,
-    /// What the files were at the last look, used or not.
+    /// The content of the files at the last look, valid or not.
     seen: PairSeen,
-    /// Whether that was no pair, and the log has said so.
+    /// Whether that was not a valid pair, and the log has said so.
     has_failed: bool,
 }
 
@@ -158,8 +159,8 @@ impl CertificateFiles {
         })))
     }
 
-    /// Returns what a connection gets that begins now. The one that finds that it is time to look waits for
-    /// [`LOOK_WAIT`] at most; nobody else looks for a second, nor while a look is not over.
+    /// Returns the pair for a connection that begins now. The connection that finds a look due waits for it, at most
+    /// [`LOOK_WAIT`]; no other connection looks within the next second, or before that look is over.
     fn at(&self, now: Instant) -> Arc<CertifiedKey> {
         let mut current = self.0.current();
         if now.saturating_duration_since(current.looked) >= LOOK_EVERY && !current.is_reading {
@@ -167,7 +168,7 @@ impl CertificateFiles {
             let files = self.0.clone();
             let look = move || {
                 if caught(|| files.look()).is_err() {
-                    // Reported. The next look may go better.
+                    // The error has been reported. The next look may succeed.
                     files.current().is_reading = false;
                 }
             };
@@ -184,8 +185,8 @@ impl CertificateFiles {
 }
 
 impl WatchedFiles {
-    /// Takes what is new in the files, if it is a pair. What is no pair is logged once, and changes nothing: the other
-    /// half may be on its way.
+    /// Uses the new files if they are a valid pair. Logs an invalid pair once, and keeps the old one: the other half
+    /// may be on its way.
     fn look(&self) {
         let pems = read_both(&self.chain, &self.key, self.read);
         let seen = pems.as_ref().map(digest).map_err(ToString::to_string);
@@ -206,7 +207,7 @@ impl WatchedFiles {
         self.looked.notify_all();
         match pair {
             Some(Ok(_)) => {
-                // The end of what the log has warned of is as important.
+                // The end of a problem that the log has warned of matters as much.
                 let level = if had_failed { log::Level::Warn } else { log::Level::Info };
                 log::log!(target: crate::LOG, level, "new connections get the certificate that {} has now", self.chain.display());
             }
@@ -235,7 +236,7 @@ fn read_both(chain: &Path, key: &Path, read: fn(&Path) -> io::Result<Vec<u8>>) -
     Ok([read(chain, "certificate")?, read(key, "private key")?])
 }
 
-/// Reads a whole file, and nothing that would block or never end.
+/// Reads a whole file; refuses one that would block or never end.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
@@ -258,7 +259,7 @@ fn pair_of(
     pair(chain_pem, key_pem, [&names[0], &names[1]], provider)
 }
 
-/// The key is not kept for this.
+/// Does not keep the key.
 fn digest([chain, key]: &[Vec<u8>; 2]) -> [u8; 32] {
     let both = Sha256::new().chain_update(chain.len().to_le_bytes()).chain_update(chain).chain_update(key);
     both.finalize().into()

@@ -1,4 +1,4 @@
-//! [`TlsConfig`]: the certificate, its key, and what the handshake agrees to.
+//! [`TlsConfig`]: the certificate, its key, and the options of the handshake.
 
 use std::fmt;
 use std::path::Path;
@@ -15,8 +15,8 @@ use crate::net::tls::certificates::{self, CertificateFiles};
 /// The only protocol inside of TLS (ALPN, RFC 7301).
 const HTTP: &[u8] = b"http/1.1";
 
-/// How a server does TLS: a certificate with its key, TLS 1.2 and 1.3, resumption by tickets that take no memory
-/// here, and `http/1.1` (ALPN). Cheap to clone. See [`guide::tls`](crate::guide::tls).
+/// The TLS settings of a server: a certificate with its key, TLS 1.2 and 1.3, resumption by tickets that use no memory
+/// on the server, and `http/1.1` (ALPN). Cheap to clone. See [`guide::tls`](crate::guide::tls).
 ///
 /// ```no_run
 /// use threadcast::{Application, Server, TlsConfig};
@@ -38,22 +38,22 @@ impl fmt::Debug for TlsConfig {
 
 impl TlsConfig {
     /// Reads a chain of certificates, the server's own first, and its private key (PKCS#8, PKCS#1 or SEC1, not
-    /// encrypted), both PEM. RSA of 2048 to 4096 bits, ECDSA on P-256 and P-384, and Ed25519 will do.
+    /// encrypted), both PEM. Accepts RSA of 2048 to 4096 bits, ECDSA on P-256 and P-384, and Ed25519.
     ///
-    /// The files are looked at again when a client connects, once a second at most. A new pair is for connections that
-    /// begin then. While only one of the two has changed, or one cannot be read, the old pair stays, and the log says
-    /// so.
+    /// When a client connects, the server looks at the files again, at most once a second. New connections get the new
+    /// pair. While only one of the two has changed, or one cannot be read, the server keeps the old pair, and the log
+    /// says so.
     ///
     /// # Errors
-    /// [`Error::Io`] if a file cannot be read, [`Error::Invalid`] if it has not in it what it should, or if the key
-    /// is another certificate's.
+    /// [`Error::Io`] if a file cannot be read, [`Error::Invalid`] if its content is wrong, or if the key belongs to
+    /// another certificate.
     pub fn from_pem_files(chain: impl AsRef<Path>, key: impl AsRef<Path>) -> Result<TlsConfig> {
         let provider = provider();
         let files = CertificateFiles::open(chain.as_ref(), key.as_ref(), provider.clone())?;
         TlsConfig::new(provider, Arc::new(files))
     }
 
-    /// Does the same with PEM that is in memory, which does not change.
+    /// Parses a chain and its key from PEM in memory, which does not change.
     ///
     /// # Errors
     /// [`Error::Invalid`], as [`from_pem_files`](TlsConfig::from_pem_files).
@@ -64,11 +64,10 @@ impl TlsConfig {
         TlsConfig::new(provider, Arc::new(SingleCertAndKey::from(pair)))
     }
 
-    /// Takes a configuration of `rustls` (0.23) as it is: for client certificates, several names, other algorithms.
+    /// Uses a configuration of `rustls` (0.23) unchanged: for client certificates, several names, other algorithms.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if it offers what this server does not speak: another protocol than `http/1.1`, such as
-    /// `h2`, or early data.
+    /// [`Error::Invalid`] if it offers early data, or a protocol other than `http/1.1`, such as `h2`.
     pub fn from_rustls(config: Arc<ServerConfig>) -> Result<TlsConfig> {
         if let Some(other) = config.alpn_protocols.iter().find(|name| *name != HTTP) {
             let other = other.escape_ascii();
@@ -91,7 +90,7 @@ impl TlsConfig {
         let mut config = builder.with_no_client_auth().with_cert_resolver(resolver);
         config.alpn_protocols = vec![HTTP.to_vec()];
         config.ticketer = ring::Ticketer::new().map_err(failed)?;
-        // Sessions that clients may resume would be kept here.
+        // Keeps no sessions for clients to resume.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(TlsConfig { rustls: Arc::new(config) })
     }

@@ -1,4 +1,5 @@
-//! TLS at the client's end: whom it trusts, and the arithmetic of its handshake, which the caller's thread does.
+//! TLS at the client's end: the authorities that it trusts, and the computation of its handshake, on the caller's
+//! thread.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,18 +13,18 @@ use crate::net::tls::pem::{self, Pem};
 /// The only protocol inside of TLS (ALPN, RFC 7301).
 const HTTP: &[u8] = b"http/1.1";
 
-/// The system's authorities, once somebody has asked for them.
+/// The system's authorities, loaded on first use.
 static SYSTEM: Mutex<Option<Arc<ClientConfig>>> = Mutex::new(None);
 
-/// Whom a client believes who a server is.
+/// The authorities that a client trusts.
 #[derive(Clone, Default)]
 pub(crate) enum Trust {
-    /// The authorities that the system knows, read once.
+    /// The system's authorities, read once.
     #[default]
     System,
     /// The authorities in this PEM.
     Roots(Vec<u8>),
-    /// What a configuration of `rustls` says.
+    /// Those of a `rustls` configuration.
     Rustls(Arc<ClientConfig>),
 }
 
@@ -38,11 +39,11 @@ impl Trust {
     }
 }
 
-/// A handshake that is not done.
+/// An unfinished handshake.
 pub(crate) struct Dialing(ClientConnection);
 
 impl Dialing {
-    /// Begins with the server's name, which is sent to it, or its address, which is not.
+    /// Begins with the server's name, which it sends to the server, or its address, which it does not send.
     pub(crate) fn begin(config: Arc<ClientConfig>, host: &str) -> Result<Dialing> {
         let name = ServerName::try_from(host.to_owned());
         let name =
@@ -52,20 +53,20 @@ impl Dialing {
         Ok(Dialing(tls))
     }
 
-    /// Returns what is to be sent now.
+    /// Returns the bytes to send now.
     pub(crate) fn unsent(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        // Into memory: it does not fail.
+        // Writing to memory does not fail.
         while self.0.wants_write() && self.0.write_tls(&mut bytes).is_ok() {}
         bytes
     }
 
-    /// Returns whether nothing more has to be received.
+    /// Returns whether the handshake needs no more input.
     pub(crate) fn is_done(&self) -> bool {
         !self.0.is_handshaking()
     }
 
-    /// Takes what was received. The error says in a line why this is no server to speak to; then there may be an alert
+    /// Processes received bytes. The error says in one line why the server is unusable; then an alert may be
     /// [unsent](Dialing::unsent).
     pub(crate) fn receive(&mut self, mut received: &[u8]) -> Result<(), String> {
         while !received.is_empty() {
@@ -77,7 +78,7 @@ impl Dialing {
         Ok(())
     }
 
-    /// Returns the session, once it is done.
+    /// Returns the session of a finished handshake.
     pub(crate) fn into_session(self) -> rustls::Connection {
         self.0.into()
     }
@@ -126,7 +127,7 @@ fn config_of(roots: RootCertStore) -> Result<Arc<ClientConfig>> {
     Ok(Arc::new(config))
 }
 
-/// A server that is offered another protocol may choose that.
+/// A server may choose any protocol that the configuration offers.
 fn checked(config: &Arc<ClientConfig>) -> Result<Arc<ClientConfig>> {
     match config.alpn_protocols.iter().find(|name| *name != HTTP) {
         Some(other) => Err(Error::invalid(format!(

@@ -1,10 +1,10 @@
-//! [`TlsStream`]: bytes in TLS, over a socket. Read by one thread, written by another: the full-duplex blocking TLS.
+//! [`TlsStream`]: TLS over a socket. One thread reads, another writes: full-duplex blocking TLS.
 //!
-//! One lock is around what `rustls` knows of the connection. The reader receives without it, and has it while it
-//! decrypts; the drainer has it while it encrypts, takes all that is to be sent, and sends without it. So the order of
-//! encryption is the order of writing, also of what the peer has caused: `rustls` queues, the drainer alone takes.
+//! One lock guards the `rustls` session. The reader receives without the lock, and holds it while it decrypts; the
+//! drainer holds it while it encrypts and takes all queued bytes, and sends without it. So bytes are written in the
+//! order of encryption, including those that the peer causes: `rustls` queues them, and only the drainer takes them.
 //!
-//! Never here: the lock in a system call, or a wait for it on a pushing thread.
+//! Never here: a system call under the lock, or a pushing thread that waits for it.
 
 use std::borrow::Cow;
 use std::hint;
@@ -19,20 +19,21 @@ use tungstenite::Bytes;
 use crate::net::tcp::Tcp;
 use crate::net::transport::Transport;
 
-/// Plaintext that is sealed at a time: a record (RFC 8446, section 5.1). A slow client owns no more of a frame that
-/// it shares with others.
+/// Plaintext that is sealed together: a record (RFC 8446, section 5.1). A slow client owns no more than this of a frame
+/// that it shares with others.
 const PART: usize = 16 << 10;
-/// What a record has beside its plaintext, in TLS 1.3, and in 1.2 with AES-GCM: a full buffer has no spare room to split off.
+/// The bytes of a record around its plaintext, in TLS 1.3, and in 1.2 with AES-GCM: a full buffer has no spare room to
+/// split off.
 const OVERHEAD: usize = 22;
 const OVERHEAD_1_2: usize = 29;
-/// The type of a record with data, and in TLS 1.3 of any that is encrypted.
+/// The type of a data record, and in TLS 1.3 of any encrypted record.
 const DATA: u8 = 23;
-/// Bytes that `rustls` takes at a time; more than 16 KiB of plaintext it does not keep.
+/// Bytes to feed to `rustls` in one call; it keeps at most 16 KiB of plaintext.
 const FEED: usize = 4096;
-/// A record that has partly come in before, at most: its plaintext comes with the rest.
+/// The most bytes of an incomplete record: its plaintext comes with the rest.
 const PARTIAL: usize = 20 << 10;
-/// How often a pushing thread looks whether the lock is free. The reader has it for a few microseconds, unless it is
-/// preempted: with a plain lock one push in a million waited for that, 24 ms.
+/// How often a pushing thread tries the lock. The reader holds it for a few microseconds, unless it is preempted: with
+/// a plain lock, one push in a million waited 24 ms for that.
 const SPINS: usize = 100;
 
 /// See the [module](self).
@@ -43,25 +44,25 @@ pub(crate) struct TlsStream {
 }
 
 struct TlsSession {
-    /// In place, and beside the overhead of a record: a push has one place less to fetch from memory.
+    /// Inline, and next to the overhead of a record: a push fetches one place less from memory.
     tls: rustls::Connection,
     overhead: usize,
-    /// Received, but `rustls` cannot take it while it has so much plaintext.
+    /// Received bytes that `rustls` cannot take while it has so much plaintext.
     unfed: Vec<u8>,
-    /// The peer has said that nothing follows.
+    /// The peer has sent its `close_notify`.
     is_ended: bool,
-    /// Why what the peer sent cannot be read, and an alert is queued; or why nothing can be sent.
+    /// Why the peer's bytes cannot be read, with an alert queued; or why nothing can be sent.
     failure: Option<Box<str>>,
 }
 
 impl TlsStream {
-    /// Returns a transport that has to be [begun](TlsStream::begin): until then it receives bytes as they are.
+    /// Returns a transport that must [begin](TlsStream::begin); until then it receives raw bytes.
     pub(crate) fn new(tcp: Tcp) -> TlsStream {
         TlsStream { tcp, session: Mutex::new(None) }
     }
 
-    /// Called once the handshake is done, and all that it had to say is sent. Not inlined: what is moved here passes over
-    /// the stack.
+    /// Called once the handshake is done, and all its bytes are sent. Not inlined, because the moved session passes
+    /// over the stack.
     #[inline(never)]
     pub(crate) fn begin(&self, tls: Box<rustls::Connection>) {
         let is_1_2 = tls.protocol_version() == Some(ProtocolVersion::TLSv1_2);
@@ -70,9 +71,9 @@ impl TlsStream {
         *self.session() = Some(session);
     }
 
-    /// Receives from the socket at most once. `Interrupted` if that brought no plaintext, so that a deadline is looked at
-    /// for each piece of a record; `InvalidData` if what came cannot be read, and an alert is queued. A connection that ends
-    /// without the peer's `close_notify` ends like any other.
+    /// Receives from the socket at most once. Returns `Interrupted` if that brought no plaintext, so that the caller
+    /// checks its deadline after each piece of a record; `InvalidData` if the bytes cannot be read, with an alert
+    /// queued. A connection that ends without the peer's `close_notify` ends like any other.
     #[inline(always)]
     fn receive(&self, into: &mut [u8], recv: fn(&Tcp, &mut [u8]) -> io::Result<usize>) -> io::Result<usize> {
         let ready = self.session().as_mut().map(|session| session.ready(into)).transpose()?;
@@ -80,7 +81,7 @@ impl TlsStream {
         if let Some(taken) = ready {
             return Ok(taken);
         }
-        // Into the place of the plaintext; behind some room where that pays.
+        // Into the place of the plaintext; with a gap in front if that pays.
         let at = if into.len() > 2 * PARTIAL { PARTIAL } else { 0 };
         let most = if at > 0 { into.len() - at } else { into.len().min(FEED) };
         let received = recv(&self.tcp, &mut into[at..at + most])?;
@@ -99,7 +100,7 @@ impl TlsStream {
 }
 
 impl TlsSession {
-    /// Takes plaintext that is here already; `None` if there is none.
+    /// Takes plaintext that is ready; `None` if none is.
     fn ready(&mut self, into: &mut [u8]) -> io::Result<Option<usize>> {
         let mut taken = self.plaintext(into);
         if taken == 0 && !self.unfed.is_empty() {
@@ -116,12 +117,12 @@ impl TlsSession {
     }
 
     fn plaintext(&mut self, into: &mut [u8]) -> usize {
-        // An error says that there is none.
+        // An error means no plaintext.
         self.tls.reader().read(into).unwrap_or(0)
     }
 
-    /// Decrypts `into[at..end]`, and returns how much plaintext is at the front of `into`. There it never meets what
-    /// is still encrypted: it is shorter, but for what came in before.
+    /// Decrypts `into[at..end]` to the front of `into`, and returns the length of the plaintext. It never reaches bytes
+    /// that are still encrypted: it is shorter than they are, except for bytes that came in before.
     fn decrypt(&mut self, into: &mut [u8], mut at: usize, end: usize) -> usize {
         let mut taken = 0;
         while at < end {
@@ -137,14 +138,14 @@ impl TlsSession {
         if taken == 0 { self.plaintext(into) } else { taken }
     }
 
-    /// Processes received bytes. Returns how many: all of them, some of which it may keep for later.
+    /// Processes received bytes. Returns their number: all of them, some of which it may keep for later.
     fn feed(&mut self, received: &[u8]) -> usize {
         let mut left = received;
         while !left.is_empty() && !self.is_ended && self.failure.is_none() {
-            // Not taken while there is too much plaintext.
+            // Refused while `rustls` has too much plaintext.
             let Ok(taken) = self.tls.read_tls(&mut left) else { break };
             match self.tls.process_new_packets() {
-                // All that `rustls` answers by itself. Who is left to wait for it, waits.
+                // `rustls` answers nothing else on its own. A client that waits for the answer keeps waiting.
                 Ok(_) if self.tls.wants_write() => self.fail("it asks for a renegotiation"),
                 Ok(state) => self.is_ended = taken == 0 || state.peer_has_closed(),
                 Err(error) => self.cannot_read(&error),
@@ -154,13 +155,13 @@ impl TlsSession {
         received.len()
     }
 
-    /// Not inlined, like what it calls: an idle client's stack has no room for it below `rustls`.
+    /// Not inlined, and neither are its callees: below `rustls` an idle client's stack has no room for it.
     #[cold]
     #[inline(never)]
     fn cannot_read(&mut self, error: &rustls::Error) {
         self.fail(&format!("its TLS cannot be read: {error}"));
         if !self.tls.wants_write() {
-            // `rustls` has no alert for some, such as too many changes of keys.
+            // `rustls` has no alert for some errors, such as too many key updates.
             self.tls.send_close_notify();
         }
     }
@@ -181,7 +182,7 @@ impl TlsSession {
         }
         self.take_queued(&mut sealed)?;
         if has_part && sealed.first() != Some(&DATA) {
-            // `rustls` has dropped it, and queued `close_notify`, which would say that nothing is missing.
+            // `rustls` has dropped it, and queued `close_notify`, which would claim that nothing is missing.
             self.fail("its keys are used up, and TLS 1.2 has no others");
             sealed.clear();
         }
@@ -256,10 +257,10 @@ impl Transport for TlsStream {
             if session.failure.is_none() {
                 session.tls.send_close_notify();
             }
-            // Into memory: it does not fail.
+            // Writing to memory does not fail.
             let _ = session.take_queued(&mut last);
         }
-        // A peer whose socket is full reads on without.
+        // A peer whose socket is full does without it.
         let _ = self.tcp.try_send(&last);
     }
 

@@ -1,7 +1,8 @@
-//! [`Handshakes`]: the arithmetic of handshakes, on the threads `tls-N`. `client-N` receives and sends, and waits here.
+//! [`Handshakes`]: the computation of handshakes, on the threads `tls-N`. `client-N` receives, sends, and waits for
+//! them.
 //!
-//! On its own thread a client would keep the stack pages and the allocator's caches that a handshake takes: 41 KiB
-//! instead of 28, and a debug build needs more than the smallest stack.
+//! If a client's thread computed its own handshake, it would keep the stack pages and allocator caches: 41 KiB instead
+//! of 28, and a debug build needs more than the smallest stack.
 
 use std::io;
 use std::sync::Arc;
@@ -14,23 +15,23 @@ use rustls::{Connection, ServerConfig, ServerConnection};
 use crate::net::tls::config::TlsConfig;
 use crate::panics::caught;
 
-/// A fatal alert, `internal_error` (RFC 8446, section 6.2), in plain text: what a full server says.
+/// A fatal alert, `internal_error` (RFC 8446, section 6.2), in plain text: the answer of a full server.
 pub(crate) const FULL: [u8; 7] = [21, 3, 3, 0, 2, 2, 80];
 
-/// Steps that wait for a thread. More than that come only where all threads are held up.
+/// The most steps that wait for a thread. More come only if all threads are held up.
 const WAITING: usize = 1024;
 
-/// Where handshakes are sent to.
+/// The queue of handshake steps.
 pub(crate) struct Handshakes {
     jobs: Sender<Job>,
     stop: Receiver<()>,
 }
 
-/// The threads `tls-N`. An application's own resolver or verifier runs there, and may hold one up for ever.
+/// The threads `tls-N`. An application's own resolver or verifier runs on them, and may block one forever.
 pub(crate) struct HandshakeThreads {
-    /// Dropped so that they end.
+    /// Dropped to end them.
     stop: Option<Sender<()>>,
-    /// Has no sender any more when they have.
+    /// Has no sender once they have ended.
     ended: Receiver<()>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -39,31 +40,31 @@ pub(crate) struct HandshakeThreads {
 struct Job {
     handshake: Handshake,
     received: Vec<u8>,
-    /// When its client has given up.
+    /// When its client gives up.
     deadline: Instant,
     done: Sender<HandshakeStep>,
 }
 
-/// One client's, as far as it is.
+/// One client's handshake in progress.
 pub(crate) struct Handshake(Option<Box<Connection>>);
 
-/// What came of a step.
+/// The result of a step.
 pub(crate) struct HandshakeStep {
     pub(crate) progress: HandshakeProgress,
     pub(crate) to_send: Vec<u8>,
 }
 
-/// How far a handshake is.
+/// The progress of a handshake.
 pub(crate) enum HandshakeProgress {
-    /// More has to be received.
+    /// It needs more input.
     Continues(Handshake),
     Done(Box<Connection>),
-    /// It has failed, and why.
+    /// It has failed, for this reason.
     Failed(String),
 }
 
 impl HandshakeThreads {
-    /// Starts one for each core, and returns what sends to them.
+    /// Starts one thread for each core, and returns their queue.
     pub(crate) fn start(config: &TlsConfig) -> io::Result<(Handshakes, HandshakeThreads)> {
         let (jobs, to_do) = crossbeam_channel::bounded(WAITING);
         let (stop, stopped) = crossbeam_channel::bounded(0);
@@ -81,19 +82,18 @@ impl HandshakeThreads {
         Ok((Handshakes { jobs, stop: stopped }, started))
     }
 
-    /// Lets all go that wait for a step, and begins no other one.
+    /// Releases all clients that wait for a step, and begins no more steps.
     pub(crate) fn stop(&mut self) {
         self.stop = None;
     }
 
-    /// Joins the threads, which have been stopped. One that is held up at the deadline is left to itself, and the log
-    /// says so.
+    /// Joins the stopped threads. Abandons a thread that is still held up at the deadline, and logs that.
     pub(crate) fn join(&mut self, deadline: Instant) {
         if self.ended.recv_deadline(deadline) == Err(RecvTimeoutError::Timeout) {
             log::warn!(target: crate::LOG, "shut down while the application's part of a TLS handshake was still running");
             self.threads.clear();
         }
-        // What panicked there has been reported.
+        // A panic has already been reported.
         self.threads.drain(..).for_each(|thread| drop(thread.join()));
     }
 }
@@ -104,8 +104,8 @@ impl Handshakes {
         Handshake(None)
     }
 
-    /// Blocks until a thread has dealt with what was received. `None` if none has by the deadline, or the server shuts
-    /// down.
+    /// Blocks until a thread has processed the received bytes. Returns `None` if none has by the deadline, or the
+    /// server shuts down.
     pub(crate) fn step(
         &self,
         handshake: Handshake,
@@ -138,9 +138,9 @@ fn run(config: &Arc<ServerConfig>, jobs: &Receiver<Job>, stop: &Receiver<()>) {
         if Instant::now() >= deadline {
             continue;
         }
-        // A panic has been reported, and is the end of that handshake alone.
+        // A panic has been reported, and ends only this handshake.
         if let Ok(step) = caught(|| step(config, handshake, &received)) {
-            // A client that has left does not wait for it.
+            // A client that has left is not waiting.
             let _ = done.send(step);
         }
     }
@@ -158,7 +158,7 @@ fn step(config: &Arc<ServerConfig>, handshake: Handshake, mut received: &[u8]) -
                 Ok(0) | Err(_) => Err(rustls::Error::General("more than a handshake".to_owned())),
             };
         }
-        // Also the alert of one that has failed.
+        // Includes the alert of a failed handshake.
         while tls.wants_write() && tls.write_tls(&mut to_send).is_ok() {}
         outcome.map(|()| tls)
     });

@@ -1,4 +1,4 @@
-//! TLS, around a socket. No other room of the library speaks it; the fleet's has it from Redis' client.
+//! TLS around a socket. No other room of the library uses TLS; the fleet uses its Redis client's.
 
 pub(crate) mod pem;
 pub(crate) mod certificates;

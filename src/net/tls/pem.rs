@@ -1,5 +1,5 @@
-//! PEM (RFC 7468) as files have it: with a mark of byte order, or two marks on one line where somebody has joined files
-//! that do not end with a line. Every block is read, or an error says which one is not. Pure.
+//! Parses PEM files (RFC 7468), also with a byte order mark, or with two marks on one line, where files without a final
+//! newline were joined. Reads every block, or returns an error that names the block it cannot read. Pure.
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -9,23 +9,23 @@ const MARK: &str = "-----";
 const BEGIN: &str = "-----BEGIN";
 const END: &str = "-----END";
 const CERTIFICATE: &str = "CERTIFICATE";
-/// What a certificate is called too.
+/// Another label for a certificate.
 const X509: &str = "X509 CERTIFICATE";
-/// Most bytes of a label that an error shows.
+/// The most bytes of a label to show in an error.
 const MAX_SHOWN: usize = 40;
 
-/// The blocks of a PEM, in their order.
+/// The blocks of a PEM, in order.
 pub(crate) struct Pem<'a>(Vec<Block<'a>>);
 
-/// One of them, from its first mark to its last.
+/// One block, from its first mark to its last.
 struct Block<'a> {
     label: &'a str,
-    /// What is between the marks.
+    /// The text between the marks.
     text: &'a str,
 }
 
 impl<'a> Pem<'a> {
-    /// Finds the blocks; text around them is nobody's. The error ends a sentence that begins with the name of the file.
+    /// Finds the blocks, and ignores text around them. The error ends a sentence that begins with the name of the file.
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Pem<'a>, String> {
         if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
             return Err("is in UTF-16: save it as UTF-8, or as ASCII".to_owned());
@@ -73,12 +73,12 @@ impl<'a> Pem<'a> {
         Some(read(at, block.label, block))
     }
 
-    /// Returns whether there is a private key.
+    /// Returns whether it has a private key.
     pub(crate) fn has_key(&self) -> bool {
         self.0.iter().any(|block| is_key(block.label))
     }
 
-    /// Returns whether a private key cannot be read without a passphrase.
+    /// Returns whether it has a private key that needs a passphrase.
     pub(crate) fn has_encrypted_key(&self) -> bool {
         let is_encrypted = |block: &Block<'_>| {
             block.label == "ENCRYPTED PRIVATE KEY" || block.text.contains("Proc-Type: 4,ENCRYPTED")
@@ -91,7 +91,7 @@ fn is_key(label: &str) -> bool {
     label.ends_with("PRIVATE KEY")
 }
 
-/// Passes those that are read, and parameters, which a key has in it too.
+/// Accepts the labels that it reads, and EC parameters, which the key also contains.
 fn check(number: usize, label: &str) -> Result<(), String> {
     let instead = match label {
         CERTIFICATE
@@ -113,7 +113,7 @@ fn check(number: usize, label: &str) -> Result<(), String> {
     Err(format!("has what is not understood: block {number} of its PEM, {shown:?}{instead}"))
 }
 
-/// Decodes a block under the label that its kind should have.
+/// Decodes a block under the standard label of its kind.
 fn read<T: PemObject>(at: usize, label: &str, block: &Block<'_>) -> Result<T, String> {
     let text = block.text.split_ascii_whitespace().collect::<Vec<_>>().join("\n");
     let pem = format!("{BEGIN} {label}{MARK}\n{text}\n{END} {label}{MARK}\n");

@@ -1,6 +1,7 @@
 //! The names that a server answers to.
 
 use super::Application;
+use crate::server::handler::RequestHandler;
 
 impl Application {
     /// Answers only requests whose `Host` is one of these names, with any port, and all others with 421. Off by default;
@@ -21,5 +22,21 @@ impl Application {
             self.settings.hosts.add(name.as_ref());
         }
         self
+    }
+
+    /// Adds a page that answers requests for any `Host`, also those that [`hosts`](Application::hosts) refuses: for health
+    /// checks, in which load balancers name an address, or nothing that is known.
+    ///
+    /// # Panics
+    /// As [`page`](Application::page).
+    #[track_caller]
+    pub fn page_for_any_host<H: RequestHandler>(
+        self,
+        path: &str,
+        make: impl Fn() -> H + Send + Sync + 'static,
+    ) -> Application {
+        let mut application = self.page(path, make);
+        application.routes.entry(path).any_host = true;
+        application
     }
 }

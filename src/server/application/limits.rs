@@ -8,7 +8,8 @@ impl Application {
     /// Sets the most clients of one address at a time; no limit by default. One more gets a 503 with `Retry-After`, from 1
     /// to 10 seconds at random; over TLS it gets an alert. An address is all of an IPv4 address, and the first 64 bits
     /// of an IPv6 one. Behind a proxy that [`xheaders`](Application::xheaders) trusts, the address that it has told
-    /// counts, for WebSockets, and never the proxy's own. The clients of a company or a mobile network may have one
+    /// counts, for WebSockets, and never the proxy's own. Of 127.0.0.1 and `::1` only WebSockets count too, so that a
+    /// machine can always check itself. The clients of a company or a mobile network may have one
     /// address in common.
     ///
     /// # Panics

@@ -1,8 +1,8 @@
-//! [`Lent`]: a state that inflates one message, and goes back to its pool at the message's end. Allocated for each
-//! message, it would leave holes in the allocator's arenas that cost more than it does.
+//! [`Lent`]: an inflate state, on loan from a pool until the end of one message. Allocating a state for each message
+//! would leave holes in the allocator's arenas that cost more than the pool.
 //!
-//! Any thread that reads. Never here: a state that is held while its thread waits for something else, other than the
-//! rest of its message.
+//! Any thread that reads. Never here: a thread that holds a state while it waits for anything but the rest of its
+//! message.
 
 use std::ops::Range;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,35 +12,35 @@ use flate2::{Decompress, FlushDecompress, Status};
 use crate::ws::header::MASKED;
 use crate::ws::inflate::InflateError;
 
-/// Most bytes of a message in one of the frames that tungstenite gets. It must fit in 16 bits.
+/// The most bytes of a message in one of the frames that tungstenite gets. It must fit in 16 bits.
 pub(super) const CHUNK: usize = 16 * 1024;
 /// Two bytes, a length of two, a mask of four.
 const CHUNK_HEADER: usize = 8;
-/// States of the process: each inflates one message at a time.
+/// States of the process; each inflates one message.
 pub(super) const STATES: usize = 16;
-/// States that messages may have of which the rest is still to come. Those that are whole need theirs for as long
-/// as the arithmetic takes, so there is always one for them to wait for.
+/// The most states for incomplete messages. A complete message needs its state only while it inflates, so one of the
+/// other states soon becomes free.
 pub(super) const STATES_OF_PARTS: usize = 8;
-/// States that whole messages of more than [`LARGE`] bytes may have: their arithmetic may take a second, and a small
-/// message does not wait for it. Together with those of parts less than all.
+/// The most states for complete messages of more than [`LARGE`] bytes: they may take a second to inflate, and small
+/// messages must not wait for them. Together with [`STATES_OF_PARTS`] it must be less than [`STATES`].
 pub(super) const STATES_OF_LARGE: usize = 4;
-/// Compressed bytes of the largest message that is small. The worst of that size take milliseconds.
+/// The most compressed bytes of a small message. The worst message of that size takes milliseconds.
 pub(super) const LARGE: usize = 64 * 1024;
-/// A last block without content, which a message may have millions of. Each would cost a reset of the state.
+/// An empty last block. A message may have millions of them, and each would cost a reset of the state.
 const EMPTY_BLOCK: [u8; 2] = [0x03, 0x00];
 
-/// Stands behind a message in place of the empty block that its sender has cut off (RFC 7692, section 7.2.1), to find out
-/// where the message has ended.
+/// Follows a message in place of the empty block that its sender has cut off (RFC 7692, section 7.2.1), to find out
+/// whether the message ends at a valid place.
 ///
-/// In that block's header it is a stored block that begins with the fifth byte. At the end of a block, where a sender has
-/// cut off nothing or too much, it is one that begins with the sixth. Anywhere else the first four bytes are no
-/// stored block, or come out themselves: after the end of a block of codes, which can be any 1 to 15 bits of it, what
-/// follows is the header of no block.
+/// Within the header of the cut block, the probe reads as a stored block whose data begin with the fifth byte. At the
+/// end of a block, where a sender has cut off nothing or too much, the data begin with the sixth. Anywhere else its
+/// first four bytes are not a stored block, or come out as data: after an end-of-block code, which can be any 1 to 15
+/// bits of the probe, the next bits are not a valid block header.
 const PROBE: [u8; 16] = *b"\xf8\xff\x07\x00\xf8end of data";
-/// How many bytes come out of it in those two places.
+/// How many bytes come out of the probe in those two places.
 const PROBED: [usize; 2] = [12, 11];
 
-/// What inflates a message, and the chunk of it that is being handed out.
+/// An inflater, and the chunk of its output that the reader is taking.
 pub(super) struct InflateState {
     stream: Decompress,
     /// Room for a header, then up to [`CHUNK`] bytes.
@@ -50,15 +50,15 @@ pub(super) struct InflateState {
 
 /// A state of the pool, until this is dropped.
 pub(super) struct Lent {
-    /// Always there until then, if the pool has been [filled](Lent::fill).
+    /// Present until then, if the pool has been [filled](Lent::fill).
     pub(super) state: Option<InflateState>,
     kind: Kind,
 }
 
-/// What a state is lent to.
+/// The borrower of a state.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// A message of which the rest is still to come.
+    /// An incomplete message.
     Part,
     Small,
     Large,
@@ -67,7 +67,7 @@ enum Kind {
 /// The states of the process.
 pub(super) struct Pool {
     pub(super) free: Vec<InflateState>,
-    /// Lent to messages that were whole, the large ones among them, and to those that were not.
+    /// On loan to complete messages, to large ones among them, and to incomplete ones.
     pub(super) whole: usize,
     pub(super) large: usize,
     pub(super) parts: usize,
@@ -77,7 +77,7 @@ pub(super) struct Pool {
 
 pub(super) static POOL: Mutex<Pool> =
     Mutex::new(Pool { free: Vec::new(), whole: 0, large: 0, parts: 0, waiting: [0; 2] });
-/// Signalled when one is given back and a small message waits, or a large one.
+/// Signalled when a state is returned and a small message waits, or a large one.
 static GIVEN_BACK: [Condvar; 2] = [const { Condvar::new() }; 2];
 
 #[cfg(all(test, not(loom)))]
@@ -92,7 +92,7 @@ impl InflateState {
         InflateState { stream: Decompress::new(false), chunk: vec![0; CHUNK_HEADER + CHUNK], ready: 0..0 }
     }
 
-    /// Inflates until the chunk is full, or all is used. Returns how many bytes were used, and made.
+    /// Inflates until the chunk is full or the input is used up. Returns how many bytes it used, and made.
     pub(super) fn inflate(&mut self, input: &[u8]) -> Result<(usize, usize), InflateError> {
         let (mut used, mut made) = (0, 0);
         while made < CHUNK {
@@ -104,7 +104,7 @@ impl InflateState {
             used += step.0 as usize;
             made += step.1 as usize;
             match status {
-                // A block that says that it is the last one; others may follow (RFC 7692, section 7.2.3.4).
+                // A block that claims to be the last one; others may follow (RFC 7692, section 7.2.3.4).
                 Status::StreamEnd => {
                     self.stream.reset(false);
                     while input[used..].starts_with(&EMPTY_BLOCK) {
@@ -118,7 +118,7 @@ impl InflateState {
         if made < CHUNK && used < input.len() { Err(InflateError::Data) } else { Ok((used, made)) }
     }
 
-    /// Returns whether all that was inflated ends where a message may end. Nothing can be inflated after that.
+    /// Returns whether the inflated bytes end where a message may end. The state cannot inflate more after that.
     #[inline(never)]
     pub(super) fn is_at_end(&mut self) -> bool {
         let (mut out, before) = ([0; 2 * PROBE.len()], self.stream.total_out());
@@ -147,16 +147,16 @@ impl InflateState {
 }
 
 impl Lent {
-    /// Makes all states, if there are none. A debug build needs 48 KiB of stack for one, which a client's thread does
-    /// not have.
+    /// Makes all states, unless they exist. A debug build needs 48 KiB of stack for one, more than a client's thread
+    /// has.
     pub(super) fn fill() {
         let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
         let there = pool.free.len() + pool.whole + pool.parts;
         pool.free.extend((there..STATES).map(|_| InflateState::new()));
     }
 
-    /// Blocks until there is a state for a message that is whole, of which `bytes` are not inflated yet. That is soon,
-    /// unless it is large and other large ones are there.
+    /// Blocks until a state is free for a complete message, of which `bytes` are not inflated yet. That is soon, unless
+    /// the message is large and other large ones are running.
     pub(super) fn wait(bytes: usize) -> Lent {
         let is_large = bytes > LARGE;
         let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
@@ -170,7 +170,7 @@ impl Lent {
         Lent::take(pool, if is_large { Kind::Large } else { Kind::Small })
     }
 
-    /// Returns a state for a message of which the rest may never come, unless too many of those have one.
+    /// Returns a state for a message whose rest may never come, unless too many of those have one.
     pub(super) fn for_a_part() -> Option<Lent> {
         let pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
         let is_free = pool.parts < STATES_OF_PARTS && pool.whole + pool.parts < STATES;

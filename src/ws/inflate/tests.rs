@@ -13,7 +13,7 @@ const MAX: usize = 1 << 20;
 const TEXT: u8 = 1;
 const PING: u8 = 9;
 
-/// There is one pool: tests that look at it do so one at a time.
+/// All tests share one pool: those that look at it run one after the other.
 fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     Inflater::prepare();
@@ -35,12 +35,12 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Returns a message as compressed data, whether that is smaller or not.
+/// Returns a message as compressed data, even if that is larger.
 fn deflated(message: &[u8]) -> Vec<u8> {
     compress(message).unwrap_or_else(|| stored(message))
 }
 
-/// Returns the same without compression (RFC 1951, section 3.2.4).
+/// Returns a message as stored blocks, without compression (RFC 1951, section 3.2.4).
 fn stored(message: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for block in message.chunks(0xffff) {
@@ -53,8 +53,8 @@ fn stored(message: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Returns what comes out behind the inflater, if `wire` arrives in pieces of `cut`: the first byte of each frame,
-/// and its payload.
+/// Returns the output of the inflater, if `wire` arrives in pieces of `cut` bytes: the first byte of each frame, and
+/// its payload.
 fn read(inflater: &mut Inflater, wire: &[u8], cut: usize) -> Result<Vec<(u8, Vec<u8>)>, InflateError> {
     let room = cut.min(256);
     let mut out = Vec::new();
@@ -101,7 +101,7 @@ fn frames(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
     found
 }
 
-/// Returns the data messages among frames: opcode, payload. Each is whole.
+/// Returns the data messages among frames: opcode, payload. Each must be complete.
 fn messages(frames: &[(u8, Vec<u8>)]) -> Vec<(u8, Vec<u8>)> {
     let mut found: Vec<(u8, Vec<u8>)> = Vec::new();
     let mut is_open = false;
@@ -121,7 +121,7 @@ fn messages(frames: &[(u8, Vec<u8>)]) -> Vec<(u8, Vec<u8>)> {
     found
 }
 
-/// A message in compressed fragments that are cut at `cuts`, with a Ping behind each but the last.
+/// A message in compressed fragments, split at `cuts`, with a Ping after each but the last.
 fn fragments(opcode: u8, data: &[u8], cuts: &[prop::sample::Index]) -> Vec<u8> {
     let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(data.len() + 1)).collect();
     cuts.sort_unstable();
@@ -201,7 +201,7 @@ fn the_examples_of_the_rfc_are_read() {
         &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00],
         &[0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00],
         &[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00],
-        // Without the zero behind a last block, which zlib does not need either.
+        // Without the zero after a last block, which zlib does not need either.
         &[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00],
         // Two blocks.
         &[0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00],
@@ -228,14 +228,14 @@ fn misuse_as_a_table() {
     let begun = frame(TEXT | RSV1, &data[..4]);
     let unmasked = |first: u8| vec![first, 1, b'x'];
     let after_begun = |wire: Vec<u8>| [begun.clone(), wire].concat();
-    // What tungstenite is to judge comes out as it came in.
+    // Frames for tungstenite to judge pass unchanged.
     let as_it_is = |wire: Vec<u8>| Ok(frames(&wire));
     for (case, wire, expected) in [
         ("RSV2", frame(TEXT | 0x20 | FIN, b"x"), None),
         ("RSV1 and RSV3", frame(TEXT | RSV1 | 0x10 | FIN, b"x"), None),
         ("RSV1 on a Ping", frame(PING | RSV1 | FIN, b"x"), None),
         ("RSV1 on a continuation of nothing", frame(RSV1 | FIN, b"x"), None),
-        ("RSV1 on an opcode that is none", frame(3 | RSV1 | FIN, b"x"), None),
+        ("RSV1 on a reserved opcode", frame(3 | RSV1 | FIN, b"x"), None),
         ("RSV1 on a continuation", after_begun(frame(RSV1 | FIN, &data[4..])), Some(InflateError::Protocol)),
         ("RSV2 on a continuation", after_begun(frame(0x20 | FIN, &data[4..])), Some(InflateError::Protocol)),
         ("a text within", after_begun(frame(TEXT | FIN, b"x")), Some(InflateError::Protocol)),
@@ -247,11 +247,7 @@ fn misuse_as_a_table() {
         ("no mask", unmasked(TEXT | RSV1 | FIN), Some(InflateError::Protocol)),
         ("no mask later", after_begun(unmasked(FIN)), Some(InflateError::Protocol)),
         ("no compressed data", frame(TEXT | RSV1 | FIN, &[0xff; 20]), Some(InflateError::Data)),
-        (
-            "a stored block that is none",
-            frame(TEXT | RSV1 | FIN, &[0, 1, 0, 1, 0, 7]),
-            Some(InflateError::Data),
-        ),
+        ("an invalid stored block", frame(TEXT | RSV1 | FIN, &[0, 1, 0, 1, 0, 7]), Some(InflateError::Data)),
     ] {
         let expected = expected.map_or_else(|| as_it_is(wire.clone()), Err);
         assert_eq!(read(&mut Inflater::new(MAX, true), &wire, 100), expected, "{case}");
@@ -286,7 +282,7 @@ fn the_largest_message_may_be_one_that_cannot_be_compressed() {
 #[test]
 fn a_bad_message_ends_at_the_same_frame_however_it_is_cut() {
     let _alone = alone();
-    // Bad data behind the last whole part waits for the rest, and the next frame is judged first.
+    // Bad data after the last complete part waits for the rest, and the next frame is judged first.
     for (good, expected) in [(PART - 100, InflateError::Data), (PART + 100, InflateError::Protocol)] {
         let data = [&stored(&vec![7; good])[..good + 5], &[0xff; 200]].concat();
         let wire = [frame(TEXT | RSV1, &data), frame(RSV1, b"")].concat();

@@ -21,7 +21,7 @@ fn frame(opcode: u8, is_final: bool, masked: bool, payload: Vec<u8>) -> Vec<u8> 
     bytes
 }
 
-/// Feeds `bytes` in pieces of `cut`, and returns the lengths of the frames found.
+/// Feeds `bytes` in pieces of `cut`, and returns the lengths of the frames it found.
 fn frames(scanner: &mut Scanner, bytes: &[u8], cut: usize) -> Option<Vec<usize>> {
     let (mut lengths, mut length) = (Vec::new(), 0);
     for mut piece in bytes.chunks(cut) {

@@ -1,8 +1,8 @@
-//! Whether the machine is its usual self. On a shared host it now and then takes twice as long for
-//! everything, for some ten seconds; a turn in such a spell tells about the host, and is played again.
+//! Whether the machine is in its usual state. A shared host sometimes takes twice as long for everything, for some ten
+//! seconds; a turn in such a spell measures the host, and is repeated.
 //!
-//! What tells is the time of the same work again and again, which has nothing to do with any variant:
-//! small packets over a loopback connection, from a thread to itself, so that nobody is woken.
+//! The measure is the time of a fixed piece of work that does not depend on any variant: small packets over a loopback
+//! connection, from a thread to itself, so that nothing is woken.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -12,18 +12,18 @@ use std::time::{Duration, Instant};
 use crate::failure::{Failure, While};
 use crate::stats::median;
 
-/// Packets of a measurement: it takes one or two milliseconds.
+/// Packets of a measurement, which takes one or two milliseconds.
 const PACKETS: usize = 200;
 /// Measurements, of which the fastest counts: a spell lasts longer than all of them.
 const MEASUREMENTS: usize = 4;
 /// Pause between two of them.
 const PAUSE: Duration = Duration::from_millis(8);
-/// How many times longer than usual means a spell.
+/// The ratio to the usual time from which on it is a spell.
 const SPELL: f64 = 1.4;
-/// Looks before the first turn, which tell what is usual.
+/// Looks before the first turn, which establish the usual time.
 const FIRST_LOOKS: usize = 15;
 
-/// What is usual, and how to look.
+/// The usual time, and how to look.
 pub struct Calm {
     ends: [TcpStream; 2],
     /// Seconds that each look found.
@@ -31,7 +31,7 @@ pub struct Calm {
 }
 
 impl Calm {
-    /// Takes some looks.
+    /// Takes the first looks.
     pub fn new() -> Result<Self, Failure> {
         let what = "connect over loopback";
         let listener = TcpListener::bind("127.0.0.1:0").doing(what)?;
@@ -45,7 +45,7 @@ impl Calm {
         Ok(calm)
     }
 
-    /// Whether the machine is its usual self now.
+    /// Whether the machine is in its usual state now.
     pub fn look(&mut self) -> Result<bool, Failure> {
         let mut least = f64::INFINITY;
         for _ in 0..MEASUREMENTS {
@@ -68,7 +68,7 @@ impl Calm {
     }
 }
 
-/// Whether a look is like most of those so far, faster ones included.
+/// Whether a look is like most of those so far, including faster ones.
 fn is_usual(seen: &[f64], look: f64) -> bool {
     median(seen).is_none_or(|usual| look <= usual * SPELL)
 }

@@ -1,4 +1,4 @@
-//! How the programs here read their command lines: as threadcast does, with a mistake in one line.
+//! Parses the command lines of these programs as threadcast does, with an error in one line.
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -8,11 +8,11 @@ use clap::Parser;
 
 use crate::program::mistake;
 
-/// Returns the options of this process, or ends it: with 0 behind what `--help` prints, with 2 for a mistake.
+/// Returns the options of this process, or ends it: with 0 after `--help`, with 2 after an error.
 pub fn options<O: Parser>() -> O {
     let args: Vec<OsString> = std::env::args_os().collect();
     mistake::parse(&args).unwrap_or_else(|(text, code)| {
-        // A reader that has gone away is no reason to panic.
+        // If the reader has gone away, do not panic.
         let _ = if code == 0 { write!(io::stdout(), "{text}") } else { write!(io::stderr(), "{text}") };
         process::exit(code)
     })

@@ -7,7 +7,7 @@ use std::fmt;
 pub struct Failure(String);
 
 impl Failure {
-    /// A failure that is described by `line`.
+    /// A failure with this line.
     pub fn new(line: impl Into<String>) -> Self {
         Self(line.into())
     }
@@ -21,7 +21,7 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Says what was being done when an error came up.
+/// Adds what was being done to an error.
 pub trait While<T> {
     /// Turns the error into `what: error`.
     fn doing(self, what: impl fmt::Display) -> Result<T, Failure>;
@@ -31,7 +31,7 @@ impl<T, E: fmt::Display> While<T> for Result<T, E> {
     fn doing(self, what: impl fmt::Display) -> Result<T, Failure> {
         self.map_err(|error| {
             let error = error.to_string();
-            // The number of an error of the system says nothing to a reader.
+            // The error number of the system means nothing to a reader.
             let said = error.split(" (os error ").next().unwrap_or_default();
             Failure(format!("{what}: {said}"))
         })

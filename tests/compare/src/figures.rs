@@ -1,4 +1,4 @@
-//! What an experiment yields: named numbers. This file is the list of the names.
+//! The result of an experiment: named numbers. This file lists the names.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ pub type Figures = BTreeMap<String, f64>;
 
 /// Seconds until all clients were connected.
 pub const CONNECT_S: &str = "connect_s";
-/// 1 if the load generator had no time to spare meanwhile, its waiting for its core included.
+/// 1 if the load generator had no time to spare while connecting, including waits for its core.
 pub const CONNECT_LOAD_BOUND: &str = "connect_load_bound";
 /// Server CPU for one round of pushes, in milliseconds.
 pub const CPU_MS: &str = "cpu_ms";
@@ -15,13 +15,13 @@ pub const CPU_MS: &str = "cpu_ms";
 pub const SPREAD_MS: &str = "spread_ms";
 /// Time after the first arrival by which half of the clients had the push, in milliseconds.
 pub const SPREAD_P50_MS: &str = "spread_p50_ms";
-/// The same for 99 % of the clients.
+/// The 99th percentile of the clients.
 pub const SPREAD_P99_MS: &str = "spread_p99_ms";
-/// Bytes that a push to one client has on the wire, the frame's header included.
+/// Bytes on the wire of a push to one client, including the frame's header.
 pub const WIRE_BYTES: &str = "wire_bytes";
-/// Ticks that clients should have got.
+/// Ticks that clients should have received.
 pub const EXPECTED: &str = "expected";
-/// Of those, the ones that never came.
+/// Expected ticks that never came.
 pub const MISSED: &str = "missed";
 /// Ticks that came more than half an interval after the time that they carry.
 pub const LATE: &str = "late";
@@ -31,35 +31,35 @@ pub const RESIDENT_KIB: &str = "resident_kib";
 pub const PAGE_TABLES_KIB: &str = "page_tables_kib";
 /// Kernel stacks for each client, in KiB.
 pub const KERNEL_STACK_KIB: &str = "kernel_stack_kib";
-/// The three above in sum.
+/// The sum of the three above.
 pub const MEMORY_KIB: &str = "memory_kib";
 /// Descriptors of the server for each client.
 pub const DESCRIPTORS: &str = "descriptors";
 /// Threads of the server.
 pub const THREADS: &str = "threads";
-/// Times that a thread of the server was put on a core, for each round.
+/// Times that the kernel put a thread of the server on a core, for each round.
 pub const SWITCHES: &str = "switches";
 /// Echoes a second.
 pub const RATE: &str = "rate";
 /// Round trip of an echo, in microseconds: the median.
 pub const P50_US: &str = "p50_us";
-/// The same, 99th percentile.
+/// The 99th percentile.
 pub const P99_US: &str = "p99_us";
-/// The same, 99.9th percentile.
+/// The 99.9th percentile.
 pub const P999_US: &str = "p999_us";
 /// Server CPU for one echo, in microseconds.
 pub const CPU_US: &str = "cpu_us";
-/// Server CPU for one client that comes and goes, in microseconds: its pushes to those that stay included.
+/// Server CPU for one client that comes and goes, in microseconds, including its pushes to the others.
 pub const COMING_US: &str = "coming_us";
-/// Longest time without a tick that another client saw while a handler slept, in milliseconds.
+/// The longest gap between ticks that another client saw while a handler slept, in milliseconds.
 pub const SLEEP_GAP_MS: &str = "sleep_gap_ms";
-/// The same while a handler burned CPU.
+/// The longest gap while a handler burned CPU.
 pub const SPIN_GAP_MS: &str = "spin_gap_ms";
 /// Growth of the server's resident memory, in MiB.
 pub const GROWTH_MIB: &str = "growth_mib";
 /// Clients that never read and are still connected.
 pub const KEPT: &str = "kept";
-/// Longest time without a tick that a healthy client saw, in milliseconds.
+/// The longest gap between ticks that a healthy client saw, in milliseconds.
 pub const GAP_MS: &str = "gap_ms";
 /// Clients that were connected together, and got their ticks.
 pub const HELD: &str = "held";
@@ -69,19 +69,19 @@ pub const REFUSED: &str = "refused";
 pub const UNCLEAN: &str = "unclean";
 /// Clients that had been accepted and lost their connection.
 pub const LOST: &str = "lost";
-/// 1 if it was the load generator that could not open more clients.
+/// 1 if the load generator itself could not open more clients.
 pub const LOAD_LIMITED: &str = "load_limited";
 /// CPU of the server in percent of a core.
 pub const CPU_PERCENT: &str = "cpu_percent";
-/// Share of a core that the load generator used itself: of the time of the echoes, or of the interval in
-/// which a round must be read.
+/// The load generator's own share of a core: of the time of the echoes, or of the interval in which a round must be
+/// read.
 pub const LOAD_BUSY: &str = "load_busy";
-/// The same, with the time in which it waited for its core.
+/// Its share of a core, including the time that it waited for one.
 pub const LOAD_WANTED: &str = "load_wanted";
-/// 1 if what it used itself was so much that it could not do more.
+/// 1 if its share was so large that it could not do more.
 pub const LOAD_BOUND: &str = "load_bound";
 
-/// Figures as tables call them.
+/// The headings of figures in tables.
 const HEADINGS: [(&str, &str); 31] = [
     (CONNECT_S, "time to connect all, s"),
     (CPU_MS, "CPU of a push, ms"),
@@ -116,25 +116,24 @@ const HEADINGS: [(&str, &str); 31] = [
     (CPU_PERCENT, "CPU, % of a core"),
 ];
 
-/// Returns what a table calls a figure.
+/// Returns the heading of a figure.
 pub fn heading(figure: &str) -> &str {
     HEADINGS.iter().find(|(name, _)| *name == figure).map_or(figure, |(_, heading)| heading)
 }
 
-/// Whether more of a figure is better.
+/// Whether a higher figure is better.
 pub fn more_is_better(figure: &str) -> bool {
     [RATE, HELD].contains(&figure)
 }
 
-/// Whether a figure counts what must not happen: then the sum of all turns tells, rather than the median.
+/// Whether a figure counts failures: then the sum of all turns is relevant, rather than the median.
 pub fn is_counted_up(figure: &str) -> bool {
     [MISSED, LATE, UNCLEAN, LOST].contains(&figure)
 }
 
-/// Returns the sizes, of these, at which a ratio of this figure tells something. The time of an echo does
-/// with the fewest connections; with more it is the rate once more, or tells whom an unfair server prefers.
-/// The time to connect does with the most clients; fewer are there in a fraction of a second, of which a
-/// turn has one.
+/// Returns the sizes, of these, at which a ratio of this figure is meaningful. The time of an echo is so with the
+/// fewest connections; with more it repeats the rate, or shows which clients an unfair server prefers. The time to
+/// connect is so with the most clients; fewer connect in a fraction of a second, and a turn has only one such time.
 pub fn telling_sizes(figure: &str, mut sizes: Vec<usize>) -> Vec<usize> {
     match figure {
         P50_US => sizes.truncate(1),
@@ -144,10 +143,10 @@ pub fn telling_sizes(figure: &str, mut sizes: Vec<usize>) -> Vec<usize> {
     sizes
 }
 
-/// Share of a core from which on the load generator has no time to spare.
+/// The share of a core from which on the load generator has no time to spare.
 const BOUND: f64 = 0.9;
 
-/// Adds what the load generator used itself.
+/// Adds the load generator's own use.
 pub fn add_load(figures: &mut Figures, (busy, wanted): (f64, f64)) {
     figures.insert(LOAD_BUSY.into(), busy);
     figures.insert(LOAD_WANTED.into(), wanted);

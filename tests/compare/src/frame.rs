@@ -1,9 +1,9 @@
-//! Writes WebSocket frames: whole ones, as a server or, with a mask, as a client sends them.
+//! Writes WebSocket frames: complete ones, as a server or, with a mask, as a client sends them.
 
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
-/// What a client's payload is combined with; None for a server's.
+/// The mask of a client's payload; None for a server's.
 pub type Mask = Option<[u8; 4]>;
 
 /// Returns the text frame around `text`.
@@ -19,7 +19,7 @@ pub fn pong(payload: &[u8], mask: Mask) -> Vec<u8> {
 fn bytes(mut frame: Frame, mask: Mask) -> Vec<u8> {
     frame.header_mut().mask = mask;
     let mut bytes = Vec::with_capacity(frame.len());
-    // A Vec takes whatever is written to it.
+    // Writing to a Vec does not fail.
     let _ = frame.format(&mut bytes);
     bytes
 }

@@ -1,17 +1,16 @@
 //! threadcast beside other WebSocket servers that do the same job.
 //!
-//! Every server is a *variant*: a row of `variants.toml`, and nothing else. All are the same clock
-//! (see [`clocks`]). For each *experiment* ([`experiment`]) the runner ([`runner`]) starts a variant
-//! as a process of its own ([`server`]), and the load generator ([`load`]) as another one, which
-//! connects the clients, takes the times, and reads what the kernel tells about the server
-//! ([`process`]). The variants take turns, round after round, so that a noisy minute hits all of
-//! them; a turn in which the machine was not its usual self ([`calm`]) is played again. [`results`]
-//! holds what came out, [`report`] makes tables, charts and sentences of it, and [`bench`] the few
-//! ratios that threadcast is held to. [`agree`] sets two runs side by side. [`greeter`] has the same conversation in
-//! three programs, and [`scale`] computes what more clients than fit here would take.
+//! Every server is a *variant*: a row of `variants.toml`, and nothing else. All are the same clock (see [`clocks`]).
+//! For each *experiment* ([`experiment`]) the runner ([`runner`]) starts a variant as a process ([`server`]), and the
+//! load generator ([`load`]) as another one, which connects the clients, takes the times, and reads the kernel's
+//! figures about the server ([`process`]). The variants take turns, round after round, so that a noisy minute hits all
+//! of them; a turn in which the machine was not in its usual state ([`calm`]) is repeated. [`results`] holds the
+//! figures, [`report`] turns them into tables, charts and sentences, and [`bench`] checks the few ratios that
+//! threadcast must meet. [`agree`] compares two runs. [`greeter`] has the same conversation in three programs, and
+//! [`scale`] computes what more clients than fit here would take.
 //!
-//! Nothing here is part of the product: this crate may use what threadcast itself refuses. What both need
-//! is the program's own file ([`program`]).
+//! This crate is not part of the product, and may use crates that threadcast itself refuses. Code that both need is the
+//! program's own file ([`program`]).
 
 pub mod agree;
 pub mod bench;

@@ -1,4 +1,4 @@
-//! The machine that the figures are from: what a reader needs to compare them with their own.
+//! The machine behind the figures, so that readers can compare them with their own.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::program::proc;
 use crate::report::numbers::{number, thousands};
 
-/// Limits of the kernel that decide how many clients fit.
+/// Kernel limits that decide how many clients fit.
 const LIMITS: [(&str, &str); 5] = [
     ("vm.max_map_count", "/proc/sys/vm/max_map_count"),
     ("kernel.threads-max", "/proc/sys/kernel/threads-max"),
@@ -18,7 +18,7 @@ const LIMITS: [(&str, &str); 5] = [
     ("net.core.somaxconn", "/proc/sys/net/core/somaxconn"),
     ("ports", "/proc/sys/net/ipv4/ip_local_port_range"),
 ];
-/// The interpreter of Python's variants, from the manifest's directory on.
+/// The interpreter of Python's variants, relative to the manifest's directory.
 const PYTHON: &str = "variants/.venv/bin/python";
 /// Crates whose versions matter to a variant.
 const CRATES: [&str; 3] = ["tokio", "tokio-tungstenite", "tungstenite"];
@@ -28,20 +28,20 @@ const CRATES: [&str; 3] = ["tokio", "tokio-tungstenite", "tungstenite"];
 pub struct Machine {
     /// Model of the processor.
     pub processor: String,
-    /// Cores that may be used.
+    /// Usable cores.
     pub cores: usize,
     /// Memory in MiB.
     pub memory_mib: u64,
     /// Name and release of the kernel.
     pub kernel: String,
-    /// Limits by name, that of descriptors included.
+    /// Limits by name, including descriptors.
     pub limits: BTreeMap<String, String>,
     /// The compiler, Python, crates by name, and the commit.
     pub versions: BTreeMap<String, String>,
 }
 
 impl Machine {
-    /// This machine. `here` is where the search for Cargo.lock starts.
+    /// This machine. The search for Cargo.lock starts at `here`.
     pub fn look(here: &Path, descriptors: u64) -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
         let mut limits: BTreeMap<_, _> =
@@ -76,7 +76,7 @@ impl Machine {
         self.limits.get(name)?.parse().ok()
     }
 
-    /// What it was built with, and the limits that decide how many clients fit: a line of each.
+    /// Its versions, and the limits that decide how many clients fit: a line of each.
     pub fn details(&self) -> String {
         let show = |value: &String| value.parse().map_or_else(|_| value.clone(), thousands);
         let versions: Vec<_> =
@@ -87,7 +87,7 @@ impl Machine {
     }
 }
 
-/// What stands behind `name` and a colon.
+/// The text after `name` and a colon.
 fn field(text: &str, name: &str) -> String {
     let lines = text.lines().filter_map(|line| line.split_once(':'));
     let found = lines.into_iter().find(|(key, _)| key.trim() == name);
@@ -99,7 +99,7 @@ fn rustc_version() -> String {
     text.split(' ').nth(1).unwrap_or("unknown").to_owned()
 }
 
-/// What a program says to stdout, if it is there and succeeds.
+/// A program's stdout, if it exists and succeeds.
 fn said_by(command: &mut Command) -> Option<String> {
     let output = command.output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())

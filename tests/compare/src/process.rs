@@ -1,4 +1,4 @@
-//! What the kernel tells about a process: CPU time, memory, threads, context switches.
+//! The kernel's figures about a process: CPU time, memory, threads, context switches.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,17 +10,17 @@ use nix::unistd::Pid;
 use crate::failure::{Failure, While};
 use crate::program::proc;
 
-/// The state of a connection that stands, as `/proc/net/tcp` has it.
+/// The state of an established connection in `/proc/net/tcp`.
 const ESTABLISHED: &str = "01";
 
 /// Memory of a process at one moment, in KiB.
 #[derive(Debug, Clone, Copy)]
 pub struct Memory {
-    /// Pages of its own that are in memory: stacks and heap, but not those of the program's file.
+    /// Its own resident pages: stacks and heap, but not those of the program's file.
     pub resident: f64,
     /// The tables that map them.
     pub page_tables: f64,
-    /// Threads, of which each has a stack in the kernel.
+    /// Threads, each of which has a kernel stack.
     pub threads: f64,
 }
 
@@ -34,7 +34,7 @@ impl Process {
         Self(id)
     }
 
-    /// CPU time that all its threads used so far, those that have ended included.
+    /// CPU time of all its threads so far, including ended ones.
     pub fn cpu(self) -> Result<Duration, Failure> {
         let what = format!("read the CPU clock of process {}", self.0);
         let clock = clock_getcpuclockid(Pid::from_raw(self.0 as i32)).doing(&what)?;
@@ -49,21 +49,21 @@ impl Process {
         Ok(Memory { resident: self.resident()?, page_tables, threads })
     }
 
-    /// Its anonymous pages, counted one by one: `VmRSS` leaves out what each core has not yet added to the
-    /// sum, and adds the pages of the program's file, which come when anybody first needs them.
+    /// Its anonymous pages, counted one by one: `VmRSS` omits what each core has not yet added to the sum, and includes
+    /// the pages of the program's file, which load on first use.
     fn resident(self) -> Result<f64, Failure> {
         let path = self.directory().join("smaps_rollup");
         let rollup = fs::read_to_string(&path).doing(format!("read {}", path.display()))?;
         self.field(&rollup, "Anonymous:")
     }
 
-    /// A number in one of its files; the kernel leaves some of them out once a process has ended.
+    /// A number in one of its files; the kernel omits some of them once a process has ended.
     fn field(self, text: &str, name: &str) -> Result<f64, Failure> {
         let failure = || Failure::new(format!("process {} has ended, or has no {name}", self.0));
         proc::number(text, name).map(|number| number as f64).ok_or_else(failure)
     }
 
-    /// Times that a thread of it was put on a core so far. Threads that have ended are left out.
+    /// Times that the kernel put one of its threads on a core so far, without ended threads.
     pub fn switches(self) -> Result<f64, Failure> {
         let path = self.directory().join("task");
         let threads = fs::read_dir(&path).doing(format!("read {}", path.display()))?;
@@ -74,7 +74,7 @@ impl Process {
         Ok(switches)
     }
 
-    /// Files and sockets that it has open.
+    /// Its open files and sockets.
     pub fn descriptors(self) -> Result<f64, Failure> {
         let path = self.directory().join("fd");
         let open = fs::read_dir(&path).doing(format!("read {}", path.display()))?;
@@ -86,12 +86,12 @@ impl Process {
     }
 }
 
-/// Connections that stand at a local port, on the side of its server: those that it has closed do not
-/// count, whatever their clients know of that.
+/// Established connections at a local port, on the server's side: those that it has closed do not count, even if their
+/// clients do not know yet.
 pub fn connections_at(port: u16) -> Result<usize, Failure> {
     let path = "/proc/net/tcp";
     let sockets = fs::read_to_string(path).doing(format!("read {path}"))?;
-    // Without IPv6 there is no such file.
+    // Without IPv6 this file does not exist.
     let more = fs::read_to_string("/proc/net/tcp6").unwrap_or_default();
     Ok(established_in(&sockets, port) + established_in(&more, port))
 }
@@ -107,12 +107,12 @@ fn established_in(table: &str, port: u16) -> usize {
     table.lines().filter(stands).count()
 }
 
-/// What the calling process, which has a single thread, had of its core so far.
+/// The calling process's use of its core so far; it has a single thread.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OwnUse {
     /// Time on a core.
     pub cpu: Duration,
-    /// The same, with the time that it waited for one.
+    /// Time on a core, or waiting for one.
     pub wanted: Duration,
 }
 
@@ -127,7 +127,7 @@ impl OwnUse {
         Self { cpu, wanted }
     }
 
-    /// What was used from `earlier` on, as shares of `time`.
+    /// The use since `earlier`, as shares of `time`.
     pub fn since(self, earlier: Self, time: Duration) -> (f64, f64) {
         let cpu = self.cpu.saturating_sub(earlier.cpu);
         let wanted = self.wanted.saturating_sub(earlier.wanted);
@@ -139,8 +139,8 @@ fn read_clock(clock: ClockId) -> nix::Result<Duration> {
     Ok(Duration::from(clock.now()?))
 }
 
-/// A thread's switches: the third number of `schedstat`, or the two counts in `status` on kernels
-/// without it. None if the thread has ended in between.
+/// A thread's switches: the third number of `schedstat`, or the two counts in `status` on kernels without it. None if
+/// the thread has ended in between.
 fn switches_of(thread: &std::path::Path) -> Option<f64> {
     if let Ok(line) = fs::read_to_string(thread.join("schedstat")) {
         return line.split_whitespace().nth(2)?.parse().ok();

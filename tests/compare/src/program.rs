@@ -1,6 +1,6 @@
-//! Files of the program itself, for what stands in the tree once: how a command line and a time in it are read,
-//! what a push carries, what a handler does that is told to block, what `/proc` says. None of them imports
-//! anything of the program.
+//! Files of the program itself, shared so that they exist only once: the parsing of a command line and of a time in it,
+//! the payload of a push, a handler that blocks on request, the reading of `/proc`. None of them imports anything of
+//! the program.
 
 #[path = "../../../src/lab/commands.rs"]
 pub mod commands;

@@ -11,23 +11,23 @@ use crate::experiment::{Setup, in_ms};
 use crate::failure::{Failure, While};
 use crate::manifest::{Manifest, Variant};
 
-/// Time that a server has until its port accepts connections.
+/// The time limit for a server's port to accept connections.
 const READY_DEADLINE: Duration = Duration::from_secs(20);
-/// Pause between two looks at a port that does not accept yet.
+/// The pause between two looks at a port that does not accept yet.
 const READY_PAUSE: Duration = Duration::from_millis(10);
-/// Time that a crashing server has to end after its connections did.
+/// The time for a crashing server to end after its connections did.
 const LAST_BREATH: Duration = Duration::from_secs(2);
 
 /// A server; ends when this is dropped.
 pub struct Server {
     child: Child,
-    /// Where it listens.
+    /// Its address.
     pub address: SocketAddr,
-    /// Whether its clients do TLS.
+    /// Whether its clients use TLS.
     pub tls: bool,
-    /// The last line that it wrote to stderr: written by the thread that reads them.
+    /// Its last line on stderr, written by the thread that reads them.
     last_words: Arc<Mutex<String>>,
-    /// Disconnected when stderr has ended, which is when the process has.
+    /// Disconnected when stderr has ended, and so the process.
     stderr_open: mpsc::Receiver<()>,
 }
 
@@ -64,7 +64,7 @@ impl Server {
         self.child.id()
     }
 
-    /// How it ended, if it did: now, or within [`LAST_BREATH`] if it `seems` so.
+    /// How it ended, if it did: now, or within [`LAST_BREATH`] if `seems` is set.
     pub fn crash(&mut self, seems: bool) -> Option<String> {
         // Its connections and its stderr end a moment before the process does.
         let deadline = Instant::now() + LAST_BREATH;
@@ -72,7 +72,7 @@ impl Server {
             thread::park_timeout(READY_PAUSE);
         }
         let status = self.child.try_wait().ok()??;
-        // What it said last may still be on its way.
+        // Its last line may still be on its way.
         let _ = self.stderr_open.recv_timeout(LAST_BREATH);
         let words = self.last_words.lock().unwrap_or_else(PoisonError::into_inner);
         Some(ending(status, &words))
@@ -101,19 +101,19 @@ impl Drop for Server {
     }
 }
 
-/// How a process ended that should not have, and what it said last.
+/// The unexpected end of a process, and its last line.
 fn ending(status: ExitStatus, words: &str) -> String {
     let end = if status.success() { "ended by itself".to_owned() } else { format!("crashed: {status}") };
     if words.is_empty() { end } else { format!("{end}: {words}") }
 }
 
-/// A local address whose port nobody uses at the moment.
+/// A local address with a free port.
 pub fn free_address() -> Result<SocketAddr, Failure> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).doing("find a free port")?;
     listener.local_addr().doing("find a free port")
 }
 
-/// Reads lines until the end, and keeps the last that is not empty. `_open` tells when that is.
+/// Reads lines until the end, and keeps the last non-empty one. Drops `_open` at the end.
 fn keep_last_line(lines: impl BufRead, last: &Mutex<String>, _open: mpsc::Sender<()>) {
     for line in lines.split(b'\n').map_while(Result::ok) {
         let line = String::from_utf8_lossy(&line).trim().to_owned();

@@ -1,5 +1,5 @@
-//! What the comparison must notice: servers that are slow, that drop ticks, that crash, that are not
-//! there. All of them are one small Python file, known by their manifest only.
+//! Faults that the comparison must notice: servers that are slow, that drop ticks, that crash, or that are missing. All
+//! of them are one small Python file, known only by their manifests.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -10,12 +10,12 @@ use threadcast_compare::results::Results;
 
 const CLIENTS: usize = 20;
 const PUSHES: usize = 20;
-/// Runs, until one of them is not disturbed.
+/// Runs, until one of them is undisturbed.
 const ATTEMPTS: usize = 5;
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 const RESULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/results");
 
-/// Runs the comparison's program in a directory of its own, which it returns with the output.
+/// Runs the comparison's program in a new directory, which it returns with the output.
 fn compare(name: &str, arguments: &[&str]) -> (PathBuf, Output) {
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(&directory).unwrap();
@@ -60,11 +60,11 @@ fn a_slowed_variant_comes_out_slower() {
 #[test]
 fn dropped_ticks_are_missed_ticks() {
     let expected = (CLIENTS * PUSHES) as f64;
-    // On a machine that stands still for an interval, ticks are missed by all: such a run says nothing.
+    // On a machine that stands still for an interval, all variants miss ticks: such a run proves nothing.
     let calm = (0..ATTEMPTS).map(|n| {
         let results = push(&format!("dropping-{n}"), "one-file,dropping,skipping");
         assert_eq!(figure(&results, "one-file", figures::EXPECTED), expected);
-        // Every tenth tick, and whole rounds: of 20 that come, at least 2 are after one that did not.
+        // Every tenth tick, and whole rounds: of 20 that come, at least 2 follow one that did not.
         let missed = |variant| figure(&results, variant, figures::MISSED);
         let [none, dropped, skipped] = ["one-file", "dropping", "skipping"].map(missed);
         println!("missed: {none}, {dropped} of {expected}, {skipped}");
@@ -126,7 +126,7 @@ fn a_foreign_server_takes_part_by_its_manifest_alone() {
     }
 }
 
-/// A copy of the results in the repository, in a directory of its own, and a README with old rows.
+/// A copy of the results in the repository, in a new directory, and a README with old rows.
 fn copy_of_results(name: &str) -> (PathBuf, PathBuf) {
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     let results = directory.join("results");
@@ -174,7 +174,7 @@ fn the_pages_in_the_repository_are_those_of_its_results() {
     let own_lesson = std::fs::read_to_string(format!("{ROOT}/src/guide/lesson.md")).unwrap();
     std::fs::write(&lesson, &own_lesson).unwrap();
     assert!(report(&results, &readme).status.success());
-    // Beside this README the charts are in another directory.
+    // Relative to this README the charts are in another directory.
     let rendered = std::fs::read_to_string(&readme).unwrap();
     let rendered = rendered.replace("](results/", "](tests/compare/results/");
     let page = |directory: &Path| std::fs::read_to_string(directory.join("README.md")).unwrap();

@@ -1,5 +1,5 @@
-//! The lab's starter: it tells threadcast who stands beside it, and ends whatever it has started. A script
-//! plays threadcast's part.
+//! The lab's starter: it tells threadcast which servers are beside it, and ends all that it has started. A script plays
+//! threadcast.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Starts the lab with `script` for threadcast, in a directory of its own.
+/// Starts the lab with `script` for threadcast, in a new directory.
 fn start(name: &str, script: &str) -> (PathBuf, Child) {
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = fs::remove_dir_all(&directory);

@@ -1,11 +1,11 @@
-"""What the Python variants share: their options, the payload, the two commands of the clock route."""
+"""Shared by the Python variants: their options, the payload, the two commands of the clock route."""
 
 import argparse
 import datetime
 import time
 from urllib.parse import parse_qs, urlsplit
 
-# Values that a reading can have, a prime.
+# The number of values of a reading, a prime.
 READINGS = 99_991
 SHORTEST_ROW = len('{"id":1,"value":0}')
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -28,7 +28,7 @@ def options():
 
 
 def payload(pad):
-    """The local time, padded to this number of bytes with JSON that is another each time."""
+    """The local time, padded to this number of bytes with JSON that differs each time."""
     now = datetime.datetime.now()
     text = str(now)
     if pad <= len(text):
@@ -41,7 +41,7 @@ def payload(pad):
 
 
 def rounds(seconds):
-    """How long to sleep until the next push, again and again: at multiples of the interval."""
+    """How long to sleep until each push: pushes are at multiples of the interval."""
     due = time.monotonic()
     while True:
         now = time.monotonic()

@@ -58,7 +58,7 @@ class EchoHandler(tornado.websocket.WebSocketHandler):
 
 
 class SendThread(threading.Thread):
-    """Sleeps between two pushes, and hands the next one over when the last one is done."""
+    """Sleeps between two pushes, and submits the next one when the last one is done."""
 
     def __init__(self, loop, options):
         super().__init__(name="send", daemon=True)
@@ -86,7 +86,7 @@ def push(text, pushed):
 
 async def main():
     options = clock.options()
-    # A client that vanishes is no news.
+    # A client that has gone is not an error.
     logging.disable(logging.CRITICAL)
     application = tornado.web.Application(
         [("/websocket", ClockHandler, {"compression": options.compression}), ("/echo", EchoHandler)],

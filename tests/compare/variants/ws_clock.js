@@ -1,6 +1,6 @@
 // The clock on `ws` for Node.js: one Buffer for all clients of a round.
 //
-// With --compression that has the settings of ws's README: no context takeover, a small window. Clients are kept in a Map of our own. A client with too much waiting for it is
+// With --compression that has the settings of ws's README: no context takeover, a small window. Clients are in our own Map. A client with too large a backlog is
 // terminated, as the documentation of bufferedAmount suggests.
 'use strict';
 
@@ -11,7 +11,7 @@ const { WebSocket, WebSocketServer } = require('ws');
 const BACKLOG = 4096;
 // Bytes that may wait for a client before it counts as too slow.
 const BACKLOG_LIMIT = 1 << 20;
-// Values that a reading can have, a prime.
+// The number of values of a reading, a prime.
 const READINGS = 99_991;
 const COMPRESSION = {
   zlibDeflateOptions: { chunkSize: 1024, memLevel: 7, level: 3 },
@@ -37,7 +37,7 @@ const interval = Number(number) * MILLISECONDS[unit];
 
 const clients = new Map();
 
-// Local time, in the form of Python's str(datetime.now()), padded with JSON that is another each time.
+// Local time, in the form of Python's str(datetime.now()), padded with JSON that differs each time.
 function payload() {
   const now = performance.timeOrigin + performance.now();
   const date = new Date(now);

@@ -1,4 +1,4 @@
-"""Talks to programs behind the bridge, which the test has given a shell that knows some words."""
+"""Talks to programs behind the bridge: the test starts it with a shell that knows some words."""
 import os
 import time
 
@@ -8,7 +8,7 @@ from shared import DEADLINE, opened, refused
 
 
 def gone(pid):
-    """Waits until there is no such process, not even a dead one that nobody has waited for."""
+    """Waits until no such process exists, not even a zombie."""
     deadline = time.monotonic() + DEADLINE
     while os.path.exists(f"/proc/{pid}"):
         assert time.monotonic() < deadline, f"the process {pid} is still there"
@@ -27,13 +27,13 @@ assert one_pid != other_pid
 assert ask(one, "hello") == "you said hello"
 assert ask(one, "Zoë") == "you said Zoë"
 
-# The process ends when its client leaves: in order, and without a word.
+# The process ends when its client leaves: with a Close, and without one.
 one.close()
 gone(one_pid)
 other.socket.shutdown(2)
 gone(other_pid)
 
-# The client is told when its process ends.
+# The client gets a Close when its process ends.
 client = opened("/")
 pid = ask(client, "pid")
 client.send("end")
@@ -44,7 +44,7 @@ except ConnectionClosed as closed:
     assert (closed.rcvd.code, closed.rcvd.reason) == (1000, "the program has ended")
 gone(pid)
 
-# 100 MB as fast as they can be printed. Beside it another client is served, and a third leaves in their midst.
+# 100 MB at full speed. At the same time another client gets answers, and a third leaves halfway.
 flooded, beside, leaving = opened("/"), opened("/"), opened("/")
 pid = ask(leaving, "pid")
 flooded.send("flood")

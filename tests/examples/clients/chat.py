@@ -1,4 +1,4 @@
-"""Talks to the chat: who is here, who comes and goes, and rooms that do not hear each other."""
+"""Talks to the chat: members, arrivals and departures, and rooms that do not hear each other."""
 import json
 import urllib.error
 import urllib.request
@@ -13,7 +13,7 @@ assert receive(ben) == {"here": ["Anna", "Ben"]}
 for member in (anna, ben):
     assert receive(member) == {"joined": "Ben"}
 
-# The name is Anna's in this room, and free in another one.
+# Anna has the name in this room; it is free in another one.
 assert refused("/room/tea%20%26%20cake?name=Anna") == 409
 carl = opened("/room/coffee?name=Anna")
 assert [receive(carl), receive(carl)] == [{"here": ["Anna"]}, {"joined": "Anna"}]
@@ -26,7 +26,7 @@ assert [receive(ben), receive(ben)] == said, "all read one order"
 carl.send("anybody?")
 assert receive(carl) == {"name": "Anna", "says": "anybody?"}, "nothing of the other room"
 
-# Who leaves without a Close is told too, and the name is free then.
+# The chat also announces a departure without a Close, and frees the name.
 ben.socket.shutdown(2)
 assert receive(anna) == {"left": "Ben"}
 ben = opened("/room/tea%20%26%20cake?name=Ben")

@@ -1,4 +1,4 @@
-"""Posts numbers, with a token and without, while two watch."""
+"""Posts numbers, with a token and without, while two clients watch."""
 import http.client
 import json
 
@@ -49,7 +49,7 @@ response = connection.getresponse()
 assert (response.status, response.headers["Allow"]) == (405, "POST, OPTIONS"), response.headers["Allow"]
 response.read()
 
-# Of all that was refused nothing has arrived.
+# Nothing of the refused posts has arrived.
 assert post('{"load": 1}')[0] == 204
 assert receive(first) == receive(second) == {"load": 1}
 connection.request("GET", "/")

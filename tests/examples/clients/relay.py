@@ -1,4 +1,4 @@
-"""Two listeners of the relay get the same from a server that neither knows."""
+"""Two clients of the relay get the messages of a server that neither knows."""
 from shared import DEADLINE, opened
 
 with opened("/") as first, opened("/") as second:

@@ -18,7 +18,7 @@ def post(text):
 
 def send(text):
     socket.send(text)
-    # What has no answer is followed by what has one.
+    # A call without an answer is followed by one with an answer.
     socket.send('{"jsonrpc": "2.0", "id": "last", "method": "keys"}')
     first = json.loads(socket.recv(DEADLINE))
     if isinstance(first, dict) and first.get("id") == "last":
@@ -40,7 +40,7 @@ def error(code, id=1):
 
 
 def without_text(answer):
-    """An answer whose error is its code alone."""
+    """An answer, with its error reduced to the code."""
     if isinstance(answer, list):
         return [without_text(one) for one in answer]
     if answer and "error" in answer:

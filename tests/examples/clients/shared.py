@@ -1,4 +1,4 @@
-"""What the clients of the examples share. Each is run with the address of its server."""
+"""Shared code of the examples' clients. Each gets the address of its server as its argument."""
 import json
 import sys
 
@@ -10,7 +10,7 @@ DEADLINE = 60
 
 
 def opened(target, **options):
-    """A WebSocket that is open."""
+    """An open WebSocket."""
     return connect(f"ws://{address}{target}", proxy=None, open_timeout=DEADLINE, **options)
 
 

@@ -1,4 +1,4 @@
-"""Visits a guestbook in Tornado and its port in turn, and compares what they answer."""
+"""Visits a guestbook in Tornado and its port in turn, and compares their answers."""
 import http.client
 import json
 import sys
@@ -12,13 +12,13 @@ DEADLINE = 60
 
 
 class Visitor:
-    """A browser: it keeps cookies, and follows nothing by itself."""
+    """A browser: it keeps cookies, and follows no redirect."""
 
     def __init__(self, address):
         self.address = address
         self.connection = http.client.HTTPConnection(address, timeout=DEADLINE)
         self.cookies = {}
-        self.seen = []  # what it has been answered
+        self.seen = []  # all answers
 
     def headers(self):
         return {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
@@ -37,7 +37,7 @@ class Visitor:
             cookies.append((name, "set" if value else "cleared"))
             self.cookies[name] = value
         kind = (response.headers["Content-Type"] or "").lower()
-        # An error has a page of HTML in Tornado, and a line of text in threadcast.
+        # Tornado answers an error with an HTML page, threadcast with a line of text.
         answer = (text, kind) if response.status < 400 else None
         self.seen.append((method, target, response.status, response.headers["Location"], answer, cookies))
         return response
@@ -98,14 +98,14 @@ for number, (one, other) in enumerate(zip(theirs, ours)):
     assert one == other, f"answer {number}: Tornado {one}, the port {other}"
 assert len(theirs) == len(ours)
 
-# Both were asked something: each status, the escaped text, and what the feeds told.
+# The visit covered each status, the escaped text, and the feeds.
 assert {seen[2] for seen in ours if len(seen) == 6} == {200, 302, 304, 400, 403, 404, 405}
 page = next(seen for seen in ours if isinstance(seen, tuple) and seen[:2] == ("GET", "/entry/0"))
 assert page[4] == ("<h1>Zoë &lt;3</h1><p>first &amp; &lt;b&gt;best&lt;/b&gt;</p>", "text/html; charset=utf-8")
 assert {"number": 1, "text": "second"} in ours and {"re": "how many?", "count": 2} in ours
 assert ("/feed/Zo%C3%AB", 403) in ours
 
-# Who is logged in at one is logged in at the other.
+# A login at one counts at the other.
 for address, cookies in ((PORT, their_cookies), (TORNADO, our_cookies)):
     visitor = Visitor(address)
     visitor.cookies = cookies

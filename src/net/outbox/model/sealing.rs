@@ -1,18 +1,18 @@
-//! The outbox over a transport that has a lock of its own, which the reading thread takes too: what is sealed, by
-//! whichever thread, is written in the order in which it was sealed.
+//! The outbox over a transport with a lock, which the reading thread takes too: whichever thread seals, the bytes are
+//! written in the order of sealing.
 
 use super::*;
 
-/// What the lock of the [`Sealing`] transport protects.
+/// The state under the lock of the [`Sealing`] transport.
 #[derive(Default)]
 struct Sealer {
-    /// Sealed, and not taken by the drainer.
+    /// Sealed bytes that the drainer has not taken.
     queue: Vec<u8>,
-    /// All that was ever sealed.
+    /// All bytes ever sealed.
     history: Vec<u8>,
 }
 
-/// A socket that always has room, under a lock for the sealing. As weak as the other one.
+/// A socket that always has room, and seals under a lock. Its memory is as weak as [`ModelSocket`]'s.
 struct Sealing {
     sealer: Mutex<Sealer>,
     socket: ModelSocket,
@@ -90,7 +90,7 @@ fn push(outbox: &Arc<Outbox<Sealing>>, text: &'static str) -> bool {
     outbox.push(Frame { bytes: Bytes::from_static(text.as_bytes()), is_close: text == "C" }).is_ok()
 }
 
-/// The reading thread: it seals an alert, and pushes an empty frame so that somebody writes it.
+/// The reading thread: it seals an alert, and pushes an empty frame so that some thread writes it.
 fn alerting(outbox: &Arc<Outbox<Sealing>>) -> JoinHandle<()> {
     let outbox = outbox.clone();
     thread::spawn(move || {
@@ -113,7 +113,7 @@ fn written(outbox: &Outbox<Sealing>) -> String {
 }
 
 #[test]
-fn what_is_sealed_by_any_thread_is_written_in_the_order_of_sealing() {
+fn whichever_thread_seals_the_order_of_writing_is_the_order_of_sealing() {
     model(|| {
         let outbox = begun();
         let reader = alerting(&outbox);
@@ -139,14 +139,14 @@ fn a_seal_that_would_block_passes_the_role_to_a_pump() {
 }
 
 #[test]
-fn who_has_waited_for_the_close_to_be_written_writes_behind_it() {
+fn a_thread_that_waited_for_the_close_writes_after_it() {
     model(|| {
         let outbox = begun();
         let other = outbox.clone();
         let other = thread::spawn(move || push(&other, "a"));
         assert!(push(&outbox, "C"));
         outbox.wait_until_written();
-        // No push is accepted any more, so nobody else becomes the drainer: a close_notify is safe here.
+        // The outbox accepts no more pushes, so no other drainer exists: a close_notify is safe here.
         outbox.link.send(b"N").unwrap();
         let accepted = if other.join().unwrap() { "a" } else { "" };
         assert_eq!(written(&outbox), format!("|{accepted}CN"));

@@ -1,11 +1,11 @@
-//! Who waits for the backlog to shrink.
+//! Threads that wait for the backlog to shrink.
 
 use std::time::{Duration, Instant};
 
 use super::*;
 
 #[test]
-fn who_waits_for_the_end_is_woken() {
+fn a_thread_that_waits_for_the_end_is_woken() {
     model(|| {
         let outbox = begun(ModelSocket::with_room(1));
         assert!(push(&outbox, "a"));
@@ -15,7 +15,7 @@ fn who_waits_for_the_end_is_woken() {
 }
 
 #[test]
-fn who_waits_is_woken_by_a_death() {
+fn a_death_wakes_waiting_threads() {
     model(|| {
         let outbox = Arc::new(Outbox::new(ModelSocket::with_room(9), 1000));
         let killer = outbox.clone();
@@ -29,7 +29,7 @@ fn who_waits_is_woken_by_a_death() {
 #[test]
 fn producers_that_wait_for_room_are_all_woken() {
     model_with(2, || {
-        // The pump writes the response, and behind it waits half of the limit and more.
+        // The pump writes the response, and more than half of the limit waits behind it.
         let outbox = begun(ModelSocket::with_room(0));
         assert!(outbox.push(Frame { bytes: Bytes::from_static(&[b'a'; 600]), is_close: false }).is_ok());
         let wait =

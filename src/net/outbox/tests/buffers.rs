@@ -1,9 +1,9 @@
-//! What waits in all outboxes together has one bound.
+//! All outboxes share one limit for waiting bytes.
 
 use super::*;
 use crate::net::buffers::Buffers;
 
-/// An outbox behind a gate, as [`behind_a_gate`], and the bound that it shares.
+/// An outbox behind a gate, as [`behind_a_gate`], and its shared limit.
 fn bounded(
     limit: u64,
     delivery: Delivery,
@@ -64,7 +64,7 @@ fn a_frame_that_does_not_fit_into_the_socket_waits_like_the_others() {
 }
 
 #[test]
-fn what_is_written_or_lost_waits_no_longer() {
+fn written_and_lost_bytes_no_longer_count() {
     for lost in [false, true] {
         for delivery in [Delivery::Inline, Delivery::Handoff] {
             let (outbox, open, buffers) = bounded(u64::MAX, delivery);

@@ -1,4 +1,4 @@
-//! A socket that does what a test wants.
+//! A scripted socket.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -16,7 +16,7 @@ use crate::net::closer::Kill;
 use crate::net::outbox::Link;
 use crate::net::transport::{Delivery, Transport};
 
-/// What a write to the [`Fake`] does.
+/// The result of a write to the [`Fake`].
 pub(super) enum Step {
     /// Takes at most this many bytes.
     Take(usize),
@@ -24,17 +24,17 @@ pub(super) enum Step {
     Interrupt,
     Fail,
     Panic,
-    /// Runs this first, on the writing thread, then takes everything.
+    /// Calls this first, on the writing thread, then takes everything.
     Call(Box<dyn FnOnce() + Send>),
 }
 
-/// What sealing for the [`Fake`] does.
+/// The result of sealing for the [`Fake`].
 pub(super) enum Seal {
     /// Takes this many bytes.
     Part(usize),
-    /// Would have to wait. Who may wait gets the next step.
+    /// Would have to wait. A caller that may wait gets the next step.
     Wait,
-    /// Takes nothing, and returns what the transport itself has to say.
+    /// Takes nothing, and returns the transport's own data.
     Alert(&'static str),
     Fail,
 }
@@ -44,13 +44,13 @@ pub(super) enum Seal {
 pub(super) struct Fake {
     pub(super) now: Mutex<VecDeque<Step>>,
     pub(super) blocking: Mutex<VecDeque<Step>>,
-    /// Without steps a frame is sealed as it is.
+    /// Without steps, sealing leaves a frame unchanged.
     pub(super) seals: Mutex<VecDeque<Seal>>,
     pub(super) written: Mutex<Vec<u8>>,
     pub(super) reason: Mutex<Option<DisconnectReason>>,
     pub(super) delivery: Delivery,
     pub(super) close_written: AtomicBool,
-    /// What waits, and how much may.
+    /// The waiting bytes, and their limit.
     pub(super) buffers: Option<Arc<Buffers>>,
     pub(super) no_pumps: bool,
     pub(super) pumps: Mutex<Vec<JoinHandle<()>>>,

@@ -1,4 +1,4 @@
-//! What the limit counts.
+//! Which bytes the limit counts.
 
 use super::*;
 

@@ -14,7 +14,7 @@ fn pumps(outbox: &Outbox<Fake>) -> usize {
 }
 
 #[test]
-fn a_frame_is_sealed_in_parts_and_a_full_socket_takes_what_is_sealed_first() {
+fn a_frame_is_sealed_in_parts_and_each_part_is_written_before_the_next() {
     let cases = [
         ("all at once", vec![Part(2), Part(2)], vec![], 0),
         ("full before", vec![Part(2), Part(2)], vec![Step::Full], 1),
@@ -59,11 +59,11 @@ fn a_pump_that_cannot_seal_ends_the_connection() {
 }
 
 #[test]
-fn an_empty_frame_takes_along_what_the_transport_has_to_say() {
+fn an_empty_frame_carries_the_transports_own_data() {
     let outbox = sealing(vec![Alert("!"), Part(0)], vec![]);
     outbox.push(frame("")).unwrap();
     assert_eq!((written(&outbox).as_str(), outbox.state().frames()), ("101|!", 0));
-    // Nothing to say, nothing to write: the socket is not asked.
+    // Nothing to write: the socket is not called.
     outbox.link.now.lock().unwrap().push_back(Step::Fail);
     outbox.push(frame("")).unwrap();
     assert_eq!((written(&outbox).as_str(), outbox.state().frames(), reason(&outbox)), ("101|!", 0, None));

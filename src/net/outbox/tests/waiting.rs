@@ -1,4 +1,4 @@
-//! Who waits for the backlog to shrink.
+//! Threads that wait for the backlog to shrink.
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ fn the_reader_and_a_producer_take_turns() {
     const ROUNDS: usize = 40;
     // Two of them are over half of the limit, and one is over a quarter.
     let text = "x".repeat(300 - OVERHEAD as usize);
-    // The pump writes one frame for each permit, and all of them once there are none to come.
+    // The pump writes one frame for each permit, and all of them once the sender of permits is gone.
     let (permits, gate) = crossbeam_channel::unbounded::<()>();
     let wait = || {
         let gate = gate.clone();
@@ -70,7 +70,7 @@ fn the_reader_and_a_producer_take_turns() {
         drop(permits);
     });
     let went = went.into_inner().unwrap();
-    // Where one goes right behind the other, they may be noted the other way round.
+    // Two in quick succession may be noted in reverse order.
     let read = went.chars().filter(|who| *who == 'r').count();
     assert!(read.abs_diff(went.len() - read) <= 3, "{went}");
 }

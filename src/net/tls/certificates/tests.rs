@@ -16,7 +16,7 @@ fn made() -> [String; 2] {
     [certificate.pem(), key.serialize_pem()]
 }
 
-/// Files in a directory of their own, which goes with them.
+/// Files in a temporary directory, which is removed on drop.
 struct Files {
     chain: PathBuf,
     key: PathBuf,
@@ -80,7 +80,7 @@ fn changed_files_are_looked_at_once_a_second_and_taken_only_as_a_pair() {
     assert_eq!(chain, [der(&old[0]), der(&new[0])], "two marks on one line");
 }
 
-/// Where a test's read waits, after the first one.
+/// Where a test's read blocks, after the first one.
 static HANGS: Mutex<()> = Mutex::new(());
 static READS: AtomicUsize = AtomicUsize::new(0);
 

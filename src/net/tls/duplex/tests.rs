@@ -55,7 +55,7 @@ fn bytes(length: usize) -> Vec<u8> {
     (0..length).map(|n| (n * 7 % 251) as u8).collect()
 }
 
-/// What the peer makes of plaintext.
+/// Returns the peer's encryption of a plaintext.
 fn sealed(peer: &mut ClientConnection, plain: &[u8]) -> Vec<u8> {
     let mut sealed = Vec::new();
     for part in plain.chunks(PART) {
@@ -67,7 +67,7 @@ fn sealed(peer: &mut ClientConnection, plain: &[u8]) -> Vec<u8> {
     sealed
 }
 
-/// What the peer reads, and whether that is all.
+/// Returns the peer's plaintext, up to an error.
 fn opened(peer: &mut ClientConnection, mut sealed: &[u8]) -> Result<Vec<u8>, rustls::Error> {
     let (mut plain, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
     while !sealed.is_empty() {
@@ -81,9 +81,9 @@ fn opened(peer: &mut ClientConnection, mut sealed: &[u8]) -> Result<Vec<u8>, rus
 }
 
 #[test]
-fn what_comes_in_any_pieces_is_read_into_any_buffer() {
+fn records_in_any_pieces_are_read_into_any_buffer() {
     let plain = bytes(200_000);
-    // In these pieces, into a buffer of this size: those of heads and frames, some that are odd, and a large frame's.
+    // Pieces and buffer sizes of heads and frames, some odd sizes, and a large frame's.
     for (piece, size) in
         [(1_000, 1), (1, 1024), (7, 2048), (16_500, 1024), (64 << 10, 1024), (64 << 10, 64 << 10)]
             .into_iter()
@@ -91,7 +91,7 @@ fn what_comes_in_any_pieces_is_read_into_any_buffer() {
     {
         for version in VERSIONS {
             let (stream, mut peer, mut socket) = pair(version);
-            // A byte at a time it takes long.
+            // Byte by byte takes long.
             let plain = &plain[..if piece.min(size) < 10 { 20_000 } else { plain.len() }];
             let mut sealed = sealed(&mut peer, plain);
             peer.send_close_notify();
@@ -149,7 +149,7 @@ fn a_pushing_thread_does_not_wait_for_the_lock() {
 }
 
 #[test]
-fn what_cannot_be_read_is_answered_with_an_alert_and_nothing_is_sealed_behind_it() {
+fn an_unreadable_record_is_answered_with_an_alert_and_nothing_is_sealed_after_it() {
     for version in VERSIONS {
         let (stream, mut peer, mut socket) = pair(version);
         let before = sealed(&mut peer, b"before");

@@ -1,9 +1,9 @@
-//! Where a message ends, and where it is cut.
+//! Where a message ends, and where it was cut.
 
 use super::*;
 use crate::ws::compress::TAIL;
 
-/// Returns what becomes of one compressed message.
+/// Returns the result of one compressed message.
 fn message(data: &[u8]) -> Option<Vec<u8>> {
     let wire = frame(TEXT | RSV1 | FIN, data);
     let got = read(&mut Inflater::new(MAX, true), &wire, 64 << 10);
@@ -42,7 +42,7 @@ fn a_message_ends_where_a_block_ends() {
         ("the length of a stored block", vec![0, 10, 0], None),
         ("a last block", vec![0x4b, 0x4c, 0x04, 0x00], Some(2)),
         ("a block of codes without its end", vec![0x4a, 0x4c], None),
-        ("a block that is none", vec![7], None),
+        ("an invalid block", vec![7], None),
     ] {
         assert_eq!(message(&data).map(|message| message.len()), expected, "{case}");
     }

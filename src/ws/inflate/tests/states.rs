@@ -1,4 +1,4 @@
-//! Who gets a state, and who waits for one.
+//! Which message gets a state, and which one waits.
 
 use std::thread;
 
@@ -25,7 +25,7 @@ fn half_messages_leave_a_state_for_those_that_are_whole() {
     let firsts: Vec<_> = crowd.iter_mut().map(|one| read(one, &wire[1000..half], 1000).unwrap()).collect();
     assert_eq!(counts().0, STATES_OF_PARTS);
     assert_eq!(firsts.iter().filter(|first| !first.is_empty()).count(), STATES_OF_PARTS);
-    // Those that have none keep what came.
+    // Messages without a state keep their input.
     assert!(crowd.last().unwrap().waiting() > PART as u64);
     let whole = read(&mut Inflater::new(MAX, true), &wire, 1000).unwrap();
     assert!(messages(&whole) == [(TEXT, message.clone())]);

@@ -19,7 +19,7 @@ struct Options {
     /// How a push reaches a client
     #[arg(long, value_enum, default_value_t = Delivery::Channel)]
     delivery: Delivery,
-    /// Serve wss, with a certificate that is made now
+    /// Serve wss, with a new self-signed certificate
     #[arg(long, conflicts_with = "delivery")]
     tls: bool,
 }

@@ -1,7 +1,7 @@
-//! The variants that are written in Rust, and what they share: the options and the payload.
+//! The variants in Rust, and their shared parts: the options and the payload.
 //!
-//! Each of them is the same clock: `GET /websocket?Id=NAME` registers a client, who then gets the
-//! local time once each interval; `GET /echo?Id=NAME` sends every message back.
+//! Each of them is the same clock: `GET /websocket?Id=NAME` registers a client, which then gets the local time once per
+//! interval; `GET /echo?Id=NAME` sends every message back.
 
 pub mod floor;
 pub mod options;

@@ -9,7 +9,7 @@ use clap::Args;
 use crate::program::{interval, time};
 use crate::values;
 
-/// What every clock can be told on its command line.
+/// The command line of every clock.
 #[derive(Args, Debug, Clone)]
 pub struct ClockOptions {
     /// Port to listen on, at 127.0.0.1

@@ -1,4 +1,4 @@
-//! The certificate of a tokio variant: made at its start, of the kind that threadcast makes.
+//! The certificate of a tokio variant: made at its start, of threadcast's kind.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::failure::{Failure, While};
 
-/// Returns what does a client's handshake.
+/// Returns the acceptor for clients' handshakes.
 pub fn acceptor() -> Result<TlsAcceptor, Failure> {
     let made = generate_simple_self_signed(vec!["localhost".to_owned()]).doing("make a certificate")?;
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());

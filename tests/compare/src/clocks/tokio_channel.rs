@@ -1,7 +1,7 @@
-//! The clock as tokio-tungstenite's users write it: a task and a bounded channel for each client.
+//! The clock in the usual style of tokio-tungstenite: a task and a bounded channel for each client.
 //!
-//! The broadcasting task puts the message, whose text is shared, into every channel; that wakes
-//! every client's task, which encodes and writes it. A client whose channel is full is dropped.
+//! The broadcasting task puts the message, whose text is shared, into every channel; that wakes every client's task,
+//! which encodes and writes it. The broadcast drops a client whose channel is full.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,7 +23,7 @@ use crate::program::commands;
 /// Messages that may wait for a client before it counts as too slow.
 const BACKLOG: usize = 16;
 
-/// A registered client: where its messages go, and how to end its task when it does not take them.
+/// A registered client: its channel, and how to end its task when it is too slow.
 struct Client {
     messages: mpsc::Sender<Message>,
     task: AbortHandle,
@@ -32,7 +32,7 @@ struct Client {
 /// Written by the clients' tasks as they come and go, read by the broadcasting one.
 type Clients = Arc<Mutex<HashMap<String, Client>>>;
 
-/// Accepts for ever, and broadcasts from a task of its own.
+/// Accepts forever, and broadcasts from a separate task.
 pub(crate) async fn serve(listener: TcpListener, options: ClockOptions, tls: Option<TlsAcceptor>) {
     let clients = Clients::default();
     tokio::spawn(broadcast(Arc::clone(&clients), options));
@@ -44,7 +44,7 @@ pub(crate) async fn serve(listener: TcpListener, options: ClockOptions, tls: Opt
             Some(tls) => {
                 let handshake = tls.accept(stream);
                 tokio::spawn(async {
-                    // A client that cannot do TLS is no client.
+                    // Ignores a client whose TLS handshake fails.
                     if let Ok(stream) = handshake.await {
                         welcome(stream, clients).await;
                     }
@@ -54,7 +54,7 @@ pub(crate) async fn serve(listener: TcpListener, options: ClockOptions, tls: Opt
     }
 }
 
-/// Puts the time into every channel, once each interval.
+/// Puts the time into every channel, once per interval.
 async fn broadcast(clients: Clients, options: ClockOptions) {
     let mut ticks = tokio::time::interval(options.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -92,7 +92,7 @@ where
     }
 }
 
-/// A client's life: writes what comes through its channel, obeys what comes from its peer.
+/// A client's life: writes messages from its channel, handles frames from its peer.
 async fn tell_time<S>(
     mut socket: WebSocketStream<S>,
     mut messages: mpsc::Receiver<Message>,
@@ -121,7 +121,7 @@ async fn tell_time<S>(
     }
 }
 
-/// The clients, whatever became of the task that held them last.
+/// The clients, even if a task has panicked while it held the lock.
 fn lock(clients: &Clients) -> MutexGuard<'_, HashMap<String, Client>> {
     clients.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,8 +1,8 @@
-//! The clock as fast as tokio makes it: the broadcasting task writes to the sockets itself.
+//! The fastest clock on tokio: the broadcasting task itself writes to the sockets.
 //!
-//! A frame is encoded once. `try_write` puts it into the socket of each client without waking that
-//! client's task; what does not fit waits in the client's outbox, and only then is its task woken.
-//! With several workers a large crowd is split among as many tasks.
+//! It encodes a frame once. `try_write` puts it into the socket of each client without waking that client's task; the
+//! rest of a frame that does not fit waits in the client's outbox, and only then its task wakes. With several workers,
+//! as many tasks share a large crowd.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,13 +20,13 @@ use crate::clocks::tokio_server::{Route, accept, echo, upgrade};
 use crate::frame;
 use crate::program::commands;
 
-/// Fewest clients for which another task is worth its start.
+/// The fewest clients that are worth another task.
 const CLIENTS_PER_TASK: usize = 256;
 
 /// Written by the clients' tasks as they come and go, read by the broadcasting one.
 type Clients = Arc<Mutex<HashMap<String, Arc<Outbox>>>>;
 
-/// Accepts for ever, and broadcasts from a task of its own.
+/// Accepts forever, and broadcasts from a separate task.
 pub(crate) async fn serve(listener: TcpListener, options: ClockOptions, workers: usize) {
     let clients = Clients::default();
     tokio::spawn(broadcast(Arc::clone(&clients), options, workers));
@@ -36,7 +36,7 @@ pub(crate) async fn serve(listener: TcpListener, options: ClockOptions, workers:
     }
 }
 
-/// Writes the time to every client, once each interval.
+/// Writes the time to every client, once per interval.
 async fn broadcast(clients: Clients, options: ClockOptions, workers: usize) {
     let mut ticks = tokio::time::interval(options.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -58,7 +58,7 @@ async fn broadcast(clients: Clients, options: ClockOptions, workers: usize) {
     }
 }
 
-/// Writes a frame to each of these clients. One that cannot take it has killed itself.
+/// Writes a frame to each of these clients. A client that cannot take it ends itself.
 fn push(clients: &[Arc<Outbox>], frame: &[u8]) {
     for client in clients {
         let _ = client.push(frame);
@@ -84,7 +84,7 @@ async fn welcome(outbox: Arc<Outbox>, clients: Clients) {
     }
 }
 
-/// A client's life: obeys what comes from its peer, finishes writes that did not fit.
+/// A client's life: handles frames from its peer, finishes writes that did not fit.
 async fn tell_time(mut socket: WebSocketStream<Duplex>, outbox: Arc<Outbox>, id: String, clients: Clients) {
     let read = async {
         while let Some(Ok(message)) = socket.next().await {
@@ -103,7 +103,7 @@ async fn tell_time(mut socket: WebSocketStream<Duplex>, outbox: Arc<Outbox>, id:
     }
 }
 
-/// The clients, whatever became of the task that held them last.
+/// The clients, even if a task has panicked while it held the lock.
 fn lock(clients: &Clients) -> MutexGuard<'_, HashMap<String, Arc<Outbox>>> {
     clients.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -12,12 +12,12 @@ use tokio::sync::Notify;
 /// Bytes that may wait for a client before it counts as too slow.
 const BACKLOG_LIMIT: usize = 1 << 20;
 
-/// A socket, and the bytes that it did not take yet.
+/// A socket, and the bytes that it has not taken yet.
 pub(crate) struct Outbox {
     stream: TcpStream,
-    /// Written under the lock by the pushing thread; emptied by the client's task.
+    /// The pushing thread writes it under the lock; the client's task empties it.
     backlog: Mutex<Backlog>,
-    /// Wakes the client's task when there is a backlog, or when the client is to be ended.
+    /// Wakes the client's task for a backlog, or to end the client.
     wake: Notify,
 }
 
@@ -33,7 +33,7 @@ impl Outbox {
         Self { stream, backlog: Mutex::default(), wake: Notify::new() }
     }
 
-    /// Writes a whole frame, or keeps for later what the socket does not take now.
+    /// Writes a whole frame, or keeps the part that the socket does not take now.
     pub(crate) fn push(&self, frame: &[u8]) -> io::Result<()> {
         let mut backlog = self.backlog.lock().unwrap_or_else(PoisonError::into_inner);
         if backlog.dead {
@@ -63,7 +63,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Writes backlogs whenever there are any; returns when the client is to be ended.
+    /// Writes every backlog; returns when the client must end.
     pub(crate) async fn finish_writes(&self) {
         loop {
             let (empty, dead) = {
@@ -108,8 +108,8 @@ impl Outbox {
     }
 }
 
-/// The socket as tungstenite sees it: reads come from it, writes go through the outbox, so that
-/// tungstenite's frames and the broadcast's never mix.
+/// The socket for tungstenite: reads come from it, writes go through the outbox, so that tungstenite's frames and the
+/// broadcast's never mix.
 pub(crate) struct Duplex(pub(crate) Arc<Outbox>);
 
 impl AsyncRead for Duplex {

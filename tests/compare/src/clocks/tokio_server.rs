@@ -1,4 +1,4 @@
-//! What the tokio variants have in common: the runtime, the accept loop, the handshake, the echo.
+//! The common part of the tokio variants: the runtime, the accept loop, the handshake, the echo.
 
 use std::net::SocketAddr;
 
@@ -16,8 +16,7 @@ use crate::clocks::options::ClockOptions;
 use crate::clocks::{tls, tokio_channel, tokio_direct};
 use crate::failure::{Failure, While};
 
-/// Bytes that tungstenite reserves for reading, for each client: as many as threadcast lets it have. Its
-/// default is 128 KiB.
+/// Bytes of tungstenite's read buffer for each client: as many as in threadcast. Its default is 128 KiB.
 const READ_BUFFER: usize = 256;
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 4096;
@@ -31,7 +30,7 @@ pub enum Delivery {
     Direct,
 }
 
-/// Which of the two routes a client asked for.
+/// The route that a client asked for.
 pub(crate) enum Route {
     /// The time, for the client of this name.
     Clock(String),
@@ -39,7 +38,7 @@ pub(crate) enum Route {
     Echo,
 }
 
-/// Serves until the process is ended. 0 `workers` are as many as there are cores. `tls` is for clients that have a channel.
+/// Serves until the process ends. 0 `workers` means one for each core. `tls` is for clients that have a channel.
 pub fn run(options: ClockOptions, workers: usize, delivery: Delivery, tls: bool) -> Result<(), Failure> {
     let acceptor = tls.then(tls::acceptor).transpose()?;
     let workers = match workers {
@@ -66,7 +65,7 @@ pub fn run(options: ClockOptions, workers: usize, delivery: Delivery, tls: bool)
             serving.await;
             return Ok(());
         }
-        // Awaited here it would run on this thread, which is none of the workers.
+        // Awaited directly, it would run on this thread, which is not a worker.
         tokio::spawn(serving).await.doing("serve")
     })
 }
@@ -79,19 +78,19 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// The next client, with TCP_NODELAY set. Errors of a single accept end nothing.
+/// The next client, with TCP_NODELAY set. Survives errors of a single accept.
 pub(crate) async fn accept(listener: &TcpListener) -> TcpStream {
     loop {
         match listener.accept().await {
             Ok((stream, _)) if stream.set_nodelay(true).is_ok() => return stream,
             Ok(_) => {}
-            // Out of descriptors, most likely: let others run, and end, before the next try.
+            // Probably out of descriptors: let other tasks run, and end, before the next try.
             Err(_) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
         }
     }
 }
 
-/// Upgrades a connection, and tells which route it is for.
+/// Upgrades a connection, and returns its route.
 pub(crate) async fn upgrade<S>(stream: S) -> Option<(WebSocketStream<S>, Route)>
 where
     S: AsyncRead + AsyncWrite + Unpin,

@@ -1,4 +1,4 @@
-//! Lets one client's handler block, first asleep and then busy, and sees what the others notice.
+//! Lets one client's handler block, first asleep and then busy, and measures the effect on the others.
 
 use std::time::{Duration, Instant};
 
@@ -9,15 +9,15 @@ use crate::load::frame::text_frame;
 use crate::load::gaps::Gaps;
 use crate::load::{CLOCK, Target};
 
-/// Intervals after the blocking time, in which the others can still be made to wait.
+/// Intervals after the blocking time, in which the others may still have to wait.
 const AFTERMATH: u32 = 3;
 
-/// Plays the scenario.
+/// Runs the scenario.
 pub fn run(target: &Target, clients: usize, time: Duration) -> Result<Figures, Failure> {
     let mut crowd = target.crowd()?;
     let mut blocker = None;
     let deadline = target.connect_deadline(clients + 1);
-    // The first client is the one that blocks. It is connected with the others, and not watched.
+    // The first client is the one that blocks. It connects with the others, but is not watched.
     crowd.connect_all((CLOCK, clients + 1), target.pace(), deadline, &mut |place, event, _| {
         if matches!(event, Event::Opened) {
             blocker.get_or_insert(place);

@@ -29,17 +29,17 @@ enum Stage {
     Open,
 }
 
-/// How a client is connected.
+/// How to connect a client.
 #[derive(Debug, Clone, Default)]
 pub struct Manner {
-    /// What the kernel may buffer for it, if that is to be limited.
+    /// The kernel's receive buffer for it, if limited.
     pub receive_buffer: Option<usize>,
-    /// It offers compression.
+    /// Whether it offers compression.
     pub compression: bool,
-    /// The time of an event is the time at which it is read. Otherwise it is that of its arrival as the
-    /// kernel tells it, which does not depend on how busy the load generator is.
+    /// Whether the time of an event is the time at which it is read. Otherwise it is the kernel's time of arrival,
+    /// which does not depend on the load of the load generator.
     pub own_times: bool,
-    /// How it does TLS, if it does.
+    /// Its TLS, if any.
     pub tls: Option<Arc<ClientConfig>>,
 }
 
@@ -47,20 +47,20 @@ pub struct Manner {
 pub struct Client {
     /// The socket, for the crowd's poll.
     pub stream: TcpStream,
-    /// Tells this client from others that had its place before.
+    /// Distinguishes this client from earlier ones at its place.
     pub serial: u64,
-    /// No longer in the crowd's poll: nothing will ever be read.
+    /// No longer in the crowd's poll: it is never read again.
     pub stalled: bool,
-    /// Bytes of the frames that came.
+    /// Bytes of received frames.
     pub received: u64,
-    /// What inflates messages, if it offers compression.
+    /// Inflates messages, if it offers compression.
     inflater: Option<Inflater>,
     id: usize,
     target: String,
     stage: Stage,
-    /// Bytes of a head or frame that is not whole yet.
+    /// Bytes of an incomplete head or frame.
     partial: Vec<u8>,
-    /// Bytes that the socket did not take yet.
+    /// Bytes that the socket has not taken yet.
     unsent: Vec<u8>,
     tls: Option<Box<Session>>,
 }
@@ -111,7 +111,7 @@ impl Client {
         self.stage == Stage::Open
     }
 
-    /// Does what an event of the poll made possible.
+    /// Handles an event of the poll.
     pub fn advance(
         &mut self,
         event: &mio::event::Event,
@@ -138,14 +138,14 @@ impl Client {
                 Err(error) => return Err(Ended::Failed(error.kind())),
             };
             self.take_in(&buffer[..read], now, message, listener)?;
-            // A short read has emptied the socket: what comes later makes an event of its own.
+            // A short read has emptied the socket: later bytes make another event.
             if self.stalled || (read < buffer.len() && !event.is_read_closed()) {
                 return Ok(());
             }
         }
     }
 
-    /// Reads what there is, and tells the time of the last of it.
+    /// Reads what is ready, and returns the time of its last part.
     fn read(&self, buffer: &mut [u8]) -> io::Result<(usize, Instant)> {
         let mut space = cmsg_space!(TimeSpec);
         let mut parts = [IoSliceMut::new(buffer)];
@@ -182,7 +182,7 @@ impl Client {
         self.send(request.as_bytes())
     }
 
-    /// Takes bytes that came through the socket.
+    /// Takes bytes from the socket.
     fn take_in(
         &mut self,
         bytes: &[u8],
@@ -197,7 +197,7 @@ impl Client {
         self.receive(&plain, now, message, listener)
     }
 
-    /// Takes bytes that came: whole heads and frames of them at once, the rest later.
+    /// Takes received bytes: complete heads and frames at once, the rest later.
     fn receive(
         &mut self,
         bytes: &[u8],
@@ -220,7 +220,7 @@ impl Client {
         Ok(())
     }
 
-    /// Handles what is whole, and tells how many bytes that was.
+    /// Handles the complete part, and returns its length.
     fn take(
         &mut self,
         bytes: &[u8],

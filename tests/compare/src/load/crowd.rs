@@ -1,4 +1,4 @@
-//! All the clients of the load generator, on one thread and one poll.
+//! All clients of the load generator, on one thread and one poll.
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,24 +14,24 @@ use crate::load::client::{Client, Manner};
 use crate::load::event::{Action, Ended, Event, Listener};
 use crate::report::numbers::thousands;
 
-/// Bytes that one read can bring.
+/// The most bytes of one read.
 const READ_BUFFER: usize = 256 * 1024;
-/// Events that one poll can bring.
+/// The most events of one poll.
 const EVENTS: usize = 1024;
-/// Time that a server has to answer a handshake.
+/// The time limit for a server's answer to a handshake.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
-/// Clients that share a source address. A system usually hands out 28,232 ports, and first every other of
-/// them; once that half is used up it searches the other one for milliseconds, client after client.
+/// Clients that share a source address. A system usually hands out 28,232 ports, and first every second of them; once
+/// that half is used up, it searches the other half for milliseconds, client after client.
 const CLIENTS_PER_SOURCE: u64 = 7_000;
-/// Source addresses that are used in turn, from 127.0.0.1 on.
+/// Source addresses, used in turn, from 127.0.0.1 on.
 const SOURCES: u64 = 16;
 
 /// How fast clients are opened.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    /// Handshakes under way at once. Fewer than any server's backlog, so that the kernel drops none.
+    /// Concurrent handshakes. Fewer than any server's backlog, so that the kernel drops none.
     pub in_flight: usize,
-    /// Clients a second, if that is to be limited.
+    /// Clients a second, if limited.
     pub rate: Option<f64>,
 }
 
@@ -50,7 +50,7 @@ pub struct Crowd {
     buffer: Vec<u8>,
     /// The frame that [`Action::Send`] sends.
     message: Vec<u8>,
-    /// How clients are connected from now on.
+    /// How to connect clients from now on.
     manner: Manner,
 }
 
@@ -78,37 +78,37 @@ impl Crowd {
         self.message = frame;
     }
 
-    /// Limits what the kernel buffers for clients that are connected from now on.
+    /// Limits the kernel's receive buffer of clients that connect from now on.
     pub fn limit_receive_buffer(&mut self, bytes: usize) {
         self.manner.receive_buffer = Some(bytes);
     }
 
-    /// Lets clients that are connected from now on offer compression, or not.
+    /// Sets whether clients that connect from now on offer compression.
     pub fn offer_compression(&mut self, offer: bool) {
         self.manner.compression = offer;
     }
 
-    /// Stamps events with the time at which they are read, not that of their arrival.
+    /// Stamps events with the time at which they are read, instead of that of their arrival.
     pub fn take_own_times(&mut self) {
         self.manner.own_times = true;
     }
 
-    /// Clients whose handshake is done and who are still there.
+    /// Clients that are open.
     pub fn opened(&self) -> usize {
         self.opened
     }
 
-    /// Bytes of the frames that came to those who are still there.
+    /// Bytes of frames that came to open clients.
     pub fn received(&self) -> u64 {
         self.clients.iter().flatten().map(|client| client.received).sum()
     }
 
-    /// Clients whose handshake is under way.
+    /// Clients in a handshake.
     pub fn opening(&self) -> usize {
         self.opening
     }
 
-    /// Starts to connect a client to `path`, under a name of its own, and tells its place.
+    /// Starts to connect a client to `path`, with a new name, and returns its place.
     pub fn connect(&mut self, path: &str) -> io::Result<usize> {
         let serial = self.next_serial;
         let place = self.free.last().copied().unwrap_or(self.clients.len());
@@ -132,7 +132,7 @@ impl Crowd {
         Ok(place)
     }
 
-    /// Connects `count` clients to `path`, and tells how long that took. Whatever fails ends it.
+    /// Connects `count` clients to `path`, and returns how long that took. Any failure ends it.
     pub fn connect_all(
         &mut self,
         (path, count): (&str, usize),
@@ -172,7 +172,7 @@ impl Crowd {
         Ok(start.elapsed())
     }
 
-    /// Waits for events, until `until` at the latest, and handles those that came.
+    /// Waits for events, until `until` at the latest, and handles them.
     pub fn turn(&mut self, until: Instant, listener: &mut Listener<'_>) -> Result<(), Failure> {
         let until = match self.handshakes.front() {
             Some((deadline, ..)) => until.min(*deadline),
@@ -192,7 +192,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// Sends bytes to one client; one that is gone is left alone.
+    /// Sends bytes to one client; ignores one that is gone.
     pub fn send(&mut self, place: usize, bytes: &[u8]) -> Result<(), Failure> {
         match self.clients.get_mut(place) {
             Some(Some(client)) => client.send(bytes).doing("send to the server"),
@@ -212,7 +212,7 @@ impl Crowd {
             self.opened += 1;
         }
         if client.stalled {
-            // It stays connected; only nobody looks at it again.
+            // It stays connected, but unobserved.
             let _ = self.poll.registry().deregister(&mut client.stream);
         }
         if let Err(how) = outcome {
@@ -252,7 +252,7 @@ impl Crowd {
 }
 
 impl Pace {
-    /// Clients that may have been started after `elapsed`.
+    /// Clients that may have started after `elapsed`.
     fn allowed(self, elapsed: Duration) -> usize {
         match self.rate {
             Some(rate) => (rate * elapsed.as_secs_f64()) as usize + 1,
@@ -260,7 +260,7 @@ impl Pace {
         }
     }
 
-    /// Time until the next client may be started at the latest.
+    /// The longest time until the next client may start.
     fn pause(self) -> Duration {
         match self.rate {
             Some(rate) => Duration::from_secs_f64((1.0 / rate).clamp(0.001, 1.0)),

@@ -1,4 +1,4 @@
-//! Sends a message on each connection, again and again, as soon as the last one is back.
+//! Sends a message on each connection in a loop, as soon as the last one is back.
 
 use std::time::{Duration, Instant};
 
@@ -13,10 +13,10 @@ use crate::stats::percentile;
 
 /// The message: as long as a short line of chat, 32 bytes.
 const MESSAGE: &str = "an echo of thirty-two characters";
-/// Share of the time that passes before anything is measured.
+/// The share of the time that passes before the measurement.
 const WARM_UP: f64 = 0.2;
 
-/// Plays the scenario.
+/// Runs the scenario.
 pub fn run(target: &Target, clients: usize, time: Duration) -> Result<Figures, Failure> {
     let server = target.process();
     let mut crowd = target.crowd()?;
@@ -57,8 +57,8 @@ pub fn run(target: &Target, clients: usize, time: Duration) -> Result<Figures, F
     Ok(figures)
 }
 
-/// Lets the messages go to and fro, and notes each trip in microseconds: from the sending of a message
-/// until its echo is read.
+/// Sends the messages to and fro, and records each round trip in microseconds: from sending a message to reading its
+/// echo.
 fn bounce(
     crowd: &mut Crowd,
     time: Duration,

@@ -1,21 +1,21 @@
-//! What passes between the clients and a scenario.
+//! The events of the clients, and the actions of a scenario.
 
 use std::fmt;
 use std::io::ErrorKind;
 use std::time::Instant;
 
-/// What a client tells the scenario.
+/// An event of a client.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// The handshake is done.
     Opened,
-    /// A whole message came.
+    /// A complete message came.
     Message(&'a [u8]),
     /// The connection is gone.
     Ended(&'a Ended),
 }
 
-/// What the scenario wants a client to do after an event.
+/// A scenario's order to a client after an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Nothing.
@@ -45,7 +45,7 @@ pub enum Ended {
     HungUp,
 }
 
-/// What a client was, as in "one was refused with status 503".
+/// The end of a client, as in "one was refused with status 503".
 impl fmt::Display for Ended {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -59,5 +59,5 @@ impl fmt::Display for Ended {
     }
 }
 
-/// Who hears of a client's events, and answers each with an action.
+/// Gets a client's events, and answers each with an action.
 pub type Listener<'a> = dyn FnMut(usize, Event<'_>, Instant) -> Action + 'a;

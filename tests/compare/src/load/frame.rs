@@ -1,41 +1,40 @@
-//! WebSocket frames as a client sees them: reads those of a server, writes its own.
+//! WebSocket frames on the client's side: reads those of a server, writes its own.
 
 use std::ops::Range;
 
 use crate::frame;
 
-/// Mask of all frames that are sent. Its value matters to no server; that it is not 0 does, since
-/// a server could skip the work of unmasking.
+/// The mask of all outgoing frames. It must not be 0, or a server could skip unmasking.
 const MASK: [u8; 4] = [0x5a, 0x3c, 0x96, 0xe1];
-/// Longest payload that a server of this comparison may send, in bytes.
+/// The longest payload that a server of this comparison may send, in bytes.
 const PAYLOAD_LIMIT: usize = 16 << 20;
 
-/// What a frame is for.
+/// The purpose of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A whole text or binary message, compressed or not.
     Message {
-        /// Whether its payload has to be inflated.
+        /// Whether its payload must be inflated.
         compressed: bool,
     },
     /// The peer closes.
     Close,
     /// The peer wants its payload back.
     Ping,
-    /// An answer nobody waits for.
+    /// An unsolicited answer.
     Pong,
 }
 
 /// A frame at the start of some bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Found {
-    /// What it is for.
+    /// Its purpose.
     pub kind: Kind,
-    /// Where its payload lies; the frame ends where the payload ends.
+    /// The range of its payload; the frame ends with the payload.
     pub payload: Range<usize>,
 }
 
-/// The first frame in `bytes`; None if more bytes are needed, an error if a server must not send it.
+/// The first frame in `bytes`; None if it is incomplete, an error if a server must not send it.
 pub fn first_frame(bytes: &[u8]) -> Result<Option<Found>, &'static str> {
     let &[first, second, ..] = bytes else {
         return Ok(None);

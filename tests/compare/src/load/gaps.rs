@@ -1,4 +1,4 @@
-//! The longest time that any of some clients went without a push.
+//! The longest time that any watched client went without a push.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -7,12 +7,12 @@ use crate::failure::Failure;
 use crate::load::crowd::Crowd;
 use crate::load::event::{Action, Event};
 
-/// Time in which every client must get a push while nothing is in its way.
+/// The time in which every client must get a push while nothing is in its way.
 const RECOVERY: Duration = Duration::from_secs(20);
-/// Longest wait before it is looked again whether everybody got one.
+/// The longest wait before the next check whether every client got one.
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// When each client last heard of the server.
+/// When each client last got something from the server.
 #[derive(Default)]
 pub struct Gaps {
     last: HashMap<usize, Instant>,
@@ -21,7 +21,7 @@ pub struct Gaps {
 }
 
 impl Gaps {
-    /// Takes an event of a client that is watched.
+    /// Handles an event of a watched client.
     pub fn hear(&mut self, client: usize, event: &Event<'_>, now: Instant) -> Action {
         match event {
             Event::Opened => {}
@@ -31,7 +31,7 @@ impl Gaps {
         Action::None
     }
 
-    /// Lets everybody get a push, and forgets the gaps until then.
+    /// Waits until every client got a push, and forgets earlier gaps.
     pub fn settle(
         &mut self,
         clients: usize,
@@ -74,7 +74,7 @@ impl Gaps {
         }
     }
 
-    /// The longest gap since the last call, those that still last included.
+    /// The longest gap since the last call, including current ones.
     pub fn take_longest(&mut self, now: Instant) -> Duration {
         let open = self.last.values().map(|last| now.saturating_duration_since(*last));
         open.fold(std::mem::take(&mut self.longest), Duration::max)

@@ -1,18 +1,18 @@
-//! The handshake as a client sees it: its request, and the server's answer.
+//! The handshake on the client's side: its request, and the server's answer.
 
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::load::event::Ended;
 
-/// Longest response head that a server may send, in bytes.
+/// The longest response head that a server may send, in bytes.
 const HEAD_LIMIT: usize = 16 * 1024;
 
 /// The offer of compression that browsers make.
 const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
 
-/// The request for `target` (path and query), with the offer of compression or not, and the Sec-WebSocket-Accept that
-/// must answer it.
+/// The request for `target` (path and query), with or without the offer of compression, and the Sec-WebSocket-Accept
+/// that must answer it.
 pub fn request(target: &str, compression: bool) -> (String, String) {
     let (key, offer) = (generate_key(), if compression { OFFER } else { "" });
     let request = format!(
@@ -22,7 +22,7 @@ pub fn request(target: &str, compression: bool) -> (String, String) {
     (request, derive_accept_key(key.as_bytes()))
 }
 
-/// The length of a response's head; None if it is not whole, an error unless it accepts the handshake.
+/// The length of a response's head; None if it is incomplete, an error unless it accepts the handshake.
 pub fn head_length(bytes: &[u8], accept: &str) -> Result<Option<usize>, Ended> {
     let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
         return if bytes.len() > HEAD_LIMIT {

@@ -1,4 +1,4 @@
-//! Connects clients until no more are let in, and sees that those inside get their ticks.
+//! Connects clients until the server accepts no more, and checks that the accepted ones get their ticks.
 
 use std::time::{Duration, Instant};
 
@@ -14,11 +14,11 @@ use crate::report::numbers::thousands;
 const OWN_DESCRIPTORS: u64 = 32;
 /// Unclean endings in a row, after which the server counts as full.
 const ENOUGH_UNCLEAN: usize = 128;
-/// Rounds that those inside must get when all is over.
+/// Rounds that the accepted clients must get at the end.
 const ROUNDS: usize = 3;
-/// Time for all attempts together. What a server holds by then is no limit of it.
+/// The time for all attempts together. A server that holds fewer by then was not at its limit.
 const DEADLINE: Duration = Duration::from_secs(180);
-/// Longest wait before it is looked again how it goes.
+/// The longest wait before the next check.
 const GLANCE: Duration = Duration::from_millis(20);
 
 /// How the attempts ended so far.
@@ -28,11 +28,11 @@ struct Door {
     unclean: usize,
     unclean_in_a_row: usize,
     lost: usize,
-    /// By place: whether the client there is inside.
+    /// By place: whether the client at it was accepted.
     inside: Vec<bool>,
 }
 
-/// Plays the scenario.
+/// Runs the scenario.
 pub fn run(target: &Target, attempts: usize) -> Result<Figures, Failure> {
     let most = (raise_descriptor_limit()? - OWN_DESCRIPTORS) as usize;
     let mut crowd = target.crowd()?;
@@ -66,7 +66,7 @@ pub fn run(target: &Target, attempts: usize) -> Result<Figures, Failure> {
 
     tally.expect(crowd.opened());
     tally.lost = 0;
-    // One round to come to rest, then those that count.
+    // One round to settle, then those that count.
     await_end_of(tally.begun(), &mut crowd, &mut tally, target.interval)?;
     let first = tally.begun();
     await_end_of(first + ROUNDS - 1, &mut crowd, &mut tally, target.interval)?;

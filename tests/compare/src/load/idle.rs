@@ -1,4 +1,4 @@
-//! Connects clients that say nothing (but answer pings), and sees what they cost.
+//! Connects clients that send nothing (but answer pings), and measures their cost.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,10 @@ use crate::load::crowd::Crowd;
 use crate::load::event::{Action, Event};
 use crate::load::{CLOCK, Target};
 
-/// Time for the server to finish what it does for new clients.
+/// The time for the server to finish its work for new clients.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// Plays the scenario.
+/// Runs the scenario.
 pub fn run(target: &Target, clients: usize, time: Duration) -> Result<Figures, Failure> {
     let server = target.process();
     let mut crowd = target.crowd()?;
@@ -29,7 +29,7 @@ pub fn run(target: &Target, clients: usize, time: Duration) -> Result<Figures, F
     ]))
 }
 
-/// Lets time pass, and counts those who lose their connection.
+/// Lets time pass, and counts clients that lose their connection.
 fn pass(crowd: &mut Crowd, time: Duration, lost: &mut u32) -> Result<(), Failure> {
     let end = Instant::now() + time;
     while Instant::now() < end {

@@ -2,21 +2,21 @@
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-/// What a server flushed, and did not send (RFC 7692, section 7.2.2).
+/// The end of a flush, which a server does not send (RFC 7692, section 7.2.2).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
-/// Room that is added for a message at a time, in bytes.
+/// Buffer space per step, in bytes.
 const ROOM: usize = 8192;
 
-/// One for each client: a server may go on from the message before.
+/// One for each client: a server may keep context from the previous message.
 pub struct Inflater(Decompress);
 
 impl Inflater {
-    /// Starts with nothing before the first message.
+    /// Starts without context.
     pub fn new() -> Self {
         Self(Decompress::new(false))
     }
 
-    /// Returns the message of a payload; None if there is none in it.
+    /// Returns the message of a payload; None if it is invalid.
     pub fn inflate(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
         let input = [payload, &TAIL].concat();
         let (start, mut message) = (self.0.total_in(), Vec::new());

@@ -1,4 +1,4 @@
-//! Connects clients that never read and one that does, and sees what the server keeps for them.
+//! Connects clients that never read and one that does, and measures what the server keeps for them.
 
 use std::time::{Duration, Instant};
 
@@ -9,11 +9,11 @@ use crate::load::gaps::Gaps;
 use crate::load::{CLOCK, Target};
 use crate::process::connections_at;
 
-/// What the kernel may buffer on the side of a client that never reads, so that it is the server's
-/// memory that fills. The kernel rounds it up to its own minimum.
+/// The receive buffer of a client that never reads, small so that the server's memory fills. The kernel rounds it up to
+/// its own minimum.
 const RECEIVE_BUFFER: usize = 4096;
 
-/// Plays the scenario.
+/// Runs the scenario.
 pub fn run(target: &Target, clients: usize, time: Duration) -> Result<Figures, Failure> {
     let server = target.process();
     let before = server.memory()?;
@@ -40,7 +40,7 @@ pub fn run(target: &Target, clients: usize, time: Duration) -> Result<Figures, F
     }
     let gap = gaps.take_longest(Instant::now());
     let after = server.memory()?;
-    // All that stand, but for the one that reads.
+    // All established ones, except the one that reads.
     let kept = connections_at(target.address.port())?.saturating_sub(1);
     Ok(Figures::from([
         (figures::GROWTH_MIB.into(), (after.resident - before.resident) / 1024.0),

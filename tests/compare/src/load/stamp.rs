@@ -1,16 +1,16 @@
-//! Reads what a push carries: the time, by which its round is told from the others.
+//! Parses a push: its time identifies its round.
 
 use chrono::NaiveDateTime;
 
-/// Longest time, `2026-11-22 18:14:05.561472`; what follows is padding.
+/// The longest time, `2026-11-22 18:14:05.561472`; padding follows.
 const LENGTH: usize = 26;
 
-/// Returns the part of a payload that tells its round from the others: all but the padding.
+/// Returns the part of a payload that identifies its round: all but the padding.
 pub fn stamp(payload: &[u8]) -> &[u8] {
     &payload[..payload.len().min(LENGTH)]
 }
 
-/// Returns the time that a payload carries, or None if it carries none.
+/// Returns the time in a payload, or None.
 pub fn parse(payload: &[u8]) -> Option<NaiveDateTime> {
     let text = std::str::from_utf8(stamp(payload)).ok()?;
     NaiveDateTime::parse_from_str(text.trim_end(), "%Y-%m-%d %H:%M:%S%.f").ok()

@@ -1,4 +1,4 @@
-//! Connects and leaves as fast as possible, beside clients that stay and watch their pushes.
+//! Connects and leaves as fast as possible, beside steady clients that watch their pushes.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,10 @@ use crate::load::event::{Action, Ended, Event};
 use crate::load::gaps::Gaps;
 use crate::load::{CLOCK, Target};
 
-/// Longest wait before new clients are started in place of those that left.
+/// The longest wait before new clients replace those that left.
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// Plays the scenario.
+/// Runs the scenario.
 pub fn run(target: &Target, clients: usize, time: Duration) -> Result<Figures, Failure> {
     let mut crowd = target.crowd()?;
     let mut gaps = Gaps::default();

@@ -1,4 +1,4 @@
-//! Which client got which push, and when. A round is all the pushes that carry the same time.
+//! Which client got which push, and when. A round is all the pushes with one time.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -12,20 +12,20 @@ use crate::load::stamp;
 use crate::process::OwnUse;
 use crate::stats::{median, percentile};
 
-/// Intervals after its first arrival, at which a round counts as ended, complete or not.
+/// Intervals after its first arrival, at which a round counts as ended, even if incomplete.
 const ROUND_PATIENCE: u32 = 2;
 
 /// One round of pushes.
 struct Round {
     stamp: Vec<u8>,
-    /// The moment of the time that the payload carries.
+    /// The time in the payload.
     pushed: Instant,
-    /// The first arrival, which need not be the one that was read first.
+    /// The first arrival, which is not necessarily the first one read.
     first: Instant,
     arrivals: Vec<Instant>,
-    /// What the load generator had used when it read the first arrival.
+    /// The load generator's use when it read the first arrival.
     own_at_first: OwnUse,
-    /// What it used from then on, until it had read the last.
+    /// Its use from then on, until it had read the last.
     own: Option<(f64, f64)>,
 }
 
@@ -40,7 +40,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// No rounds yet, for this number of clients and this interval.
+    /// Starts without rounds, for this number of clients and this interval.
     pub fn new(clients: usize, interval: Duration) -> Self {
         Self { interval, clients, rounds: Vec::new(), lost: 0, problem: None }
     }
@@ -50,7 +50,7 @@ impl Tally {
         self.clients = clients;
     }
 
-    /// Takes an event of a client.
+    /// Handles an event of a client.
     pub fn hear(&mut self, event: &Event<'_>, now: Instant) -> Action {
         match event {
             Event::Opened => {}
@@ -71,7 +71,7 @@ impl Tally {
         Some(latest.first)
     }
 
-    /// Whether this round has reached every client, or will not any more.
+    /// Whether this round has reached every client, or never will.
     pub fn has_ended(&self, round: usize, now: Instant) -> bool {
         self.rounds.get(round).is_some_and(|round| {
             round.arrivals.len() >= self.clients || now > round.first + self.interval * ROUND_PATIENCE
@@ -110,7 +110,7 @@ impl Tally {
         });
     }
 
-    /// What these rounds tell; the one before them must be there too.
+    /// The figures of these rounds; the one before them must exist too.
     pub fn figures(&self, window: Range<usize>) -> Result<Figures, Failure> {
         if let Some(problem) = &self.problem {
             return Err(problem.clone());
@@ -147,7 +147,7 @@ impl Tally {
         Ok(figures)
     }
 
-    /// Rounds that should have been between this one and the one before.
+    /// Rounds that should have been between this one and the previous one.
     fn rounds_left_out_before(&self, index: usize) -> usize {
         let Some(before) = index.checked_sub(1).map(|before| &self.rounds[before]) else {
             return 0;
@@ -165,7 +165,7 @@ impl Round {
         self.arrivals.iter().map(offset)
     }
 
-    /// Arrivals later than `limit` after the time that they carry.
+    /// Arrivals later than `limit` after the time in the payload.
     fn late(&self, limit: Duration) -> usize {
         let late = |arrival: &&Instant| **arrival > self.pushed + limit;
         self.arrivals.iter().filter(late).count()
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_push_that_is_no_time_is_a_failure() {
+    fn a_push_without_a_time_is_a_failure() {
         let mut tally = Tally::new(1, INTERVAL);
         tally.hear(&Event::Message(b"hello"), Instant::now());
         let failure = tally.figures(0..0).unwrap_err();

@@ -1,6 +1,6 @@
-//! Connects clients, and times every push at every client. What the server used is read between
-//! rounds, when nothing is on its way; and so are the pushes, since the kernel tells when each of them
-//! arrived: a load generator that read them at once would take a core from the server meanwhile.
+//! Connects clients, and times every push at every client. It reads the server's use between rounds, when nothing is in
+//! flight. It reads the pushes then too, since the kernel records when each of them arrived: a load generator that read
+//! them at once would take a core from the server.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,14 +13,14 @@ use crate::load::{CLOCK, Target};
 use crate::process::{Memory, OwnUse};
 use crate::program::proc::KERNEL_STACK_KIB;
 
-/// Longest wait before it is looked again whether a round has ended without all its clients.
+/// The longest wait before the next check whether a round has ended without all its clients.
 const GLANCE: Duration = Duration::from_millis(20);
-/// Intervals that a push may take to come, before it counts as never.
+/// Intervals that a push may take before it counts as lost.
 const PATIENCE: u32 = 3;
-/// Time added to that, for servers that are busy with something else.
+/// Time added to that, for servers that are busy.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Plays the scenario, with clients that offer compression or not.
+/// Runs the scenario, with clients that offer compression or not.
 pub fn run(target: &Target, clients: usize, rounds: usize, compression: bool) -> Result<Figures, Failure> {
     let server = target.process();
     let before = (server.memory()?, server.descriptors()?);
@@ -59,8 +59,8 @@ pub fn run(target: &Target, clients: usize, rounds: usize, compression: bool) ->
     Ok(figures)
 }
 
-/// Waits until a round has ended. The rounds before it may take as long as it takes. While all clients have
-/// the latest push, it rests until the middle between the next push and the one behind it.
+/// Waits until a round has ended; earlier rounds may take any time. While all clients have the latest push, it rests
+/// until the middle between the next push and the one after it.
 pub fn await_end_of(
     round: usize,
     crowd: &mut Crowd,
@@ -89,7 +89,7 @@ pub fn await_end_of(
     Ok(())
 }
 
-/// What each client takes of the server's memory.
+/// Each client's share of the server's memory.
 fn memory_of_each(clients: usize, before: Memory, after: Memory) -> Figures {
     let share = |before: f64, after: f64| (after - before) / clients as f64;
     let resident = share(before.resident, after.resident);

@@ -1,5 +1,5 @@
-//! TLS as a client of the load generator does it: bytes in, bytes out. It trusts anybody, and never resumes, since
-//! each handshake is to cost a server the same.
+//! TLS for a client of the load generator: bytes in, bytes out. It trusts any certificate, and never resumes, so that
+//! each handshake costs a server the same.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::load::event::Ended;
 
 const BROKEN: Ended = Ended::Protocol("TLS that breaks its rules");
 
-/// The configuration that all clients share.
+/// The shared configuration of all clients.
 pub fn config() -> Result<Arc<ClientConfig>, Failure> {
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
     let builder = builder.with_safe_default_protocol_versions().doing("set up TLS")?;
@@ -29,19 +29,19 @@ pub fn config() -> Result<Arc<ClientConfig>, Failure> {
 pub struct Session(ClientConnection);
 
 impl Session {
-    /// Starts with a ClientHello that is ready to be sent.
+    /// Starts with a ClientHello that is ready to send.
     pub fn new(config: Arc<ClientConfig>) -> Result<Self, Ended> {
         let server = ServerName::IpAddress(IpAddr::V4(Ipv4Addr::from([127, 0, 0, 1])));
         ClientConnection::new(config, server).map(Self).map_err(|_| BROKEN)
     }
 
-    /// Encrypts bytes, and appends all that is to be sent to `sealed`. Before the handshake is done they wait.
+    /// Encrypts bytes, and appends all outgoing bytes to `sealed`. Before the end of the handshake they wait.
     pub fn seal(&mut self, bytes: &[u8], sealed: &mut Vec<u8>) -> Result<(), Ended> {
         self.0.writer().write_all(bytes).map_err(|_| BROKEN)?;
         self.take_queue(sealed)
     }
 
-    /// Decrypts bytes into `plain`, and appends what they call for to `sealed`.
+    /// Decrypts bytes into `plain`, and appends the answers to `sealed`.
     pub fn open(&mut self, mut bytes: &[u8], plain: &mut Vec<u8>, sealed: &mut Vec<u8>) -> Result<(), Ended> {
         while !bytes.is_empty() {
             self.0.read_tls(&mut bytes).map_err(|_| BROKEN)?;
@@ -61,7 +61,7 @@ impl Session {
     }
 }
 
-/// Every variant has a certificate of its own making.
+/// Every variant makes its own certificate.
 #[derive(Debug)]
 struct TrustsAnybody;
 

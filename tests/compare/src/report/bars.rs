@@ -10,9 +10,9 @@ use crate::report::palette::{COLOURS, INK, NAMES, TITLE, WIDTH, ink};
 use crate::results::Results;
 
 /// Height of a bar, in pixels.
-const BAR: i32 = 20;
+const BAR: i32 = 18;
 /// Room between the bars of two variants.
-const GAP: i32 = 10;
+const GAP: i32 = 8;
 /// Room for the number behind the longest bar.
 const NUMBER: i32 = 110;
 /// Room for the name of a part.

@@ -9,7 +9,6 @@ use crate::failure::{Failure, While};
 use crate::figures;
 use crate::report::bars::{Bars, Part};
 use crate::report::numbers::thousands;
-use crate::report::palette::COLOURS;
 use crate::results::Results;
 
 /// Writes all charts for which there are figures.
@@ -24,10 +23,10 @@ pub fn write(results: &Results, directory: &Path) -> Result<(), Failure> {
 }
 
 fn charts(results: &Results) -> [(&'static str, Bars<'static>); 5] {
-    // A bar for each of the largest sizes, of one figure.
+    // A bar for each of the two largest sizes, of one figure: more do not fit a projector with all variants.
     let by_size = |kind, figure, subject: &str, for_each: bool| {
         let mut sizes = results.sizes(kind);
-        sizes.drain(..sizes.len().saturating_sub(COLOURS.len()));
+        sizes.drain(..sizes.len().saturating_sub(2));
         let part = |size| Part {
             name: format!("{} {subject}", thousands(size as i64)),
             experiment: Experiment::new(kind, size),

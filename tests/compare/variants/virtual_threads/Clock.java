@@ -86,12 +86,11 @@ public final class Clock {
                 continue;
             }
             due = Math.max(due + interval, System.nanoTime());
-            push();
+            push(frame(1, payload()));
         }
     }
 
-    private void push() {
-        byte[] frame = frame(1, payload());
+    private void push(byte[] frame) {
         for (Client client : clients.values()) {
             client.offer(frame);
         }
@@ -285,7 +284,7 @@ public final class Clock {
                         while (!clients.containsKey(String.valueOf(client))) {
                             Thread.onSpinWait();
                         }
-                        push();
+                        push(message);
                     }
                     input.readUnsignedByte();
                     input.skipNBytes(input.readUnsignedByte());

@@ -1,0 +1,23 @@
+//! Options: the lesson.
+
+use clap::Args;
+
+use super::values::size;
+
+/// The lesson.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Lab")]
+pub struct LabOptions {
+    /// Show the threads at /lab, echo at /echo?Id=NAME, obey `sleep 2000`, `spin 2000` (ms), `panic`; on
+    /// loopback
+    #[arg(long)]
+    pub lab: bool,
+
+    /// A server to show beside this one, see src/lab/beside.rs; may be repeated
+    #[arg(long, value_name = "JSON", requires = "lab")]
+    pub beside: Vec<String>,
+
+    /// Pad each push with JSON to this size
+    #[arg(long, value_name = "SIZE", default_value = "1B", hide_default_value = true, value_parser = size, requires = "lab")]
+    pub pad: usize,
+}

@@ -1,0 +1,43 @@
+//! Options: what is pushed, and by whom.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::values::threads;
+use crate::clock::interval;
+
+/// What is pushed, and by whom.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Pushes")]
+pub struct PushOptions {
+    /// Time between two pushes: 250ms, 1s, 2m, 1h
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval::parse)]
+    pub interval: Duration,
+
+    /// Who writes what is pushed
+    #[arg(long, value_name = "WAY", value_enum, default_value_t = DeliveryOption::Inline)]
+    pub delivery: DeliveryOption,
+
+    /// Threads that share a round of 500 pushes or more [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub push_threads: Option<usize>,
+}
+
+/// [`threadcast::Delivery`](threadcast::Delivery), as an option.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum DeliveryOption {
+    /// The pushing thread; wakes nobody.
+    Inline,
+    /// A writer thread for each client.
+    Handoff,
+}
+
+impl From<DeliveryOption> for threadcast::Delivery {
+    fn from(delivery: DeliveryOption) -> threadcast::Delivery {
+        match delivery {
+            DeliveryOption::Inline => threadcast::Delivery::Inline,
+            DeliveryOption::Handoff => threadcast::Delivery::Handoff,
+        }
+    }
+}
