@@ -173,11 +173,11 @@ footprint: ## Where the memory of CLIENTS idle clients (5000) is, and how deep t
 COMPARE := target/release/threadcast-compare
 
 .PHONY: compare
-compare: ## Measure it beside other servers, an hour, into tests/compare/results; QUICK=1 prints, in three minutes
+compare: ## Measure it beside other servers, 40 minutes, into tests/compare/results; QUICK=1 prints, in four
 	@$(call needs,cc python)
 	-$(MAKE) --no-print-directory -C tests/compare deps
 	$(CARGO) build $(PROGRAM) --release --workspace
-	$(COMPARE) run $(if $(QUICK),--quick --out target/compare,--out tests/compare/results --readme README.md) $(ARGS)
+	$(COMPARE) run $(if $(QUICK),--quick --out target/compare,--out tests/compare/results --readme README.md --lesson src/guide/lesson.md) $(ARGS)
 
 .PHONY: bench
 bench: ## The ratios that it is held to, one line each
@@ -193,9 +193,10 @@ bench: ## The ratios that it is held to, one line each
 COSTS := THREADCAST_COMPRESSION=1000 THREADCAST_FLEET=1000
 
 .PHONY: lab
-lab: ## Open the lab at http://localhost:8888/lab, with event loops beside it; ARGS="--port 9000" for options
+lab: ## Open the lab at http://localhost:8888/lab, with event loops and Go beside it; ARGS="--port 9000" for options
 	@$(call needs,cc python)
-	$(MAKE) --no-print-directory -C tests/compare python || echo "Tornado cannot be installed; its column says so" >&2
+	for part in python rust go; do $(MAKE) --no-print-directory -C tests/compare $$part || \
+		echo "tests/compare: $$part cannot be built; its column says so" >&2; done
 	$(CARGO) build $(PROGRAM) --release --workspace
 	$(COMPARE) lab -- $(ARGS)
 

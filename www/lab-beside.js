@@ -15,6 +15,8 @@ const COLUMN_MS = 100; // how often the figures in the columns change
 const AGAIN_MS = 2_000; // until a connection that was lost is tried again
 const PUSH_LINE = /^\d{4}-\d\d-\d\d (\d\d:\d\d:\d\d(\.\d\d)?)/;
 
+const KINDS = { loop: "event loop", green: "green threads" };
+
 export const columns = []; // { name, url, watch, trouble, arrivals, base, head, cells, ... }
 
 export function startBeside(servers) {
@@ -60,7 +62,7 @@ function makeTable() {
     column.head.scope = "col";
     column.head.dataset.name = column.name;
     column.head.style.setProperty("--own", `var(--column-${column.number % 6})`);
-    add(column.head, "span", column.kind === "loop" ? "event loop" : "threads");
+    add(column.head, "span", KINDS[column.kind] ?? "threads");
     column.cells = new Map();
   }
   ROWS.forEach(([name, title], i) => {

@@ -40,6 +40,7 @@ export const count = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${
 const METHODS = {
   "open": "in its handler’s open, before the 101: here it could refuse its client",
   "on_message": "in its handler’s on_message. It may have computed, or slept: only this client’s next message waits for it",
+  "run": "in its handler’s run, between two messages: here it may block as long as it likes, and only its own client waits",
   "on_close": "in its handler’s on_close, the last thing that it does for its client",
   "on_ping": "in its handler’s on_ping; the Pong is on its way already",
   "on_pong": "in its handler’s on_pong: its client gave a sign of life",

@@ -217,6 +217,14 @@ const BUTTONS = {
     look: "Its lane ends, with close code 1011. A panic unwinds one thread’s stack, and the others have their own.",
     numbers: ["clients", "threads"],
   },
+  flood: {
+    press() {
+      order("flood");
+      say("A client came that sends messages as fast as its socket takes them, for 3 seconds.");
+    },
+    look: "Its lane hardly blocks any more, and CPU rises. All others get their pushes: the kernel takes the core from a thread that has had its share.",
+    numbers: ["cpu", "pushes"],
+  },
   stall: {
     press() {
       order("stall");
@@ -232,6 +240,14 @@ const BUTTONS = {
     },
     look: "Threads and kernel stacks rise: each client costs a thread, used or not. CPU hardly moves, since a blocked thread is not run.",
     numbers: ["threads", "stacks", "cpu"],
+  },
+  storm: {
+    press() {
+      order("storm here");
+      say("The lab’s clients leave, and come again at once.");
+    },
+    look: "Every lane ends, and as many begin: a thread is started for each client that returns. Press 100 more clients first. Threads and pushes are soon what they were.",
+    numbers: ["threads", "voluntary"],
   },
   leave: {
     press() {
@@ -268,6 +284,13 @@ const BUTTONS = {
       say(`${MANY.toLocaleString("en")} clients go to each server.`);
     },
     look: "Here the loop wins: look at the memory per client, and at the threads. Then compare the CPU, and inline with handoff: what costs is not a thread that blocks, but one that is woken.",
+  },
+  "all-storm": {
+    press() {
+      for (const column of beside.columns) if (column.url) order(`storm ${column.name}`);
+      say("They leave, and come again at once.");
+    },
+    look: "Look at CPU and at the gap while they return: threads are started, or tasks. The memory per client should be what it was.",
   },
   "all-leave": {
     press() {

@@ -12,7 +12,8 @@
 //! | [`capacity`] | how many clients a machine holds, and where each byte of one is |
 //! | [`compression`] | permessage-deflate: what it saves, what it costs, and what it reveals |
 //! | [`tls`] | `https` and `wss`: in the server or in a proxy, certificates, and what it costs |
-//! | [`lesson`] | threads or an event loop, with five experiments |
+//! | [`lesson`] | threads, green threads or an event loop: what each costs, the same program three times, a million clients |
+//! | [`teaching`] | the lesson as a lesson: six experiments in the lab, questions and answers, 45 minutes |
 //! | [`tornado`] | Tornado's names beside threadcast's, and what is different |
 //! | [`from_tungstenite`] | a client in tungstenite beside one here, and the usual hack |
 //! | [`metrics`] | health checks, metrics, alerts, a board for Grafana |
@@ -54,6 +55,9 @@ pub mod protocols {}
 
 #[doc = include_str!("push.md")]
 pub mod push {}
+
+#[doc = include_str!("teaching.md")]
+pub mod teaching {}
 
 #[doc = include_str!("restarts.md")]
 pub mod restarts {}

@@ -19,17 +19,18 @@ use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 
 use crate::lab::beside::HERE;
 use crate::lab::events::Change;
+use crate::lab::nuisance::Nuisance;
 use crate::lab::orders::Order;
-use crate::lab::stalled::Stalled;
 use crate::lab::visitor::{Host, Visitor};
 
 /// From one reading of what has come in to the next.
 const SWEEP: Duration = Duration::from_secs(1);
 /// Sweeps from one Pong of a client to its next: well within any server's ping interval, 20 s here.
 const BEATS: usize = 10;
-/// Most clients at one place, and most that do not read.
+/// Most clients at one place, and most that do not read, or do not stop talking.
 const MOST: usize = 2000;
 const MOST_STALLED: usize = 4;
+const MOST_FLOODS: usize = 2;
 /// Clients that come to an empty lab, so that there is something to see.
 const FIRST: usize = 6;
 /// Most names that a watcher is told.
@@ -40,9 +41,10 @@ const NAMES: [&str; 8] = ["ann", "bob", "cleo", "dan", "eve", "fay", "gus", "hal
 /// All clients of the lab.
 pub struct Crowd {
     places: Vec<Place>,
-    stalled: Vec<Stalled>,
-    /// Stalled clients that ever came.
-    ever_stalled: usize,
+    stalled: Vec<Nuisance>,
+    floods: Vec<Nuisance>,
+    /// Clients of these two kinds that ever came.
+    nuisances: usize,
     orders: Receiver<Order>,
     changes: Sender<Change>,
     sweeps: usize,
@@ -76,7 +78,7 @@ impl Crowd {
         let here = std::iter::once((HERE.to_owned(), here));
         let beside = beside.into_iter().map(|(name, address)| (name, Host { address, tls: None }));
         let places = here.chain(beside).map(|(name, host)| Place::new(name, host)).collect();
-        Crowd { places, stalled: Vec::new(), ever_stalled: 0, orders, changes, sweeps: 0 }
+        Crowd { places, stalled: Vec::new(), floods: Vec::new(), nuisances: 0, orders, changes, sweeps: 0 }
     }
 
     /// Obeys until it is told to stop; then all clients are gone.
@@ -101,7 +103,7 @@ impl Crowd {
                 }
             }
         }
-        self.stalled.drain(..).for_each(Stalled::end);
+        self.stalled.drain(..).chain(self.floods.drain(..)).for_each(Nuisance::end);
     }
 
     /// Nobody listens any more when the lab ends, and that is all right.
@@ -111,6 +113,7 @@ impl Crowd {
 
     fn is_empty(&self) -> bool {
         self.stalled.is_empty()
+            && self.floods.is_empty()
             && self.places.iter().all(|place| place.clients.is_empty() && place.leaving.is_empty())
     }
 
@@ -122,7 +125,9 @@ impl Crowd {
                 self.place(&place)?.leave();
                 Ok(())
             }
+            Order::Storm(place) => self.place(&place)?.storm(),
             Order::Stall => self.stall(),
+            Order::Flood => self.flood(),
             Order::Start => self.start(),
             Order::StartAgain => self.start_again(),
             Order::Stop => Ok(()),
@@ -141,9 +146,21 @@ impl Crowd {
         }
         let here = &self.places[0];
         let client =
-            Stalled::start(&here.host, self.ever_stalled + 1).map_err(|error| here.failed(&error))?;
-        self.ever_stalled += 1;
+            Nuisance::stalled(&here.host, self.nuisances + 1).map_err(|error| here.failed(&error))?;
+        self.nuisances += 1;
         self.stalled.push(client);
+        Ok(())
+    }
+
+    fn flood(&mut self) -> Result<(), String> {
+        self.floods.retain(|client| !client.is_over());
+        if self.floods.len() >= MOST_FLOODS {
+            return Err(format!("{MOST_FLOODS} floods at once are enough"));
+        }
+        let here = &self.places[0];
+        let client = Nuisance::flood(&here.host, self.nuisances + 1).map_err(|error| here.failed(&error))?;
+        self.nuisances += 1;
+        self.floods.push(client);
         Ok(())
     }
 
@@ -158,7 +175,7 @@ impl Crowd {
     }
 
     fn start_again(&mut self) -> Result<(), String> {
-        self.stalled.drain(..).for_each(Stalled::end);
+        self.stalled.drain(..).chain(self.floods.drain(..)).for_each(Nuisance::end);
         self.places[0].leave();
         self.start()
     }
@@ -166,6 +183,7 @@ impl Crowd {
     fn sweep(&mut self) {
         self.sweeps += 1;
         self.stalled.retain(|client| !client.is_over());
+        self.floods.retain(|client| !client.is_over());
         let mut scrap = vec![0; 64 << 10];
         let pong = masked(Frame::pong(Vec::new()));
         let before = self.to_json();
@@ -224,6 +242,14 @@ impl Place {
         let away = masked(Frame::close(Some(CloseFrame { code: CloseCode::Away, reason: "".into() })));
         self.leaving
             .extend(self.clients.drain(..).filter_map(|mut client| client.send(&away).then_some(client)));
+    }
+
+    /// As after a restart of a proxy: nobody waits for the others to be gone.
+    fn storm(&mut self) -> Result<(), String> {
+        let clients = self.clients.len();
+        self.leave();
+        self.came = 0;
+        self.come(clients)
     }
 
     fn say(&mut self, name: &str, text: &str) -> Result<(), String> {

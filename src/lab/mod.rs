@@ -4,8 +4,8 @@
 //! Everything on the page has happened. The framework tells an [`Observer`](threadcast::Observer) what its
 //! threads do; [`recorder`] puts that into a bounded channel, [`events`] (the thread `lab-events`) sends it
 //! to the watchers, [`numbers`] reads `/proc`. The clients that are broken are real ones: [`crowd`] (the
-//! thread `lab-crowd`) connects them over the loopback and speaks for them, [`stalled`] (`lab-stalled`) is one
-//! that does not read. The servers to compare with are processes of their own, see [`beside`].
+//! thread `lab-crowd`) connects them over the loopback and speaks for them, [`nuisance`] (`lab-stalled`, `lab-flood`) is
+//! one that does not read, and one that does not stop talking. The servers to compare with are processes of their own, see [`beside`].
 //!
 //! While nobody watches, both threads are blocked, and an event costs its thread one relaxed load.
 //!
@@ -52,6 +52,8 @@
 //! | `say NAME TEXT` | the lab's client NAME sends `sleep 3000`, `spin 3000` or `panic` |
 //! | `come PLACE N` | N more clients of the lab, `here` or at a server beside |
 //! | `leave PLACE` | they all leave at once |
+//! | `storm PLACE` | they all leave at once, and as many come |
+//! | `flood` | a client comes that sends messages as fast as it can, for three seconds |
 //! | `stall` | a client comes that asks for echoes and never reads one |
 //! | `start` | the first six come, if the lab has no clients here |
 //! | `start again` | all leave, the stalled ones too, and the first six come |
@@ -63,12 +65,12 @@ pub mod crowd;
 pub mod echo;
 pub mod events;
 pub mod lanes;
+pub mod nuisance;
 pub mod numbers;
 pub mod orders;
 pub mod page;
 pub mod proc;
 pub mod recorder;
 pub mod setup;
-pub mod stalled;
 pub mod visitor;
 pub mod watch;

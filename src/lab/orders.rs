@@ -12,8 +12,12 @@ pub enum Order {
     Come(String, usize),
     /// All the lab's clients at this place leave.
     Leave(String),
+    /// All the lab's clients at this place leave, and as many come at once.
+    Storm(String),
     /// A client comes that never reads.
     Stall,
+    /// A client comes that sends messages as fast as it can.
+    Flood,
     /// The first clients come, if there are none.
     Start,
     /// All the lab's clients here leave, and the first ones come.
@@ -40,7 +44,9 @@ impl Order {
                 _ => Err(format!("{clients} is not a number of clients from 1 to {MOST_AT_ONCE}")),
             },
             ["leave", place] => Ok(Order::Leave(place.to_owned())),
+            ["storm", place] => Ok(Order::Storm(place.to_owned())),
             ["stall"] => Ok(Order::Stall),
+            ["flood"] => Ok(Order::Flood),
             ["start"] => Ok(Order::Start),
             ["start", "again"] => Ok(Order::StartAgain),
             _ => Err(format!(
@@ -64,7 +70,9 @@ mod tests {
             ("say ann panic", say("ann", "panic")),
             ("come here 100", Ok(Order::Come("here".to_owned(), 100))),
             ("leave tokio-1", Ok(Order::Leave("tokio-1".to_owned()))),
+            ("storm here", Ok(Order::Storm("here".to_owned()))),
             ("stall", Ok(Order::Stall)),
+            ("flood", Ok(Order::Flood)),
             ("start", Ok(Order::Start)),
             ("start again", Ok(Order::StartAgain)),
         ] {
@@ -80,6 +88,8 @@ mod tests {
             "come here 0",
             "come here 1001",
             "come here x",
+            "storm",
+            "flood here",
             "stop",
             "start over",
         ] {

@@ -251,6 +251,40 @@ fn however_many_ask_the_first_six_come_once_and_start_again_brings_them_back() {
 }
 
 #[test]
+fn in_a_storm_everybody_leaves_and_returns() {
+    let program = Program::start(QUICK);
+    let mut watcher = Watcher::new(&program);
+    watcher.order("come here 30");
+    let names = watcher.crowd(30);
+    let before: Vec<_> = names.iter().map(|name| watcher.client(&format!("/websocket?Id={name}"))).collect();
+    watcher.events.clear();
+    watcher.order("storm here");
+    for name in &names {
+        let now = watcher.client(&format!("/websocket?Id={name}"));
+        assert!(!before.contains(&now), "{name} is client {now} still");
+    }
+    for client in before {
+        watcher.event("the end of it", |event| event["is"] == "gone" && event["client"] == client);
+    }
+    assert_eq!(watcher.crowd(30), names);
+}
+
+#[test]
+fn a_flood_ends_by_itself_and_the_others_get_their_pushes_meanwhile() {
+    let program = Program::start(QUICK);
+    let mut watcher = Watcher::new(&program);
+    watcher.order("come here 1");
+    let ann = watcher.client("/websocket?Id=ann");
+    watcher.order("flood");
+    let flood = watcher.client("/websocket?Id=flood-1");
+    watcher.events.clear();
+    watcher.event("a push to ann", |event| event["is"] == "push" && includes(&event["wrote"], ann));
+    assert!(!watcher.events.iter().any(|event| event["is"] == "gone"), "the flood was over already");
+    watcher.event("its end", |event| event["is"] == "gone" && event["client"] == flood);
+    assert_eq!(watcher.crowd(1), ["ann"]);
+}
+
+#[test]
 fn a_watcher_learns_which_clients_are_watchers_too() {
     let program = Program::start(QUICK);
     let one = Watcher::new(&program);

@@ -373,8 +373,8 @@ fn turn(client: &mut WebSocket<TcpStream>) -> bool {
 }
 
 /// The place of an experiment, and its elements that must be in the window together.
-const THREADS: [&str; 7] = ["sleep", "spin", "panic", "stall", "more", "leave", "again"];
-const BESIDE: [&str; 4] = ["all-sleep", "all-spin", "all-more", "all-leave"];
+const THREADS: [&str; 9] = ["sleep", "spin", "panic", "flood", "stall", "more", "storm", "leave", "again"];
+const BESIDE: [&str; 5] = ["all-sleep", "all-spin", "all-more", "all-storm", "all-leave"];
 /// A projector's window, and a laptop's.
 const WINDOWS: [(u32, u32); 2] = [(1366, 768), (1280, 900)];
 
@@ -518,7 +518,7 @@ fn pointing_at_a_button_explains_it() {
 fn start_again_brings_back_the_first_six() {
     let program = Program::start(LAB);
     let page = open(&program);
-    for button in ["more", "stall", "leave", "again"] {
+    for button in ["more", "flood", "stall", "storm", "leave", "again"] {
         page.click(button);
     }
     page.wait_for("the first six", "lab.names.join() === 'ann,bob,cleo,dan,eve,fay'");
@@ -631,7 +631,9 @@ fn nothing_is_wider_than_the_window_in_light_and_dark() {
 fn the_browser_has_nothing_to_complain_about() {
     let program = Program::start(LAB);
     let page = open(&program);
-    for button in ["sleep", "stall", "more", "pause", "pause", "leave", "show-beside", "show-threads"] {
+    for button in
+        ["sleep", "flood", "stall", "more", "storm", "pause", "pause", "leave", "show-beside", "show-threads"]
+    {
         page.click(button);
     }
     page.wait_for("all to leave", "lab.names.length === 0");

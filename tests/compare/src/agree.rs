@@ -5,23 +5,24 @@
 //! handful of values up there, and which ones is up to whatever else ran at that moment. The gap while a
 //! handler sleeps stays, since it is the sleep that makes it.
 //!
-//! A ratio is the mean of the rounds' ratios ([`Results::ratio`]), which is also what the report's tables
-//! show. What slows a round down slows both of its sides, and so leaves their ratio alone.
+//! A ratio is that of [`Results::ratio`], which is also what the report shows. What slows a round down slows both of
+//! its sides, and so leaves their ratio alone. Two ratios agree where their scatter meets, or where they are within
+//! 5 % of each other: a round is a handful of values, and the scatter of three rounds can be next to nothing.
 //!
-//! Two variants are left out: `threadcast-handoff`, which is threadcast itself, and `websockets-threads`,
-//! which ends when it is out of descriptors. No verdict rests on either.
+//! `threadcast-handoff` is left out, which is threadcast itself.
 
 use std::collections::BTreeSet;
 
 use crate::experiment::Experiment;
 use crate::figures;
 use crate::manifest::Model;
-use crate::report::numbers::number;
+use crate::report::numbers::{number, ratio_with_scatter};
 use crate::report::verdicts::{CLAIMS, SUBJECT};
 use crate::results::Results;
+use crate::stats::Ratio;
 
-/// Difference between two ratios that is still agreement.
-const TOLERANCE: f64 = 0.15;
+/// Difference between two ratios that is agreement, whatever their scatter.
+const TOLERANCE: f64 = 0.05;
 /// What the kernel alone charges: set beside threadcast like the event loops are.
 const FLOOR: &str = "floor";
 /// Memory of all clients together below which a ratio means nothing, in KiB: it depends on how many
@@ -35,10 +36,10 @@ enum Found {
     /// The figures are too small for one.
     Small,
     /// There it is.
-    Ratio(f64),
+    Ratio(Ratio),
 }
 
-/// A line for each ratio, and how many of them differ by more than 15 % or are in one run only.
+/// A line for each ratio, and how many of them are apart or in one run only.
 pub fn compare(first: &Results, second: &Results) -> (Vec<String>, usize) {
     let (mut lines, mut apart) = (Vec::new(), 0);
     for (kind, figure) in CLAIMS {
@@ -51,7 +52,7 @@ pub fn compare(first: &Results, second: &Results) -> (Vec<String>, usize) {
                     [Found::Small, _] | [_, Found::Small] | [Found::Missing, Found::Missing] => continue,
                     [Found::Ratio(one), Found::Ratio(two)] => verdict(one, two),
                     [Found::Ratio(one), Found::Missing] | [Found::Missing, Found::Ratio(one)] => {
-                        (false, format!("{} in one run only: APART", number(one)))
+                        (false, format!("{} in one run only: APART", number(one.mean)))
                     }
                 };
                 apart += usize::from(!agree);
@@ -63,11 +64,11 @@ pub fn compare(first: &Results, second: &Results) -> (Vec<String>, usize) {
 }
 
 /// Whether two ratios agree, and how far they are from each other.
-fn verdict(one: f64, two: f64) -> (bool, String) {
-    let difference = (two / one - 1.0).abs();
-    let agree = difference <= TOLERANCE;
+fn verdict(one: Ratio, two: Ratio) -> (bool, String) {
+    let difference = (two.mean / one.mean - 1.0).abs();
+    let agree = difference <= TOLERANCE || (one.low <= two.high && two.low <= one.high);
     let verdict = if agree { "agree" } else { "APART" };
-    let (one, two) = (number(one), number(two));
+    let (one, two) = (ratio_with_scatter(one), ratio_with_scatter(two));
     (agree, format!("{one} and {two}, {:.0} %: {verdict}", difference * 100.0))
 }
 
@@ -75,7 +76,7 @@ fn verdict(one: f64, two: f64) -> (bool, String) {
 fn others<'a>(first: &'a Results, second: &'a Results) -> Vec<&'a str> {
     let mut names: Vec<&str> = Vec::new();
     for entry in first.variants.iter().chain(&second.variants) {
-        let wanted = entry.kind == Model::Loop || entry.name == FLOOR;
+        let wanted = entry.kind != Model::Threads || entry.name == FLOOR;
         if wanted && !names.contains(&entry.name.as_str()) {
             names.push(&entry.name);
         }
@@ -126,7 +127,6 @@ mod tests {
             rounds: 1,
             spells: 0,
             variants: serde_json::from_value(variants.into()).unwrap(),
-            summary: Vec::new(),
             samples: samples.collect(),
         }
     }
@@ -163,7 +163,11 @@ mod tests {
         }
         run.rounds = 3;
         let (lines, _) = compare(&run, &run);
-        assert!(lines[0].contains("/ floor: 1.25 and 1.25, 0 %: agree"), "{}", lines[0]);
+        assert!(
+            lines[0].contains("/ floor: 1.25 (1.25 to 4) and 1.25 (1.25 to 4), 0 %: agree"),
+            "{}",
+            lines[0]
+        );
     }
 
     #[test]

@@ -251,7 +251,7 @@ impl Goal {
             return Some([range.median, range.min, range.max]);
         };
         let ratios = results.ratios(self.of, other, self.experiment, self.figure);
-        let middle = results.ratio(self.of, other, self.experiment, self.figure)?;
+        let middle = results.ratio(self.of, other, self.experiment, self.figure)?.mean;
         let least = ratios.iter().copied().fold(middle, f64::min);
         let most = ratios.iter().copied().fold(middle, f64::max);
         Some([middle, least, most])
@@ -285,7 +285,6 @@ mod tests {
             rounds: 1,
             spells: 0,
             variants: Vec::new(),
-            summary: Vec::new(),
             samples: vec![sample(SUBJECT, own), sample(TOKIO, Ok(tokio))],
         }
     }

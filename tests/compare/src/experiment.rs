@@ -30,11 +30,12 @@ const IDLE_INTERVAL: Duration = Duration::from_secs(3600);
 pub const FEW: usize = 1000;
 /// Clients up to which they come at [`Times::some`]'s pace.
 pub const SOME: usize = 5000;
-/// Rounds that are enough where a limit is measured, or memory that fills, or gaps as long as a handler
-/// blocks.
-const STEADY_ROUNDS: usize = 5;
+/// Rounds that are enough where memory fills, or where gaps are as long as a handler blocks.
+const STEADY_ROUNDS: usize = 3;
+/// Rounds that are enough for a limit, which is a number and takes long to reach.
+const HOLD_ROUNDS: usize = 2;
 /// Rounds that are enough for pushes, of which a turn has several.
-const PUSH_ROUNDS: usize = 10;
+const PUSH_ROUNDS: usize = 8;
 /// Time that a load generator may take besides what it was told to measure.
 const LOAD_DEADLINE: Duration = Duration::from_secs(400);
 
@@ -180,7 +181,8 @@ impl Experiment {
             Kind::Push => rounds.min(PUSH_ROUNDS),
             // How its threads come to lie on the cores is up to chance, and stays so for the whole turn.
             Kind::Echo => rounds,
-            Kind::Json | Kind::Blocked | Kind::Stalled | Kind::Hold | Kind::Idle | Kind::Storm => {
+            Kind::Hold => rounds.min(HOLD_ROUNDS),
+            Kind::Json | Kind::Blocked | Kind::Stalled | Kind::Idle | Kind::Storm => {
                 rounds.min(STEADY_ROUNDS)
             }
         }
@@ -310,7 +312,7 @@ mod tests {
     #[test]
     fn what_hardly_varies_has_fewer_rounds() {
         for (kind, size, rounds) in
-            [(Kind::Push, 15_000, 10), (Kind::Echo, 500, 12), (Kind::Blocked, 50, 5), (Kind::Hold, 20_000, 5)]
+            [(Kind::Push, 15_000, 8), (Kind::Echo, 500, 12), (Kind::Blocked, 50, 3), (Kind::Hold, 20_000, 2)]
         {
             let experiment = Experiment::new(kind, size);
             assert_eq!(experiment.rounds(12), rounds, "{experiment}");

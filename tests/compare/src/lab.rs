@@ -20,7 +20,8 @@ use crate::manifest::{Manifest, Variant};
 use crate::server::Server;
 
 /// What stands beside the lab unless told otherwise.
-pub const COLUMNS: [&str; 5] = ["threadcast", "threadcast-handoff", "tokio-1", "tokio-2", "tornado"];
+pub const COLUMNS: [&str; 6] =
+    ["threadcast", "threadcast-handoff", "tokio-1", "axum", "goroutines", "tornado"];
 
 /// Where the lab's page is, unless its arguments say otherwise.
 const DEFAULT_PORT: &str = "8888";

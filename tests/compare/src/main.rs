@@ -14,7 +14,7 @@ use threadcast_compare::program::interval;
 use threadcast_compare::report::{charts, page};
 use threadcast_compare::results::Results;
 use threadcast_compare::runner::{self, Trial};
-use threadcast_compare::{agree, bench, command_line, lab, values};
+use threadcast_compare::{agree, bench, command_line, greeter, lab, scale, values};
 
 /// The manifest beside this crate's sources.
 const MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/variants.toml");
@@ -27,9 +27,9 @@ const WATCHERS: usize = 50;
 /// Clients that never read.
 const STALLED: usize = 10;
 /// Clients of a push, and rounds: in full, and in a hurry.
-const SIZES: [usize; 4] = [100, 1000, 5000, 15_000];
-const ROUNDS: usize = 16;
-const QUICK_SIZES: [usize; 2] = [100, 1000];
+const SIZES: [usize; 2] = [1000, 10_000];
+const ROUNDS: usize = 10;
+const QUICK_SIZES: [usize; 1] = [1000];
 const QUICK_ROUNDS: usize = 1;
 
 /// Measures threadcast beside other WebSocket servers that do the same job
@@ -59,6 +59,31 @@ enum Command {
     Report(Output),
     /// Compare the ratios of two runs
     Agree { first: PathBuf, second: PathBuf },
+    /// Have the same conversation in three programs: straight-line, callbacks, async; and see where one hangs
+    Greeter {
+        #[command(flatten)]
+        which: Which,
+        /// Conversations, all of which stay
+        #[arg(long, default_value_t = 1000, value_parser = values::count)]
+        clients: usize,
+        /// Directory for what a debugger shows where one hangs
+        #[arg(long, default_value = "target/greeter")]
+        out: PathBuf,
+    },
+    /// Measure what a client costs here, compute what a million would take, and check that against a fleet of three
+    Scale {
+        #[command(flatten)]
+        which: Which,
+        /// Clients of the check, the most that this machine takes
+        #[arg(long, default_value_t = 15_000, value_parser = values::count)]
+        clients: usize,
+        /// Between two messages to everybody, in the table that is computed
+        #[arg(long, default_value = "1s", value_parser = interval::parse)]
+        interval: std::time::Duration,
+        /// Bytes of a message, in the table that is computed
+        #[arg(long, default_value_t = 26, value_parser = values::bytes)]
+        message: usize,
+    },
     /// Open the lab of threadcast, with other servers beside it, until Ctrl-C
     Lab(LabOptions),
     /// Load one server that runs already, and print the figures as JSON
@@ -90,6 +115,9 @@ struct Output {
     /// README that has the few rows between its two markers
     #[arg(long)]
     readme: Option<PathBuf>,
+    /// Page of the manual that has what a wait costs between its two markers
+    #[arg(long)]
+    lesson: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -99,7 +127,7 @@ struct RunOptions {
     #[command(flatten)]
     output: Output,
     /// A first impression, in less than three minutes; none that a README should tell
-    #[arg(long, conflicts_with = "readme")]
+    #[arg(long, conflicts_with_all = ["readme", "lesson"])]
     quick: bool,
     /// Numbers of clients to push to
     #[arg(long, value_delimiter = ',', value_parser = values::count)]
@@ -144,6 +172,12 @@ fn main() -> ExitCode {
             Results::read(&output.out.join("results.json")).and_then(|results| report(&results, &output))
         }
         Command::Agree { first, second } => run_agree(&first, &second),
+        Command::Greeter { which, clients, out } => {
+            which.read().and_then(|manifest| greeter::run(&manifest, clients, &out))
+        }
+        Command::Scale { which, clients, interval, message } => {
+            which.read().and_then(|manifest| scale::run(&manifest, clients, interval, message))
+        }
         Command::Lab(options) => run_lab(&options),
         Command::Load { target, scenario } => run_load(&target, &scenario),
     };
@@ -179,7 +213,7 @@ fn run(options: &RunOptions) -> Result<(), Failure> {
 
 fn report(results: &Results, output: &Output) -> Result<(), Failure> {
     charts::write(results, &output.out)?;
-    page::write(results, &output.out, output.readme.as_deref())?;
+    page::write(results, &output.out, output.readme.as_deref(), output.lesson.as_deref())?;
     println!("{}\n{} has all tables and charts", page::verdicts(results), output.out.display());
     Ok(())
 }

@@ -17,6 +17,8 @@ pub enum Model {
     Threads,
     /// An event loop, or several.
     Loop,
+    /// Green threads: those of a runtime, of which many share a thread of the kernel.
+    Green,
 }
 
 /// A row of the manifest.
@@ -40,6 +42,9 @@ pub struct Variant {
     /// How to install what is missing.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub install: String,
+    /// Whether it takes part only where it is named, by `--only` or by a goal of the bench.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asked: bool,
     /// The experiments that it takes part in; all of them if empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub measures: Vec<Kind>,
@@ -89,7 +94,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Keeps the variants of these names, all of them if there are none.
+    /// Keeps the variants of these names; if there are none, all but those that must be asked for.
     pub fn keep(&mut self, names: &[String]) -> Result<(), Failure> {
         for name in names {
             if !self.variants.iter().any(|variant| variant.name == *name) {
@@ -97,7 +102,11 @@ impl Manifest {
                 return Err(Failure::new(line));
             }
         }
-        self.variants.retain(|variant| names.is_empty() || names.contains(&variant.name));
+        let wanted = |variant: &Variant| match names {
+            [] => !variant.asked,
+            names => names.contains(&variant.name),
+        };
+        self.variants.retain(wanted);
         Ok(())
     }
 

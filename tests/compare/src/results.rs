@@ -1,17 +1,17 @@
-//! What came out of a run: every sample, and the medians of them. This is `results.json`.
+//! What came out of a run: every sample. This is `results.json`, a line for each of them.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::experiment::{Experiment, Kind, Times};
 use crate::failure::{Failure, While};
 use crate::figures::Figures;
 use crate::machine::Machine;
 use crate::manifest::Model;
-use crate::stats::{mean_ratio, median};
+use crate::stats::{Ratio, median};
 
 /// A run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -31,9 +31,6 @@ pub struct Results {
     pub spells: usize,
     /// All variants, those included that were not measured.
     pub variants: Vec<Entry>,
-    /// Medians, with minimum and maximum.
-    #[serde(default)]
-    pub summary: Vec<Row>,
     /// Each turn of each variant.
     pub samples: Vec<Sample>,
 }
@@ -62,28 +59,15 @@ pub struct Sample {
     /// The round, from 1.
     pub round: usize,
     /// What was measured.
+    #[serde(serialize_with = "in_five_digits")]
     pub figures: Figures,
     /// Why nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
 }
 
-/// Median, minimum and maximum of a figure.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Row {
-    /// The variant's name.
-    pub variant: String,
-    /// The experiment.
-    #[serde(flatten)]
-    pub experiment: Experiment,
-    /// The figure's name.
-    pub figure: String,
-    /// Its range.
-    #[serde(flatten)]
-    pub range: Range,
-}
-
 /// Median, minimum and maximum.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Range {
     /// The median of all turns.
     pub median: f64,
@@ -101,10 +85,13 @@ impl Results {
         serde_json::from_str(&text).doing(format!("{what}, which is not what a run writes now"))
     }
 
-    /// Writes `results.json`, the summary brought up to date.
-    pub fn write(&mut self, path: &Path) -> Result<(), Failure> {
-        self.summary = self.summarize();
-        let text = serde_json::to_string_pretty(self).doing("write JSON")?;
+    /// Writes `results.json`: a line for each sample, since it is kept with the sources.
+    pub fn write(&self, path: &Path) -> Result<(), Failure> {
+        let lines = self.samples.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>();
+        let samples = lines.doing("write JSON")?.join(",\n");
+        let head = serde_json::to_string_pretty(&Self { samples: Vec::new(), ..self.clone() })
+            .doing("write JSON")?;
+        let text = head.replace("\"samples\": []", &format!("\"samples\": [\n{samples}\n]"));
         fs::write(path, text + "\n").doing(format!("write {}", path.display()))
     }
 
@@ -130,10 +117,10 @@ impl Results {
         values.copied().reduce(|sum, value| sum + value)
     }
 
-    /// The ratio of a figure of one variant to that of another: the mean of [`Self::ratios`], see
-    /// [`mean_ratio`]. With many rounds it varies less from run to run than a median.
-    pub fn ratio(&self, one: &str, other: &str, experiment: Experiment, figure: &str) -> Option<f64> {
-        mean_ratio(&self.ratios(one, other, experiment, figure))
+    /// The ratio of a figure of one variant to that of another, from [`Self::ratios`]. With many rounds it varies
+    /// less from run to run than a median.
+    pub fn ratio(&self, one: &str, other: &str, experiment: Experiment, figure: &str) -> Option<Ratio> {
+        Ratio::of(&self.ratios(one, other, experiment, figure))
     }
 
     /// The ratio of a figure of one variant to that of another, in each round in which both have it. A
@@ -169,24 +156,43 @@ impl Results {
         let of_variant = self.samples.iter().filter(move |sample| sample.variant == variant);
         of_variant.filter(wanted)
     }
+}
 
-    fn summarize(&self) -> Vec<Row> {
-        let keys: BTreeSet<_> = self
-            .samples
-            .iter()
-            .flat_map(|sample| {
-                let key = (sample.experiment, sample.variant.as_str());
-                sample.figures.keys().map(move |figure| (key, figure.as_str()))
-            })
-            .collect();
-        let rows = keys.into_iter().filter_map(|((experiment, variant), figure)| {
-            Some(Row {
-                variant: variant.to_owned(),
-                experiment,
-                figure: figure.to_owned(),
-                range: self.range(variant, experiment, figure)?,
-            })
-        });
-        rows.collect()
+/// Writes figures with the digits that a measurement can have.
+fn in_five_digits<S: Serializer>(figures: &Figures, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(figures.iter().map(|(name, value)| (name, five_digits(*value))))
+}
+
+fn five_digits(value: f64) -> f64 {
+    format!("{value:.4e}").parse().unwrap_or(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples::results;
+
+    #[test]
+    fn a_run_is_read_as_it_was_written_but_for_digits_that_mean_nothing() {
+        let path = std::env::temp_dir().join(format!("threadcast-results-{}.json", std::process::id()));
+        let mut run = results(&[
+            ("one", "push", 10, &[("cpu_ms", 12.345678), ("late", 0.0)][..]),
+            ("two", "push", 10, &[][..]),
+        ]);
+        run.samples[1].failed = Some("a \"samples\": [] in a line".into());
+        run.write(&path).unwrap();
+        let (text, again) = (fs::read_to_string(&path).unwrap(), Results::read(&path).unwrap());
+        fs::remove_file(&path).unwrap();
+        assert_eq!(again.samples[0].figures, [("cpu_ms".into(), 12.346), ("late".into(), 0.0)].into());
+        assert_eq!(again.samples[1].failed, run.samples[1].failed);
+        assert_eq!(text.lines().filter(|line| line.starts_with("{\"variant\"")).count(), 2, "{text}");
+    }
+
+    #[test]
+    fn five_digits_are_kept() {
+        for (value, kept) in [(0.0, 0.0), (123_456.7, 123_460.0), (-0.000_123_456, -0.000_123_46), (1.0, 1.0)]
+        {
+            assert_eq!(five_digits(value), kept);
+        }
     }
 }

@@ -34,7 +34,7 @@ pub fn run(
     trials: &[Trial],
     rounds: usize,
     times: &Times,
-    keep: &mut dyn FnMut(&mut Results) -> Result<(), Failure>,
+    keep: &mut dyn FnMut(&Results) -> Result<(), Failure>,
 ) -> Result<Results, Failure> {
     // Servers inherit the raised limit, since not all of them raise it themselves.
     let descriptors = raise_descriptor_limit()?;
@@ -46,7 +46,6 @@ pub fn run(
         rounds: 0,
         spells: 0,
         variants: manifest.variants.iter().map(|variant| entry(manifest, variant)).collect(),
-        summary: Vec::new(),
         samples: Vec::new(),
     };
     for entry in &results.variants {
@@ -68,7 +67,7 @@ pub fn run(
             }
         }
         results.rounds = round.last().map_or(0, |turn| turn.round);
-        keep(&mut results)?;
+        keep(&results)?;
     }
     Ok(results)
 }

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -41,15 +41,20 @@ impl Server {
         if setup.pad > 0 {
             command.arg("--pad").arg(setup.pad.to_string());
         }
+        Self::spawn(command, address, variant.tls, &variant.name)
+    }
+
+    /// Starts a program that will listen at `address`, and waits until it accepts connections there.
+    pub fn spawn(mut command: Command, address: SocketAddr, tls: bool, name: &str) -> Result<Self, Failure> {
         let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
-        let mut child = child.doing(format!("start {}", variant.name))?;
+        let mut child = child.doing(format!("start {name}"))?;
         let last_words = Arc::default();
         let (sender, stderr_open) = mpsc::channel();
         if let Some(stderr) = child.stderr.take() {
             let last_words = Arc::clone(&last_words);
             thread::spawn(move || keep_last_line(BufReader::new(stderr), &last_words, sender));
         }
-        let mut server = Self { child, address, tls: variant.tls, last_words, stderr_open };
+        let mut server = Self { child, address, tls, last_words, stderr_open };
         server.await_readiness()?;
         Ok(server)
     }
@@ -103,7 +108,7 @@ fn ending(status: ExitStatus, words: &str) -> String {
 }
 
 /// A local address with a free port.
-fn free_address() -> Result<SocketAddr, Failure> {
+pub fn free_address() -> Result<SocketAddr, Failure> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).doing("find a free port")?;
     listener.local_addr().doing("find a free port")
 }

@@ -140,6 +140,10 @@ fn copy_of_results(name: &str) -> (PathBuf, PathBuf) {
 fn report(results: &Path, readme: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_threadcast-compare"));
     command.args(["report", "--out"]).arg(results).arg("--readme").arg(readme);
+    let lesson = readme.with_file_name("lesson.md");
+    if lesson.exists() {
+        command.arg("--lesson").arg(lesson);
+    }
     command.output().expect("the comparison starts")
 }
 
@@ -166,23 +170,34 @@ fn the_pages_in_the_repository_are_those_of_its_results() {
     let (results, readme) = copy_of_results("pages");
     let own = std::fs::read_to_string(format!("{ROOT}/README.md")).unwrap();
     std::fs::write(&readme, &own).unwrap();
+    let lesson = readme.with_file_name("lesson.md");
+    let own_lesson = std::fs::read_to_string(format!("{ROOT}/src/guide/lesson.md")).unwrap();
+    std::fs::write(&lesson, &own_lesson).unwrap();
     assert!(report(&results, &readme).status.success());
     // Relative to this README the charts are in another directory.
     let rendered = std::fs::read_to_string(&readme).unwrap();
     let rendered = rendered.replace("](results/", "](tests/compare/results/");
     let page = |directory: &Path| std::fs::read_to_string(directory.join("README.md")).unwrap();
-    for (file, same) in
-        [("README.md", rendered == own), ("results/README.md", page(&results) == page(Path::new(RESULTS)))]
-    {
+    for (file, same) in [
+        ("README.md", rendered == own),
+        ("results/README.md", page(&results) == page(Path::new(RESULTS))),
+        ("lesson.md", std::fs::read_to_string(&lesson).unwrap() == own_lesson),
+    ] {
         assert!(same, "{file} is not of results.json: `make -C tests/compare report` writes it");
     }
+}
+
+#[test]
+fn the_results_in_the_repository_are_small() {
+    let bytes = std::fs::metadata(format!("{RESULTS}/results.json")).unwrap().len();
+    assert!(bytes < 300_000, "results.json has {bytes} bytes");
 }
 
 #[test]
 fn a_quick_run_stays_below_target() {
     for (quick, wanted, absent) in [
         ("QUICK=1", "--quick --out target/compare", "README.md"),
-        ("QUICK=", "--out tests/compare/results --readme README.md", "--quick"),
+        ("QUICK=", "--out tests/compare/results --readme README.md --lesson src/guide/lesson.md", "--quick"),
     ] {
         let output = Command::new("make").args(["--dry-run", "compare", quick]).current_dir(ROOT).output();
         let recipe = String::from_utf8(output.expect("make starts").stdout).unwrap();
@@ -216,7 +231,7 @@ fn what_is_wrong_with_a_command_line_is_one_line_that_says_what_to_write() {
         (COMPARE, vec!["run", "--rounds", "x"], 2, "--rounds x: it is a number from 1 to 1000000"),
         (COMPARE, vec!["run", "--sizes", "1,-2"], 2, "--sizes -2: it is a number from 1 to 1000000"),
         (COMPARE, vec!["rum"], 2, "there is no command rum; is it run?"),
-        (COMPARE, vec![], 2, "say what to do: run, bench, report, agree, lab, load or help"),
+        (COMPARE, vec![], 2, "say what to do: run, bench, report, agree, greeter, scale, lab, load or help"),
         (COMPARE, vec!["agree"], 2, "FIRST and SECOND have to be there too"),
         (
             COMPARE,

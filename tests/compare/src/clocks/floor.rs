@@ -1,15 +1,17 @@
-//! The floor: what the kernel alone charges for a round of pushes.
+//! The floor: what the kernel alone charges for a round of pushes, and for an echo on a blocking thread.
 //!
 //! One thread accepts and answers handshakes, one thread sends the same bytes to one socket after
 //! the other. Nothing is read, queued or retried, so nothing that serves WebSocket clients over
-//! this system's sockets can be much cheaper. It pushes, and does nothing else.
+//! this system's sockets can be much cheaper. An echo's client has a thread that only receives and sends: what
+//! threads cost here, they cost in any server that has one for each client.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::clocks::options::ClockOptions;
@@ -18,6 +20,10 @@ use crate::frame;
 
 /// Longest request head that is read, in bytes.
 const HEAD_LIMIT: usize = 4096;
+/// Bytes of a frame's header and its mask, of the short frames that are echoed.
+const HEADER: usize = 6;
+/// Connections that may wait to be accepted; std's own listener has room for 128, and the rest would wait for 1 s.
+const BACKLOG: i32 = 4096;
 /// Time that a client has for its request head.
 const HEAD_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -26,7 +32,7 @@ type Sockets = Arc<Mutex<Vec<TcpStream>>>;
 
 /// Serves until the process is ended.
 pub fn serve(options: &ClockOptions) -> Result<(), Failure> {
-    let listener = TcpListener::bind(options.address()).doing(format!("listen on port {}", options.port))?;
+    let listener = listen(options.address()).doing(format!("listen on port {}", options.port))?;
     let sockets = Sockets::default();
     let pushed = Arc::clone(&sockets);
     let pushing = options.clone();
@@ -35,11 +41,43 @@ pub fn serve(options: &ClockOptions) -> Result<(), Failure> {
         .spawn(move || push_for_ever(&pushed, &pushing))
         .doing("start the sending thread")?;
     for client in listener.incoming().flatten() {
-        if let Ok(client) = shake_hands(client) {
-            lock(&sockets).push(client);
+        match shake_hands(client) {
+            Ok((client, true)) => {
+                thread::Builder::new().spawn(move || echo(client)).doing("start an echo's thread")?;
+            }
+            Ok((client, false)) => lock(&sockets).push(client),
+            Err(_) => {}
         }
     }
     Ok(())
+}
+
+/// A listener with room for a storm of connections.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Sends every short message back, unmasked, until the client leaves.
+fn echo(mut client: TcpStream) {
+    let mut frame = [0; HEADER + 125];
+    loop {
+        let length = match client.read(&mut frame) {
+            Ok(read) if read >= HEADER && read == HEADER + usize::from(frame[1] & 127) => read - HEADER,
+            _ => return,
+        };
+        for at in (0..length).rev() {
+            frame[HEADER + at] ^= frame[2 + at % 4];
+        }
+        frame[HEADER - 2] = frame[0];
+        frame[HEADER - 1] = length as u8;
+        if client.write_all(&frame[HEADER - 2..HEADER + length]).is_err() {
+            return;
+        }
+    }
 }
 
 /// Pushes at multiples of the interval, however long a push takes.
@@ -56,8 +94,8 @@ fn push_for_ever(sockets: &Sockets, options: &ClockOptions) {
     }
 }
 
-/// Answers the request of a client, and returns its socket, ready for the loop.
-fn shake_hands(mut client: TcpStream) -> std::io::Result<TcpStream> {
+/// Answers the request of a client, and returns its socket, and whether it wants echoes: a blocking one then.
+fn shake_hands(mut client: TcpStream) -> std::io::Result<(TcpStream, bool)> {
     client.set_read_timeout(Some(HEAD_DEADLINE))?;
     client.set_nodelay(true)?;
     let mut head = [0; HEAD_LIMIT];
@@ -83,8 +121,10 @@ fn shake_hands(mut client: TcpStream) -> std::io::Result<TcpStream> {
         )
         .as_bytes(),
     )?;
-    client.set_nonblocking(true)?;
-    Ok(client)
+    let echoes = head.starts_with("GET /echo?");
+    client.set_read_timeout(None)?;
+    client.set_nonblocking(!echoes)?;
+    Ok((client, echoes))
 }
 
 /// The sockets, whatever became of the thread that held them last.

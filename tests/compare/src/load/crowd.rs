@@ -114,7 +114,8 @@ impl Crowd {
         let place = self.free.last().copied().unwrap_or(self.clients.len());
         let source = (serial / CLIENTS_PER_SOURCE % SOURCES) as u8;
         let source = (Ipv4Addr::new(127, 0, 0, 1 + source), 0).into();
-        let target = format!("{path}?Id=c{serial}");
+        // In a fleet an Id is one client's, whichever machine it is on.
+        let target = format!("{path}?Id=c{serial}-{}", self.server.port());
         let route = (source, self.server);
         let mut client = Client::connect((place, serial), route, target, &self.manner)?;
         let interest = Interest::READABLE | Interest::WRITABLE;

@@ -7,17 +7,19 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 
 use crate::failure::{Failure, While};
 use crate::figures::Figures;
+use crate::load::awake::Awake;
 use crate::load::crowd::{Crowd, Pace};
 use crate::process::Process;
 use crate::program::interval;
 use crate::values;
 
+mod awake;
 mod blocked;
 mod client;
 mod crowd;
@@ -141,11 +143,17 @@ pub enum Scenario {
 /// Plays a scenario.
 pub fn run(target: &Target, scenario: &Scenario) -> Result<Figures, Failure> {
     raise_descriptor_limit()?;
-    stay_on_one_core()?;
+    let processors = awake::allowed()?;
+    stay_on_one_core(&processors)?;
     match *scenario {
         Scenario::Ticks { clients, rounds } => ticks::run(target, clients, rounds, false),
         Scenario::Json { clients, rounds } => ticks::run(target, clients, rounds, true),
-        Scenario::Echo { clients, time } => echo::run(target, clients, time),
+        Scenario::Echo { clients, time } => {
+            // With more of them no processor ever sleeps.
+            let lonely = clients < processors.len();
+            let _awake = lonely.then(|| Awake::new(processors.into_iter())).transpose()?;
+            echo::run(target, clients, time)
+        }
         Scenario::Blocked { clients, time } => blocked::run(target, clients, time),
         Scenario::Stalled { clients, time } => stalled::run(target, clients, time),
         Scenario::Hold { clients } => hold::run(target, clients),
@@ -156,13 +164,10 @@ pub fn run(target: &Target, scenario: &Scenario) -> Result<Figures, Failure> {
 
 /// Keeps the load generator on the last core that it may use. Otherwise each packet can pull it to the
 /// core of the server that sent it, which it then interrupts thousands of times a round.
-fn stay_on_one_core() -> Result<(), Failure> {
-    let this = Pid::from_raw(0);
-    let allowed = sched_getaffinity(this).doing("read the allowed cores")?;
-    let last = (0..CpuSet::count()).rfind(|core| allowed.is_set(*core).unwrap_or(false));
+fn stay_on_one_core(allowed: &[usize]) -> Result<(), Failure> {
     let mut own = CpuSet::new();
-    own.set(last.unwrap_or(0)).doing("choose a core")?;
-    sched_setaffinity(this, &own).doing("stay on one core")
+    own.set(allowed.last().copied().unwrap_or(0)).doing("choose a core")?;
+    sched_setaffinity(Pid::from_raw(0), &own).doing("stay on one core")
 }
 
 /// Raises this process's soft limit of descriptors to the hard one, and tells it.

@@ -1,4 +1,4 @@
-//! Charts of bars: beside one another, or stacked.
+//! Charts of bars: beside one another, or stacked. The letters are large enough for a projector.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
@@ -10,26 +10,34 @@ use crate::report::palette::{COLOURS, INK, NAMES, TITLE, WIDTH, ink};
 use crate::results::Results;
 
 /// Height of a bar, in pixels.
-const BAR: i32 = 14;
+const BAR: i32 = 18;
 /// Room between the bars of two variants.
-const GAP: i32 = 10;
+const GAP: i32 = 8;
 /// Room for the number behind the longest bar.
-const NUMBER: i32 = 90;
+const NUMBER: i32 = 110;
 /// Room for the name of a part.
-const PART: i32 = 180;
-/// Colours of the parts: orange, blue, grey.
-const PARTS: [RGBColor; 3] = [COLOURS[0], COLOURS[3], COLOURS[2]];
+const PART: i32 = 230;
 
 /// What a chart shows.
 pub struct Bars<'a> {
-    /// The experiment.
-    pub experiment: Experiment,
     /// The heading.
     pub title: &'a str,
-    /// Names and figures of the bars of each variant, three at most.
-    pub parts: &'a [(&'a str, &'a str)],
+    /// The bars of each variant, as many as there are colours at most.
+    pub parts: Vec<Part<'a>>,
     /// Whether they are parts of a sum.
     pub stacked: bool,
+}
+
+/// A bar of each variant.
+pub struct Part<'a> {
+    /// What it is.
+    pub name: String,
+    /// Where its figure is from.
+    pub experiment: Experiment,
+    /// The figure.
+    pub figure: &'a str,
+    /// What the figure is multiplied with.
+    pub scale: f64,
 }
 
 /// A variant, and its values.
@@ -64,14 +72,14 @@ impl Bars<'_> {
     }
 
     fn draw_head(&self, area: &Area<'_>) -> Result<(), Failure> {
-        let heading = ("sans-serif", 17).into_font().color(&INK);
+        let heading = ("sans-serif", 22).into_font().color(&INK);
         let title = Text::new(self.title.to_owned(), (12, 10), heading);
         area.draw(&title).doing(self.title)?;
-        for ((name, _), (place, colour)) in self.parts.iter().zip(PARTS.iter().enumerate()) {
+        for (part, (place, colour)) in self.parts.iter().zip(COLOURS.iter().enumerate()) {
             let x = NAMES + place as i32 * PART;
             let mark = Rectangle::new([(x, 40), (x + 14, 52)], colour.filled());
             area.draw(&mark).doing(self.title)?;
-            let text = Text::new((*name).to_owned(), (x + 22, 46), ink(HPos::Left));
+            let text = Text::new(part.name.clone(), (x + 22, 46), ink(HPos::Left));
             area.draw(&text).doing(self.title)?;
         }
         Ok(())
@@ -79,7 +87,7 @@ impl Bars<'_> {
 
     fn draw_row(&self, area: &Area<'_>, top: i32, values: &[f64], scale: f64) -> Result<(), Failure> {
         let (mut x, mut y) = (NAMES, top);
-        for (value, colour) in values.iter().zip(PARTS) {
+        for (value, colour) in values.iter().zip(COLOURS) {
             let end = x + (value * scale).round() as i32;
             let bar = Rectangle::new([(x, y), (end, y + BAR - 2)], colour.filled());
             area.draw(&bar).doing(self.title)?;
@@ -104,12 +112,18 @@ impl Bars<'_> {
 
     /// The variants that serve clients, which the floor does not, and that have figures.
     fn rows<'a>(&self, results: &'a Results) -> Vec<Row<'a>> {
-        let entries = results.variants_with(self.experiment, self.parts[0].1);
-        let served = entries.into_iter().filter(|entry| entry.name != "floor");
-        let rows = served.map(|entry| {
-            let value = |figure| results.median(&entry.name, self.experiment, figure);
-            let values = self.parts.iter().map(|(_, figure)| value(figure).unwrap_or(0.0).max(0.0));
-            (entry.name.as_str(), values.collect())
+        let served = results.variants.iter().filter(|entry| entry.name != "floor");
+        let rows = served.filter_map(|entry| {
+            let value = |part: &Part<'_>| results.median(&entry.name, part.experiment, part.figure);
+            let values: Vec<_> = self.parts.iter().map(value).collect();
+            values.iter().any(Option::is_some).then(|| {
+                let scaled = self
+                    .parts
+                    .iter()
+                    .zip(values)
+                    .map(|(part, value)| part.scale * value.unwrap_or(0.0).max(0.0));
+                (entry.name.as_str(), scaled.collect())
+            })
         });
         rows.collect()
     }

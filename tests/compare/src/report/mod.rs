@@ -2,11 +2,10 @@
 
 mod bars;
 pub mod charts;
-mod lines;
 pub mod numbers;
 pub mod page;
 mod palette;
 #[cfg(test)]
-mod samples;
+pub mod samples;
 pub mod tables;
 pub mod verdicts;

@@ -2,6 +2,7 @@
 
 use crate::experiment::Experiment;
 use crate::results::Range;
+use crate::stats::Ratio;
 
 /// A number with as many decimals as matter.
 pub fn number(value: f64) -> String {
@@ -18,6 +19,12 @@ pub fn number(value: f64) -> String {
 pub fn range(range: Range) -> String {
     let (median, min, max) = (number(range.median), number(range.min), number(range.max));
     if min == max { median } else { format!("{median} ({min}–{max})") }
+}
+
+/// A ratio, with its scatter where it has some.
+pub fn ratio_with_scatter(ratio: Ratio) -> String {
+    let [mean, low, high] = [ratio.mean, ratio.low, ratio.high].map(number);
+    if low == high { mean } else { format!("{mean} ({low} to {high})") }
 }
 
 /// A whole number, thousands apart.

@@ -7,57 +7,98 @@ use std::path::Path;
 use crate::experiment::{Experiment, Kind};
 use crate::failure::{Failure, While};
 use crate::figures;
-use crate::report::tables::{self, Table, by_figure, by_size};
-use crate::report::verdicts::{rows, table};
+use crate::report::numbers::{number, thousands};
+use crate::report::tables::{self, Table, by_figure};
+use crate::report::verdicts::{RULE, Verdict, rows, table};
 use crate::results::Results;
 
-/// Where the README's section begins.
+/// Where the section of another page begins, of the README or the lesson.
 const BEGIN: &str = "<!-- compare:begin -->";
 /// Where it ends.
 const END: &str = "<!-- compare:end -->";
+/// Who stands for its kind of thread in the lesson: kernel threads, green threads, none.
+const KINDS: [&str; 7] =
+    ["threadcast", "floor", "goroutines", "virtual-threads", "axum", "tokio-1", "libwebsockets"];
+/// What a wait costs: a wake-up, an idle client, a handler that blocks.
+const COSTS: [(Kind, &str); 4] = [
+    (Kind::Echo, figures::CPU_US),
+    (Kind::Push, figures::MEMORY_KIB),
+    (Kind::Blocked, figures::SLEEP_GAP_MS),
+    (Kind::Blocked, figures::SPIN_GAP_MS),
+];
 /// The figures in it, each at its largest size.
 const FEW: [&str; 5] =
     [figures::CPU_MS, figures::SLEEP_GAP_MS, figures::RATE, figures::MEMORY_KIB, figures::HELD];
-/// What the table of verdicts says without words.
-const SIGNS: &str = "A ratio is threadcast's figure divided by that of the best event loop: the geometric mean of \
-the rounds' own ratios, without the quarter of them, rounded up, at either end. `†`: the load generator could do \
-no more with the loop. `‡`: with neither. `≥`: it could open no more clients.";
-
-/// Headings, charts, and the figures behind them.
-const PARTS: [(&str, &str, Kind, &[&str]); 12] = {
+/// The verdicts, those that threads lose first.
+const VERDICTS: [(Verdict, &str); 3] = [
+    (Verdict::Lose, "Where threads lose"),
+    (Verdict::Draw, "Where it is a draw"),
+    (Verdict::Win, "Where threads win"),
+];
+/// Charts, and what they show.
+const CHARTS: [(&str, &str); 5] = [
+    ("memory.svg", "Memory"),
+    ("echo.svg", "Echoes"),
+    ("cpu.svg", "CPU of a push"),
+    ("spread.svg", "Spread of a push"),
+    ("blocked.svg", "A handler that blocks"),
+];
+/// The tables: a heading, a kind of experiment, of which the largest size is told, and figures.
+const TABLES: [(&str, Kind, &[&str]); 5] = {
     use figures::*;
     [
-        ("CPU of a push", "cpu.svg", Kind::Push, &[CPU_MS, SWITCHES]),
-        ("Spread of a push", "spread.svg", Kind::Push, &[SPREAD_MS, SPREAD_P50_MS, SPREAD_P99_MS]),
-        ("Missed and late ticks", "", Kind::Push, &[MISSED, LATE]),
-        (
-            "4 KiB of JSON to clients that offer compression",
-            "",
-            Kind::Json,
-            &[WIRE_BYTES, CPU_MS, SPREAD_MS, MEMORY_KIB, MISSED, LATE],
-        ),
-        ("A handler that blocks", "blocked.svg", Kind::Blocked, &[SLEEP_GAP_MS, SPIN_GAP_MS]),
-        ("Echo", "echo.svg", Kind::Echo, &[RATE, CPU_US, P50_US, P99_US, P999_US]),
-        ("Memory", "memory.svg", Kind::Push, &[MEMORY_KIB, RESIDENT_KIB, PAGE_TABLES_KIB, KERNEL_STACK_KIB]),
-        ("Threads and descriptors", "", Kind::Push, &[THREADS, DESCRIPTORS]),
-        ("Connecting", "", Kind::Push, &[CONNECT_S]),
-        ("Most clients held", "", Kind::Hold, &[HELD, REFUSED, UNCLEAN, LOST, MISSED, LATE]),
-        ("Stalled clients", "", Kind::Stalled, &[GROWTH_MIB, KEPT, GAP_MS]),
-        ("Idle clients", "", Kind::Idle, &[CPU_PERCENT]),
+        ("A push", Kind::Push, &[CPU_MS, SPREAD_MS, SWITCHES, MEMORY_KIB, THREADS, LATE]),
+        ("Echoes", Kind::Echo, &[RATE, CPU_US, P50_US, P99_US]),
+        ("4 KiB of JSON to clients that offer compression", Kind::Json, &[WIRE_BYTES, CPU_MS, MEMORY_KIB]),
+        ("Stalled clients", Kind::Stalled, &[GROWTH_MIB, KEPT, GAP_MS]),
+        ("Most clients held", Kind::Hold, &[HELD, REFUSED, UNCLEAN, LATE]),
     ]
 };
 
-/// Writes the page into `directory`, which has the charts, and a few rows of it into `readme`.
-pub fn write(results: &Results, directory: &Path, readme: Option<&Path>) -> Result<(), Failure> {
+/// Writes the page into `directory`, which has the charts, a few rows of it into `readme`, and what a wait costs into
+/// `lesson`.
+pub fn write(
+    results: &Results,
+    directory: &Path,
+    readme: Option<&Path>,
+    lesson: Option<&Path>,
+) -> Result<(), Failure> {
     let path = directory.join("README.md");
     fs::write(&path, page(results)).doing(format!("write {}", path.display()))?;
-    let Some(path) = readme else { return Ok(()) };
+    if let Some(path) = readme {
+        let charts =
+            path.parent().and_then(|parent| directory.strip_prefix(parent).ok()).unwrap_or(directory);
+        update(path, &section(results, &charts.to_string_lossy()))?;
+    }
+    lesson.map_or(Ok(()), |path| update(path, &costs(results)))
+}
+
+/// Puts `new` between the markers of a page.
+fn update(path: &Path, new: &str) -> Result<(), Failure> {
     let what = format!("update {}", path.display());
-    let charts = path.parent().and_then(|parent| directory.strip_prefix(parent).ok()).unwrap_or(directory);
     let text = fs::read_to_string(path).doing(&what)?;
-    let text = replace(&text, &section(results, &charts.to_string_lossy()))
-        .ok_or_else(|| Failure::new(format!("{what}: it lacks {BEGIN} and {END}")))?;
+    let text =
+        replace(&text, new).ok_or_else(|| Failure::new(format!("{what}: it lacks {BEGIN} and {END}")))?;
     fs::write(path, text).doing(what)
+}
+
+/// The lesson's table: what a wait costs in each kind of thread.
+fn costs(results: &Results) -> String {
+    let kind = |name: &&str| {
+        let entry = results.variants.iter().find(|entry| entry.name == **name)?;
+        Some(format!("{name}, {}", tables::kind(entry.kind)))
+    };
+    let names: Vec<_> = KINDS.into_iter().filter(|name| kind(name).is_some()).collect();
+    let mut table = Table::new(std::iter::once(String::new()).chain(names.iter().filter_map(kind)));
+    for (kind, figure) in COSTS {
+        let size = results.sizes(kind).last().copied().unwrap_or_default();
+        let experiment = Experiment::new(kind, size);
+        let what = format!("{}, with {} clients", figures::heading(figure), thousands(size as i64));
+        let median =
+            |name: &&str| results.median(name, experiment, figure).map_or(tables::NONE.into(), number);
+        table.push(std::iter::once(what).chain(names.iter().map(median)).collect());
+    }
+    format!("{}\n\n{}", origin(results), table.markdown())
 }
 
 /// Returns the verdicts as a table in Markdown.
@@ -66,19 +107,36 @@ pub fn verdicts(results: &Results) -> String {
 }
 
 fn page(results: &Results) -> String {
-    let parts: String = PARTS.iter().map(|part| render(results, part)).collect();
+    let rows = rows(results);
+    let verdicts = VERDICTS.map(|(verdict, title)| {
+        let sentences =
+            rows.iter().filter(|row| row.verdict == verdict).map(|row| format!("- {}\n", row.sentence));
+        part(title, &sentences.collect::<String>())
+    });
+    let charts = CHARTS.map(|(file, title)| format!("![{title}]({file})\n"));
+    let tables = TABLES.map(|(title, kind, figures)| {
+        let size = results.sizes(kind).last().copied().unwrap_or_default();
+        let title = format!("{title}, {} clients", thousands(size as i64));
+        part(&title, &by_figure(results, Experiment::new(kind, size), figures).markdown())
+    });
+    let measured = format!(
+        "{}\n{}\nTurns played again, since the host slowed down: {}.",
+        tables::variants(results).markdown(),
+        results.machine.details(),
+        results.spells
+    );
     let (failed, busy) = tables::turns(results);
-    let versions = tables::variants(results).markdown() + "\n" + &results.machine.details();
-    let measured = format!("{versions}\nTurns played again, since the host slowed down: {}.", results.spells);
     format!(
         "# What `make compare` has found\n\n{} [How it is measured, and why it comes out so](../README.md). \
-         This page is written by `make compare`.\n\n{}\n\
-         {SIGNS}\n\nBelow, minimum and maximum stand in brackets.\n\n{parts}{}{}{}",
+         `make compare` writes this page; all figures are in `results.json`.\n\n{RULE}\n\n{}{}\n\
+         In the tables stand medians, with minimum and maximum in brackets.\n\n{}{}{}{}",
         origin(results),
-        verdicts(results),
-        part("What failed", "", &failed.markdown()),
-        part("Turns in which the load generator had no time to spare", "", &busy.markdown()),
-        part("What was measured", "", &measured).trim_end().to_owned() + "\n"
+        verdicts.concat(),
+        charts.join("\n"),
+        tables.concat(),
+        part("What failed", &failed.markdown()),
+        part("Turns in which the load generator had no time to spare", &busy.markdown()),
+        part("What was measured", &measured).trim_end().to_owned() + "\n"
     )
 }
 
@@ -87,7 +145,7 @@ fn section(results: &Results, charts: &str) -> String {
     let rows = rows(results);
     let last = |figure| rows.iter().rfind(|row| row.figure == figure);
     format!(
-        "{}\n\n{}\n[All tables and charts, and what the signs mean]({charts}/README.md).\n\n\
+        "{}\n\n{}\n[All verdicts and charts, and the rule]({charts}/README.md).\n\n\
          ![CPU of a push to one client, for each server]({charts}/cpu.svg)",
         origin(results),
         table(FEW.into_iter().filter_map(last)).markdown()
@@ -103,24 +161,11 @@ fn origin(results: &Results) -> String {
     )
 }
 
-/// A heading with its chart and tables, if there is a figure.
-fn render(results: &Results, (title, chart, kind, figures): &(&str, &str, Kind, &[&str])) -> String {
-    let tables: Vec<_> = match kind {
-        Kind::Push | Kind::Echo => figures.iter().map(|figure| by_size(results, *kind, figure)).collect(),
-        _ => {
-            let experiments = results.sizes(*kind).into_iter().map(|size| Experiment::new(*kind, size));
-            experiments.map(|experiment| by_figure(results, experiment, figures)).collect()
-        }
-    };
-    part(title, chart, &tables.iter().map(Table::markdown).collect::<Vec<_>>().join("\n"))
-}
-
-/// A heading, a chart if there is one, and tables; nothing if there are none.
-fn part(title: &str, chart: &str, tables: &str) -> String {
-    match (tables.trim(), chart) {
-        ("", _) => String::new(),
-        (tables, "") => format!("## {title}\n\n{tables}\n\n"),
-        (tables, chart) => format!("## {title}\n\n![{title}]({chart})\n\n{tables}\n\n"),
+/// A heading and what is below it; nothing if there is nothing.
+fn part(title: &str, text: &str) -> String {
+    match text.trim() {
+        "" => String::new(),
+        text => format!("## {title}\n\n{text}\n\n"),
     }
 }
 

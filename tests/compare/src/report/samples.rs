@@ -7,12 +7,17 @@ use crate::results::Results;
 /// A turn: of a variant, in a kind of experiment, a number of clients, and its figures.
 pub type Turn<'a> = (&'a str, &'a str, usize, &'a [(&'a str, f64)]);
 
-/// Results of these turns. Turns of a variant in the same experiment are of one round after the other. Variants whose name begins with `thread` are threads, all others loops.
+/// Results of these turns. Turns of a variant in the same experiment are of one round after the other. Variants whose name begins with `thread` or
+/// `green` are that, all others loops.
 pub fn results(turns: &[Turn<'_>]) -> Results {
     let mut variants: Vec<serde_json::Value> = Vec::new();
     for (name, ..) in turns {
         if variants.iter().all(|entry| entry["name"] != *name) {
-            let kind = if name.starts_with("thread") { "threads" } else { "loop" };
+            let kind = match name {
+                name if name.starts_with("thread") => "threads",
+                name if name.starts_with("green") => "green",
+                _ => "loop",
+            };
             variants.push(serde_json::json!({"name": name, "kind": kind, "version": ""}));
         }
     }

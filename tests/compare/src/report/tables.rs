@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::experiment::{Experiment, Kind};
+use crate::experiment::Experiment;
 use crate::figures;
-use crate::report::numbers::{number, range, thousands, title};
+use crate::manifest::Model;
+use crate::report::numbers::{number, range, title};
 use crate::results::{Results, Sample};
 
 /// Stands where there is no figure.
@@ -48,20 +49,6 @@ impl Table {
     }
 }
 
-/// One figure of all variants, a column for each size.
-pub fn by_size(results: &Results, kind: Kind, figure: &str) -> Table {
-    let sizes = results.sizes(kind);
-    let mut columns = vec![format!("{}, by clients", figures::heading(figure))];
-    columns.extend(sizes.iter().map(|size| thousands(*size as i64)));
-    let mut table = Table::new(columns);
-    for entry in &results.variants {
-        let mut row = vec![entry.name.clone()];
-        row.extend(sizes.iter().map(|size| cell(results, &entry.name, Experiment::new(kind, *size), figure)));
-        table.push(row);
-    }
-    table
-}
-
 /// Several figures of all variants in one experiment, a column for each figure.
 pub fn by_figure(results: &Results, experiment: Experiment, columns: &[&str]) -> Table {
     let headings = columns.iter().map(|figure| figures::heading(figure));
@@ -73,52 +60,56 @@ pub fn by_figure(results: &Results, experiment: Experiment, columns: &[&str]) ->
     table
 }
 
+/// What people call a way to wait.
+pub fn kind(kind: Model) -> &'static str {
+    match kind {
+        Model::Threads => "threads",
+        Model::Loop => "event loop",
+        Model::Green => "green threads",
+    }
+}
+
 /// What each variant is, and what it runs on.
 pub fn variants(results: &Results) -> Table {
     let mut table = Table::new(["variant", "kind", "version"]);
     for entry in &results.variants {
-        let kind = match entry.kind {
-            crate::manifest::Model::Threads => "threads",
-            crate::manifest::Model::Loop => "event loop",
-        };
         let version = match (&entry.not_measured, entry.version.as_str()) {
             (Some(hint), _) => format!("not measured: `{hint}`"),
             (None, "") => built_with(results, &entry.name).unwrap_or(NONE.to_owned()),
             (None, version) => version.to_owned(),
         };
-        table.push(vec![entry.name.clone(), kind.into(), version]);
+        table.push(vec![entry.name.clone(), kind(entry.kind).into(), version]);
     }
     table
 }
 
-/// The turns that failed, and those in which the load generator had no time to spare.
+/// The turns that failed, with the most frequent reason; and the experiments in which the load generator had no time to
+/// spare in more than half of the turns.
 pub fn turns(results: &Results) -> (Table, Table) {
-    let mut failed = Table::new(["", "turns", "why"]);
-    let mut busy = Table::new(["", "could do no more", "waited for its core", "could connect no faster"]);
+    let mut failed = Table::new(["", "turns", "why, mostly"]);
+    let mut busy =
+        Table::new(["", "turns in which it could do no more", "in which it could connect no faster"]);
     let experiments: BTreeSet<_> = results.samples.iter().map(|turn| turn.experiment).collect();
     let each = |experiment| results.variants.iter().map(move |entry| (experiment, &entry.name));
     for (experiment, variant) in experiments.into_iter().flat_map(each) {
         let turns: Vec<_> = results.turns(variant, experiment).collect();
-        let count = |so: &dyn Fn(&Sample) -> bool| match turns.iter().filter(|turn| so(turn)).count() {
-            0 => NONE.to_owned(),
-            count => format!("{count} of {}", turns.len()),
+        let show = |count: usize| format!("{count} of {}", turns.len());
+        let bound = |figure: &'static str| {
+            let bound =
+                |turn: &&&Sample| turn.figures.get(figure).copied().map_or(0.0, figures::load_bound) == 1.0;
+            let count = turns.iter().filter(bound).count();
+            if count * 2 > turns.len() { show(count) } else { NONE.to_owned() }
         };
-        let share =
-            |turn: &Sample, name| turn.figures.get(name).copied().map_or(0.0, figures::load_bound) == 1.0;
         let name = format!("{}, `{variant}`", title(experiment));
-        busy.push(vec![
-            name.clone(),
-            count(&|turn| share(turn, figures::LOAD_BUSY)),
-            count(&|turn| share(turn, figures::LOAD_WANTED) && !share(turn, figures::LOAD_BUSY)),
-            count(&|turn| turn.figures.get(figures::CONNECT_LOAD_BOUND) == Some(&1.0)),
-        ]);
+        busy.push(vec![name.clone(), bound(figures::LOAD_BUSY), bound(figures::CONNECT_LOAD_BOUND)]);
         let mut reasons = BTreeMap::<_, usize>::new();
         for why in turns.iter().filter_map(|turn| turn.failed.as_ref()) {
             *reasons.entry(why.replace('|', "/")).or_default() += 1;
         }
-        let reasons: Vec<_> = reasons.into_iter().map(|(why, times)| format!("{why} ({times})")).collect();
-        let why = if reasons.is_empty() { NONE.to_owned() } else { reasons.join("; ") };
-        failed.push(vec![name, count(&|turn| turn.failed.is_some()), why]);
+        let count = reasons.values().sum();
+        let most = reasons.into_iter().max_by_key(|(_, times)| *times);
+        let (count, why) = most.map_or((NONE.to_owned(), NONE.to_owned()), |(why, _)| (show(count), why));
+        failed.push(vec![name, count, why]);
     }
     (failed, busy)
 }
@@ -152,30 +143,31 @@ mod tests {
     use crate::report::samples::results;
 
     #[test]
-    fn what_failed_and_what_the_load_generator_was_short_of_is_counted() {
-        let load = |busy, wanted| [(figures::LOAD_BUSY, busy), (figures::LOAD_WANTED, wanted)];
-        let (free, busy, shared) = (load(0.4, 0.5), load(0.95, 0.99), load(0.5, 0.97));
+    fn what_failed_and_what_the_load_generator_was_short_of_is_told() {
+        let (free, busy) = ([(figures::LOAD_BUSY, 0.4)], [(figures::LOAD_BUSY, 0.95)]);
         let mut results = results(&[
-            ("thread", "echo", 500, &shared),
-            ("thread", "echo", 500, &shared),
+            ("thread", "echo", 500, &free),
             ("loop", "echo", 500, &busy),
-            ("loop", "echo", 500, &shared),
+            ("loop", "echo", 500, &busy),
+            ("loop", "echo", 500, &free),
+            ("loop-2", "echo", 500, &busy),
             ("loop-2", "echo", 500, &free),
             ("loop-2", "push", 5000, &[(figures::CONNECT_LOAD_BOUND, 1.0)]),
             ("thread", "push", 5000, &[]),
             ("thread", "push", 5000, &[]),
+            ("thread", "push", 5000, &[]),
             ("loop", "push", 5000, &[]),
         ]);
-        (results.samples[6].failed, results.samples[7].failed) =
-            (Some("silence".into()), Some("a | b".into()));
+        for (turn, why) in [(7, "silence"), (8, "a | b"), (9, "a | b")] {
+            results.samples[turn].failed = Some(why.into());
+        }
         let (failed, busy) = turns(&results);
         let text = failed.markdown() + &busy.markdown();
         let rows: Vec<_> = text.lines().filter(|line| line.contains(" of ")).collect();
         let expected = [
-            "| push 5,000, `thread` | 2 of 2 | a / b (1); silence (1) |",
-            "| push 5,000, `loop-2` | – | – | 1 of 1 |",
-            "| echo 500, `thread` | – | 2 of 2 | – |",
-            "| echo 500, `loop` | 1 of 2 | 1 of 2 | – |",
+            "| push 5,000, `thread` | 3 of 3 | a / b |",
+            "| push 5,000, `loop-2` | – | 1 of 1 |",
+            "| echo 500, `loop` | 2 of 3 | – |",
         ];
         assert_eq!(rows, expected, "{text}");
     }

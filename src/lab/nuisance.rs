@@ -1,0 +1,83 @@
+//! Clients that a browser cannot be, each with a thread of its own: `lab-stalled` asks for echoes and never reads one,
+//! `lab-flood` sends small messages as fast as its socket takes them, for a few seconds.
+//!
+//! A stalled one blocks in `write`, once everything between it and its echoes is full: the server's socket, then the
+//! backlog, then its own socket. It ends when the server has had enough of it.
+
+use std::io;
+use std::net::{Shutdown, TcpStream};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tungstenite::protocol::frame::Frame;
+use tungstenite::protocol::frame::coding::{Data, OpCode};
+
+use crate::lab::crowd;
+use crate::lab::visitor::{Host, Visitor};
+
+/// Bytes in each message of a stalled client: enough that a few of them fill everything, and that what the server does
+/// meanwhile can still be told one by one.
+const MESSAGE: usize = 256 << 10;
+/// Bytes that its kernel may hold for it, so that it is not long until they are full.
+const RECEIVES: usize = 16 << 10;
+/// How long a flood lasts.
+const FLOOD: Duration = Duration::from_secs(3);
+/// Messages that a flood sends with one `write`.
+const WAVE: usize = 100;
+
+/// Such a client.
+pub struct Nuisance {
+    stream: TcpStream,
+    thread: JoinHandle<()>,
+}
+
+impl Nuisance {
+    /// Connects one that never reads, as `stalled-NUMBER`.
+    ///
+    /// # Errors
+    /// If it cannot connect, or the system has no thread for it.
+    pub fn stalled(host: &Host, number: usize) -> io::Result<Nuisance> {
+        let visitor = Visitor::connect(host, "/echo", &format!("stalled-{number}"))?;
+        rustix::net::sockopt::set_socket_recv_buffer_size(&visitor.stream, RECEIVES)?;
+        Nuisance::start("lab-stalled", visitor, never_read)
+    }
+
+    /// Connects one that does not stop talking, as `flood-NUMBER`.
+    ///
+    /// # Errors
+    /// If it cannot connect, or the system has no thread for it.
+    pub fn flood(host: &Host, number: usize) -> io::Result<Nuisance> {
+        let visitor = Visitor::connect(host, "/websocket", &format!("flood-{number}"))?;
+        Nuisance::start("lab-flood", visitor, flood)
+    }
+
+    fn start(name: &str, visitor: Visitor, run: fn(Visitor)) -> io::Result<Nuisance> {
+        let stream = visitor.stream.try_clone()?;
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || run(visitor))?;
+        Ok(Nuisance { stream, thread })
+    }
+
+    /// Returns whether it has ended, or been disconnected.
+    pub fn is_over(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Disconnects it, and joins its thread.
+    pub fn end(self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
+        // If it panicked, that has been reported.
+        let _ = self.thread.join();
+    }
+}
+
+fn never_read(mut visitor: Visitor) {
+    let message = crowd::masked(Frame::message(vec![0; MESSAGE], OpCode::Data(Data::Binary), true));
+    while visitor.write_all(&message).is_ok() {}
+}
+
+fn flood(mut visitor: Visitor) {
+    let message = crowd::masked(Frame::message("hello again", OpCode::Data(Data::Text), true));
+    let (wave, end) = (message.repeat(WAVE), Instant::now() + FLOOD);
+    while Instant::now() < end && visitor.write_all(&wave).is_ok() {}
+    let _ = visitor.stream.shutdown(Shutdown::Both);
+}
