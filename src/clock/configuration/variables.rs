@@ -61,8 +61,7 @@ fn variable(option: &str) -> String {
 /// `threadcast` is `THREADCAST_PORT=tcp://10.0.0.1:8888`.
 fn is_of_kubernetes(name: &str, value: &OsStr) -> bool {
     let is_url = |scheme: &&str| value.as_encoded_bytes().starts_with(scheme.as_bytes());
-    let is_link =
-        name.ends_with("_PORT") && ["tcp://", "udp://", "sctp://"].iter().any(|scheme| is_url(scheme));
+    let is_link = name.ends_with("_PORT") && ["tcp://", "udp://", "sctp://"].iter().any(is_url);
     let has_number = |(_, rest): (&str, &str)| rest.starts_with(|c: char| c.is_ascii_digit());
     is_link
         || ["_SERVICE_HOST", "_SERVICE_PORT"].iter().any(|part| name.contains(part))
