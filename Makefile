@@ -193,7 +193,7 @@ bench: ## The ratios that it is held to, one line each
 COSTS := THREADCAST_COMPRESSION=1000 THREADCAST_FLEET=1000
 
 .PHONY: lab
-lab: ## Open the lab at http://localhost:8888/lab, with event loops and Go beside it; ARGS="--port 9000" for options
+lab: ## Open the lab at http://localhost:8888/lab, with event loops and Go beside it; ARGS passes options
 	@$(call needs,cc python)
 	for part in python rust go; do $(MAKE) --no-print-directory -C tests/compare $$part || \
 		echo "tests/compare: $$part cannot be built; its column says so" >&2; done

@@ -18,12 +18,12 @@ use crate::clock::token::Token;
 /// What there is to read again.
 pub struct Reload {
     log: Option<LogFile>,
-    files: Arc<Files>,
+    files: Arc<ReloadedFiles>,
     /// To the thread, once it has been started. One wish may wait while another one is fulfilled.
     wishes: OnceLock<Option<Sender<()>>>,
 }
 
-struct Files {
+struct ReloadedFiles {
     tls: Option<TlsConfig>,
     tokens: Vec<Arc<Token>>,
     /// What holds, where some of it is from a file.
@@ -51,7 +51,7 @@ impl Reload {
         tokens: Vec<Arc<Token>>,
     ) -> Option<Reload> {
         let values = options.config.is_some().then(|| options.values.clone());
-        let files = Arc::new(Files { tls, tokens, values });
+        let files = Arc::new(ReloadedFiles { tls, tokens, values });
         is_possible(options).then(|| Reload { log, files, wishes: OnceLock::new() })
     }
 
@@ -71,7 +71,7 @@ impl Reload {
     }
 }
 
-fn start(files: Arc<Files>) -> Result<Sender<()>> {
+fn start(files: Arc<ReloadedFiles>) -> Result<Sender<()>> {
     let (wishes, to_do) = crossbeam_channel::bounded(1);
     let run = move || to_do.iter().for_each(|()| files.read());
     let thread = thread::Builder::new().name("reload".to_owned()).spawn(run);
@@ -79,7 +79,7 @@ fn start(files: Arc<Files>) -> Result<Sender<()>> {
     Ok(wishes)
 }
 
-impl Files {
+impl ReloadedFiles {
     fn read(&self) {
         if let Some(tls) = &self.tls {
             told("certificate", tls.reload());

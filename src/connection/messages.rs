@@ -37,6 +37,8 @@ pub struct Messages {
     reader: Reader,
     /// How reading has ended.
     end: Option<DisconnectReason>,
+    /// The code of the Close for something that the peer may not send.
+    failed: Option<u16>,
     /// The method of a handler that runs now, or ran last, and whether it runs.
     method: &'static str,
     is_running: bool,
@@ -78,7 +80,7 @@ impl Messages {
     fn new(connection: &Connection, early: Vec<u8>, owner: Owner) -> Messages {
         let reader = Reader::new(connection, early);
         let connection = connection.clone();
-        Messages { connection, reader, end: None, method: RUN, is_running: false, owner }
+        Messages { connection, reader, end: None, failed: None, method: RUN, is_running: false, owner }
     }
 
     /// Blocks until a message is here. `None` is the end. At a client's end that means that the closing handshake is
@@ -183,6 +185,9 @@ impl Messages {
             End::Over | End::Lost(_) => DisconnectReason::Done,
         };
         self.end = Some(reason);
+        if let End::Fail(close, _) = &end {
+            self.failed = Some(close.code);
+        }
         self.connection.set_ended(reason);
         // Before the peer learns why.
         self.reader.give_up();
@@ -218,6 +223,11 @@ impl Messages {
     /// Returns the method that runs, or ran last.
     pub(crate) fn method(&self) -> &'static str {
         self.method
+    }
+
+    /// Returns the code of the Close for something that the peer may not send, if it did.
+    pub(crate) fn failed(&self) -> Option<u16> {
+        self.failed
     }
 
     /// Returns how reading has ended, if it has.

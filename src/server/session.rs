@@ -106,6 +106,7 @@ impl<'a> Session<'a> {
     ) -> (DisconnectReason, bool) {
         let (connection, method) = (self.connection, messages.method());
         messages.end_method(outcome.is_err());
+        self.failed = messages.failed();
         let (internal, late) = (CloseCode::INTERNAL_ERROR, CloseCode::TIMED_OUT);
         let (code, reason, counted) = match outcome {
             Err(text) => {

@@ -38,6 +38,21 @@ fn blocks_of(section: &str) -> Vec<Block> {
     blocks.collect()
 }
 
+/// The sections of a page. In a block `# ` begins a comment, or a line that rustdoc hides.
+fn sections(page: &str) -> Vec<String> {
+    let (mut sections, mut is_code) = (vec![String::new()], false);
+    for line in page.lines() {
+        is_code ^= line.trim_start().starts_with("```");
+        if line.starts_with("# ") && !is_code {
+            sections.push(String::new());
+        }
+        let section = sections.last_mut().expect("there is one");
+        *section += line;
+        section.push('\n');
+    }
+    sections
+}
+
 /// All blocks of the manual. A section begins with a line `# `, which would be a comment within a block: no block has
 /// one.
 fn blocks() -> Vec<Block> {
@@ -49,7 +64,7 @@ fn blocks() -> Vec<Block> {
         assert!(listed.contains(&format!("include_str!(\"{name}\")")), "{name} is not a page");
     }
     let texts: Vec<_> = pages.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
-    texts.iter().flat_map(|text| text.split("\n# ")).flat_map(blocks_of).collect()
+    texts.iter().flat_map(|text| sections(text)).flat_map(|section| blocks_of(&section)).collect()
 }
 
 /// Blocks with this mark, at least one.

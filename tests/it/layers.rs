@@ -143,37 +143,6 @@ fn no_file_of_the_source_is_over_300_lines() {
     }
 }
 
-/// Each line of these files that has one of these words, with its place.
-fn lines_with(words: &[&str], files: &[(PathBuf, String)]) -> Vec<String> {
-    let in_lower_case = |text: &str| text.to_lowercase().replace(|c: char| !c.is_alphanumeric(), " ");
-    let mut found = Vec::new();
-    for (path, text) in files {
-        for (number, line) in text.lines().enumerate() {
-            let spaced = format!(" {} ", in_lower_case(line));
-            if let Some(word) = words.iter().find(|word| spaced.contains(&format!(" {word} "))) {
-                found.push(format!("{}:{}: {word}", path.display(), number + 1));
-            }
-        }
-    }
-    found
-}
-
-#[test]
-fn the_source_and_the_manual_say_things_plainly() {
-    const WORDS: [&str; 6] = ["so many", "gives", "shall", "whoever", "of which none", "as said"];
-    let mut paths = sources("src");
-    let pages = fs::read_dir("src/guide").unwrap().flatten().map(|entry| entry.path());
-    paths.extend(pages.filter(|path| path.extension().is_some_and(|end| end == "md")));
-    // The tests too, except this one, which contains the words.
-    paths.extend(sources("tests").into_iter().filter(|path| !path.ends_with("layers.rs")));
-    paths.extend(["Makefile", "README.md", "tests/compare/README.md", "tests/fleet.sh"].map(PathBuf::from));
-    let files: Vec<_> = paths.into_iter().map(|path| (path.clone(), read(path))).collect();
-    assert!(files.iter().any(|(path, _)| path.ends_with("capacity.md")), "the manual is there");
-    assert_eq!(lines_with(&WORDS, &files), [""; 0]);
-    let bad = [(PathBuf::from("a.rs"), "fine\n/// Gives, to whom it may.\n// somany shallow\n".to_owned())];
-    assert_eq!(lines_with(&WORDS, &bad), ["a.rs:2: gives"]);
-}
-
 /// The types that a source declares; not the associated types of traits.
 fn types(source: &str) -> Vec<&str> {
     let mut found = Vec::new();

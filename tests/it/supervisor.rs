@@ -175,7 +175,7 @@ fn where_the_successor_fails_the_program_goes_on_and_says_why() {
     fs::rename(www.path(), &moved).unwrap();
     line.signal(Signal::USR2);
     let told = line.first.wait_for_line("the successor failed, and this program goes on: ");
-    assert!(told.contains(&format!("{}", www.path())) && told.contains("No such file"), "{told}");
+    assert!(told.contains(www.path()) && told.contains("No such file"), "{told}");
     assert_eq!(client.frame().first, 0x81);
     fs::rename(&moved, www.path()).unwrap();
     // Once more, and this time it can.

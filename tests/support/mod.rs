@@ -573,7 +573,7 @@ pub fn examples(which: &[&str]) -> PathBuf {
 }
 
 /// Set in a process that [`run_again`] has started.
-pub const AGAIN: &str = "THREADCAST_TEST_AGAIN";
+pub const AGAIN: &str = "RUN_AGAIN_BY_A_TEST";
 
 pub fn is_run_again() -> bool {
     std::env::var_os(AGAIN).is_some()

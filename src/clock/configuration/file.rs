@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use threadcast::Error;
+use threadcast::{Error, printable};
 use toml::de::{DeTable, DeValue};
 
 /// More is no configuration.
@@ -25,7 +25,7 @@ pub(super) struct Assignment {
 /// # Errors
 /// One line: why the file cannot be read, or which of its lines is wrong.
 pub(super) fn read(path: &Path) -> Result<Vec<Assignment>, String> {
-    let place = path.display();
+    let place = printable(path.display()).at_most(100);
     let text = text(path).map_err(Error::io(format!("cannot read the configuration {place}")));
     let text = text.map_err(|error| error.to_string())?;
     let line_of = |byte: usize| text.bytes().take(byte).filter(|byte| *byte == b'\n').count() + 1;
