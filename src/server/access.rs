@@ -32,11 +32,11 @@ pub struct Access<'a> {
     pub elapsed: Duration,
 }
 
-type Report = Box<dyn Fn(&Access<'_>) + Send + Sync>;
+type AccessTell = Box<dyn Fn(&Access<'_>) + Send + Sync>;
 
 /// Who is told, if anybody.
 #[derive(Clone, Default)]
-pub(crate) struct AccessLog(Option<Arc<Contained<Report>>>);
+pub(crate) struct AccessLog(Option<Arc<Contained<AccessTell>>>);
 
 impl fmt::Debug for AccessLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -65,7 +65,7 @@ impl AccessLog {
 /// Not inlined: a client's stack has no room for it.
 #[cold]
 #[inline(never)]
-fn tell(report: &Contained<Report>, access: &Access<'_>) {
+fn tell(report: &Contained<AccessTell>, access: &Access<'_>) {
     if let Err(text) = caught(|| report(access)) {
         log::error!("the access log panicked: {text}");
     }

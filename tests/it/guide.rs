@@ -116,6 +116,8 @@ fn each_block_runs_in_a_test_or_says_when_it_was_tried_by_hand() {
     for Block { mark, text, section } in blocks() {
         let known = match mark.as_str() {
             "sh run" | "sh serve" | "no_run" | "python" => true,
+            // `cargo test --doc` runs it.
+            "rust" => true,
             // In configuration.rs beside this file.
             "toml" => true,
             // In proxies.rs and prometheus.rs.
@@ -223,12 +225,18 @@ fn the_tables_of_options_in_readme_and_manual_are_those_of_help() {
     let pages = pages.filter(|path| path.extension().is_some_and(|end| end == "md"));
     let mut listed = Vec::new();
     for page in pages.chain([Path::new("README.md").to_owned()]) {
-        let (text, mut has_default) = (fs::read_to_string(&page).unwrap(), false);
+        let (text, mut is_of_options, mut has_default) = (fs::read_to_string(&page).unwrap(), false, false);
         for line in text.lines() {
             let mut cells = line.split('|').skip(1).map(str::trim);
-            let (Some(first), second) = (cells.next(), cells.next().unwrap_or_default()) else { continue };
-            has_default = if first == "option" { second == "default" } else { has_default };
-            let options = options_of_cell(first);
+            let Some(first) = cells.next() else {
+                is_of_options = false;
+                continue;
+            };
+            let second = cells.next().unwrap_or_default();
+            if first == "option" {
+                (is_of_options, has_default) = (true, second == "default");
+            }
+            let options = if is_of_options { options_of_cell(first) } else { Vec::new() };
             for (name, value) in &options {
                 let of_help = help.iter().find(|option| option.name == *name);
                 let of_help = of_help.unwrap_or_else(|| panic!("{name} of {} is no option", page.display()));

@@ -291,6 +291,7 @@ fn a_wait_with_a_deadline_loses_nothing_and_one_without_takes_what_is_here() {
         gone.recv().unwrap_err();
         assert_eq!(messages.try_recv()?.unwrap().as_text(), Some("two"));
         assert!(matches!(messages.try_recv(), Err(Error::TimedOut)));
+        connection.write_message("not whole")?;
         assert_eq!(messages.recv_timeout(DEADLINE)?.unwrap().as_text(), Some("three"));
         Ok(())
     });
@@ -299,6 +300,7 @@ fn a_wait_with_a_deadline_loses_nothing_and_one_without_takes_what_is_here() {
     client.send([masked(0x81, b"one"), masked(0x81, b"two"), masked(0x01, b"thr")].concat());
     eventually("the server's kernel has it", || support::on_its_way(server.local_addr()) == 0);
     drop(go);
+    assert_eq!(client.frame(), frame(0x81, "not whole"));
     client.send_frame(0x89, "between two parts");
     client.send_frame(0x80, "ee");
     assert_eq!(client.frame(), frame(0x8a, "between two parts"));
