@@ -40,7 +40,7 @@ NEED_MORE := admin arguments_and_cookies examples fleet fleet_links fleet_progra
 # Tests of tests/it that run at the same time, on however few cores: they wait, mostly.
 IT := RUST_TEST_THREADS=8 $(CARGO) test $(PROGRAM) --workspace --test it
 # The test crates that must be alone.
-ALONE := $(patsubst tests/%.rs,--test %,$(wildcard tests/*.rs))
+ALONE := $(patsubst %.rs,--test %,$(notdir $(wildcard tests/*.rs tests/compare/tests/*.rs)))
 BEGUN := $(shell date +%s)
 # Where a check says why it was not run.
 export NOT_RUN := $(CURDIR)/target/not-run
