@@ -1,4 +1,4 @@
-//! [`Access`]: a request that was answered, or a WebSocket that has ended, for an application that keeps a log of them. On
+//! [`Access`]: a request that was answered, or a WebSocket that has ended, for an application that logs them. On
 //! `client-N`.
 //!
 //! Without such a log nothing is measured. Never here: a query, which may have a token in it.

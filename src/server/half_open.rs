@@ -1,5 +1,5 @@
-//! [`HalfOpen`]: the connections that may have to make room for a newcomer, by address and age. What a look at it
-//! costs does not grow with their number.
+//! [`HalfOpen`]: the connections that may have to make room for a newcomer, by address and age. The cost of a look-up
+//! does not grow with their number.
 //!
 //! Written by every `client-N` that begins or ends to wait for its peer, and by the listener, behind the lock in
 //! [`ServerState`](crate::server::state::ServerState).

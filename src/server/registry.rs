@@ -1,4 +1,4 @@
-//! [`Registry`]: the map of a server's clients, from each one's accept to the end of its thread; and which newcomers it admits.
+//! [`Registry`]: the map of a server's clients, from each one's accept to the end of its thread. It admits newcomers.
 //!
 //! Written by the listener and by every `client-N`. A thread holds the lock for a look-up or a change, never while it
 //! sends, starts or joins something.

@@ -1,5 +1,6 @@
-//! [`ServerSettings`]: a server's settings in addition to the [`Settings`](crate::connection::settings::Settings) of its connections,
-//! with Tornado's names where it has one. Set before the server starts, held once, read by every thread.
+//! [`ServerSettings`]: a server's settings, in addition to the [`Settings`](crate::connection::settings::Settings) of
+//! its connections, with Tornado's names where it has one. Set before the server starts, held once, read by every
+//! thread.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
