@@ -80,7 +80,7 @@ impl Connection {
     /// Begins the closing handshake: a Close frame behind all earlier messages. A reason alone means code 1000; without
     /// a code and a reason, the Close frame is empty. A reason is cut to 123 bytes, or fewer so as not to cut a
     /// character. Messages that arrive before the peer's answer are still delivered; a peer that does not answer within
-    /// 5 seconds is disconnected.
+    /// 5 seconds after it was sent is disconnected.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a reserved code; the connection then stays open. [`Error::Closed`] if it is closed or

@@ -91,7 +91,7 @@ pub(crate) enum PushError {
 /// A frame that waits in the channel.
 enum QueuedFrame {
     Frame(Frame),
-    /// Whichever is the newest when its turn comes, and what it costs all the same.
+    /// The newest frame when its turn comes, and the cost that counts in any case.
     Latest(Arc<Slot>, u64),
 }
 
@@ -199,14 +199,14 @@ impl<L: Link> Outbox<L> {
             self.backlog.add_uncounted(cost);
         }
         let has_room = self.link.hold(cost, self.bytes());
-        // Counted, it has to come, also if there is no room for it.
+        // A counted frame must come, even if the buffers are full.
         self.channel.send(Queued { frame, is_counted });
         if !has_room {
             return Err(self.overflow());
         }
         self.link.report(Event::Queued);
         if is_close && before.is_waited_for() {
-            // Who waits for room will get none.
+            // A thread that waits for room will get none.
             self.wake();
         }
         Ok(())
@@ -238,7 +238,7 @@ impl<L: Link> Outbox<L> {
             if self.link.delivery() == Delivery::Handoff {
                 // Not counted, and never written: it wakes a writer that waits for the next frame.
                 let frame = Frame { bytes: Bytes::new(), is_close: false };
-                // No other client has to make room for it.
+                // No other client has to give way for it.
                 self.link.hold(cost(&frame), u64::MAX);
                 self.backlog.add_uncounted(cost(&frame));
                 self.channel.send(Queued { frame: QueuedFrame::Frame(frame), is_counted: false });

@@ -167,7 +167,7 @@ impl Application {
     /// `open` do not count.
     ///
     /// # Panics
-    /// If there are none, or more than 1 GiB.
+    /// If `bytes` is 0, or more than 1 GiB.
     pub fn max_backlog(mut self, bytes: usize) -> Application {
         self.connections.set_max_backlog(bytes);
         self

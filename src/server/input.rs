@@ -33,7 +33,7 @@ const BODY_READ: usize = 16 << 10;
 const SHUT_LINGER: Duration = Duration::from_secs(1);
 const SHUT_QUIET: Duration = Duration::from_millis(250);
 const SHUT_STEP: Duration = Duration::from_millis(10);
-/// `Retry-After` of a 503, in seconds, if there is no room for a client or its body.
+/// `Retry-After` of a 503, in seconds, if the server lacks room for a client or its body.
 pub(crate) const RETRY_AFTER: &str = "5";
 /// Also the reason in the client's response.
 const TOO_SLOW: &str = "The body came too slowly.";
@@ -147,7 +147,7 @@ pub(crate) fn read_body(
     Ok(Some(held))
 }
 
-/// Refuses a body because there is no room for it.
+/// Refuses a body because the buffers are full.
 #[cold]
 #[inline(never)]
 fn no_room(client: &Client, error: HoldError) -> Error {
