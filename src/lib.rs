@@ -83,8 +83,9 @@
 //! In this chat, two readers may see two concurrent messages in different orders. If that matters, hold a lock while
 //! you publish, or while you [`broadcast`] to your own list: neither blocks, and all readers see one order.
 //!
-//! Eight programs more are in the package's `tests/examples`: `chat`, `dashboard`, `bridge` (to processes), `rpc` (over
-//! JSON), `tornado_port`, `client`, `reconnect` and `relay`. In a clone, `cargo run --example chat` starts the first one.
+//! Eight more programs are in the package's `tests/examples`: `chat`, `dashboard`, `bridge` (to processes), `rpc` (over
+//! JSON), `tornado_port`, `client`, `reconnect` and `relay`. In a clone, `cargo run --example chat` starts the first
+//! one.
 //!
 //! # The manual
 //!

@@ -212,7 +212,7 @@ impl AnswerHead {
         what
     }
 
-    /// Returns the values of a header that are UTF-8.
+    /// Returns the values of a header; invalid UTF-8 becomes U+FFFD.
     pub(super) fn values(&self, name: &str) -> Vec<String> {
         let values = self.headers.get_all(name).iter();
         values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()

@@ -11,7 +11,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::error::{Error, Result};
 
-/// Returns whether a browser encodes this byte in a path or a query.
+/// The characters that a browser encodes in a path or a query.
 const ENCODED: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')

@@ -79,8 +79,8 @@ impl Connection {
 
     /// Begins the closing handshake: a Close frame behind all earlier messages. A reason alone means code 1000; without
     /// a code and a reason, the Close frame is empty. A reason is cut to 123 bytes, or fewer so as not to cut a
-    /// character. Messages that arrive before the peer's answer are still delivered; a peer that does not answer within
-    /// 5 seconds after it was sent is disconnected.
+    /// character. Messages that arrive before the peer's answer are still delivered; the connection ends if the peer
+    /// does not answer within 5 seconds after the frame is written.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a reserved code; the connection then stays open. [`Error::Closed`] if it is closed or
@@ -142,7 +142,7 @@ impl Connection {
     ///
     /// The backlog does not include the message in progress. In `open`, the connection writes nothing before the 101,
     /// so waiting is pointless: it accepts messages of any size, as far as
-    /// [`max_buffered`](crate::Application::max_buffered) allows, and a thread that `open` starts may wait here.
+    /// [`max_buffered`](crate::Application::max_buffered) allows, and a thread that `open` starts may call this.
     ///
     /// A handler that waits does not read at the same time, so it does not answer Pings. A client that reads nothing
     /// for the [`write_deadline`](crate::Application::write_deadline) is disconnected, which ends the wait.

@@ -15,7 +15,7 @@ use crate::ws::message::Message;
 
 /// The longest wait, a year; a longer one is cut to this.
 const LONGEST: Duration = Duration::from_secs(365 * 86_400);
-/// The name of [`run`](crate::WebSocketHandler::run) in the log.
+/// The log's name for a handler that is a function, or has its own `run`.
 pub(crate) const RUN: &str = "run";
 
 /// The messages of the other end, in order. One thread reads them, while any thread writes to the [`Connection`].

@@ -21,7 +21,8 @@ pub enum OverLimit {
     Close,
 }
 
-/// See [`Application`](crate::Application) and [`client::Builder`](crate::client::Builder), which have a method for each.
+/// See [`Application`](crate::Application) and [`client::Builder`](crate::client::Builder), which have a method for
+/// each setting.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) max_message: usize,

@@ -41,9 +41,10 @@ use crate::ws::frame::Frame;
 
 /// The outbox's surroundings: the transport that it writes to, and the owner that it reports to.
 ///
-/// The order of the calls: [`hold`](Link::hold) where a frame begins to wait, [`start_pump`](Link::start_pump) where the
+/// The order of the calls: [`hold`](Link::hold) when a frame begins to wait, [`start_pump`](Link::start_pump) when the
 /// socket is full, [`sent`](Link::sent) for each write, [`release`](Link::release) behind the frame,
-/// [`close_written`](Link::close_written) behind the Close, and [`disconnect`](Link::disconnect) at most once, at any time.
+/// [`close_written`](Link::close_written) behind the Close, and [`disconnect`](Link::disconnect) at most once, at any
+/// time.
 pub(crate) trait Link: Send + Sync + Sized + 'static {
     /// The kind of transport.
     type Transport: Seal;
@@ -127,11 +128,11 @@ struct Queued {
 /// See the [module](self).
 pub(crate) struct Outbox<L: Link> {
     pub(crate) link: L,
-    /// Written by pushing threads and the drainer. An atomic number: two threads that add to it at once never lose one of
-    /// the two, and each is told the number before its own change. So exactly one finds 0, and becomes the drainer.
+    /// Written by pushing threads and the drainer. An atomic number: two threads that add to it at once never lose one
+    /// of the two, and each gets the number before its own change. So exactly one finds 0, and becomes the drainer.
     backlog: Backlog,
-    /// Pushing threads that find a drainer at work send to it; that drainer receives. A channel is a queue that any thread
-    /// may put into: what one thread puts in comes out in its order.
+    /// Pushing threads that find a drainer at work send to it; that drainer receives. A channel is a queue for any
+    /// number of sending threads; it keeps the order of each thread's items.
     channel: Channel<Queued>,
     /// Threads that wait. They write it, under the lock that wakes them.
     sleepers: Mutex<Sleepers>,

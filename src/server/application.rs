@@ -114,8 +114,8 @@ impl Application {
         self
     }
 
-    /// Adds files below `prefix`, which ends with a slash: `/static/`. They have `Cache-Control: no-cache`: a browser that
-    /// keeps one asks before each use whether it has changed, and gets a 304 if not.
+    /// Adds files below `prefix`, which ends with a slash: `/static/`. They have `Cache-Control: no-cache`: a browser
+    /// that has cached one asks before each use whether it has changed, and gets a 304 if not.
     ///
     /// # Panics
     /// If `prefix` does not begin and end with a slash, has parameters, or is there already.

@@ -17,8 +17,8 @@ mod callbacks;
 /// [`Application::websocket`](crate::Application::websocket). Tornado's class of the same name.
 ///
 /// It has two forms. Code that reads from top to bottom is a function, or a struct with a method
-/// [`run`](WebSocketHandler::run): it has the client's thread, takes one message after the other, and may block anywhere
-/// between.
+/// [`run`](WebSocketHandler::run): it runs on the client's thread, takes one message after the other, and may block at
+/// any point.
 ///
 /// ```
 /// use std::time::Duration;

@@ -35,7 +35,7 @@ const SHUT_QUIET: Duration = Duration::from_millis(250);
 const SHUT_STEP: Duration = Duration::from_millis(10);
 /// `Retry-After` of a 503, in seconds, if the server lacks room for a client or its body.
 pub(crate) const RETRY_AFTER: &str = "5";
-/// Also the reason in the client's response.
+/// The reason, in the log and in the client's response.
 const TOO_SLOW: &str = "The body came too slowly.";
 /// Asks for the body of a client that waits with it.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";

@@ -44,8 +44,8 @@ impl<L: Link> Outbox<L> {
             if before.frames() == 0 {
                 return Drain::new(self, frame, cost).inline();
             }
-            // Another thread was faster. The frame is counted, so it must come. It takes the turn of the older one, and
-            // an empty frame takes its own.
+            // Another thread was faster. The frame is counted, so it must come. If an older frame waits, this one takes
+            // its turn, and an empty frame comes in the turn of this one.
             let slot = slot();
             *slot.0.lock().expect("nothing panics under this lock") = Some(frame);
             return self.queue(QueuedFrame::Latest(slot, cost), before);

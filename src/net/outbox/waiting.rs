@@ -41,7 +41,7 @@ impl Sleepers {
     fn leave(&mut self, role: Role, had_to_wait: bool, is_ready: bool) {
         self.count -= 1;
         match role {
-            // A shorter wait does not change whose turn it is.
+            // A reader that gave up does not change whose turn it is.
             Role::Reader if !is_ready => self.reader = false,
             Role::Reader => (self.reader, self.reader_owes) = (false, had_to_wait),
             Role::Producer => {

@@ -3,8 +3,8 @@
 use super::Application;
 
 impl Application {
-    /// Sets the bytes that the application keeps for each client, beside what the server counts for it: the state of
-    /// its handler, its topics. It lowers the capacity of a machine, or of a control group. 0 unless set.
+    /// Sets the bytes that the application keeps for each client, in addition to the server's own: the state of its
+    /// handler, its topics. It lowers the capacity of a machine, or of a control group. 0 unless set.
     ///
     /// ```
     /// use threadcast::{Application, Capacity};

@@ -9,7 +9,7 @@ impl Application {
     /// Trusts the proxies at these addresses: for their requests, the server reads the client's address from
     /// `X-Forwarded-For`, and whether it came by HTTPS from `X-Forwarded-Proto`
     /// ([`peer_addr`](crate::Request::peer_addr), [`is_secure`](crate::Request::is_secure); Tornado: `xheaders=True`).
-    /// Off by default, since anybody can send these headers. In a list, the last address counts that is not one of
+    /// Off by default, because any client can send these headers. In a list, the last address counts that is not one of
     /// these. The server ignores invalid addresses and schemes. The proxy has to set both headers: for nginx
     /// `proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for` and `proxy_set_header X-Forwarded-Proto $scheme`.
     ///

@@ -112,7 +112,7 @@ impl Server {
     /// Stops accepting, sends Close 1001 to every client, waits 3 seconds for the answers, disconnects clients that did
     /// not answer, and joins the threads, for which it waits one second more. The port is free when this returns. A
     /// connection without a WebSocket gets the answer to a request that has arrived, or that arrives within a second.
-    /// The server cuts an idle connection that has its answer at once. It abandons a handler that still blocks, and
+    /// The server immediately cuts an idle connection that has its answer. It abandons a handler that still blocks, and
     /// logs the number of such handlers. The same holds for application code in a TLS handshake. Any thread may call
     /// this, except a handler's own; the second call waits for the first.
     pub fn shutdown(&self) {
