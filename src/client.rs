@@ -1,4 +1,4 @@
-//! A client: a WebSocket to somebody's server, read by one thread and written by any other.
+//! A client: a WebSocket to a server, read by one thread and written by any other.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -48,7 +48,7 @@ pub use builder::Builder;
 pub(crate) const STACK: usize = 512 << 10;
 pub use reconnecting::{Reconnecting, reconnecting};
 
-/// The way to the thread `closer`, once there is one.
+/// The channel to the thread `closer`, once it runs.
 static CLOSER: Mutex<Option<Sender<Errand>>> = Mutex::new(None);
 
 /// Connects to a server, with the defaults of [`Builder`].
@@ -59,7 +59,7 @@ pub fn connect(url: &str) -> Result<(Connection, Messages)> {
     Builder::new(url).connect()
 }
 
-/// Returns the way to the process's `closer`, which the first client starts. It ends with the process.
+/// Returns the channel to the process's `closer`, which the first client starts. It ends with the process.
 pub(crate) fn closer() -> io::Result<Sender<Errand>> {
     let mut closer = CLOSER.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(closer) = &*closer {

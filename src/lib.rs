@@ -1,9 +1,8 @@
-//! A WebSocket server without an async runtime: one blocking OS thread per client. And a [`client`] of the same kind.
+//! A WebSocket server without an async runtime: one blocking OS thread per client. It includes a blocking [`client`].
 //!
-//! It is three things. A *program* that pushes the local time to every client once a second, the
-//! well-known Tornado example done right. A *library*: Tornado's handler model for blocking Rust, and a
-//! full-duplex WebSocket, which any thread may write to while another is blocked in `read`. And a
-//! *lesson* in what threads cost, and what they do not.
+//! It is three things. A *program* that pushes the local time to every client once a second, the well-known Tornado
+//! example done right. A *library*: Tornado's handler model for blocking Rust, and a full-duplex WebSocket, which any
+//! thread may write to while another is blocked in `read`. And a *lesson* in the real cost of threads.
 //!
 //! It refuses to become a web framework: no templates, no uploads of forms with files, no HTTP/2.
 //!
@@ -63,7 +62,7 @@
 //!
 //! impl WebSocketHandler for Chat {
 //!     fn open(&mut self, connection: &Connection, _: &mut Exchange<'_>) -> Result<()> {
-//!         self.0.subscribe("chat", connection)?; // it leaves by itself
+//!         self.0.subscribe("chat", connection)?; // until the connection ends
 //!         Ok(())
 //!     }
 //!     fn on_message(&mut self, _: &Connection, message: Message) -> Result<()> {
@@ -81,16 +80,17 @@
 //! }
 //! ```
 //!
-//! Here two listeners may see what two others say at once in different orders. Where that matters, hold a lock
-//! while you publish, or while you [`broadcast`] to a list of your own: neither blocks, and all see one order.
+//! In this chat, two readers may see two concurrent messages in different orders. If that matters, hold a lock while
+//! you publish, or while you [`broadcast`] to your own list: neither blocks, and all readers see one order.
 //!
-//! Eight programs more are in the package's `tests/examples`: `chat`, `dashboard`, `bridge` (to processes), `rpc` (over
-//! JSON), `tornado_port`, `client`, `reconnect` and `relay`. In a clone, `cargo run --example chat` starts the first one.
+//! Eight more programs are in the package's `tests/examples`: `chat`, `dashboard`, `bridge` (to processes), `rpc` (over
+//! JSON), `tornado_port`, `client`, `reconnect` and `relay`. In a clone, `cargo run --example chat` starts the first
+//! one.
 //!
 //! # The manual
 //!
-//! [`guide`] has the rest: how a push travels, what a client costs, what happens in each case, Tornado's
-//! names beside these.
+//! [`guide`] has the rest: the path of a push, the cost of a client, the behaviour in each case, and Tornado's names
+//! for this library's.
 //!
 //! # Threads
 //!
@@ -101,16 +101,16 @@
 //! | `pump-N` | `write` | that client's backlog is written, or stands still; it exists only while a socket is full |
 //! | `writer-N` | a channel, then `write` | its client leaves; with [`Delivery::Handoff`] only |
 //! | `fleet-in`, `fleet-push`, `fleet-out` | Redis, a queue | the `Fleet` is left; with the feature `redis` only |
-//! | `closer` | a channel | the server shuts down; it disconnects who does not answer a Close frame in time, and calls what waits for an end |
+//! | `closer` | a channel | the server shuts down; it disconnects peers that do not answer a Close frame in time, and runs the calls that wait for an end |
 //! | `reaper` | a channel | the server shuts down; it joins the threads of clients that end |
-//! | `dns` | the system's resolver | it has answered; it exists only while a name is looked up, for a client or a `Fleet` |
+//! | `dns` | the system's resolver | it has answered; it exists only during a look-up, for a client or a `Fleet` |
 //! | `connect-N` | `connect` | it has an answer, or is too late; for a name with several addresses |
-//! | `tls-files` | files | the certificate's files are read, once a second at most |
+//! | `tls-files` | files | it has read the certificate's files, once a second at most |
 //! | `tls-N` | a channel | the server shuts down; the arithmetic of handshakes, with `Application::tls` only |
 //!
-//! A handler runs on its client's thread and may block. A push runs on the thread that pushes: it writes
-//! to the socket there and then, without blocking, and wakes nobody. Only where a socket is full does a
-//! pump take over, so a slow client delays no one.
+//! A handler runs on its client's thread and may block. A push runs on the thread that pushes: it writes to the socket
+//! at once, without blocking, and wakes no other thread. A pump takes over only if a socket is full, so a slow client
+//! never delays another one.
 //!
 //! # Rooms
 //!
@@ -119,21 +119,21 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `begin_again` | how a program starts with less for each thread |
-//! | `printable`, `error`, `panics`, `metrics`, `observer`, `log_limit`, `rate`, `network` | what everybody uses |
-//! | `machine` | what this machine allows |
+//! | `begin_again` | how a program starts with less memory for each thread |
+//! | `printable`, `error`, `panics`, `metrics`, `observer`, `log_limit`, `rate`, `network` | code that all rooms use |
+//! | `machine` | the limits of this machine |
 //! | `http` | requests, responses, cookies, files: no sockets, no threads |
 //! | `ws` | frames, messages, compression, the handshake: pure bytes |
-//! | `net` | sockets, and who writes to them: the outbox, its pumps, the closer |
-//! | `connection` | the connection of either end: what waits for it, how it is read, how it ends |
-//! | `client` | connecting to a server, and reading what it sends |
+//! | `net` | sockets, and the threads that write to them: the outbox, its pumps, the closer |
+//! | `connection` | the connection of either end: its backlog, its reader, its end |
+//! | `client` | connecting to a server, and reading its messages |
 //! | `hub` | one message to many |
 //! | `server` | handlers, sessions, one thread for each client, the listener |
 //!
-//! `client`, `hub` and `server` stand beside each other: none imports anything of another.
+//! `client`, `hub` and `server` are independent: none imports another.
 //!
-//! The program is `main.rs` with `clock`, the application, and `lab`, which only the lesson needs. It uses this
-//! library as any other program does.
+//! The program is `main.rs` with `clock`, the application, and `lab`, for the lesson only. It uses this library as any
+//! other program does.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(missing_docs, missing_debug_implementations, clippy::exhaustive_enums)]
@@ -196,7 +196,7 @@ pub use server::server::Server;
 pub use ws::close::CloseCode;
 pub use ws::message::Message;
 
-/// The README's examples are run too.
+/// Also runs the README's examples.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 pub struct Readme;

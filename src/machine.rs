@@ -1,4 +1,4 @@
-//! What this machine allows: [`Limit`], what there is that limits the number of clients, and [`Limits`], as read.
+//! The limits of this machine: [`Limit`], the kinds of limits of the number of clients, and [`Limits`], their values.
 
 mod groups;
 
@@ -10,20 +10,20 @@ use rustix::thread::sched_getaffinity;
 
 use groups::Allowed;
 
-/// Where Linux has the limit of mappings.
+/// The file of Linux with the limit of mappings.
 const MAPPINGS: &str = "/proc/sys/vm/max_map_count";
-/// Where it has the memory that is free.
+/// The file with the free memory.
 const MEMORY: &str = "/proc/meminfo";
 /// Bytes of memory of the kernel for a thread, its mappings and its socket.
 const KERNEL_MEMORY: u64 = 28 << 10;
-/// Bytes that this process is taken to have, where that cannot be read.
+/// Assumed use of this process, in bytes, where it cannot be read.
 const CAUTIOUS_SIZE: u64 = 256 << 20;
 /// The allocator's arenas for each core, of glibc on a system of 64 bits.
 const ARENAS_PER_CORE: u64 = 8;
-/// A limit for messages up to here is taken as it is, whatever the machine has.
+/// Up to this size, the limit for messages does not depend on the machine's memory.
 const SMALL_MESSAGE: usize = 1 << 30;
 
-/// What limits the number of clients.
+/// A limit of the number of clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Limit {
@@ -42,7 +42,7 @@ pub enum Limit {
     /// Addresses of the process (`RLIMIT_AS`). The arenas of glibc's allocator take 64 MiB each, so
     /// `MALLOC_ARENA_MAX=1` in the environment makes room for more clients.
     AddressSpace {
-        /// Bytes that a client is counted as, here and below.
+        /// The cost of a client in bytes, also in the variants below.
         each: u64,
     },
     /// Data of the process (`RLIMIT_DATA`).
@@ -70,7 +70,7 @@ pub enum Limit {
         /// The file, or the directory, that has the first of them.
         file: &'static str,
     },
-    /// A number that somebody chose.
+    /// An explicit number.
     Chosen,
 }
 
@@ -129,7 +129,7 @@ impl fmt::Display for Limit {
     }
 }
 
-/// What the system allows; `None` where there is no such limit.
+/// The system's limits; `None` means unlimited.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Limits {
     pub(crate) descriptors: Option<u64>,
@@ -138,17 +138,17 @@ pub(crate) struct Limits {
     pub(crate) thread_numbers: Option<u64>,
     pub(crate) user_threads: Option<u64>,
     pub(crate) group_threads: Option<u64>,
-    /// Bytes that are left, here and below.
+    /// Free bytes, also in the fields below.
     pub(crate) address_space: Option<u64>,
     pub(crate) data: Option<u64>,
     pub(crate) commit: Option<u64>,
     pub(crate) group_memory: Option<u64>,
     pub(crate) memory: Option<u64>,
-    /// Where the first limit is, of those that every system has, that could not be read.
+    /// The place of the first unreadable limit, of those that every system has.
     pub(crate) unread: Option<&'static str>,
-    /// How much memory there is could not be read.
+    /// The amount of memory could not be read.
     pub(crate) is_memory_hidden: bool,
-    /// Arenas that the allocator may make beside the first.
+    /// Arenas that the allocator may make in addition to the first.
     pub(crate) arenas: u64,
     pub(crate) cores: u64,
 }
@@ -157,7 +157,7 @@ impl Limits {
     /// Raises the soft limit of descriptors to the hard one, and reads what this machine allows.
     pub(crate) fn of_this_machine() -> Limits {
         let limit = getrlimit(Resource::Nofile);
-        // If it cannot be raised, the old limit is the one that counts.
+        // If that fails, the old limit counts.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
         let cores = sched_getaffinity(None).map_or(1, |set| u64::from(set.count()));
         let chosen = [("MALLOC_ARENA_MAX", ""), ("GLIBC_TUNABLES", "glibc.malloc.arena_max=")];
@@ -175,7 +175,7 @@ impl Limits {
         }
     }
 
-    /// Returns the limits when the process with this status has ended, as far as it takes of what is left.
+    /// Returns the limits after the end of the process with this status, whose use becomes free.
     pub(crate) fn when_gone(self, status: &str) -> Limits {
         let (resident, data) = (bytes(status, "VmRSS:"), bytes(status, "VmData:"));
         let threads =
@@ -190,7 +190,7 @@ impl Limits {
         }
     }
 
-    /// Returns the limits when the program has taken these bytes for something else.
+    /// Returns the limits after the program has used these bytes for other purposes.
     pub(crate) fn without(self, bytes: u64) -> Limits {
         let less = |left: Option<u64>| left.map(|left| left.saturating_sub(bytes));
         Limits {
@@ -203,14 +203,14 @@ impl Limits {
         }
     }
 
-    /// Returns the bytes that are left below all limits.
+    /// Returns the free bytes below all limits.
     pub(crate) fn left(&self) -> Option<u64> {
         let all = [self.address_space, self.data, self.commit, self.group_memory, self.memory];
         all.into_iter().flatten().min()
     }
 
-    /// Reads what is in files; `file` returns the text of one, if there is one. The limits of this process's
-    /// address space and data are in none.
+    /// Reads the limits that are in files; `file` returns the text of a file, if it exists. The limits of this
+    /// process's address space and data are not in files.
     pub(crate) fn read(
         address_space: Option<u64>,
         data: Option<u64>,
@@ -223,7 +223,7 @@ impl Limits {
         let left = |limit: Option<u64>, used: &str| {
             limit.map(|limit| limit.saturating_sub(bytes(&status, used).unwrap_or(CAUTIOUS_SIZE)))
         };
-        // Otherwise the kernel promises more than it has.
+        // In other modes the kernel promises more memory than it has.
         let promises_are_kept = number("/proc/sys/vm/overcommit_memory") == Some(2);
         let promised = bytes(&system, "CommitLimit:").zip(bytes(&system, "Committed_AS:"));
         let (mappings, memory) = (number(MAPPINGS), bytes(&system, "MemAvailable:"));
@@ -252,8 +252,8 @@ impl Limits {
     }
 }
 
-/// Returns the limit for messages: the one that is asked for, or the memory that is left without `other` bytes.
-/// tungstenite makes room for a message by its header alone, and where there is none the process ends.
+/// Returns the limit for messages: the requested one, or the free memory less `other` bytes. tungstenite allocates a
+/// message when it has read the header, and the process ends if that fails.
 pub(crate) fn message_limit(asked: usize, other: u64) -> usize {
     if asked <= SMALL_MESSAGE {
         return asked;
@@ -263,14 +263,14 @@ pub(crate) fn message_limit(asked: usize, other: u64) -> usize {
     asked.min(usize::try_from(left).unwrap_or(usize::MAX)).max(SMALL_MESSAGE)
 }
 
-/// Returns the bytes behind a name, in a file that has them in KiB: "VmSize:   207764 kB".
+/// Returns the bytes behind a name, from a file in KiB: "VmSize:   207764 kB".
 pub(super) fn bytes(text: &str, name: &str) -> Option<u64> {
     let value = text.lines().find_map(|line| line.strip_prefix(name))?;
     Some(value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
 }
 
-/// Arenas beside the first that glibc makes when there are enough threads. `chosen` are texts in which the
-/// number of all may stand behind a name.
+/// Arenas in addition to the first that glibc makes if there are enough threads. `chosen` are texts that may set the
+/// total number behind a name.
 fn arenas<'a>(cores: u64, chosen: impl Iterator<Item = (&'a str, &'a str)>) -> u64 {
     if !cfg!(all(target_env = "gnu", target_pointer_width = "64")) {
         return 0;

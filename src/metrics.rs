@@ -1,4 +1,4 @@
-//! What a server counts, and the reasons for which connections end. Written by every thread, read by anyone.
+//! A server's counters, and the reasons for which connections end. Every thread writes and reads them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,10 +9,10 @@ pub(crate) use push_tally::PushTally;
 mod by_reason;
 mod push_tally;
 
-/// The reasons for which connections end: what each is called, and what it means. Everything else iterates.
+/// The reasons for which connections end: the name and the meaning of each. All other code iterates.
 macro_rules! disconnect_reasons {
     ($($(#[$doc:meta])+ $reason:ident $name:ident,)+) => {
-        /// Who, or what, ended a connection.
+        /// The reason for a connection's end.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum DisconnectReason {
@@ -23,7 +23,7 @@ macro_rules! disconnect_reasons {
             /// All of them.
             pub const ALL: &'static [DisconnectReason] = &[$(DisconnectReason::$reason),+];
 
-            /// Returns its name, which is that of the field in [`Disconnects`].
+            /// Returns its name, which is also that of the field in [`Disconnects`].
             pub const fn name(self) -> &'static str {
                 match self {
                     $(DisconnectReason::$reason => stringify!($name),)+
@@ -31,7 +31,7 @@ macro_rules! disconnect_reasons {
             }
         }
 
-        /// How many connections have ended, by who ended them: a number for each [`DisconnectReason`].
+        /// How many connections have ended, by reason: a number for each [`DisconnectReason`].
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Disconnects {
@@ -54,11 +54,11 @@ macro_rules! disconnect_reasons {
 disconnect_reasons! {
     /// The backlog was full when one more frame came.
     Overflow overflow,
-    /// The backlog did not shrink for the whole write deadline.
+    /// The backlog made no progress during the whole write deadline.
     Stalled stalled,
-    /// There was no thread to write to a full socket.
+    /// All threads that could write to a full socket were in use.
     NoPump no_pump,
-    /// A write failed, or what the peer sent cannot be read.
+    /// A write failed, or the peer's input was invalid.
     Failed failed,
     /// A newer client needed the room.
     Evicted evicted,
@@ -69,8 +69,8 @@ disconnect_reasons! {
     /// The client sent more than [`max_messages`](crate::Application::max_messages) or
     /// [`max_bytes`](crate::Application::max_bytes) allow.
     TooFast too_fast,
-    /// It held most of what may be buffered, with a message or a body that was not whole, and others needed the
-    /// room: see [`max_buffered`](crate::Application::max_buffered).
+    /// It held the most buffered bytes, in an incomplete message or body, and other clients needed the room: see
+    /// [`max_buffered`](crate::Application::max_buffered).
     GaveWay gave_way,
     /// The server shut down.
     Shutdown shutdown,
@@ -81,7 +81,7 @@ disconnect_reasons! {
 }
 
 impl DisconnectReason {
-    /// Returns whether the peer read too slowly, or there was no thread left to write what it had not read.
+    /// Returns whether the peer read too slowly, or all threads that could write its backlog were in use.
     pub(crate) fn is_slowness(self) -> bool {
         matches!(self, DisconnectReason::Overflow | DisconnectReason::Stalled | DisconnectReason::NoPump)
     }
@@ -90,7 +90,7 @@ impl DisconnectReason {
 /// One for each reason, in their order.
 type ReasonCounters = [Counter; DisconnectReason::ALL.len()];
 
-/// One number that only grows. Who reads what was added sees all that was counted before.
+/// A number that only grows. A thread that reads an addition also sees all earlier counts.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -104,7 +104,7 @@ impl Counter {
     }
 }
 
-/// What one server counts, from its start.
+/// One server's counters, from its start.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) accepted: Counter,
@@ -152,7 +152,7 @@ impl Counters {
     }
 }
 
-/// Reads what a server counts; clones read the same. From
+/// Reads a server's counters; clones read the counters of one server. Comes from
 /// [`Application::meter`](crate::Application::meter), before the server runs, so that a page can show it.
 #[derive(Debug, Clone, Default)]
 pub struct Meter(pub(crate) Arc<Counters>);
@@ -167,7 +167,7 @@ impl Meter {
     /// Returns the numbers now.
     pub fn stats(&self) -> Stats {
         let counters = &*self.0;
-        // In this order, or a client that comes and goes meanwhile would be one less than none.
+        // In this order: otherwise a client that comes and goes during the reading could make the difference negative.
         let ended = counters.ended.get();
         let accepted = counters.accepted.get();
         let websockets_ended = counters.websockets_ended.get();
@@ -215,32 +215,32 @@ impl Meter {
 pub struct Stats {
     /// Connections open now, pages and WebSockets.
     pub clients: u64,
-    /// Those of them that are WebSockets; no more than the [`Capacity`](crate::Capacity).
+    /// Open WebSockets; no more than the [`Capacity`](crate::Capacity).
     pub websockets: u64,
     /// Connections accepted since the start.
     pub accepted: u64,
     /// Requests for a WebSocket, by result.
     pub handshakes: HandshakeResults,
-    /// HandshakeResults of TLS, by result; one that the client leaves has failed.
+    /// TLS handshakes, by result; a handshake that the client abandons has failed.
     pub tls_handshakes: HandshakeResults,
     /// Threads that write to a full socket now.
     pub pumps: u64,
     /// Connections rejected with 503 or 429, whatever the reason.
     pub rejected: u64,
-    /// The same, by reason.
+    /// Rejected connections, by reason.
     pub rejections: Rejections,
-    /// How often clients were slowed or closed, since they sent more than they may.
+    /// How often the server slowed or closed clients because they exceeded their rate.
     pub limited: Limited,
     /// Frames accepted for sending.
     pub pushes: u64,
-    /// Bytes in those, as they are sent.
+    /// Bytes in those frames, as sent.
     pub bytes: u64,
-    /// Bytes that would be in those if none was compressed.
+    /// Bytes in those frames without compression.
     pub bytes_uncompressed: u64,
-    /// WebSockets disconnected because they read too slowly, or because there was no thread left to write
-    /// what they had not read.
+    /// WebSockets disconnected because they read too slowly, or because all threads that could write their backlog were
+    /// in use.
     pub slow_consumers: u64,
-    /// Connections that have ended, by who ended them.
+    /// Connections that have ended, by reason.
     pub disconnects: Disconnects,
 }
 
@@ -248,7 +248,7 @@ pub struct Stats {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rejections {
-    /// There were as many clients as there may be.
+    /// The server was full.
     pub full: u64,
     /// Its own address had the most half-open connections.
     pub half_open: u64,
@@ -262,7 +262,7 @@ pub struct Rejections {
     pub draining: u64,
 }
 
-/// How often clients were over a limit of their own, by limit.
+/// How often clients exceeded their limits, by limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limited {

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Network {
-    /// Without a bit behind the prefix; IPv4 where it is that.
+    /// Without a bit behind the prefix; IPv4 if the address is IPv4-mapped.
     first: IpAddr,
     prefix: u32,
 }
@@ -59,7 +59,8 @@ impl FromStr for Network {
     type Err = Error;
 
     /// # Errors
-    /// [`Error::Invalid`] for what is not an address, with or without a prefix, or has bits behind the prefix.
+    /// [`Error::Invalid`] for a text that is not an address, with or without a prefix, or that has bits behind the
+    /// prefix.
     fn from_str(text: &str) -> Result<Network> {
         let how = || {
             Error::invalid(format!(

@@ -1,7 +1,7 @@
 //! For the tests of programs: two ends of one connection, without a server.
 //!
-//! A handler that is a function of `(&Connection, &mut Messages)` is tested as any function. What needs a request is not
-//! covered: the function given to [`websocket_with`](crate::Application::websocket_with), and `open`.
+//! Test a handler that is a function of `(&Connection, &mut Messages)` like any other function. Code that needs a
+//! request is not covered: the function given to [`websocket_with`](crate::Application::websocket_with), and `open`.
 //!
 //! ```
 //! use std::time::Duration;
@@ -43,9 +43,9 @@ use crate::net::thread_budget::ThreadBudget;
 use crate::observer::Observer;
 
 /// Returns both ends of a WebSocket over the loopback, the server's first, with the defaults of
-/// [`Application`](crate::Application) and [`Builder`](crate::client::Builder). An end whose `Messages` are dropped closes
-/// with 1001. At the end of a connection the client waits for the server, so each end should be read by a thread of its
-/// own.
+/// [`Application`](crate::Application) and [`Builder`](crate::client::Builder). An end whose `Messages` are dropped
+/// closes with 1001. At the end of a connection the client waits for the server, so each end should have its own
+/// reading thread.
 ///
 /// # Errors
 /// [`Error::Io`] if the system has no socket or no thread.
@@ -60,7 +60,7 @@ fn sockets() -> std::io::Result<(TcpStream, TcpStream)> {
     let own = client.local_addr()?;
     loop {
         let (server, peer) = listener.accept()?;
-        // Anybody on this machine may have been faster.
+        // Another program on this machine may have been faster.
         if peer == own {
             return Ok((server, client));
         }
@@ -81,7 +81,7 @@ fn end(stream: TcpStream, role: Role) -> Result<(Connection, Messages)> {
     let connection = Connection::over(transport, role, peer, Arc::new(state));
     connection.set_path("/", peer);
     connection.link().tcp().set_recv_timeout(interval).map_err(failed())?;
-    // Nothing is before the first frame.
+    // No bytes precede the first frame.
     let _ = connection.outbox().begin(Bytes::new());
     let messages = Messages::of_owner(&connection, Vec::new(), connection.to_string(), Vec::new());
     Ok((connection, messages))

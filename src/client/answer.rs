@@ -1,4 +1,4 @@
-//! [`AnswerReader`]: an answer as it comes, from a server or from a proxy on the way to it. On the caller's thread.
+//! [`AnswerReader`]: reads the answer of a server, or of a proxy on the way to it. On the caller's thread.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind};
@@ -14,26 +14,26 @@ use crate::printable::printable;
 /// Most bytes in the head of an answer, and header lines in it.
 const MAX_HEAD: usize = 16 * 1024;
 const MAX_HEADERS: usize = 100;
-/// What is said of more.
+/// The error for a longer head.
 pub(super) const TOO_LONG: &str = "a head of over 16384 bytes or 100 headers";
 /// Most bytes of an answer's body that an error keeps, and shows.
 const MAX_BODY: usize = 16 * 1024;
-/// How long it may take. A server that says nothing of its length, and leaves the connection open, ends it never.
+/// How long it may take. A server that sends no length, and keeps the connection open, never ends it.
 const BODY_WITHIN: Duration = Duration::from_secs(1);
 const MAX_SHOWN: usize = 200;
-/// Bytes received at a time.
+/// Bytes per receive.
 const RECEIVE: usize = 2048;
-/// A version that is not a WebSocket's.
+/// A version that a WebSocket cannot have.
 const KNOWN_VERSION: &[u8] = b"HTTP/1.0";
 
 /// The head of an answer.
 pub(super) struct AnswerHead {
     pub(super) status: u16,
-    /// Whether it is of HTTP/1.1, which a WebSocket needs.
+    /// Whether it is HTTP/1.1, which a WebSocket needs.
     pub(super) is_http_1_1: bool,
-    /// Whether it was too long, and this is the front of it: what follows is unknown.
+    /// Whether it was too long: then this is only its front.
     pub(super) is_cut: bool,
-    /// What follows the status in its line.
+    /// The rest of the status line.
     reason: String,
     headers: HeaderMap,
 }
@@ -44,7 +44,7 @@ pub(super) struct AnswerReader<R> {
     recv: R,
     received: Vec<u8>,
     deadline: Deadline,
-    /// Who answers what: `ws://a.test/`, `the handshake`.
+    /// The answering end, and the question: `ws://a.test/`, `the handshake`.
     who: String,
     what: String,
 }
@@ -55,7 +55,7 @@ impl<R: FnMut(&mut [u8], Deadline) -> io::Result<usize>> AnswerReader<R> {
         AnswerReader { recv, received: Vec::new(), deadline, who, what }
     }
 
-    /// Blocks until a head is here that is not interim.
+    /// Blocks until the head of a final answer has arrived.
     pub(super) fn head(&mut self) -> Result<AnswerHead> {
         loop {
             match AnswerHead::parse(&self.received) {
@@ -72,26 +72,26 @@ impl<R: FnMut(&mut [u8], Deadline) -> io::Result<usize>> AnswerReader<R> {
         }
     }
 
-    /// Returns the error that a refusal is, with what comes of its body, in time.
+    /// Returns a refusal as an error, with the part of its body that arrives in time.
     pub(super) fn refusal(mut self, head: &AnswerHead) -> Error {
         let body = self.body(head);
         let what = head.describe(&body);
         self.error(&what, Some(head), body)
     }
 
-    /// Returns the error for an answer which is not what was asked for.
+    /// Returns the error for an unexpected answer.
     pub(super) fn error(&self, why: &str, head: Option<&AnswerHead>, body: Vec<u8>) -> Error {
         let answer =
             head.map(|head| Box::new(HttpAnswer { status: head.status, headers: head.pairs(), body }));
         Error::Handshake { reason: format!("{} answered {} with {why}", self.who, self.what), answer }
     }
 
-    /// Returns whether something came behind the head.
+    /// Returns whether bytes came behind the head.
     pub(super) fn has_more(&self) -> bool {
         !self.received.is_empty()
     }
 
-    /// Returns what came behind the head.
+    /// Returns the bytes behind the head.
     pub(super) fn into_rest(self) -> Vec<u8> {
         self.received
     }
@@ -115,7 +115,7 @@ impl<R: FnMut(&mut [u8], Deadline) -> io::Result<usize>> AnswerReader<R> {
     }
 }
 
-/// Receives some more of what cannot end here.
+/// Receives more of an incomplete answer.
 pub(super) fn receive(
     received: &mut Vec<u8>,
     recv: impl FnOnce(&mut [u8]) -> io::Result<usize>,
@@ -133,8 +133,8 @@ pub(super) fn receive(
 }
 
 impl AnswerHead {
-    /// Reads a head from the front of `bytes`, and says how many bytes it took; `None` while the end of it has not
-    /// come. The error says what it is instead.
+    /// Reads a head from the front of `bytes`, and returns its length; `None` while it is incomplete. The error says
+    /// why it is not a head.
     fn parse(bytes: &[u8]) -> Result<Option<(AnswerHead, usize)>, String> {
         let taken = &bytes[..bytes.len().min(MAX_HEAD)];
         let mut lines = vec![httparse::EMPTY_HEADER; MAX_HEADERS];
@@ -146,12 +146,12 @@ impl AnswerHead {
             Ok(httparse::Status::Complete(length)) => length,
             Ok(httparse::Status::Partial) if bytes.len() < MAX_HEAD => return Ok(None),
             Ok(_) | Err(httparse::Error::TooManyHeaders) => {
-                // What is too long does not hide it either.
+                // Neither does a head that is too long.
                 let (head, _) = AnswerHead::parse(&front(taken))?.ok_or(TOO_LONG)?;
                 return Ok(Some((AnswerHead { is_cut: true, ..head }, bytes.len())));
             }
             Err(error) => {
-                // Perhaps of a version that the parser does not know.
+                // The parser may not know its version.
                 let known = with_known_version(bytes).filter(|_| error == httparse::Error::Version);
                 let Some((known, version)) = known else {
                     return Err(format!("what is no HTTP/1.1 ({error})"));
@@ -182,7 +182,7 @@ impl AnswerHead {
     }
 
     /// Returns where its body ends, or `most` bytes of it (RFC 9112, section 6.3); `None` if it has none. Unlike a
-    /// request's it is only shown, so contradictory headers are read as well as they can be.
+    /// request's body it is only for display, so contradictory headers are not an error.
     fn framing(&self, most: usize) -> Option<Framing> {
         if matches!(self.status, 204 | 304) || self.is_cut {
             return None;
@@ -191,7 +191,7 @@ impl AnswerHead {
             return Some(Framing::Chunked);
         }
         let length = self.values("Content-Length").first().and_then(|length| length.trim().parse().ok());
-        // Without a length it goes to the end of the connection.
+        // Without a length, it ends with the connection.
         let length = length.unwrap_or(u64::MAX).min(most as u64);
         (length > 0).then_some(Framing::Length(length))
     }
@@ -212,7 +212,7 @@ impl AnswerHead {
         what
     }
 
-    /// Returns the values of a header, as they are if they are UTF-8.
+    /// Returns the values of a header; invalid UTF-8 becomes U+FFFD.
     pub(super) fn values(&self, name: &str) -> Vec<String> {
         let values = self.headers.get_all(name).iter();
         values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
@@ -224,14 +224,14 @@ impl AnswerHead {
         self.headers.iter().map(|(name, found)| (name.to_string(), value(found))).collect()
     }
 
-    /// Returns whether a header that is a list has this word in it.
+    /// Returns whether a header's list contains this word.
     pub(super) fn has_token(&self, name: &str, token: &str) -> bool {
         let lines = self.values(name);
         lines.iter().flat_map(|line| line.split(',')).any(|word| word.trim().eq_ignore_ascii_case(token))
     }
 }
 
-/// Returns the whole lines of what is too long, as a head that is not; a status line that is too long itself is cut.
+/// Shortens a head that is too long to its whole lines; cuts the status line if that alone is too long.
 fn front(bytes: &[u8]) -> Vec<u8> {
     const END: &[u8] = b"\r\n\r\n";
     let bytes = &bytes[..bytes.len().min(MAX_HEAD - END.len())];
@@ -241,7 +241,8 @@ fn front(bytes: &[u8]) -> Vec<u8> {
     [kept.trim_ascii_end(), END].concat()
 }
 
-/// Writes the version of a status line as one that a parser knows. Returns the bytes, and the length of what it was.
+/// Replaces the version of a status line by one that a parser knows. Returns the bytes, and the length of the old
+/// version.
 fn with_known_version(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
     let number = bytes.strip_prefix(b"HTTP/")?.split(|byte| *byte == b' ').next()?;
     let is_number = !number.is_empty() && number.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');

@@ -1,4 +1,4 @@
-//! [`Builder`]: what a client asks for, and the way from there to a connection. On the caller's thread.
+//! [`Builder`]: a client's request and settings, and how it connects. On the caller's thread.
 
 use std::fmt;
 use std::net::TcpStream;
@@ -32,10 +32,10 @@ use crate::rate::FOR_EVER;
 #[cfg(feature = "deflate")]
 use crate::ws::inflate::Inflater;
 
-/// How long connecting may take, unless it is set.
+/// How long connecting may take, by default.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 
-/// What a client asks for, and its limits.
+/// A client's request, and its limits.
 ///
 /// ```no_run
 /// # fn main() -> threadcast::Result<()> {
@@ -59,8 +59,8 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Starts with the defaults. The URL is `ws://host:port/path?query`: what a request line cannot carry in path and
-    /// query is percent-encoded, and a host is ASCII, so an international name is written `xn--...`.
+    /// Starts with the defaults. The URL is `ws://host:port/path?query`. The client percent-encodes characters of path
+    /// and query that a request line cannot carry. A host is ASCII, so write an international name as `xn--...`.
     pub fn new(url: &str) -> Builder {
         let (wishes, settings) = (Wishes::default(), Settings::default());
         Builder {
@@ -80,7 +80,7 @@ impl Builder {
         self
     }
 
-    /// Sets the `Origin`, which browsers send, and some servers want.
+    /// Sets the `Origin`, which browsers send, and some servers require.
     pub fn origin(mut self, origin: &str) -> Builder {
         self.wishes.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("Origin"));
         self.header("Origin", origin)
@@ -92,8 +92,7 @@ impl Builder {
         self
     }
 
-    /// Offers one more subprotocol, the most welcome first. The server may choose one, see
-    /// [`Messages::subprotocol`].
+    /// Offers one more subprotocol, in order of preference. The server may choose one, see [`Messages::subprotocol`].
     pub fn subprotocol(mut self, name: &str) -> Builder {
         self.wishes.subprotocols.push(name.to_owned());
         self
@@ -106,19 +105,19 @@ impl Builder {
         self
     }
 
-    /// Sets the bytes of backlog at which the server is a slow consumer, 1 MiB by default. The push that finds that
-    /// much waiting behind the message that is being written ends the connection. A program that writes much waits
+    /// Sets the bytes of backlog at which the server is a slow consumer, 1 MiB by default. A push that finds this
+    /// number of bytes behind the message in progress ends the connection. A program that writes much should wait
     /// first, with [`wait_for_room`](Connection::wait_for_room).
     ///
     /// # Panics
-    /// If there are none, or more than 1 GiB.
+    /// If `bytes` is 0, or more than 1 GiB.
     pub fn max_backlog(mut self, bytes: usize) -> Builder {
         self.settings.set_max_backlog(bytes);
         self
     }
 
-    /// Offers permessage-deflate, and sets the size from which messages are compressed, if the server accepts: 1 KiB is
-    /// a good one. `None`, the default, does not offer it. See [`guide::compression`](crate::guide::compression).
+    /// Offers permessage-deflate, and compresses messages of at least this size, e.g. 1 KiB, if the server accepts.
+    /// `None`, the default, does not offer it. See [`guide::compression`](crate::guide::compression).
     #[cfg(feature = "deflate")]
     pub fn compression(mut self, from: Option<usize>) -> Builder {
         self.settings.compression = from;
@@ -126,74 +125,73 @@ impl Builder {
         self
     }
 
-    /// Connects by this HTTP proxy: `http://user:password@host:3128`, of which the host is enough. It is asked to
-    /// `CONNECT` to the URL's host and port, and looks its name up; what it does not allow is an [`Error::Handshake`]
-    /// that names the proxy.
+    /// Connects through this HTTP proxy: `http://user:password@host:3128`, where only the host is required. The client
+    /// sends `CONNECT` with the URL's host and port, and the proxy looks the name up. A refusal is an
+    /// [`Error::Handshake`] that names the proxy.
     pub fn proxy(mut self, url: &str) -> Builder {
         self.proxy = ProxyChoice::Url(url.to_owned());
         self
     }
 
-    /// Connects by the proxy that the environment names in `HTTPS_PROXY`, with `ws` as with `wss`, unless the server is
-    /// in the list of `NO_PROXY`. The names may be in lower case. See
-    /// [`guide::client`](crate::guide::client#behind-a-proxy).
+    /// Connects through the proxy in the environment variable `HTTPS_PROXY`, for `ws` and `wss`, unless `NO_PROXY`
+    /// lists the server. The names may be in lower case. See [`guide::client`](crate::guide::client#behind-a-proxy).
     pub fn proxy_from_environment(mut self) -> Builder {
         self.proxy = ProxyChoice::Environment;
         self
     }
 
-    /// Sets how long looking the name up, TCP, a proxy, TLS and the handshake may take together, 10 s by default.
+    /// Sets how long the look-up, TCP, a proxy, TLS and the handshake may take together, 10 s by default.
     pub fn connect_deadline(mut self, deadline: Duration) -> Builder {
         self.deadline = deadline.min(FOR_EVER);
         self
     }
 
-    /// Sets how long the backlog may stand still before the connection is ended, 10 s by default.
+    /// Sets how long the backlog may go without progress before the connection ends, 10 s by default.
     ///
     /// # Panics
-    /// If it is zero: no server is that fast.
+    /// If it is zero.
     pub fn write_deadline(mut self, deadline: Duration) -> Builder {
         self.settings.set_write_deadline(deadline);
         self
     }
 
-    /// Sets the silence after which the server gets a Ping, 20 s by default; `None` or zero for never. It is sent, and
-    /// its answer is seen, while somebody reads.
+    /// Sets the silence after which the server gets a Ping, 20 s by default; `None` or zero for never. Only a reading
+    /// thread sends it, and sees its answer.
     pub fn ping_interval(mut self, interval: Option<Duration>) -> Builder {
         self.settings.ping_interval = interval.filter(|interval| !interval.is_zero());
         self
     }
 
-    /// Sets how long after that Ping the server has to show a sign of life, or it is closed with 1011; as long as the
-    /// interval by default, or if it is zero.
+    /// Sets how long after that Ping the server has to show a sign of life, or the client closes with 1011. The
+    /// default, and zero, mean the interval.
     pub fn ping_timeout(mut self, timeout: Duration) -> Builder {
         self.settings.ping_timeout = Some(timeout).filter(|timeout| !timeout.is_zero());
         self
     }
 
-    /// Trusts the authorities in this PEM, in place of those that the system knows: for a server of one's own.
+    /// Trusts the authorities in this PEM, in place of the system's: for your own server.
     #[cfg(feature = "tls")]
     pub fn root_certificates(mut self, pem: impl AsRef<[u8]>) -> Builder {
         self.trust = Trust::Roots(pem.as_ref().to_vec());
         self
     }
 
-    /// Takes a configuration of `rustls` (0.23) as it is: for a client's certificate, other algorithms or
-    /// verifiers. It offers no protocol but `http/1.1` (ALPN).
+    /// Uses a configuration of `rustls` (0.23) unchanged: for a client's certificate, other algorithms or verifiers. It
+    /// offers no protocol but `http/1.1` (ALPN).
     #[cfg(feature = "tls")]
     pub fn tls_config(mut self, config: Arc<rustls::ClientConfig>) -> Builder {
         self.trust = Trust::Rustls(config);
         self
     }
 
-    /// Connects. A name's addresses are tried one after the other: the next one as soon as one has failed, or after
-    /// 250 ms, and the first that answers is taken (RFC 8305). Each is tried on a thread, `connect-N`, unless there is
-    /// one only. No other thread is started but the process's `closer`, by the first client of it.
+    /// Connects. It tries a name's addresses in order: the next one as soon as one has failed, or after 250 ms. The
+    /// first that answers wins (RFC 8305). Each attempt has a thread, `connect-N`, unless the name has a single
+    /// address. The process's first client also starts the `closer`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a URL, a header or a subprotocol that cannot be; [`Error::Io`] if the server cannot be
-    /// reached, or does not answer in time; [`Error::Handshake`] if it, or the proxy, answers with something else than
-    /// this WebSocket. Redirects are not followed: the error has their address.
+    /// [`Error::Invalid`] for an invalid URL, header or subprotocol; [`Error::Io`] if the server cannot be reached, or
+    /// does not answer in time; [`Error::Handshake`] if it, or the proxy, does not accept this WebSocket. The client
+    /// does not follow redirects: the error has their address.
     pub fn connect(&self) -> Result<(Connection, Messages)> {
         let url = self.url()?;
         let deadline = self.deadline();
@@ -202,8 +200,8 @@ impl Builder {
         self.begin(url, offer, stream, deadline)
     }
 
-    /// Connects over a stream that is connected already, such as one of a proxy of another kind. The URL is what the
-    /// request names.
+    /// Connects over a stream that is connected already, such as one through another kind of proxy. The request uses
+    /// the URL.
     ///
     /// # Errors
     /// As [`connect`](Builder::connect).

@@ -1,7 +1,7 @@
-//! From an address to a WebSocket: TCP, the way through a proxy, TLS, the request, the answer, all before one deadline.
-//! On the caller's thread.
+//! From an address to a WebSocket: TCP, a proxy, TLS, the request, the answer, all before one deadline. On the caller's
+//! thread.
 //!
-//! Never here: a retry, a redirect that is followed.
+//! Never here: retrying, or following a redirect.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -24,15 +24,15 @@ use crate::net::racing::connect_first;
 #[cfg(feature = "tls")]
 use crate::net::tls::dialing::Dialing;
 
-/// What came of a handshake.
+/// The result of a handshake.
 pub(super) struct Agreed101 {
     pub(super) agreement: Agreement,
     pub(super) headers: Vec<(String, String)>,
-    /// What came behind the answer.
+    /// Bytes behind the answer.
     pub(super) early: Vec<u8>,
 }
 
-/// Connects to the server, or to a proxy that opens a way to it.
+/// Connects to the server, or to a proxy that opens a tunnel to it.
 pub(super) fn dial(url: &Url, proxy: Option<&Proxy>, deadline: Deadline) -> Result<TcpStream> {
     let Some(proxy) = proxy else { return dial_host(&url.to_string(), &url.host, url.port, deadline) };
     let stream = dial_host(&proxy.to_string(), &proxy.host, proxy.port, deadline)?;
@@ -50,7 +50,7 @@ fn dial_host(whom: &str, host: &str, port: u16, deadline: Deadline) -> Result<Tc
     })
 }
 
-/// Asks a proxy for a way to the server, on which the client speaks first.
+/// Asks a proxy for a tunnel to the server. The client sends the first byte.
 fn open_way(mut stream: &TcpStream, proxy: &Proxy, url: &Url, deadline: Deadline) -> Result<()> {
     let asked = format!("CONNECT {}", host_and_port(&url.host, Some(url.port)));
     let doing = || format!("cannot ask {proxy} for {asked}");
@@ -99,7 +99,7 @@ pub(super) fn secure(
         received.clear();
         receive(&mut received, |bytes| recv_before(connection, bytes, deadline)).map_err(failed)?;
         if let Err(why) = dialing.receive(&received) {
-            // The alert, which the server may have no use for.
+            // The alert, which the server may ignore.
             let _ = send_before(connection, &dialing.unsent(), deadline);
             return Err(failed(io::Error::new(io::ErrorKind::InvalidData, why)));
         }
@@ -117,7 +117,7 @@ pub(super) fn shake_hands(
     (offer, request): (Offer<'_>, Vec<u8>),
     deadline: Deadline,
 ) -> Result<Agreed101> {
-    // A write that fails is an answer that does not come; and there may be one that came before.
+    // After a failed write, an earlier answer may still be readable.
     let _ = connection.outbox().begin(request.into());
     let recv = |bytes: &mut [u8], deadline| recv_before(connection, bytes, deadline);
     let mut answer = AnswerReader::new(url, "the handshake", recv, deadline);

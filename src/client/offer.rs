@@ -15,10 +15,10 @@ use crate::http::set_cookie::check_pair;
 #[cfg(feature = "deflate")]
 use crate::ws::permessage_deflate;
 
-/// Headers that the client itself writes, beside those that are a server's own, too.
+/// Headers that only the client itself writes, in addition to those that are also a server's own.
 const RESERVED: [&str; 3] = ["Host", "Sec-WebSocket-Key", "Sec-WebSocket-Version"];
 
-/// What the request has, beside what each one has.
+/// The variable part of the request.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Wishes {
     pub(super) headers: Vec<(String, String)>,
@@ -29,23 +29,23 @@ pub(super) struct Wishes {
     pub(super) compression: bool,
 }
 
-/// What was offered, which the answer has to fit.
+/// The offer, which the answer has to match.
 pub(super) struct Offer<'a> {
     wishes: &'a Wishes,
     /// The answer to the request's key.
     accept: String,
 }
 
-/// What the server has agreed to.
+/// The server's choices.
 pub(super) struct Agreement {
     pub(super) subprotocol: Option<String>,
     #[cfg(feature = "deflate")]
-    /// The bits of the window that the server has for compressed messages; `None` without compression.
+    /// The bits of the server's window for compressed messages; `None` without compression.
     pub(super) window_bits: Option<u8>,
 }
 
 impl Wishes {
-    /// Returns the offer, and the request that makes it.
+    /// Returns the offer, and its request.
     pub(super) fn offer(&self, url: &Url) -> Result<(Offer<'_>, Vec<u8>)> {
         let key = generate_key();
         let mut head = format!(
@@ -98,7 +98,7 @@ impl Wishes {
 }
 
 impl Offer<'_> {
-    /// Looks whether a 101 is what was asked for. The error says what it is instead.
+    /// Checks whether a 101 matches the offer. The error says how it differs.
     pub(super) fn check(&self, head: &AnswerHead) -> Result<Agreement, String> {
         if head.is_cut {
             return Err(format!("a 101 with {TOO_LONG}"));

@@ -1,5 +1,5 @@
-//! [`Proxy`]: a proxy that opens a way to the server by `CONNECT` (RFC 9110, section 9.3.6), and which one, if any, the
-//! environment names.
+//! [`Proxy`]: a proxy that opens a tunnel to the server with `CONNECT` (RFC 9110, section 9.3.6), and how to find it in
+//! the environment.
 
 use std::net::IpAddr;
 use std::{env, fmt};
@@ -17,7 +17,7 @@ pub(super) enum ProxyChoice {
     None,
     /// The proxy of this URL.
     Url(String),
-    /// What `HTTPS_PROXY` and `NO_PROXY` say.
+    /// The proxy in `HTTPS_PROXY`, subject to `NO_PROXY`.
     Environment,
 }
 
@@ -38,7 +38,7 @@ impl ProxyChoice {
             ProxyChoice::None => Ok(None),
             ProxyChoice::Url(proxy) => Proxy::parse(proxy).map(Some),
             ProxyChoice::Environment => {
-                // Empty is as good as not set.
+                // An empty variable counts as not set.
                 let variable = |lower: &str, upper| {
                     env::var(lower).ok().filter(|value| !value.is_empty()).or_else(|| env::var(upper).ok())
                 };
@@ -54,8 +54,8 @@ impl ProxyChoice {
 }
 
 impl Proxy {
-    /// Reads `http://user:password@host:port`, of which the host is enough. The error never quotes it: it may have a
-    /// password.
+    /// Reads `http://user:password@host:port`, where only the host is required. The error never quotes it, because it
+    /// may have a password.
     fn parse(proxy: &str) -> Result<Proxy> {
         let wrong = |why: &str| Error::invalid(format!("not the URL of a proxy, as http://host:3128: {why}"));
         let rest = match proxy.split_once("://") {
@@ -77,7 +77,7 @@ impl Proxy {
         Ok(Proxy { host: url.host, port: url.port, user })
     }
 
-    /// Returns the request for a way to the server.
+    /// Returns the request for a tunnel to the server.
     pub(super) fn request(&self, url: &Url) -> String {
         let target = host_and_port(&url.host, Some(url.port));
         let user = self.user.as_ref().map(|user| BASE64.encode(user));
@@ -93,8 +93,8 @@ impl fmt::Display for Proxy {
     }
 }
 
-/// Returns whether a list like `localhost, .a.test, 10.0.0.0/8, b.test:8443` has this server, as `curl` reads it: a name
-/// stands for those below it as well.
+/// Returns whether a list like `localhost, .a.test, 10.0.0.0/8, b.test:8443` contains this server. A name includes its
+/// subdomains, as for `curl`.
 fn is_exempt(url: &Url, list: &str) -> bool {
     list.split([',', ' ']).filter(|entry| !entry.is_empty()).any(|entry| {
         if entry == "*" {
@@ -116,7 +116,7 @@ fn is_exempt(url: &Url, list: &str) -> bool {
     })
 }
 
-/// Returns whether an address is this one, or of this network.
+/// Returns whether an address is this one, or in this network.
 fn is_within(address: IpAddr, network: &str) -> bool {
     let bits = |address| match address {
         IpAddr::V4(address) => u128::from(u32::from(address)) << 96,

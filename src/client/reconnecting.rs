@@ -9,10 +9,10 @@ use crate::connection::connection::Connection;
 use crate::connection::messages::Messages;
 use crate::error::{Error, HttpAnswer, Result};
 
-/// The first pause, and the longest, unless they are set.
+/// The default of the first pause, and of the longest.
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(30);
-/// A server that asks for more is left alone for an hour.
+/// The longest pause that a server may ask for.
 const LONGEST_ASKED_FOR: Duration = Duration::from_secs(3600);
 
 /// Connects again and again: an iterator of connections, which blocks until there is one.
@@ -32,21 +32,21 @@ const LONGEST_ASKED_FOR: Duration = Duration::from_secs(3600);
 /// # }
 /// ```
 ///
-/// The first attempt is at once. Before each later one is a pause, twice as long as the one before, from 100 ms to 30 s
-/// (see [`pauses`](Reconnecting::pauses)); of it at least half is waited, and how much more is random, so that clients
-/// that lost a server at the same moment do not come back at the same moment. After a connection that lasted longer than
-/// the next pause would be, the first pause is the next one. A server that is too busy may ask for more with
-/// `Retry-After`, up to an hour, which is waited before the pause.
+/// The first attempt is immediate. A pause precedes each later one, twice as long as the previous pause, from 100 ms to
+/// 30 s (see [`pauses`](Reconnecting::pauses)). The client waits a random part of it, at least half, so that clients
+/// that lost a server together do not come back together. After a connection that lasted longer than the next pause,
+/// the pauses start again from the first. A busy server may ask for more with `Retry-After`, up to an hour. The client
+/// waits that time before the pause.
 ///
-/// [`on_failure`](Reconnecting::on_failure) sees each attempt that fails and is followed by another. The iterator
-/// ends where the next attempt would fail too. Its last item is that error, an [`Error::Invalid`], or an
+/// [`on_failure`](Reconnecting::on_failure) sees each attempt that fails and is followed by another. The iterator ends
+/// at an error that the next attempt would repeat. Its last item is that error, an [`Error::Invalid`], or an
 /// [`Error::Handshake`] with a status below 500 other than 408, 425 and 429.
 pub fn reconnecting(builder: Builder) -> Reconnecting {
     let on_failure = Box::new(|_: &Error, _| {});
     Reconnecting { builder, first: FIRST, longest: LONGEST, pause: FIRST, last: Last::Nothing, on_failure }
 }
 
-/// Gets what failed, and the time until the next attempt.
+/// Receives the error, and the time until the next attempt.
 type OnFailure = dyn FnMut(&Error, Duration) + Send;
 
 /// Connections to one server, one after the other: see [`reconnecting`].
@@ -55,13 +55,13 @@ pub struct Reconnecting {
     builder: Builder,
     first: Duration,
     longest: Duration,
-    /// Before the next attempt but the very first.
+    /// The pause before the next attempt, except the first.
     pause: Duration,
     last: Last,
     on_failure: Box<OnFailure>,
 }
 
-/// What was the last item.
+/// The last item.
 enum Last {
     Nothing,
     ConnectionAt(Instant),
@@ -80,8 +80,8 @@ impl Reconnecting {
         self
     }
 
-    /// Calls this after each attempt that failed, with the error and the time until the next one, which begins when it
-    /// returns.
+    /// Calls the function after each failed attempt, with the error and the time until the next one. That time begins
+    /// when the function returns.
     pub fn on_failure(mut self, call: impl FnMut(&Error, Duration) + Send + 'static) -> Reconnecting {
         self.on_failure = Box::new(call);
         self
@@ -146,7 +146,7 @@ fn is_final(error: &Error) -> bool {
     }
 }
 
-/// Returns how long the server wants to be left alone: seconds, or until a date (RFC 9110, section 10.2.3).
+/// Returns how long the server asks the client to wait: seconds, or until a date (RFC 9110, section 10.2.3).
 fn asked_for(error: &Error) -> Duration {
     let headers = answer(error).map(|answer| answer.headers.iter()).into_iter().flatten();
     let mut values =

@@ -1,8 +1,8 @@
 //! [`Url`]: a WebSocket's address (RFC 6455, section 3), as far as a client needs it. Pure.
 //!
-//! A host is a name in ASCII or an address: a name in another script has to be written as the DNS has it (`xn--`).
-//! What a request line cannot carry in path and query is percent-encoded, as browsers do it; what is encoded already
-//! stays as it is.
+//! A host is a name in ASCII or an address: write a name in another script as the DNS does (`xn--`). The client
+//! percent-encodes characters of path and query that a request line cannot carry, as browsers do, and keeps existing
+//! encodings.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -11,7 +11,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::error::{Error, Result};
 
-/// What a browser encodes in a path or a query.
+/// The characters that a browser encodes in a path or a query.
 const ENCODED: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -32,12 +32,12 @@ pub(super) struct Url {
     /// In lower case; an IPv6 address without its brackets.
     pub(super) host: String,
     pub(super) port: u16,
-    /// Path and query, as the request line has them.
+    /// Path and query, as in the request line.
     pub(super) target: String,
 }
 
 impl Url {
-    /// Reads a URL. The error never quotes it: it may have a password.
+    /// Reads a URL. The error never quotes it, because it may have a password.
     pub(super) fn parse(url: &str) -> Result<Url> {
         let wrong = |what: &str| Err(Error::invalid(format!("this is no URL of a WebSocket: {what}")));
         if url.chars().any(char::is_control) {
@@ -88,25 +88,25 @@ impl Url {
         Ok(Url { is_secure, host: host.to_ascii_lowercase(), port, target })
     }
 
-    /// Returns the value of the `Host` header: the port only where it is not the scheme's.
+    /// Returns the value of the `Host` header: it includes the port if that is not the scheme's default.
     pub(super) fn authority(&self) -> String {
         let default = if self.is_secure { 443 } else { 80 };
         host_and_port(&self.host, (self.port != default).then_some(self.port))
     }
 
-    /// Returns the path without the query, in which tokens travel.
+    /// Returns the path without the query, which may contain tokens.
     pub(super) fn path(&self) -> &str {
         self.target.split('?').next().unwrap_or_default()
     }
 }
 
-/// Returns what stands behind `://`: an IPv6 address has brackets.
+/// Returns the part behind `://`: an IPv6 address has brackets.
 pub(super) fn host_and_port(host: &str, port: Option<u16>) -> String {
     let port = port.map(|port| format!(":{port}")).unwrap_or_default();
     if host.contains(':') { format!("[{host}]{port}") } else { format!("{host}{port}") }
 }
 
-/// As a log may have it, without the query: `ws://localhost:8888/feed`.
+/// The form for logs, without the query: `ws://localhost:8888/feed`.
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.is_secure { "wss" } else { "ws" };

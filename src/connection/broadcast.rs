@@ -6,11 +6,11 @@ use crate::metrics::PushTally;
 use crate::ws::frame::Prepared;
 use crate::ws::message::Message;
 
-/// Sends one message to many clients: encoded once, pushed to each without blocking. Returns the number
-/// of those that accepted it; the others are closed, closing, or slow consumers that it disconnected.
+/// Sends one message to many clients: encoded once, pushed to each without blocking. Returns the number of clients that
+/// accepted it; the others are closed, closing, or slow consumers that it disconnected.
 ///
 /// # Errors
-/// [`Error::Invalid`](crate::Error::Invalid) for a message of over 1 GiB, which nobody gets.
+/// [`Error::Invalid`](crate::Error::Invalid) for a message of over 1 GiB, which it sends to no client.
 pub fn broadcast<'a>(
     connections: impl IntoIterator<Item = &'a Connection>,
     message: impl Into<Message>,
@@ -18,7 +18,7 @@ pub fn broadcast<'a>(
     Ok(broadcast_prepared(connections, &message.into().prepare()?))
 }
 
-/// Pushes a message that is encoded already.
+/// Pushes an encoded message.
 pub(crate) fn broadcast_prepared<'a>(
     connections: impl IntoIterator<Item = &'a Connection>,
     message: &Prepared<'_>,

@@ -1,5 +1,5 @@
-//! [`Connection`]: what a server's handlers hold of a client, and a client of its server. Clones are the same
-//! connection; any thread may call anything on it at any time, while the reading thread is blocked in `read`.
+//! [`Connection`]: a server's handle of a client, and a client's of its server. Clones are handles of one connection;
+//! any thread may call anything on it at any time, while the reading thread is blocked in `read`.
 
 mod identity;
 mod latest;
@@ -25,19 +25,19 @@ use crate::ws::frame::{self, Frame, Prepared};
 use crate::ws::mask;
 use crate::ws::message::Message;
 
-/// The number of the last connection of this process.
+/// The number of this process's newest connection.
 static LAST_ID: AtomicU64 = AtomicU64::new(0);
 
 /// One client's WebSocket; or, from [`client::connect`](crate::client::connect), one to a server.
 ///
-/// Two are equal if they are the same connection; they are ordered as they were accepted.
+/// Clones of one connection are equal; connections are ordered by accept.
 #[derive(Clone)]
 pub struct Connection {
     outbox: Arc<Outbox<PeerLink>>,
 }
 
 impl Connection {
-    /// Makes one over a transport, of either end.
+    /// Makes a connection over a transport, for either end.
     pub(crate) fn over(
         transport: MaybeTls,
         role: Role,
@@ -50,8 +50,8 @@ impl Connection {
         Connection { outbox: Arc::new(Outbox::new(link, limit)) }
     }
 
-    /// Sends a message: text, binary, or JSON (`json!(..)`, [`Message::json`]). Never blocks: what the socket does not
-    /// take waits in the backlog. Messages of one thread arrive in their order.
+    /// Sends a message: text, binary, or JSON (`json!(..)`, [`Message::json`]). Never blocks: bytes that the socket
+    /// does not accept wait in the backlog. Messages of one thread arrive in order.
     ///
     /// ```no_run
     /// # fn example(connection: &threadcast::Connection) -> threadcast::Result<()> {
@@ -77,14 +77,14 @@ impl Connection {
         self.push(frame::ping(payload)?)
     }
 
-    /// Begins the closing handshake: a Close frame behind all that was sent so far. A reason alone
-    /// means code 1000; neither sends an empty Close frame. Of a reason the first 123 bytes are sent, or fewer where that
-    /// would cut a character. Messages that arrive before the peer's
-    /// answer are still delivered; a peer that does not answer within 5 seconds of getting it is disconnected.
+    /// Begins the closing handshake: a Close frame behind all earlier messages. A reason alone means code 1000; without
+    /// a code and a reason, the Close frame is empty. A reason is cut to 123 bytes, or fewer so as not to cut a
+    /// character. Messages that arrive before the peer's answer are still delivered; the connection ends if the peer
+    /// does not answer within 5 seconds after the frame is written.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a code that may not be sent; the connection stays open then. [`Error::Closed`] if it is
-    /// closed or closing already.
+    /// [`Error::Invalid`] for a reserved code; the connection then stays open. [`Error::Closed`] if it is closed or
+    /// closing already.
     pub fn close(&self, code: Option<u16>, reason: Option<&str>) -> Result<()> {
         self.push(frame::close(code, reason)?)
     }
@@ -101,7 +101,7 @@ impl Connection {
         self.link().close.get()?.1.as_deref()
     }
 
-    /// Returns who, or what, has ended the connection: in `on_close` and after it, and at a client's end when
+    /// Returns the reason for the connection's end: in `on_close` and after it, and at a client's end when
     /// [`recv`](crate::client::Messages::recv) has returned the end; `None` while it is open.
     ///
     /// ```
@@ -125,7 +125,7 @@ impl Connection {
         self.link().addr()
     }
 
-    /// Returns the subprotocol that was chosen for it, if any was, once the 101 is made: `None` in `open`.
+    /// Returns the chosen subprotocol, if any, once the 101 is made: `None` in `open`.
     pub fn subprotocol(&self) -> Option<&str> {
         self.link().choices.get()?.subprotocol.as_deref()
     }
@@ -135,17 +135,17 @@ impl Connection {
         self.outbox.bytes()
     }
 
-    /// Blocks until at most a quarter of its backlog waits, for at most `within`: a producer that is faster than its
-    /// client waits here, and is never disconnected as a slow consumer. Where several produce for one client,
-    /// all may wait, and room is a hint: each should send little (together no more than half of
-    /// [`max_backlog`](crate::Application::max_backlog)) before it waits again.
+    /// Blocks until at most a quarter of its backlog's limit is in use, for at most `within`. A producer that waits
+    /// first never makes its client a slow consumer. Several producers for one client may all wait, and room is only a
+    /// hint: each should send little (together no more than half of [`max_backlog`](crate::Application::max_backlog))
+    /// before it waits again.
     ///
-    /// What waits is what is behind the message that is being written. In `open` nothing is written before the 101, so
-    /// there is nothing to wait for: what `open` writes is accepted whatever its size, as far as
-    /// [`max_buffered`](crate::Application::max_buffered) allows, and a thread that `open` starts may wait here.
+    /// The backlog does not include the message in progress. In `open`, the connection writes nothing before the 101,
+    /// so waiting is pointless: it accepts messages of any size, as far as
+    /// [`max_buffered`](crate::Application::max_buffered) allows, and a thread that `open` starts may call this.
     ///
-    /// A handler that waits here does not read meanwhile, so it answers no Ping. A client that takes nothing for
-    /// the [`write_deadline`](crate::Application::write_deadline) is disconnected, which ends the wait.
+    /// A handler that waits does not read at the same time, so it does not answer Pings. A client that reads nothing
+    /// for the [`write_deadline`](crate::Application::write_deadline) is disconnected, which ends the wait.
     ///
     /// ```no_run
     /// # use std::io::{Read, stdin};
@@ -161,8 +161,8 @@ impl Connection {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Closed`] if the connection is closed or closing, also while it waits; [`Error::TimedOut`] if
-    /// there is no room after `within`; [`Error::Invalid`] at once in `open`, on the client's own thread.
+    /// [`Error::Closed`] if the connection is closed or closing, also while it waits; [`Error::TimedOut`] if the
+    /// backlog is still too full after `within`; [`Error::Invalid`] at once in `open`, on the client's own thread.
     pub fn wait_for_room(&self, within: Duration) -> Result<()> {
         if self.outbox.state().is_early() && self.is_on_its_thread() {
             return Err(Error::invalid(
@@ -176,10 +176,9 @@ impl Connection {
         if self.is_closed() { Err(Error::Closed) } else { Ok(()) }
     }
 
-    /// Returns how long the client took to answer the last keepalive's Ping, `None` before the first answer. A
-    /// client is pinged only when it has been silent for the
-    /// [`ping_interval`](crate::Application::ping_interval), so this may be old: see
-    /// [`latency_age`](Connection::latency_age).
+    /// Returns how long the client took to answer the last keepalive's Ping, `None` before the first answer. The server
+    /// pings a client only when it has been silent for the [`ping_interval`](crate::Application::ping_interval), so
+    /// this may be old: see [`latency_age`](Connection::latency_age).
     pub fn latency(&self) -> Option<Duration> {
         self.latency_age()?;
         Some(Duration::from_micros(self.link().latency.round_trip.load(Relaxed)))
@@ -191,7 +190,7 @@ impl Connection {
         (at > 0).then(|| self.state().began.elapsed().saturating_sub(Duration::from_micros(at)))
     }
 
-    /// Returns true once nothing can be sent any more.
+    /// Returns true once the connection can no longer send.
     pub fn is_closed(&self) -> bool {
         let state = self.outbox.state();
         state.is_dead() || state.is_closing()
@@ -204,10 +203,10 @@ impl Connection {
         self.link().window_bits.load(Relaxed) > 0
     }
 
-    /// Turns Nagle's algorithm off (`true`, which is how a WebSocket starts here) or on.
+    /// Turns Nagle's algorithm off (`true`, the default for a WebSocket) or on.
     ///
     /// # Errors
-    /// [`Error::Io`] if the system cannot, as for a connection that is closed.
+    /// [`Error::Io`] if the system refuses, as for a closed connection.
     pub fn set_nodelay(&self, nodelay: bool) -> Result<()> {
         let set = self.link().tcp().set_nodelay(nodelay);
         set.map_err(|error| Error::io(format!("cannot set TCP_NODELAY of {self}"))(error))
@@ -217,7 +216,7 @@ impl Connection {
         self.push_saving(frame, 0, &mut PushTally::default())
     }
 
-    /// Pushes a frame from which compression took `saved` bytes.
+    /// Pushes a frame on which compression saved `saved` bytes.
     fn push_saving<'a>(&'a self, mut frame: Frame, saved: usize, tally: &mut PushTally<'a>) -> Result<()> {
         if self.is_client() {
             frame = mask::masked(&frame);
@@ -232,11 +231,11 @@ impl Connection {
         Ok(())
     }
 
-    /// Pushes an empty frame: what the transport has to say itself, such as an alert, goes with it.
+    /// Pushes an empty frame: the transport's own data, such as an alert, goes with it.
     #[cold]
     #[inline(never)]
     pub(crate) fn push_nothing(&self) {
-        // After a Close there is no more to say.
+        // Nothing may follow a Close.
         let _ = self.outbox.push(Frame { bytes: Bytes::new(), is_close: false });
     }
 
@@ -249,7 +248,7 @@ impl Connection {
         self.push_saving(frame, saved, tally)
     }
 
-    /// Returns where in memory it is.
+    /// Returns its address in memory.
     pub(crate) fn place(&self) -> usize {
         Arc::as_ptr(&self.outbox).addr()
     }
@@ -266,7 +265,7 @@ impl Connection {
         &self.link().state
     }
 
-    /// Tells those who watch, see [`Observer`](crate::Observer).
+    /// Reports to the [`Observer`](crate::Observer).
     #[inline]
     pub(crate) fn report(&self, event: Event) {
         self.link().report(event);

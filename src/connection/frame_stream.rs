@@ -1,9 +1,9 @@
-//! The transport as tungstenite sees it, on the thread that reads: reads block, and end at the end of a frame; writes
-//! go into the outbox.
+//! The transport for tungstenite, on the reading thread. Reads block, and end at the end of a frame; writes go into the
+//! outbox.
 //!
-//! Ending at the end of a frame is what makes three promises cheap. tungstenite's buffer is empty
-//! between two frames, so a large one can be thrown away; a message over the limit is rejected when
-//! its header is here; the peer's close code is seen before tungstenite replaces a bad one.
+//! Ending at the end of a frame makes three promises cheap. tungstenite's buffer is empty between two frames, so a
+//! large one can be dropped. A message over the limit fails when its header arrives. The peer's close code can be read
+//! before tungstenite replaces a bad one.
 //!
 //! Never here: a second thread, a server's read while the client's backlog is over half its limit.
 
@@ -24,23 +24,23 @@ use crate::ws::inflate::{InflateError, Inflater, Taken};
 use crate::ws::mask;
 use crate::ws::scanner::{HeaderError, Scanner};
 
-/// A frame with more than this still to come is received in larger pieces than [`RECEIVE`].
+/// If more than this remains of a frame, the pieces are larger than [`RECEIVE`].
 pub(crate) const LARGE: u64 = 16 * 1024;
-/// Why a read failed that did not end with the connection.
+/// Why a read failed, other than by the connection's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReadFailure {
     /// A message or a control frame is too large.
     Header(HeaderError),
-    /// There is no room for more of the message.
+    /// The buffers are full, so the message cannot grow.
     NoRoom,
-    /// The room of the message is for others.
+    /// Other clients need the message's room.
     GaveWay,
     /// A compressed message cannot be read.
     #[cfg(feature = "deflate")]
     Inflate(InflateError),
     /// The peer showed no sign of life after a Ping.
     PingTimeout,
-    /// The client has sent more than it may.
+    /// The client has exceeded its rate.
     TooFast,
 }
 
@@ -48,17 +48,17 @@ pub(crate) enum ReadFailure {
 pub(crate) struct FrameStream {
     received: Received,
     scanner: Scanner,
-    /// Stands before the scanner if compression was agreed on.
+    /// Runs before the scanner if compression was negotiated.
     #[cfg(feature = "deflate")]
     inflater: Option<Box<Inflater>>,
-    /// Bytes of the message that is not whole, or not handled yet.
+    /// Bytes of the incomplete message, or of the one not handled yet.
     message: u64,
     held: Held,
     failure: Option<ReadFailure>,
 }
 
 impl FrameStream {
-    /// `early` came with the other end's head, and is read first.
+    /// `early` arrived with the other end's head, and is read first.
     pub(crate) fn new(connection: &Connection, early: Vec<u8>) -> FrameStream {
         let max_message = connection.max_message();
         let scanner = Scanner::new(max_message as u64);
@@ -75,17 +75,17 @@ impl FrameStream {
         }
     }
 
-    /// Returns whose bytes these are.
+    /// Returns the peer of this stream.
     pub(crate) fn connection(&self) -> &Connection {
         self.received.connection()
     }
 
-    /// Returns code and reason of the peer's Close frame, if it had a code that may be sent.
+    /// Returns code and reason of the peer's Close frame, if it had a valid code.
     pub(crate) fn close(&self) -> Option<(u16, &str)> {
         self.scanner.close()
     }
 
-    /// Returns why the last read failed; `None` if that was the end of the connection.
+    /// Returns why the last read failed; `None` after the end of the connection.
     pub(crate) fn failure(&self) -> Option<ReadFailure> {
         let of_receiving = || match &self.received {
             received if received.is_silent() => Some(ReadFailure::PingTimeout),
@@ -96,7 +96,7 @@ impl FrameStream {
         self.failure.or_else(of_receiving)
     }
 
-    /// Called when a message is whole: it has to give way no more. False if it has to.
+    /// Called when a message is complete: it no longer has to give way. False if it already has to.
     #[inline]
     pub(crate) fn message_is_whole(&mut self) -> bool {
         self.held.settle()
@@ -108,35 +108,35 @@ impl FrameStream {
         self.held.clear();
     }
 
-    /// Told a message that has come. An error where that is too fast, unless it is to be slowed.
+    /// Counts a message that has arrived. An error if the client exceeds its rate, unless it is slowed.
     #[inline]
     pub(crate) fn count_message(&mut self) -> Result<(), TooFast> {
         self.received.count_message()
     }
 
-    /// Blocks as long as the client is slowed. False if the caller's deadline passes before.
+    /// Blocks as long as the client is slowed. False if the caller's deadline passes first.
     #[inline]
     pub(crate) fn keep_to_rate(&mut self) -> bool {
         self.received.keep_to_rate()
     }
 
-    /// Takes a Pong that answers the keepalive's Ping. False for any other, which is the handler's.
+    /// Takes a Pong that answers the keepalive's Ping. False for any other Pong, which goes to the handler.
     pub(crate) fn take_pong(&mut self, payload: &[u8]) -> bool {
         self.received.take_pong(payload)
     }
 
-    /// Sets until when a read waits; after that it is `WouldBlock`, and the next one goes on.
+    /// Sets until when a read waits; after that it returns `WouldBlock`, and the next one continues.
     pub(crate) fn wait_until(&mut self, until: Option<Instant>) {
         self.received.wait_until(until);
     }
 
-    /// Told bytes that are handed out, and those of a compressed message that wait.
+    /// Counts bytes that it returns, and waiting bytes of a compressed message.
     fn count(&mut self, bytes: usize) -> io::Result<()> {
         self.message += bytes as u64;
         let kept = self.message;
         #[cfg(feature = "deflate")]
         let kept = kept + self.inflater.as_ref().map_or(0, |inflater| inflater.waiting());
-        // What fits into a read's buffer is not worth counting.
+        // A message that fits into a read's buffer need not be counted.
         if kept <= LARGE {
             return Ok(());
         }
@@ -149,7 +149,7 @@ impl FrameStream {
         })
     }
 
-    /// [`read`](Read::read) where messages may be compressed.
+    /// [`read`](Read::read) with compression.
     #[cfg(feature = "deflate")]
     fn read_inflated(&mut self, into: &mut [u8]) -> io::Result<usize> {
         loop {
@@ -190,7 +190,7 @@ impl FrameStream {
     }
 }
 
-/// Scans, and notes what is wrong.
+/// Scans, and notes an error.
 fn scan(scanner: &mut Scanner, failure: &mut Option<ReadFailure>, bytes: &[u8]) -> io::Result<usize> {
     scanner.scan(bytes).map_err(|error| {
         *failure = Some(ReadFailure::Header(error));
@@ -216,13 +216,13 @@ impl Read for FrameStream {
 }
 
 impl Write for FrameStream {
-    /// tungstenite writes whole frames, one at a time: its own pongs and its reply to a Close.
+    /// tungstenite writes one whole frame per call: its own pongs and its reply to a Close.
     fn write(&mut self, written: &[u8]) -> io::Result<usize> {
-        // A push masks it again, at the client's end.
+        // At the client's end, a push masks it again.
         let plain = if self.connection().is_client() { &mask::unmasked(written)[..] } else { written };
         let is_close = plain.first().is_some_and(|first| first & 0x0f == CLOSE);
-        // A Close is answered with a code alone, as Tornado does; tungstenite adds a reason, and does not know
-        // all of IANA's codes.
+        // Answers a Close with only a code, as Tornado does; tungstenite adds a reason, and does not know all of IANA's
+        // codes.
         let frame = match (self.close(), plain) {
             (Some((code, _)), _) if is_close => frame::close(Some(code), None).map_err(io::Error::other)?,
             (None, [first, 3..=125, code @ .., _]) if is_close => {
@@ -231,7 +231,7 @@ impl Write for FrameStream {
             _ => Frame { bytes: Bytes::copy_from_slice(plain), is_close },
         };
         match self.received.answer(frame) {
-            // After a Close of ours there is nothing more to say, a second Close least of all.
+            // Nothing may follow our own Close, least of all a second one.
             Ok(()) | Err(Error::Closed) => Ok(written.len()),
             Err(error) => Err(io::Error::other(error)),
         }

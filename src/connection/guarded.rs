@@ -1,7 +1,7 @@
-//! [`guarded`]: an application's code is called here, and its panic ends here. On `client-N`.
+//! [`guarded`]: calls the application's code, and catches its panics. On `client-N`.
 //!
-//! What it returns as an error is formatted and dropped here too, since it may be a type of the application. Never
-//! here: an application's value that gets out, but for its handler, which is [`Contained`](crate::panics::Contained).
+//! It also formats and drops the errors that the code returns, because they may have a type of the application. Never
+//! here: letting an application's value escape, except its handler, which is [`Contained`](crate::panics::Contained).
 
 use crate::connection::connection::Connection;
 use crate::error::{Error, Result};
@@ -11,7 +11,7 @@ use crate::panics::caught;
 /// A handler panicked. It has been logged.
 pub(crate) struct Panicked;
 
-/// Calls a handler. A panic is logged, and is the error.
+/// Calls a handler. Logs a panic, and returns it as the error.
 pub(crate) fn guarded<T>(
     connection: &Connection,
     what: &'static str,
@@ -26,7 +26,7 @@ pub(crate) fn guarded<T>(
     })
 }
 
-/// Calls a handler whose method can fail. An error of it has nothing of the application's any more.
+/// Calls a handler whose method can fail. The error no longer contains values of the application.
 pub(crate) fn guarded_result<T>(
     connection: &Connection,
     what: &'static str,
@@ -35,7 +35,7 @@ pub(crate) fn guarded_result<T>(
     guarded(connection, what, || call().map_err(plain))
 }
 
-/// Makes text of an error that may have in it what an application has written.
+/// Converts an error that may contain the application's values to text.
 #[cold]
 #[inline(never)]
 pub(crate) fn plain(error: Error) -> Error {
@@ -45,7 +45,7 @@ pub(crate) fn plain(error: Error) -> Error {
     }
 }
 
-/// Before there is a WebSocket, a panic is answered like any other failure.
+/// Before the WebSocket is open, a panic gets the answer of any other failure.
 impl From<Panicked> for Error {
     fn from(Panicked: Panicked) -> Error {
         Error::refused(500, "Internal Server Error")

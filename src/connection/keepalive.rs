@@ -1,7 +1,7 @@
 //! [`Keepalive`]: whether a silent client is still there. On `client-N`, when its read has timed out.
 //!
-//! A client that has been silent for the ping interval gets a Ping. Any byte from it is a sign of life; so is that
-//! it takes what we write, since the Ping waits behind that: in the outbox, or in the kernel.
+//! A client that has been silent for the ping interval gets a Ping. Any byte received counts as a sign of life; so does
+//! progress in our own writes, because the Ping waits behind them, in the outbox or in the kernel.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -22,14 +22,14 @@ pub(crate) struct Keepalive {
 }
 
 impl Keepalive {
-    /// The read has timed out. Sends a Ping where none is out. False if the client shows no sign of life.
+    /// The read has timed out. Sends a Ping unless one is out. False if the client shows no sign of life.
     ///
     /// Not inlined: the read loop of an idle client keeps within two pages of stack.
     #[cold]
     #[inline(never)]
     pub(crate) fn is_alive(&mut self, connection: &Connection) -> bool {
         if connection.outbox().state().frames() > 0 {
-            // The pump is writing, and judges whether the client takes it.
+            // The pump is writing, and its deadline decides whether the client reads.
             return true;
         }
         if !self.pinged {
@@ -42,7 +42,8 @@ impl Keepalive {
         }
         let Some((acknowledged, unacked)) = connection.link().acknowledged() else { return false };
         let before = self.acknowledged.replace(acknowledged);
-        // Sent again and again, it reaches nobody. Otherwise it is on its way: as long as that goes on.
+        // Retransmissions in vain reach no peer. Otherwise the data is on its way: the client is alive while that
+        // continues.
         unacked.bytes > 0 && unacked.retransmits == 0 && before.is_none_or(|before| acknowledged > before)
     }
 
@@ -52,7 +53,7 @@ impl Keepalive {
         if self.pinged { settings.ping_grace() } else { settings.ping_interval }
     }
 
-    /// Something has come in.
+    /// Bytes have arrived.
     pub(crate) fn heard(&mut self, connection: &Connection) -> io::Result<()> {
         if !std::mem::take(&mut self.pinged) {
             return Ok(());
@@ -71,7 +72,7 @@ impl Keepalive {
     }
 }
 
-/// From one read to the next: the ping interval, or after a Ping the time that it may take.
+/// The timeout of a read: the ping interval, or after a Ping the time for its answer.
 fn set_timeout(connection: &Connection, pinged: bool) -> io::Result<()> {
     let settings = &connection.state().settings;
     let (interval, grace) = (settings.ping_interval, settings.ping_grace());

@@ -1,5 +1,5 @@
-//! [`PeerLink`]: what the outbox of a connection belongs to. Its transport is read by the reading thread, which is a
-//! server's `client-N`, and written by the drainer; everything else here is read by any thread.
+//! [`PeerLink`]: the owner of a connection's outbox. The reading thread, a server's `client-N`, reads its transport,
+//! and the drainer writes it. Any thread may read the other fields.
 
 use std::net::{Shutdown, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -27,8 +27,8 @@ use crate::ws::compress::MAX_WINDOW_BITS;
 #[cfg(feature = "deflate")]
 use crate::ws::frame::{Frame, Prepared};
 
-/// How long a pump blocks in one write before it looks at the clock: this, or the write deadline if that is
-/// shorter, which it must not overshoot by much.
+/// How long a pump blocks in one write before it checks the clock; less if the write deadline is shorter, because it
+/// must not overshoot that by much.
 const PUMP_WRITE: Duration = Duration::from_millis(500);
 
 /// The round trip of the last keepalive's Ping, in microseconds, and when it ended, in microseconds since the
@@ -41,7 +41,7 @@ pub(crate) struct Latency {
 
 /// See the [module](self). The fields are grouped by who writes them.
 pub(crate) struct PeerLink {
-    // Set when it is made.
+    // Set at its creation.
     pub(crate) transport: MaybeTls,
     pub(crate) id: u64,
     /// Which end this is: a client masks its frames, and lets the server end the TCP connection.
@@ -51,14 +51,14 @@ pub(crate) struct PeerLink {
     pub(crate) state: Arc<SharedState>,
 
     // Written by the reading thread: once, before it begins to read.
-    /// The client behind the proxy that the peer is. Written before the path.
+    /// The client, if the peer is a proxy. Written before the path.
     pub(crate) forwarded: OnceLock<SocketAddr>,
     /// The path of the WebSocket, as log lines show it.
     pub(crate) path: OnceLock<String>,
-    /// What was chosen for it in the handshake, if anything was.
+    /// The subprotocol chosen in the handshake, if any.
     pub(crate) choices: OnceLock<Box<Choices>>,
-    /// The bits of the window that the peer has for compressed messages; 0 if it takes none. Read by every push, so it
-    /// is beside what is read then anyway.
+    /// The bits of the peer's window for compressed messages; 0 if it accepts none. Read by every push, so it is next
+    /// to the fields that a push reads anyway.
     #[cfg(feature = "deflate")]
     pub(crate) window_bits: AtomicU64,
 
@@ -69,19 +69,19 @@ pub(crate) struct PeerLink {
     pub(crate) close: OnceLock<(Option<u16>, Option<String>)>,
 
     // Written by the drainer.
-    /// Bytes that the transport has taken. Read by the reading thread: when a Ping has timed out, and at a client's end
-    /// while much waits.
+    /// Bytes that the transport has accepted. Read by the reading thread: when a Ping has timed out, and at a client's
+    /// end while much waits.
     pub(crate) sent: AtomicU64,
-    /// The pump that runs, or waits for a thread, or the last one that did. Joined by the reading thread or by the next
+    /// The pump that runs or waits for a thread, or the last one that ran. Joined by the reading thread or by the next
     /// pump.
     pub(crate) pump: Mutex<Option<Worker>>,
 
     // Written by any thread.
-    /// Why it has ended: as the reading thread has found, or as the first one that killed it said.
+    /// Why it has ended: from the reading thread, or from the first thread that killed it.
     ended_by: Mutex<Option<DisconnectReason>>,
-    /// Whether it has to give way to others that need the room of its message. Read by the reading thread.
+    /// Whether it has to give way to clients that need the room of its message. Read by the reading thread.
     pub(crate) has_given_way: AtomicBool,
-    /// The topics that it leaves at its end, which is the reading thread's doing.
+    /// The topics, which the reading thread leaves at the end.
     pub(crate) memberships: Memberships,
 }
 
@@ -114,46 +114,46 @@ impl PeerLink {
         }
     }
 
-    /// Returns the socket: its timeouts, its ends and its address are not the outbox's.
+    /// Returns the socket, for its timeouts, its ends and its address, which the outbox does not handle.
     pub(crate) fn tcp(&self) -> &Tcp {
         self.transport.tcp()
     }
 
-    /// Returns the peer's address, or that of the client behind it.
+    /// Returns the peer's address, or that of the client behind a proxy.
     pub(crate) fn addr(&self) -> SocketAddr {
         *self.forwarded.get().unwrap_or(&self.peer)
     }
 
-    /// Returns the compressed form of a message, if this peer is to get that.
+    /// Returns the compressed form of a message, if this peer should get it.
     #[cfg(feature = "deflate")]
     #[inline(never)]
     pub(crate) fn deflated(&self, message: &Prepared<'_>) -> Option<Frame> {
         let from = self.state.settings.compression?;
-        // No distance within a message is longer than the message, so it fits the window of who has a small one.
+        // No distance within a message is longer than the message, so a short message fits a small window.
         let bits = self.window_bits.load(Ordering::Relaxed);
         let longest = if bits == u64::from(MAX_WINDOW_BITS) { usize::MAX } else { 1 << bits };
         if (from..=longest).contains(&message.payload().len()) { message.deflated() } else { None }
     }
 
-    /// Waits for the thread of the pump to end; it has nothing left to write.
+    /// Waits for the thread of the pump to end; it has written everything.
     pub(crate) fn join_pump(&self) {
         let pump = self.pump.lock().unwrap_or_else(PoisonError::into_inner).take();
         pump.inspect(Worker::join);
     }
 
-    /// Returns how many of the bytes sent the peer's kernel has acknowledged, and how often the kernel has sent
-    /// the rest again in vain; `None` if the kernel does not say.
+    /// Returns how many of the bytes sent the peer's kernel has acknowledged, and how often the kernel has
+    /// retransmitted the rest in vain; `None` if the kernel does not say.
     pub(crate) fn acknowledged(&self) -> Option<(u64, Unacked)> {
         let unacked = self.state.tcp_table.unacked(self.tcp().local_addr().ok()?, self.peer)?;
         Some((self.sent.load(Ordering::Relaxed).saturating_sub(unacked.bytes), unacked))
     }
 
-    /// Called when nothing can be sent any more: tells those who wait for that.
+    /// Called when the connection can no longer send: runs the calls that wait for that.
     #[cold]
     #[inline(never)]
     pub(crate) fn has_closed(&self) {
         for call in self.memberships.take_calls() {
-            // Without a closer it runs here.
+            // Without a closer, it runs on this thread.
             let _ = self.state.closer.send(Errand::Call(call));
         }
     }
@@ -183,11 +183,11 @@ impl Link for PeerLink {
         self.tcp().set_send_timeout(PUMP_WRITE.min(self.write_deadline()))?;
         let PeerLink { id, state, pump: last, .. } = self;
         let (id, observer, counters) = (*id, state.observer.clone(), state.counters.clone());
-        // Held until the pump is in it: the next one may be wanted before that.
+        // Held until the pump is in it: another thread may need the next pump before that.
         let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
         let before = last.take();
         let run = move || {
-            // It has given up its role, so it is about to end.
+            // The pump has given up its role, so it is about to end.
             before.inspect(Worker::join);
             observer.report(id, Event::PumpBegins);
             let running = counters.pump_begins();
@@ -206,7 +206,7 @@ impl Link for PeerLink {
 
     fn disconnect(&self, reason: DisconnectReason, backlog: u64) {
         *self.ended_by() = Some(reason);
-        // Counted before anybody can notice.
+        // Counted before another thread can notice.
         self.state.counters.disconnected(reason);
         self.tcp().shutdown(Shutdown::Both);
         self.has_closed();
@@ -229,18 +229,18 @@ impl Link for PeerLink {
     }
 
     fn close_written(&self, connection: Weak<dyn Kill>) {
-        // Who has sent a Close has answered ours, or needs no answer to its own; but a server has to end the TCP
-        // connection then.
+        // A peer that has sent a Close has answered ours, or needs no further answer; but then a server has to end the
+        // TCP connection.
         if self.close.get().is_none() || self.role == Role::Client {
             let (deadline, peer) = (Instant::now() + CLOSE_GRACE, OverduePeer::Closing(connection));
-            // Without a closer the server is shutting down, which has a deadline of its own.
+            // Without a closer the server is shutting down, which has its own deadline.
             let _ = self.state.closer.send(Errand::Overdue(Overdue { deadline, peer }));
         }
     }
 
     #[inline]
     fn sent(&self, bytes: usize) {
-        // One drainer at a time: no need for an addition that others see whole.
+        // There is only one drainer, so the addition need not be atomic.
         self.sent.store(self.sent.load(Ordering::Relaxed) + bytes as u64, Ordering::Relaxed);
     }
 
@@ -256,7 +256,7 @@ impl MayGiveWay for Outbox<PeerLink> {
         if self.has_room() {
             self.link.tcp().shutdown(Shutdown::Read);
         } else {
-            // Its thread does not read: it waits until the client takes what was answered before.
+            // Its thread does not read: it waits until the client has read the earlier answers.
             self.kill(DisconnectReason::GaveWay);
         }
     }

@@ -1,7 +1,8 @@
-//! [`Memberships`]: the topics that a connection is subscribed to, so that it leaves them when it ends, and who else waits
-//! for its end. Any thread.
+//! [`Memberships`]: the topics that a connection is subscribed to, so that it leaves them when it ends; and the calls
+//! that wait for its end. Any thread.
 //!
-//! Never here: a lock of a group's taken before this one's, a topic that was left or whose group is gone.
+//! Never here: taking a group's lock before this one, or keeping a topic that the connection has left or whose group is
+//! gone.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -9,9 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use crate::net::closer::EndCall;
 use crate::net::outbox::latest::Slot;
 
-/// Something that connections subscribe to, topic by topic. When it ends, it takes its topics out of their books.
+/// Something that connections subscribe to, topic by topic. When it ends, it removes its topics from their books.
 pub(crate) trait Group: Send + Sync {
-    /// Takes the connection of this number out of a topic.
+    /// Removes the connection with this number from a topic.
     fn leave(&self, connection: u64, topic: &str);
 }
 
@@ -22,7 +23,7 @@ pub(crate) struct GroupTopic {
 }
 
 impl GroupTopic {
-    /// Returns the place of it in the books: where it is in memory, which nobody else is while they have it.
+    /// Returns its key in the books: its address in memory, which is unique while the books hold it.
     fn place(self: &Arc<Self>) -> usize {
         Arc::as_ptr(self).addr()
     }
@@ -36,18 +37,18 @@ pub(crate) struct Memberships(Mutex<MembershipList>);
 pub(crate) struct MembershipList {
     /// Set once, when the connection ends: from then on it joins nothing.
     ended: bool,
-    /// By their place.
+    /// By their key.
     #[expect(clippy::box_collection, reason = "most connections have none, and pay for a pointer alone")]
     of: Option<Box<BTreeMap<usize, Arc<GroupTopic>>>>,
     rare: Option<Box<Rare>>,
 }
 
-/// What few connections have.
+/// Fields that few connections use.
 #[derive(Default)]
 struct Rare {
-    /// Those who wait for its end.
+    /// Calls that wait for its end.
     calls: Vec<EndCall>,
-    /// Where the newest message of a topic waits, by the topic's place.
+    /// The slots of the topics' newest messages, by the topic's key.
     slots: BTreeMap<usize, Arc<Slot>>,
 }
 
@@ -58,7 +59,7 @@ impl Memberships {
         (!books.ended).then_some(books)
     }
 
-    /// Notes that a topic has ended with its group, whose lock nobody has any more.
+    /// Notes that a topic has ended with its group, whose lock no thread holds.
     pub(crate) fn remove(&self, topic: &Arc<GroupTopic>) {
         self.lock().remove(topic);
     }
@@ -79,8 +80,8 @@ impl Memberships {
         }
     }
 
-    /// Keeps a call until the end, or returns it if that is here. `has_ended` is asked under the lock, and
-    /// [`take_calls`](Memberships::take_calls) called behind the end, so that none is missed.
+    /// Keeps a call until the end, or returns it if the connection has ended. `has_ended` runs under the lock, and
+    /// [`take_calls`](Memberships::take_calls) runs after the end, so no call is lost.
     pub(crate) fn call_at_end(&self, call: EndCall, has_ended: impl FnOnce() -> bool) -> Option<EndCall> {
         let mut books = self.lock();
         if books.ended || has_ended() {
@@ -95,7 +96,7 @@ impl Memberships {
         self.lock().rare.as_mut().map(|rare| std::mem::take(&mut rare.calls)).unwrap_or_default()
     }
 
-    /// Returns where the newest message of a topic waits; of one that was left it is nobody's any more.
+    /// Returns the slot of a topic's newest message; for a topic that it has left, the slot belongs to no connection.
     pub(crate) fn slot(&self, topic: &Arc<GroupTopic>) -> Arc<Slot> {
         let mut books = self.lock();
         let new = || Arc::new(Slot::new());

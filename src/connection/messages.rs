@@ -1,4 +1,4 @@
-//! [`Messages`]: what comes from the other end, read on the thread of who asks for it.
+//! [`Messages`]: the other end's messages, read on the thread that calls it.
 
 mod ending;
 
@@ -13,31 +13,30 @@ use crate::observer::Event;
 use crate::ws::close::GOING_AWAY;
 use crate::ws::message::Message;
 
-/// A longer wait is taken for this one: a year.
+/// The longest wait, a year; a longer one is cut to this.
 const LONGEST: Duration = Duration::from_secs(365 * 86_400);
-/// What a handler of straight lines is called by.
+/// The log's name for a handler that is a function, or has its own `run`.
 pub(crate) const RUN: &str = "run";
 
-/// The messages of the other end, in their order. One thread reads them, while any thread writes to the
-/// [`Connection`].
+/// The messages of the other end, in order. One thread reads them, while any thread writes to the [`Connection`].
 ///
-/// Both ends have it: a server's handler in [`run`](crate::WebSocketHandler::run), a client from
-/// [`client::connect`](crate::client::connect). They differ in how it ends. To a server's handler a client that leaves
-/// is an event: [`recv`](Messages::recv) is `Ok(None)`, and [`ended_by`](Messages::ended_by) says more. To a client an
-/// end without a Close is an error.
+/// Both ends use it: a server's handler in [`run`](crate::WebSocketHandler::run), a client from
+/// [`client::connect`](crate::client::connect). They differ at the end. For a server's handler, a client that leaves is
+/// an event: [`recv`](Messages::recv) returns `Ok(None)`, and [`ended_by`](Messages::ended_by) the reason. For a
+/// client, an end without a Close is an error.
 ///
-/// Pings are answered, and the keepalive works, while somebody reads: in [`recv`](Messages::recv) or the iterator.
-/// So a thread that reads should not block elsewhere for long, such as in
-/// [`wait_for_room`](Connection::wait_for_room) for what it writes itself.
+/// The connection answers Pings, and its keepalive works, only while a thread reads: in [`recv`](Messages::recv) or the
+/// iterator. So a reading thread should not block in other calls for long, such as in
+/// [`wait_for_room`](Connection::wait_for_room) for its own messages.
 ///
-/// A client's, dropped, ends the connection: with a Close of 1001 behind all that was accepted, and without blocking. Of
-/// a server's handler the connection ends when `run` returns.
+/// At a client's end, dropping it ends the connection, with a Close of 1001 behind all accepted messages, and without
+/// blocking. At a server's end, the connection ends when `run` returns.
 pub struct Messages {
     connection: Connection,
     reader: Reader,
     /// How reading has ended.
     end: Option<DisconnectReason>,
-    /// The code of the Close for something that the peer may not send.
+    /// The code of the Close for invalid input from the peer.
     failed: Option<u16>,
     /// The method of a handler that runs now, or ran last, and whether it runs.
     method: &'static str,
@@ -45,7 +44,7 @@ pub struct Messages {
     owner: Owner,
 }
 
-/// Who ends the connection behind the last message.
+/// The owner, which ends the connection behind the last message.
 enum Owner {
     /// A server's thread, when its handler has returned.
     Session,
@@ -53,7 +52,7 @@ enum Owner {
     Messages(Box<Peer>),
 }
 
-/// What a client knows of its server.
+/// A client's knowledge of its server.
 struct Peer {
     /// For errors.
     name: String,
@@ -61,13 +60,13 @@ struct Peer {
 }
 
 impl Messages {
-    /// Makes those of a handler, whose session ends the connection. `early` came with the head.
+    /// Makes a handler's messages, whose session ends the connection. `early` arrived with the head.
     #[inline(never)]
     pub(crate) fn of_session(connection: &Connection, early: Vec<u8>) -> Messages {
         Messages::new(connection, early, Owner::Session)
     }
 
-    /// Makes those of who connected, and ends it. `name` is the peer's, for errors.
+    /// Makes a client's messages, which end the connection themselves. `name` is the peer's, for errors.
     pub(crate) fn of_owner(
         connection: &Connection,
         early: Vec<u8>,
@@ -83,36 +82,36 @@ impl Messages {
         Messages { connection, reader, end: None, failed: None, method: RUN, is_running: false, owner }
     }
 
-    /// Blocks until a message is here. `None` is the end. At a client's end that means that the closing handshake is
-    /// complete, and all that was accepted is written; at a server's end it is any end, see
+    /// Blocks until a message arrives. `None` is the end. At a client's end this means that the closing handshake is
+    /// complete, and all accepted messages are written; at a server's end it is any end, see
     /// [`ended_by`](Messages::ended_by).
     ///
     /// # Errors
     /// None at a server's end. At a client's [`Error::Io`] if the connection ended without a Close from the server;
-    /// [`Error::Failed`] if what it sent cannot be read, or it showed no sign of life after a Ping;
-    /// [`Error::SlowConsumer`] if it did not read what was sent. After an error it is `None`.
+    /// [`Error::Failed`] if its input was invalid, or it showed no sign of life after a Ping; [`Error::SlowConsumer`]
+    /// if it did not read our messages. After an error, it returns `None`.
     pub fn recv(&mut self) -> Result<Option<Message>> {
         self.recv_until(None)
     }
 
-    /// Blocks until a message is here, for at most `within`. Zero is for what has come already.
+    /// Blocks until a message arrives, for at most `within`. Zero returns only a message that has already arrived.
     ///
     /// # Errors
-    /// As [`recv`](Messages::recv), and [`Error::TimedOut`]: then nothing is lost, and the next call goes on. A handler
-    /// that returns it closes with 1008 `timed out`.
+    /// As [`recv`](Messages::recv), and [`Error::TimedOut`]: then nothing is lost, and the next call continues. A
+    /// handler that returns it closes with 1008 `timed out`.
     pub fn recv_timeout(&mut self, within: Duration) -> Result<Option<Message>> {
         self.recv_until(Some(Instant::now() + within.min(LONGEST)))
     }
 
-    /// Returns a message that has come already, without waiting.
+    /// Returns a message that has already arrived, without waiting.
     ///
     /// # Errors
-    /// As [`recv_timeout`](Messages::recv_timeout): [`Error::TimedOut`] if none is here.
+    /// As [`recv_timeout`](Messages::recv_timeout): [`Error::TimedOut`] if none has arrived.
     pub fn try_recv(&mut self) -> Result<Option<Message>> {
         self.recv_timeout(Duration::ZERO)
     }
 
-    /// Returns who, or what, has ended the connection: see [`Connection::ended_by`].
+    /// Returns the reason for the connection's end: see [`Connection::ended_by`].
     pub fn ended_by(&self) -> Option<DisconnectReason> {
         self.connection.ended_by()
     }
@@ -127,12 +126,12 @@ impl Messages {
         self.connection.close_reason()
     }
 
-    /// Returns the subprotocol that was chosen: see [`Connection::subprotocol`].
+    /// Returns the chosen subprotocol: see [`Connection::subprotocol`].
     pub fn subprotocol(&self) -> Option<&str> {
         self.connection.subprotocol()
     }
 
-    /// Returns names and values of the headers of the server's 101, such as its cookies; at the server's end none.
+    /// Returns names and values of the headers of the server's 101, such as its cookies; empty at the server's end.
     pub fn headers(&self) -> &[(String, String)] {
         match &self.owner {
             Owner::Messages(peer) => &peer.headers,
@@ -140,7 +139,7 @@ impl Messages {
         }
     }
 
-    /// Not inlined: the frame of who calls it is on the stack of an idle client, and this is not.
+    /// Not inlined: its caller's frame is on the stack of an idle client, and its own frame is not.
     #[inline(never)]
     fn recv_until(&mut self, until: Option<Instant>) -> Result<Option<Message>> {
         let Owner::Session = self.owner else { return self.read_until(until) };
@@ -163,7 +162,7 @@ impl Messages {
         }
     }
 
-    /// Blocks until something has come, whatever it is. `None` is the end.
+    /// Blocks until an event of any kind arrives. `None` marks the end.
     #[inline]
     pub(crate) fn next_incoming(&mut self) -> Result<Option<Incoming>> {
         if self.end.is_some() {
@@ -175,7 +174,7 @@ impl Messages {
         }
     }
 
-    /// The last thing that is read.
+    /// Handles the last event.
     #[cold]
     #[inline(never)]
     fn end(&mut self, end: End) -> Result<Option<Incoming>> {
@@ -199,20 +198,20 @@ impl Messages {
                 if self.connection.is_client() {
                     ended?;
                 }
-                // To a server's end no end is an error.
+                // At a server's end, an end is never an error.
             }
         }
         Ok(None)
     }
 
-    /// A handler's method begins.
+    /// Notes that a handler's method begins.
     #[inline]
     pub(crate) fn begin_method(&mut self, method: &'static str) {
         (self.method, self.is_running) = (method, true);
         self.connection.report(Event::HandlerBegins(method));
     }
 
-    /// It has ended, if it runs.
+    /// Notes that the method has ended, if one runs.
     #[inline]
     pub(crate) fn end_method(&mut self, panicked: bool) {
         if std::mem::take(&mut self.is_running) {
@@ -225,7 +224,7 @@ impl Messages {
         self.method
     }
 
-    /// Returns the code of the Close for something that the peer may not send, if it did.
+    /// Returns the code of the Close for invalid input from the peer, if any.
     pub(crate) fn failed(&self) -> Option<u16> {
         self.failed
     }
@@ -249,7 +248,7 @@ impl Drop for Messages {
     fn drop(&mut self) {
         if let (Owner::Messages(_), None) = (&self.owner, &self.end) {
             self.connection.leave_topics();
-            // Not accepted if a Close is out already.
+            // The outbox refuses it if a Close is out already.
             let _ = self.connection.close(Some(GOING_AWAY), None);
             ending::linger(&self.connection);
         }

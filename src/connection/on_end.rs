@@ -1,19 +1,19 @@
-//! Who is told of a connection's end.
+//! Calls at a connection's end.
 
 use crate::connection::connection::Connection;
 use crate::connection::guarded::guarded;
 use crate::net::closer::{EndCall, Errand};
 
 impl Connection {
-    /// Calls `f` once, when the connection has [closed](Connection::is_closed), no matter which end did; at once if it has
-    /// closed already. For a handler that blocks in something else than its messages, such as the channel of a
-    /// worker: `f` sends it a word, or sets a flag.
+    /// Calls `f` once, when the connection has [closed](Connection::is_closed), no matter which end did; at once if it
+    /// has closed already. For a handler that does not block in its messages, but for example in the channel of a
+    /// worker: `f` sends to that, or sets a flag.
     ///
-    /// `f` runs on the thread `closer`, which all connections have in common: it must not block. A panic in it is logged,
-    /// and ends nothing.
+    /// `f` runs on the thread `closer`, which all connections share: it must not block. The library logs a panic in it,
+    /// and continues.
     ///
-    /// The peer's own Close, and its end of TCP, are seen by reading, and by nothing else: while no thread reads
-    /// [`Messages`](crate::Messages), a peer that leaves is noticed when something is written to it.
+    /// Only a read sees the peer's own Close, and its end of TCP. While no thread reads [`Messages`](crate::Messages),
+    /// only a write detects that the peer has left.
     ///
     /// ```no_run
     /// use crossbeam_channel::{Receiver, bounded, select};

@@ -1,6 +1,6 @@
-//! [`Patience`]: how long a reader waits for the next byte: until its caller's deadline, or until the keepalive has to
-//! look, whichever is first; and whether a client reads at all. On the thread that reads: at the client's end, and at a
-//! server's whose handler waits with a deadline.
+//! [`Patience`]: how long a reader waits for the next byte. It ends at the caller's deadline or at the keepalive's next
+//! check, whichever is first. It also decides whether a client reads at all. On the thread that reads: at the client's
+//! end, and at a server's whose handler waits with a deadline.
 
 use std::io::{self, ErrorKind};
 use std::sync::atomic::Ordering;
@@ -8,30 +8,30 @@ use std::time::{Duration, Instant};
 
 use crate::connection::connection::Connection;
 
-/// No timeout at all is spelled zero.
+/// Zero means no timeout.
 const SHORTEST: Duration = Duration::from_millis(1);
-/// How long what has come already is read, past the caller's deadline: until there is nothing more, as a rule.
+/// How long it reads bytes that have already arrived, past the caller's deadline. Usually they run out first.
 const LATE: Duration = Duration::from_millis(1);
-/// The part of its backlog's limit that a client fills with answers of its own, pongs above all, while over half of the
-/// limit waits and does not get away. Then it reads no more.
+/// The part of its backlog's limit that a client fills with its own answers, mostly pongs, while over half of the limit
+/// waits without progress. Then it stops reading.
 ///
-/// A server waits as soon as its backlog is over half. If the client did, too, both could wait for each other: a client
-/// reads, whatever it has to send, and only a peer that wants answers and takes none is not read.
+/// A server waits as soon as its backlog is over half. If the client did so too, both could wait for each other. So a
+/// client always reads, except from a peer that requests answers and reads none.
 const ANSWERS_PART: usize = 4;
 
 /// See the [module](self).
 pub(crate) struct Patience {
     /// The caller's deadline.
     until: Option<Instant>,
-    /// Whether a read has been tried since that was set: what is here already comes in any case.
+    /// Whether a read has been tried since that was set: bytes that have already arrived are returned in any case.
     tried: bool,
-    /// Whether the socket's timeout is another than the keepalive's.
+    /// Whether the socket's timeout differs from the keepalive's.
     is_limited: bool,
-    /// When the last byte came, or the keepalive last looked.
+    /// When the last byte arrived, or the keepalive last checked.
     heard: Instant,
-    /// Bytes of answers since they were last counted anew.
+    /// Bytes of answers since the count last restarted.
     answers: u64,
-    /// Bytes that are sent in all once what waited then is out.
+    /// The total of sent bytes at which the data that waited then is out.
     out_at: u64,
 }
 
@@ -47,7 +47,7 @@ impl Patience {
         self.answers += bytes as u64;
     }
 
-    /// Returns whether the peer takes its answers, or has not got many.
+    /// Returns whether the peer reads its answers, or has few of them.
     pub(crate) fn may_read(&mut self, connection: &Connection) -> bool {
         let (outbox, sent) = (connection.outbox(), connection.link().sent.load(Ordering::Relaxed));
         if outbox.has_room() || sent >= self.out_at {
@@ -66,12 +66,12 @@ impl Patience {
         self.until
     }
 
-    /// Something has come, or the keepalive has looked.
+    /// Bytes have arrived, or the keepalive has checked.
     pub(crate) fn heard(&mut self) {
         self.heard = Instant::now();
     }
 
-    /// Returns whether it has been silent for `quiet`, after which the keepalive looks.
+    /// Returns whether it has been silent for `quiet`, after which the keepalive checks.
     pub(crate) fn is_due(&self, quiet: Option<Duration>) -> bool {
         quiet.is_some_and(|quiet| self.heard.elapsed() >= quiet)
     }
@@ -81,10 +81,10 @@ impl Patience {
         self.until.is_some_and(|until| Instant::now() >= until)
     }
 
-    /// Sets how long the next receive blocks. False if it must not: then it takes what has come. `WouldBlock` if
-    /// the caller's deadline has passed.
+    /// Sets how long the next receive blocks. False if it must not block: then it takes only bytes that have arrived.
+    /// `WouldBlock` if the caller's deadline has passed.
     ///
-    /// Not inlined: an idle client of a server has none of it on its stack.
+    /// Not inlined: to keep it off the stack of a server's idle client.
     #[inline(never)]
     pub(crate) fn limit(&mut self, connection: &Connection, quiet: Option<Duration>) -> io::Result<bool> {
         let tcp = connection.link().tcp();

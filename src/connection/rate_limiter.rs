@@ -1,7 +1,6 @@
-//! [`RateLimiter`]: whether a client keeps to the rates at which it may send, and what happens if it does not. On the
-//! reading thread.
+//! [`RateLimiter`]: checks whether a client keeps to its rates, and slows or closes it if not. On the reading thread.
 //!
-//! A client that is slowed is not read meanwhile: TCP does the rest.
+//! The server does not read from a slowed client, so TCP slows its sender.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,29 +11,29 @@ use rustix::net::sockopt::set_socket_recv_buffer_size;
 use crate::connection::connection::Connection;
 use crate::connection::settings::OverLimit;
 
-/// How long it sleeps at a time: a shutdown, a Close or a connection that dies ends it then.
+/// The longest single sleep: after it, a shutdown, a Close or the connection's death can end the wait.
 const STEP: Duration = Duration::from_millis(100);
-/// Bytes of the kernel's receive buffer of a client that has been slowed, which could be megabytes otherwise.
+/// Bytes of the kernel's receive buffer of a client that has been slowed, which could otherwise be megabytes.
 const NARROW: usize = 64 << 10;
 
-/// A longer wait is taken for this one: a year.
+/// The longest wait, a year; a longer one is cut to this.
 const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 
-/// What a rate is of.
+/// The unit of a rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Counted {
     Messages,
     Bytes,
 }
 
-/// The client has sent more than it may, and is not slowed.
+/// The client has exceeded its rate, and the server does not slow it.
 #[derive(Debug)]
 pub(crate) struct TooFast;
 
-/// See the [module](self). Times are since the state was made.
+/// See the [module](self). Times count from the creation of the state.
 #[derive(Default)]
 pub(crate) struct RateLimiter {
-    /// When what has been sent so far is paid for.
+    /// When the input so far is paid for.
     messages: Duration,
     bytes: Duration,
     /// Until when it is slowed.
@@ -43,13 +42,13 @@ pub(crate) struct RateLimiter {
 }
 
 impl RateLimiter {
-    /// Returns what counts, if there is a limit.
+    /// Returns the counters, if a limit is set.
     pub(crate) fn new(connection: &Connection) -> Option<Box<RateLimiter>> {
         let settings = &connection.state().settings;
         (settings.max_messages.is_some() || settings.max_bytes.is_some()).then(Box::default)
     }
 
-    /// Counts what has come. Where that is too fast, the client has to [wait](RateLimiter::wait), or it is an error.
+    /// Counts input. If it is too fast, the client has to [wait](RateLimiter::wait), or this returns an error.
     ///
     /// Not inlined: an idle client's stack has no room for it.
     #[inline(never)]
@@ -90,7 +89,7 @@ impl RateLimiter {
         }
     }
 
-    /// Blocks as long as the client is slowed. False if `deadline` passes before.
+    /// Blocks as long as the client is slowed. False if `deadline` passes first.
     #[inline]
     pub(crate) fn wait(&mut self, connection: &Connection, deadline: Option<Instant>) -> bool {
         let Some(slowed) = self.slowed else { return true };
@@ -106,7 +105,7 @@ impl RateLimiter {
     fn sleep(&mut self, connection: &Connection, until: Instant) {
         let socket = &connection.link().tcp().stream;
         if !std::mem::replace(&mut self.is_narrow, true) {
-            // A socket that does not take it is gone.
+            // A socket that refuses the option is gone.
             let _ = set_socket_recv_buffer_size(socket, NARROW);
         }
         loop {
@@ -115,7 +114,7 @@ impl RateLimiter {
                 return;
             }
             let step = left.min(STEP);
-            // No event is asked for, but a reset is one in any case.
+            // Requests no events, but `poll` always reports a reset.
             let timeout = Timespec { tv_sec: 0, tv_nsec: step.subsec_nanos().into() };
             match poll(&mut [PollFd::new(socket, PollFlags::empty())], Some(&timeout)) {
                 Ok(0) => {}
@@ -126,7 +125,7 @@ impl RateLimiter {
     }
 }
 
-/// Returns whether it is not worth to wait any longer.
+/// Returns whether further waiting is pointless.
 fn is_over(connection: &Connection) -> bool {
     connection.is_closed() || connection.has_given_way()
 }

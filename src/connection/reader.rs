@@ -1,6 +1,6 @@
-//! [`Reader`]: the read loop of either end: what has come, and how it ended. On the one thread that reads.
+//! [`Reader`]: the read loop of either end: its events, and how it ended. On the one reading thread.
 //!
-//! tungstenite judges what comes, and answers Pings and the peer's Close. Never here: a handler.
+//! tungstenite validates the input, and answers Pings and the peer's Close. Never here: a handler.
 
 use std::io::{self, ErrorKind};
 use std::time::Instant;
@@ -21,46 +21,46 @@ use crate::ws::inflate::InflateError;
 use crate::ws::message::Message;
 use crate::ws::scanner::HeaderError;
 
-/// Bytes that tungstenite reads at a time, from our buffer; it allocates as many for each connection.
+/// Bytes per read of tungstenite from our buffer; it allocates this number for each connection.
 const TUNGSTENITE_READ: usize = 256;
 
 /// See the [module](self).
 pub(crate) struct Reader {
     stream: FrameStream,
     context: WebSocketContext,
-    /// The length of the message that was returned last, if it may still be being handled.
+    /// The length of the message that was returned last, if its handler may still run.
     before: Option<usize>,
-    /// What has come and is not returned yet: the client is slowed, and the caller did not wait as long.
+    /// An event that is not returned yet: the client is slowed, and the caller's deadline was shorter.
     slowed: Option<Box<Incoming>>,
 }
 
-/// What has come.
+/// An event.
 pub(crate) enum Incoming {
     Message(Message),
     /// Answered already.
     Ping(Bytes),
     /// Not the answer to a keepalive's Ping.
     Pong(Bytes),
-    /// The peer's Close, whose code and reason the connection has. It is answered by what follows.
+    /// The peer's Close, whose code and reason the connection has. The next read answers it.
     Close,
-    /// Nothing, until the caller's deadline.
+    /// No event before the caller's deadline.
     Nothing,
 }
 
 /// How it ended.
 pub(crate) enum End {
-    /// The peer's Close is here, and answered.
+    /// The peer's Close has arrived, and is answered.
     Over,
-    /// There was no Close.
+    /// The connection ended without a Close.
     Lost(io::Error),
     /// We have to end it, with this Close.
     Fail(CloseCode, DisconnectReason),
 }
 
 impl Reader {
-    /// `early` came with the other end's head, and is read first.
+    /// `early` arrived with the other end's head, and is read first.
     ///
-    /// Not inlined, as what else is not in each turn of the loop: an idle client's stack has no room for it.
+    /// Not inlined, like everything outside of each turn of the loop: an idle client's stack has no room for it.
     #[inline(never)]
     pub(crate) fn new(connection: &Connection, early: Vec<u8>) -> Reader {
         Reader {
@@ -76,12 +76,12 @@ impl Reader {
         self.stream.wait_until(until);
     }
 
-    /// Frees the room of a message that will never be whole.
+    /// Frees the room of a message that will never be complete.
     pub(crate) fn give_up(&mut self) {
         self.stream.message_handled();
     }
 
-    /// Blocks until something has come. The message before it has been handled.
+    /// Blocks until an event arrives. The previous message has been handled.
     #[inline]
     pub(crate) fn next(&mut self) -> Result<Incoming, End> {
         if let Some(slowed) = self.slowed.take() {
@@ -98,7 +98,7 @@ impl Reader {
                 Ok(message) => message,
                 Err(error) => return self.end_of(error),
             };
-            // A control frame may come in the middle of a message, which goes on.
+            // A control frame may arrive in the middle of a message, which then continues.
             if message.is_text() || message.is_binary() {
                 self.before = Some(message.len());
                 if !self.stream.message_is_whole() {
@@ -114,7 +114,7 @@ impl Reader {
                 WsMessage::Close(frame) => {
                     let close = self.stream.close();
                     if frame.is_some() && close.is_none() && self.stream.connection().is_client() {
-                        // Its code may not be sent: a client's program is told, a server's handler sees no code.
+                        // Its code is invalid: a client's program gets an error, a server's handler sees no code.
                         return Err(End::Fail(CloseCode::PROTOCOL_ERROR, DisconnectReason::Failed));
                     }
                     let reason = close.map(|(_, reason)| reason.to_owned());
@@ -130,7 +130,7 @@ impl Reader {
         }
     }
 
-    /// Returns what has come once the client may have sent it. Keeps it if that is behind the caller's deadline.
+    /// Returns the event at the time at which the rate allows it. Keeps it if that is after the caller's deadline.
     #[inline]
     fn at_its_rate(&mut self, incoming: Incoming) -> Incoming {
         if self.stream.keep_to_rate() {
@@ -153,7 +153,7 @@ impl Reader {
     #[inline(never)]
     fn end_of(&self, error: WsError) -> Result<Incoming, End> {
         if self.stream.connection().has_peers_close() {
-            // Nothing that comes behind it counts.
+            // Input behind it does not count.
             return Err(End::Over);
         }
         let failure = self.stream.failure();
@@ -207,7 +207,7 @@ fn context(connection: &Connection) -> WebSocketContext {
         .read_buffer_size(TUNGSTENITE_READ)
         .write_buffer_size(0)
         .max_message_size(max)
-        // A control frame is within its own limit already, whatever the one for messages.
+        // A control frame is within its own limit already, independent of the limit for messages.
         .max_frame_size(max.map(|max| max.max(MAX_CONTROL)));
     WebSocketContext::new(connection.link().role, Some(config))
 }

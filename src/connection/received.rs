@@ -1,4 +1,4 @@
-//! [`Received`]: bytes from the socket that are not handed out yet, and how long the reading thread waits for more.
+//! [`Received`]: bytes from the socket that no read has returned yet, and how long the reading thread waits for more.
 //!
 //! Never here: a server's read while the client's backlog is over half its limit.
 
@@ -14,7 +14,7 @@ use crate::error::{Result, is_timeout};
 use crate::observer::Event;
 use crate::ws::frame::Frame;
 
-/// Bytes received at a time.
+/// Bytes per receive.
 const RECEIVE: usize = 1024;
 /// The size of those pieces.
 const LARGE_RECEIVE: usize = 64 * 1024;
@@ -22,25 +22,25 @@ const LARGE_RECEIVE: usize = 64 * 1024;
 /// See the [module](self).
 pub(crate) struct Received {
     connection: Connection,
-    /// `start..end` is received and not yet handed out. As long as what came with the head, then
-    /// [`RECEIVE`], or [`LARGE_RECEIVE`] while a large frame comes in. On the heap, where it costs what
-    /// it is; on the stack it would cost whole pages.
+    /// `start..end` is received and not yet returned. Its length is that of the bytes behind the head, then
+    /// [`RECEIVE`], or [`LARGE_RECEIVE`] during a large frame. On the heap, where it costs its length; on the stack it
+    /// would cost whole pages.
     buffer: Vec<u8>,
     start: usize,
     end: usize,
     keepalive: Keepalive,
     /// Whether the peer showed no sign of life after a Ping.
     is_silent: bool,
-    /// Whether it has sent more than it may.
+    /// Whether it has exceeded its rate.
     is_too_fast: bool,
-    /// Where there is a limit for a client.
+    /// Present if a client has a limit.
     limiter: Option<Box<RateLimiter>>,
-    /// At the client's end, and at a server's from the first wait with a deadline.
+    /// Present at the client's end, and at a server's from the first wait with a deadline.
     patience: Option<Box<Patience>>,
 }
 
 impl Received {
-    /// `early` came with the other end's head, and is handed out first.
+    /// `early` arrived with the other end's head, and is returned first.
     pub(crate) fn new(connection: &Connection, early: Vec<u8>) -> Received {
         let end = early.len();
         Received {
@@ -60,17 +60,17 @@ impl Received {
         &self.connection
     }
 
-    /// Returns whether the last read failed since the peer showed no sign of life.
+    /// Returns whether the last read failed because the peer showed no sign of life.
     pub(crate) fn is_silent(&self) -> bool {
         self.is_silent
     }
 
-    /// Returns whether the last read failed since the client had sent more than it may.
+    /// Returns whether the last read failed because the client had exceeded its rate.
     pub(crate) fn is_too_fast(&self) -> bool {
         self.is_too_fast
     }
 
-    /// Counts a message that has come. An error where that is too fast, unless it is to be slowed.
+    /// Counts a message that has arrived. An error if the client exceeds its rate, unless it is slowed.
     #[inline]
     pub(crate) fn count_message(&mut self) -> std::result::Result<(), TooFast> {
         let Some(limiter) = &mut self.limiter else { return Ok(()) };
@@ -90,7 +90,7 @@ impl Received {
         self.keepalive.take_pong(&self.connection, payload)
     }
 
-    /// Sets until when a read waits. After that it is `WouldBlock`.
+    /// Sets until when a read waits. After that it returns `WouldBlock`.
     pub(crate) fn wait_until(&mut self, until: Option<Instant>) {
         if until.is_some() && self.patience.is_none() {
             self.patience = Some(Box::new(Patience::new()));
@@ -100,7 +100,7 @@ impl Received {
         }
     }
 
-    /// Sends what the reading thread itself has to say.
+    /// Sends the reading thread's own data, such as an alert.
     pub(crate) fn answer(&mut self, frame: Frame) -> Result<()> {
         if let Some(patience) = &mut self.patience {
             patience.answers(frame.bytes.len());
@@ -108,13 +108,14 @@ impl Received {
         self.connection.push(frame)
     }
 
-    /// Returns what has come. Blocks until there is something, or the end of it, which is empty. `is_large` if much of
-    /// a frame is still to come.
+    /// Returns received bytes. Blocks until some arrive, or returns none at the end. `is_large` if much of a frame has
+    /// yet to arrive.
     pub(crate) fn bytes(&mut self, is_large: bool) -> io::Result<&[u8]> {
         if self.start == self.end {
             self.receive(is_large)?;
         } else {
-            // What has come in one piece may be many messages, each with a large answer. A dead connection's are handled.
+            // One piece may contain many messages, each with a large answer. A dead connection's messages are still
+            // handled.
             self.wait_to_read()?;
         }
         if !self.keep_to_rate() {
@@ -123,12 +124,12 @@ impl Received {
         Ok(&self.buffer[self.start..self.end])
     }
 
-    /// Takes off bytes that are handed out.
+    /// Removes returned bytes.
     pub(crate) fn handed_out(&mut self, bytes: usize) {
         self.start += bytes;
     }
 
-    /// Blocks until it may read; what it reads can make it write. False if the connection died; `WouldBlock` if the
+    /// Blocks until it may read, because input can cause output. False if the connection died; `WouldBlock` if the
     /// caller's deadline passes before.
     fn wait_to_read(&mut self) -> io::Result<bool> {
         let outbox = self.connection.outbox();
@@ -165,13 +166,13 @@ impl Received {
             self.buffer = vec![0; length];
         }
         if self.end > 0 && !self.patience.as_ref().is_some_and(|patience| patience.is_over()) {
-            // After a message, not at first. While others run, the next one may come; where clients are busy,
-            // that saves this thread from going to sleep and being woken for each.
+            // After a message, not at first. While other threads run, the next message may arrive. With busy clients,
+            // this saves the thread from sleeping and waking for each message.
             thread::yield_now();
         }
         self.connection.report(Event::Reads);
         let received = loop {
-            // Where a call is interrupted, the time that is left is set again: it is a part of a TLS record, or a signal.
+            // An interrupted call, by a part of a TLS record or a signal, sets the remaining time again.
             let waits = match &mut self.patience {
                 Some(patience) => patience.limit(&self.connection, self.keepalive.quiet(&self.connection))?,
                 None => true,

@@ -1,5 +1,5 @@
-//! [`Settings`]: limits and times of a connection, of either end. Set before the first one, held once, read by every
-//! thread.
+//! [`Settings`]: limits and times of a connection, of either end. Set before the first connection, stored once, read by
+//! every thread.
 
 use std::time::Duration;
 
@@ -9,24 +9,25 @@ use crate::rate::Rate;
 /// Most bytes that may wait for one client.
 const MAX_BACKLOG: usize = 1 << 30;
 
-/// What happens to a client that sends faster than [`max_messages`](crate::Application::max_messages) or
+/// The policy for a client that sends faster than [`max_messages`](crate::Application::max_messages) or
 /// [`max_bytes`](crate::Application::max_bytes) allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum OverLimit {
-    /// It is read later, at its rate. Nothing is lost.
+    /// The server reads it later, at its rate. Nothing is lost.
     #[default]
     Slow,
-    /// It is closed with 1008.
+    /// The server closes it with 1008.
     Close,
 }
 
-/// See [`Application`](crate::Application) and [`client::Builder`](crate::client::Builder), which have a method for each.
+/// See [`Application`](crate::Application) and [`client::Builder`](crate::client::Builder), which have a method for
+/// each setting.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) max_message: usize,
     pub(crate) max_backlog: usize,
-    /// What the peer may send; `None` for no limit.
+    /// The peer's rates; `None` for no limit.
     pub(crate) max_messages: Option<Rate>,
     pub(crate) max_bytes: Option<Rate>,
     pub(crate) over_limit: OverLimit,
@@ -43,14 +44,14 @@ impl Settings {
     /// Sets the bytes of backlog of a slow consumer.
     ///
     /// # Panics
-    /// If there are none, or more than 1 GiB.
+    /// If `bytes` is 0, or more than 1 GiB.
     #[track_caller]
     pub(crate) fn set_max_backlog(&mut self, bytes: usize) {
         assert!((1..=MAX_BACKLOG).contains(&bytes), "a backlog is from 1 byte to 1 GiB, not {bytes}");
         self.max_backlog = bytes;
     }
 
-    /// Sets how long a backlog may stand still.
+    /// Sets how long a backlog may go without progress.
     ///
     /// # Panics
     /// If it is zero.
@@ -60,7 +61,7 @@ impl Settings {
         self.write_deadline = deadline;
     }
 
-    /// Returns how long after a Ping the peer has to show a sign of life: as long as between two, unless set.
+    /// Returns how long after a Ping the peer has to show a sign of life: the ping interval, unless set.
     pub(crate) fn ping_grace(&self) -> Option<Duration> {
         self.ping_timeout.or(self.ping_interval)
     }

@@ -1,4 +1,4 @@
-//! [`SharedState`]: what all connections of a server share; a client's has one for itself.
+//! [`SharedState`]: the state that all connections of a server share; a client's connection has its own.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -19,23 +19,24 @@ pub(crate) struct SharedState {
     pub(crate) settings: Settings,
     pub(crate) counters: Arc<Counters>,
     pub(crate) budget: Arc<ThreadBudget>,
-    /// To the `closer` thread. Sent to by any thread, without waiting: the channel keeps what is sent until `closer` takes
+    /// To the `closer` thread. Any thread sends to it without waiting: the channel keeps a message until `closer` takes
     /// it. When the last sender is dropped, its receive ends, and so does the thread.
     pub(crate) closer: Sender<Errand>,
     pub(crate) observer: Observer,
-    /// All that waits for and from the peers. Behind an `Arc`, as the two above: each that shares it counts as one, and the
-    /// last one to drop it frees it.
+    /// All bytes that wait for and from the peers. Behind an `Arc`, like the two above: each owner counts as one, and
+    /// the last one to drop it frees it.
     pub(crate) buffers: Arc<Buffers>,
-    /// What is logged once a minute of all connections together. Locked by the reading thread, while a line is made.
+    /// Log lines that all connections together write at most once a minute. Locked by the reading thread while it makes
+    /// a line.
     trouble: Mutex<LogLimiter>,
-    /// What the kernel holds for each peer. Read where a Ping has timed out.
+    /// Bytes that the kernel holds for each peer. Read when a Ping has timed out.
     pub(crate) tcp_table: TcpTable,
-    /// When it was made: times are counted from here.
+    /// The time of its creation, from which other times count.
     pub(crate) began: Instant,
 }
 
 impl SharedState {
-    /// Starts with nothing counted. `buffered` is how many bytes may wait for and from all peers.
+    /// Starts at zero. `buffered` is how many bytes may wait for and from all peers.
     pub(crate) fn new(
         settings: Settings,
         buffered: u64,

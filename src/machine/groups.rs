@@ -1,16 +1,16 @@
-//! The control groups of this process, and what they limit.
+//! The control groups of this process, and their limits.
 //!
-//! Version 1 has a tree of groups for each controller, version 2 has one for all, and a system may have both
-//! (systemd's "hybrid"). A group's limit holds for all below it, so every one is read, from the process's own
-//! up to the highest that it can see; in a container that is the container's own.
+//! Version 1 has a tree of groups for each controller, version 2 has one for all, and a system may have both (systemd's
+//! "hybrid"). A group's limit holds for all groups below it. So this reads every one, from the process's own up to the
+//! highest visible one, which is the container's own in a container.
 
 use std::path::{Path, PathBuf};
 
 /// Where systems mount the groups, if `/proc/self/mountinfo` cannot be read.
 pub(crate) const STANDARD: &str = "/sys/fs/cgroup";
-/// The files of a group's memory, by version: limits, use, and the statistics of what could be given back.
+/// The files of a group's memory, by version: limits, use, and the statistics of reclaimable memory.
 const MEMORY: [MemoryFiles; 2] = [
-    // Above `memory.high` nobody is killed, but everybody stands still.
+    // Above `memory.high` the kernel kills no process, but stalls them all.
     MemoryFiles {
         limits: &["memory.max", "memory.high"],
         usage: "memory.current",
@@ -29,12 +29,12 @@ struct MemoryFiles {
     files: [&'static str; 2],
 }
 
-/// What the groups allow.
+/// The limits of the groups.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Allowed {
     /// The smallest limit of threads (`pids.max`).
     pub(crate) threads: Option<u64>,
-    /// The fewest bytes that are left below a limit of memory.
+    /// The fewest free bytes below a limit of memory.
     pub(crate) memory: Option<u64>,
     /// The process is in a group of threads whose files cannot be found, and in one of memory.
     pub(crate) threads_are_hidden: bool,
@@ -44,14 +44,14 @@ pub(crate) struct Allowed {
 impl Allowed {
     /// Reads the limits; `file` returns the text of a file, if there is one.
     pub(crate) fn read(file: &impl Fn(&Path) -> Option<String>) -> Allowed {
-        // "max" is no number, and no limit.
+        // "max" means no limit.
         let number = |path: PathBuf| file(&path)?.trim().parse::<u64>().ok();
         let memory = |group: &Path| {
             let left = |files: &MemoryFiles| {
                 let limit = files.limits.iter().filter_map(|name| number(group.join(name))).min()?;
                 let used = number(group.join(files.usage)).unwrap_or(0);
                 let statistics = file(&group.join("memory.stat")).unwrap_or_default();
-                // Pages of files go when memory is needed.
+                // The kernel frees pages of files when it needs memory.
                 let pages: u64 = files.files.iter().filter_map(|name| value(&statistics, name)).sum();
                 Some(limit.saturating_sub(used.saturating_sub(pages)))
             };
@@ -99,7 +99,7 @@ impl Groups {
                 None => Mount::standard(version_2, controller),
             };
             for Mount { root, at } in mounts {
-                // A group outside of what is mounted cannot be seen, but the root of the mount is above it.
+                // A group outside of the mount is not visible, but the root of the mount is above it.
                 let below = Path::new(own).strip_prefix(root).unwrap_or(Path::new(""));
                 groups.directories.extend(below.ancestors().map(|group| at.join(group)));
             }

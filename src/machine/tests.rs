@@ -35,7 +35,7 @@ fn what_the_process_has_is_taken_from_its_limits() {
     let status = ("/proc/self/status", "VmPeak:\t  500 kB\nVmSize:\t  300 kB\nVmData:\t  100 kB\n");
     for (table, space, data) in [
         (&[status][..], Some(700 << 10), Some(900 << 10)),
-        // Where that cannot be read it has more than is left.
+        // Where that cannot be read, the assumed use exceeds the free memory.
         (&[], Some(0), Some(0)),
     ] {
         let read = Limits::read(Some(1000 << 10), Some(1000 << 10), files(table));
@@ -88,7 +88,7 @@ fn glibc_makes_eight_arenas_a_core_unless_the_environment_has_a_number() {
         (2, &[("glibc.malloc.arena_max=2", tunable)], 1),
         (2, &[("glibc.malloc.tcache_count=0:glibc.malloc.arena_max=2", tunable)], 1),
         (2, &[("glibc.malloc.tcache_count=0", tunable)], 15),
-        // It is the larger one that is safe.
+        // The larger one is safe.
         (2, &[("1", variable), ("glibc.malloc.arena_max=4", tunable)], 3),
     ] {
         let expected = if cfg!(target_env = "gnu") { beside } else { 0 };

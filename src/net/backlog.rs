@@ -66,8 +66,8 @@ impl State {
 /// loom finds a race with anything weaker.
 pub(crate) struct Backlog {
     word: AtomicU64,
-    /// The bytes at which the outbox accepts only a Close frame. Written before the response is here; until then it counts
-    /// nothing.
+    /// The bytes at which the outbox accepts only a Close frame. Written before the response arrives; until then it
+    /// counts nothing.
     limit: Statistic,
     /// Bytes on their way that the limit does not count. Written by the drainer, and by early pushers. For display
     /// only; no decision depends on it.

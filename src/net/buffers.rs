@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const MORE: u64 = 4;
 /// How long a reader waits until they have gone, which takes as long as waking a thread.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// A waiting reader checks this often, because released bytes wake nobody.
+/// A waiting reader checks this often, because released bytes wake no thread.
 const STEP: Duration = Duration::from_millis(50);
 /// A rank has the size above these bits, and the age in them.
 const AGE_BITS: u32 = 52;

@@ -1,5 +1,5 @@
 //! The `closer` thread: disconnects peers that do not answer a Close frame in time, gives rejected clients time to read
-//! the reason, and tells handlers that block elsewhere that their connection has ended.
+//! the reason, and runs the calls of handlers that wait for their connection's end outside of a read.
 //!
 //! `client-N` cannot do the first, because it is blocked in `read` when another thread calls `close`. A rejected client
 //! has no thread. And the end may come on a thread that must not run a handler's code. Blocks in a channel.
@@ -38,8 +38,8 @@ pub(crate) enum OverduePeer {
     Rejected(TcpStream),
 }
 
-/// Something that waits for the end of a connection. It runs once, when it is dropped: here, as a rule; on the thread
-/// that sends it where there is no closer any more.
+/// Something that waits for the end of a connection. It runs once, when it is dropped: usually on the closer, or on the
+/// sending thread after the closer's end.
 pub(crate) struct EndCall(Option<Box<dyn FnOnce() + Send>>);
 
 impl EndCall {
@@ -57,7 +57,7 @@ impl Drop for EndCall {
     }
 }
 
-/// What the closer is sent.
+/// A message to the closer.
 pub(crate) enum Errand {
     Overdue(Overdue),
     Call(EndCall),

@@ -29,7 +29,7 @@ macro_rules! either {
 }
 
 impl MaybeTls {
-    /// Returns the socket, past which nothing is encrypted.
+    /// Returns the socket below TLS.
     pub(crate) fn tcp(&self) -> &Tcp {
         match self {
             MaybeTls::Plain(tcp) => tcp,
@@ -49,7 +49,7 @@ impl MaybeTls {
         either!(self, transport => transport.try_recv(into))
     }
 
-    /// Seals all of it, for a caller that nobody else writes beside: before the WebSocket.
+    /// Seals all of it, for a caller that is the only writer: before the WebSocket.
     pub(crate) fn seal_all<'a>(&self, plain: &'a [u8]) -> io::Result<Cow<'a, [u8]>> {
         match self {
             MaybeTls::Plain(_) => Ok(Cow::Borrowed(plain)),
@@ -58,8 +58,8 @@ impl MaybeTls {
         }
     }
 
-    /// Tells the peer that nothing follows, where TLS has a word for that. Called by the reading thread, when nobody
-    /// writes any more.
+    /// Tells the peer that nothing follows, with the `close_notify` of TLS. Called by the reading thread, when no other
+    /// thread writes any more.
     pub(crate) fn finish(&self) {
         #[cfg(feature = "tls")]
         if let MaybeTls::Tls(tls) = self {

@@ -41,9 +41,10 @@ use crate::ws::frame::Frame;
 
 /// The outbox's surroundings: the transport that it writes to, and the owner that it reports to.
 ///
-/// The order of the calls: [`hold`](Link::hold) where a frame begins to wait, [`start_pump`](Link::start_pump) where the
+/// The order of the calls: [`hold`](Link::hold) when a frame begins to wait, [`start_pump`](Link::start_pump) when the
 /// socket is full, [`sent`](Link::sent) for each write, [`release`](Link::release) behind the frame,
-/// [`close_written`](Link::close_written) behind the Close, and [`disconnect`](Link::disconnect) at most once, at any time.
+/// [`close_written`](Link::close_written) behind the Close, and [`disconnect`](Link::disconnect) at most once, at any
+/// time.
 pub(crate) trait Link: Send + Sync + Sized + 'static {
     /// The kind of transport.
     type Transport: Seal;
@@ -91,7 +92,7 @@ pub(crate) enum PushError {
 /// A frame that waits in the channel.
 enum QueuedFrame {
     Frame(Frame),
-    /// Whichever is the newest when its turn comes, and what it costs all the same.
+    /// The newest frame when its turn comes, and the cost that counts in any case.
     Latest(Arc<Slot>, u64),
 }
 
@@ -127,11 +128,11 @@ struct Queued {
 /// See the [module](self).
 pub(crate) struct Outbox<L: Link> {
     pub(crate) link: L,
-    /// Written by pushing threads and the drainer. An atomic number: two threads that add to it at once never lose one of
-    /// the two, and each is told the number before its own change. So exactly one finds 0, and becomes the drainer.
+    /// Written by pushing threads and the drainer. An atomic number: two threads that add to it at once never lose one
+    /// of the two, and each gets the number before its own change. So exactly one finds 0, and becomes the drainer.
     backlog: Backlog,
-    /// Pushing threads that find a drainer at work send to it; that drainer receives. A channel is a queue that any thread
-    /// may put into: what one thread puts in comes out in its order.
+    /// Pushing threads that find a drainer at work send to it; that drainer receives. A channel is a queue for any
+    /// number of sending threads; it keeps the order of each thread's items.
     channel: Channel<Queued>,
     /// Threads that wait. They write it, under the lock that wakes them.
     sleepers: Mutex<Sleepers>,
@@ -199,14 +200,14 @@ impl<L: Link> Outbox<L> {
             self.backlog.add_uncounted(cost);
         }
         let has_room = self.link.hold(cost, self.bytes());
-        // Counted, it has to come, also if there is no room for it.
+        // A counted frame must come, even if the buffers are full.
         self.channel.send(Queued { frame, is_counted });
         if !has_room {
             return Err(self.overflow());
         }
         self.link.report(Event::Queued);
         if is_close && before.is_waited_for() {
-            // Who waits for room will get none.
+            // A thread that waits for room will get none.
             self.wake();
         }
         Ok(())
@@ -238,7 +239,7 @@ impl<L: Link> Outbox<L> {
             if self.link.delivery() == Delivery::Handoff {
                 // Not counted, and never written: it wakes a writer that waits for the next frame.
                 let frame = Frame { bytes: Bytes::new(), is_close: false };
-                // No other client has to make room for it.
+                // No other client has to give way for it.
                 self.link.hold(cost(&frame), u64::MAX);
                 self.backlog.add_uncounted(cost(&frame));
                 self.channel.send(Queued { frame: QueuedFrame::Frame(frame), is_counted: false });

@@ -1,7 +1,7 @@
 //! [`connect_first`]: the first of a host's addresses that answers (RFC 8305, sections 4 and 5).
 //!
-//! Each attempt blocks on its own thread, `connect-N`, and one that lost goes on until it has an answer, which nobody
-//! takes, or until the deadline. A single address needs no thread. Never here: a look-up, a retry.
+//! Each attempt blocks on its own thread, `connect-N`, and a late one continues until it has an answer, which is
+//! dropped, or until the deadline. A single address needs no thread. Never here: a look-up, a retry.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
@@ -23,7 +23,7 @@ pub(crate) fn connect_first(addresses: &[SocketAddr], deadline: Instant) -> io::
     loop {
         if let Some((number, address)) = untried.next() {
             let sender = sender.clone();
-            // Not taken if another attempt has won: the stream is closed.
+            // Dropped if another attempt has won, which closes the stream.
             let run = move || drop(sender.send(connect(address, deadline)));
             thread::Builder::new().name(format!("connect-{number}")).spawn(run)?;
             running += 1;
@@ -56,7 +56,7 @@ fn timed_out() -> io::Error {
     io::Error::new(ErrorKind::TimedOut, "no answer in time")
 }
 
-/// Returns the addresses with IPv6 and IPv4 in turns: where one of the two leads nowhere, the other is next.
+/// Returns the addresses with IPv6 and IPv4 in turns: if one family does not work, the other is next.
 fn in_turns(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     let is_first = |address: &&SocketAddr| address.is_ipv6() == addresses[0].is_ipv6();
     let (first, second): (Vec<_>, Vec<_>) = addresses.iter().partition(is_first);
@@ -84,7 +84,8 @@ mod tests {
         (listener, address)
     }
 
-    /// A listener whose queue is full, so that the kernel drops what comes more, as a dead host would; and those in it.
+    /// A listener with a full queue, so that the kernel drops further connects, as a dead host would; and the streams
+    /// in the queue.
     fn dead() -> (TcpListener, SocketAddr, Vec<TcpStream>) {
         let (listener, address) = alive();
         rustix::net::listen(&listener, 0).unwrap();
@@ -95,7 +96,7 @@ mod tests {
         (listener, address, queue)
     }
 
-    /// An address where nobody listens.
+    /// An address without a listener.
     fn refusing() -> SocketAddr {
         alive().1
     }
@@ -108,7 +109,7 @@ mod tests {
         let stream = connect_first(&[dead, alive], far()).unwrap();
         assert_eq!(stream.peer_addr().unwrap(), alive);
         assert!(begun.elapsed() >= HEAD_START && begun.elapsed() < SOON, "{:?}", begun.elapsed());
-        // It comes to life, too late: what connects then is closed.
+        // The host answers too late: the connection is closed.
         for _ in &queue {
             drop(listener.accept().unwrap());
         }

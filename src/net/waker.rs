@@ -37,7 +37,7 @@ impl Waker {
         self.is_wanted.store(wanted, Ordering::SeqCst);
     }
 
-    /// Called when a place or a thread is free again. Makes no system call if nobody waits for it.
+    /// Called when a place or a thread is free again. Makes no system call if the listener does not wait for it.
     #[inline]
     pub(crate) fn gave_back(&self) {
         if self.is_wanted.load(Ordering::SeqCst) {

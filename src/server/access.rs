@@ -1,4 +1,4 @@
-//! [`Access`]: a request that was answered, or a WebSocket that has ended, for those who keep a log of them. On
+//! [`Access`]: a request that was answered, or a WebSocket that has ended, for an application that logs them. On
 //! `client-N`.
 //!
 //! Without such a log nothing is measured. Never here: a query, which may have a token in it.
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::panics::{Contained, caught};
 
-/// A request that was answered, or a WebSocket that has ended: what [`Application::access_log`] is told.
+/// A request that was answered, or a WebSocket that has ended: the argument of [`Application::access_log`]'s function.
 ///
 /// [`Application::access_log`]: crate::Application::access_log
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +26,7 @@ pub struct Access<'a> {
     pub status: u16,
     /// The code of the peer's Close frame: 1005 if it had none, 1006 if none came. `None` for a request.
     pub close_code: Option<u16>,
-    /// Bytes that the client was sent, heads and frames included.
+    /// Bytes sent to the client, heads and frames included.
     pub bytes: u64,
     /// Since the head was read; for a WebSocket since the client connected.
     pub elapsed: Duration,
@@ -34,7 +34,7 @@ pub struct Access<'a> {
 
 type AccessTell = Box<dyn Fn(&Access<'_>) + Send + Sync>;
 
-/// Who is told, if anybody.
+/// The application's function to call, if it has set one.
 #[derive(Clone, Default)]
 pub(crate) struct AccessLog(Option<Arc<Contained<AccessTell>>>);
 
@@ -49,12 +49,12 @@ impl AccessLog {
         AccessLog(Some(Arc::new(Contained::new(Box::new(report)))))
     }
 
-    /// Returns the time at which a head has been read, if somebody wants to know how long the answer takes.
+    /// Returns the time at which a head has been read, if the application has set a function.
     pub(crate) fn begin(&self) -> Option<Instant> {
         self.0.as_ref().map(|_| Instant::now())
     }
 
-    /// Tells somebody, if there is anybody.
+    /// Calls the application's function, if it has set one.
     pub(crate) fn tell<'a>(&self, access: impl FnOnce() -> Access<'a>) {
         if let Some(report) = &self.0 {
             tell(report, &access());

@@ -1,4 +1,4 @@
-//! What `client-N` tells the access log. Not inlined: without one, a client's stack has no room for it.
+//! Reports from `client-N` to the access log. Not inlined, to keep the stack of an idle client small.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -7,10 +7,10 @@ use crate::http::request::Request;
 use crate::server::access::Access;
 use crate::server::client::Client;
 
-/// A request and when its head was read; `None` if there is no request, or no access log.
+/// A request and when its head was read; `None` without a request, or without an access log.
 pub(crate) type Asked<'a> = Option<(&'a Request, Instant)>;
 
-/// Tells of an answer.
+/// Reports an answer.
 #[inline(never)]
 pub(crate) fn answered(client: &Client, asked: Asked<'_>, status: u16, bytes: u64) {
     client.server.settings.access.tell(|| {
@@ -23,7 +23,7 @@ pub(crate) fn answered(client: &Client, asked: Asked<'_>, status: u16, bytes: u6
     });
 }
 
-/// Tells of a WebSocket, all of whose frames are written. `failed` is the code with which the server has ended it.
+/// Reports a WebSocket, all of whose frames are written. `failed` is the code with which the server has ended it.
 #[inline(never)]
 pub(crate) fn ended(client: &Client, failed: Option<u16>) {
     let link = client.connection.link();

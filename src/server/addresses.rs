@@ -1,4 +1,4 @@
-//! Who is whose neighbour: [`Neighbour`], and [`Addresses`], which limits the clients and the connects of each.
+//! [`Neighbour`]: one client's address; and [`Addresses`], which limits the clients and the connects of each.
 //!
 //! Pure: no socket, no lock, no clock. The registry has one, behind its lock.
 
@@ -10,11 +10,11 @@ use std::time::Duration;
 use crate::rate::Rate;
 use crate::server::settings::ServerSettings;
 
-/// Most addresses that are remembered: 6 MB. Beyond them, clients are let in uncounted.
+/// Most addresses that the server remembers: 6 MB. Beyond them, it accepts clients without counting them.
 const MOST_KNOWN: usize = 200_000;
-/// Below this many, nobody is forgotten.
+/// Below this number, no sweep forgets an address.
 const FEW: usize = 1024;
-/// Time between two sweeps, each of which looks at all: half a millisecond for the most there may be.
+/// Time between two sweeps. A sweep reads every address, which takes half a millisecond at the maximum.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// One address, as far as a stranger cannot choose it freely: all of an IPv4 address, the first half of an IPv6 one.
@@ -24,7 +24,7 @@ pub(crate) enum Neighbour {
     V6(u64),
 }
 
-/// See the [module](self). An address without clients that has paid for its connects equals one that is not in here.
+/// See the [module](self). An address without clients that has paid for its connects equals one that is missing.
 pub(crate) struct Addresses {
     max_clients: Option<usize>,
     connects: Option<Rate>,
@@ -46,12 +46,12 @@ struct Known {
 pub(crate) enum AddressLimit {
     /// It has as many clients as it may.
     Clients { most: usize },
-    /// It has connected too often: it may again in this time.
+    /// It has connected too often; it may connect again after this time.
     Connects { rate: Rate, early: Duration },
 }
 
 impl Neighbour {
-    /// Returns whose address this is. A socket for both families has IPv4 peers as `::ffff:1.2.3.4`.
+    /// Returns the neighbour that has this address. A socket for both families has IPv4 peers as `::ffff:1.2.3.4`.
     pub(crate) fn of(address: IpAddr) -> Neighbour {
         match address.to_canonical() {
             IpAddr::V4(address) => Neighbour::V4(address.to_bits()),
@@ -71,7 +71,7 @@ impl fmt::Display for Neighbour {
 }
 
 impl Addresses {
-    /// Knows nobody yet.
+    /// Starts without addresses.
     pub(crate) fn new(settings: &ServerSettings) -> Addresses {
         Addresses {
             max_clients: settings.max_clients_per_address,
@@ -82,7 +82,7 @@ impl Addresses {
         }
     }
 
-    /// Counts a connect, or returns why there may be none. `now` is since the server's start.
+    /// Counts a connect, or returns why the address may not connect. `now` is since the server's start.
     pub(crate) fn connect(&mut self, neighbour: Neighbour, now: Duration) -> Result<(), AddressLimit> {
         if self.max_clients.is_none() && self.connects.is_none() {
             return Ok(());
@@ -114,13 +114,13 @@ impl Addresses {
 
     /// Counts a client's end.
     pub(crate) fn leave(&mut self, neighbour: Neighbour) {
-        // Nobody is forgotten who has clients.
+        // An address with clients stays.
         if let Some(known) = self.known.get_mut(&neighbour) {
             known.clients -= 1;
         }
     }
 
-    /// Returns whether one more can be remembered. Forgets those who would be the same if they were new.
+    /// Returns whether one more address fits. Forgets the addresses whose state equals that of a new one.
     fn has_room(&mut self, now: Duration) -> bool {
         if self.known.len() >= self.sweep_at && now >= self.swept + SWEEP_EVERY {
             let now_nanos = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
@@ -206,7 +206,7 @@ mod tests {
         (0..9).for_each(|_| addresses.connect(late, seconds(1)).expect("is let in uncounted"));
         assert!(!addresses.enter(late));
         assert!(addresses.connect(Neighbour::V4(5), seconds(1)).is_err(), "who is known keeps to the limit");
-        // A second after the last sweep they have paid.
+        // A second after the last sweep, all of them have paid.
         addresses.connect(late, seconds(3)).unwrap();
         assert_eq!(addresses.known.len(), 2);
         assert!(addresses.known.capacity() < 2 * MOST_KNOWN / 10, "{}", addresses.known.capacity());

@@ -1,6 +1,6 @@
 //! A response on its way to the client, written by `client-N`, which blocks as long as the client takes it.
 //!
-//! Never here: a whole file in memory, or a client that is waited for though it takes nothing.
+//! Never here: a whole file in memory, or an endless wait for a client that reads nothing.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -12,14 +12,15 @@ use crate::net::seal::Seal;
 use crate::server::client::Client;
 use crate::server::half_open::Wait;
 
-/// How long a page may stand still on its way out.
+/// How long a page may go without a byte written.
 const PAGE_WRITE: Duration = Duration::from_secs(10);
-/// Bytes a second at which a client takes its answer that is not to be evicted, [`RATE_GRACE`] after its beginning.
+/// The rate, in bytes per second, below which a client that reads its answer may be evicted. It holds [`RATE_GRACE`]
+/// after the answer begins.
 const LEAST_RATE: f64 = 4096.0;
 const RATE_GRACE: Duration = Duration::from_secs(1);
 
-/// Writes a response. Returns how many bytes of it the client was sent, too. The error is the socket's, or that of a file whose rest cannot be sent any more: the connection
-/// is of no use then.
+/// Writes a response. Also returns how many bytes of it were sent. The error is the socket's, or that of a file whose
+/// rest cannot be read. The connection is unusable then.
 pub(crate) fn write(
     client: &Client,
     request: Option<&Request>,
@@ -27,7 +28,7 @@ pub(crate) fn write(
     then: Then,
 ) -> (io::Result<()>, u64) {
     let mut sender = Sender { client, begun: Instant::now(), taken: 0, is_slow: false };
-    // Who makes room for another one gets a refusal, if it takes that at once.
+    // A client that makes room for another one gets a refusal, if its socket takes that at once.
     let within = if client.is_evicted() { Duration::ZERO } else { PAGE_WRITE };
     let written =
         client.connection.link().tcp().set_send_timeout(within).and_then(|()| match response.head(then) {
@@ -44,7 +45,7 @@ pub(crate) fn write(
     (written, sender.taken as u64)
 }
 
-/// Sends one response, and watches the pace at which it is taken.
+/// Sends one response, and measures how fast the client reads it.
 struct Sender<'a> {
     client: &'a Client,
     begun: Instant,
@@ -54,7 +55,7 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    /// Blocks until all is written. A client that takes nothing for [`PAGE_WRITE`] ends it; one that takes less than
+    /// Blocks until all is written. A client that reads nothing for [`PAGE_WRITE`] ends it. One that reads less than
     /// [`LEAST_RATE`] may be evicted.
     fn send_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         let transport = &self.client.connection.link().transport;

@@ -30,27 +30,26 @@ mod proxies;
 /// Makes a handler. Its last owner may be any thread of the server.
 pub(crate) type Make<H> = Contained<Box<dyn Fn() -> Box<H> + Send + Sync>>;
 
-/// Makes a WebSocket's handler of a request, or refuses it.
+/// Makes a WebSocket's handler from a request, or refuses it.
 pub(crate) type MakeFor =
     Contained<Box<dyn Fn(&mut Exchange<'_>) -> Result<Box<dyn WebSocketHandler>> + Send + Sync>>;
 
-/// What answers the requests for a path. One path may have a page and a WebSocket.
+/// The handlers for a path. One path may have a page and a WebSocket.
 #[derive(Default)]
 pub(crate) struct Route {
     pub(crate) page: Option<Make<dyn RequestHandler>>,
     pub(crate) websocket: Option<MakeFor>,
     /// Everything below this path.
     pub(crate) files: Option<StaticFiles>,
-    /// Whether the page answers whatever `Host` is asked for.
+    /// Whether the page answers requests for any `Host`.
     pub(crate) any_host: bool,
 }
 
 /// Routes and settings. A route is a path, or a directory of files.
 ///
-/// A whole segment of a path may be a parameter, `/room/{name}`, which
-/// [`path_argument`](crate::Request::path_argument) reads. Where two routes match, a path without parameters is
-/// before one with them, and files are last. One path may have a page and a WebSocket: a GET with
-/// `Upgrade: websocket` is for the WebSocket.
+/// A whole segment of a path may be a parameter, `/room/{name}`, which [`path_argument`](crate::Request::path_argument)
+/// reads. Where two routes match, a path without parameters wins over one with parameters, and files come last. One
+/// path may have a page and a WebSocket: a GET with `Upgrade: websocket` is for the WebSocket.
 pub struct Application {
     pub(crate) routes: Router<Route>,
     pub(crate) connections: Settings,
@@ -75,7 +74,7 @@ impl Application {
     /// Bytes of stack without which a client's thread is not safe.
     pub const MIN_STACK: usize = 64 << 10;
 
-    /// Starts without routes, with the settings' defaults.
+    /// Starts without routes, with default settings.
     pub fn new() -> Application {
         let (observer, meter) = (Observer::default(), Meter::default());
         let (connections, settings) = (Settings::default(), ServerSettings::default());
@@ -85,7 +84,7 @@ impl Application {
     /// Adds a page at `path`; `make` makes a handler for each request.
     ///
     /// # Panics
-    /// If no request can have this path (it begins with a slash, and a parameter is a whole segment), or if it
+    /// If no request can have this path (it must begin with a slash, and a parameter must be a whole segment), or if it
     /// conflicts with another one.
     #[track_caller]
     pub fn page<H: RequestHandler>(
@@ -115,8 +114,8 @@ impl Application {
         self
     }
 
-    /// Adds files below `prefix`, which ends with a slash: `/static/`. They have `Cache-Control: no-cache`: a browser that
-    /// keeps one asks before each use whether it has changed, and gets a 304 if not.
+    /// Adds files below `prefix`, which ends with a slash: `/static/`. They have `Cache-Control: no-cache`: a browser
+    /// that has cached one asks before each use whether it has changed, and gets a 304 if not.
     ///
     /// # Panics
     /// If `prefix` does not begin and end with a slash, has parameters, or is there already.
@@ -126,7 +125,7 @@ impl Application {
         self
     }
 
-    /// Returns the route below a prefix, which has neither a page nor files yet.
+    /// Returns the route below a prefix, which must not have a page or files yet.
     #[track_caller]
     fn below(&mut self, prefix: &str) -> &mut Route {
         let route = self.routes.entry_below(prefix, false);
@@ -140,69 +139,69 @@ impl Application {
         self
     }
 
-    /// Makes every cookie `Secure`: browsers take and send it over HTTPS only. Off by default; for a server that
-    /// everybody reaches by HTTPS.
+    /// Makes every cookie `Secure`: browsers take and send it over HTTPS only. Off by default; for a server that all
+    /// clients reach by HTTPS.
     pub fn cookies_over_https_only(mut self) -> Application {
         self.settings.cookies.https_only = true;
         self
     }
 
-    /// Sets the most bytes in a message from a client, 10 MiB by default; above 1 GiB no more than the memory that is
-    /// left when the server starts. A larger one closes with 1009 when its header arrives (Tornado:
+    /// Sets the most bytes in a message from a client, 10 MiB by default. Above 1 GiB, the memory that is free when the
+    /// server starts bounds it. A larger one closes with 1009 when its header arrives (Tornado:
     /// `websocket_max_message_size`).
     pub fn max_message(mut self, bytes: usize) -> Application {
         self.connections.max_message = bytes;
         self
     }
 
-    /// Sets the most bytes in the body of a request, 1 MiB by default. A larger one is refused with 413, before it
-    /// is read where its length is known (Tornado: `max_body_size`).
+    /// Sets the most bytes in the body of a request, 1 MiB by default. The server refuses a larger one with 413, before
+    /// reading it if the length is known (Tornado: `max_body_size`).
     pub fn max_body(mut self, bytes: usize) -> Application {
         self.settings.max_body = bytes;
         self
     }
 
-    /// Sets the bytes of backlog at which a client is a slow consumer, 1 MiB by default, 1 GiB at most. The
-    /// push that finds that much waiting behind the message that is being written disconnects the client, so a message
-    /// may be larger than this. A client's own messages are not read while more than half of it is waiting. What
-    /// `open` writes is not counted.
+    /// Sets the bytes of backlog at which a client is a slow consumer, 1 MiB by default, 1 GiB at most. A push that
+    /// finds this many bytes behind the message in progress disconnects the client, so a single message may be larger.
+    /// While more than half of the limit waits, the server does not read the client's messages. Messages written in
+    /// `open` do not count.
     ///
     /// # Panics
-    /// If there are none, or more than 1 GiB.
+    /// If `bytes` is 0, or more than 1 GiB.
     pub fn max_backlog(mut self, bytes: usize) -> Application {
         self.connections.set_max_backlog(bytes);
         self
     }
 
-    /// Sets the bytes that may wait for and from all clients together, in backlogs, bodies, and messages that are
-    /// not whole; by default a quarter of the memory that is left when the server starts. At this bound the client has to
-    /// give way, with 1009 or 413, that holds most with a message or a body that is not whole. If nobody holds as much
-    /// as the one that needs room, that one has to: a push disconnects its client as a slow consumer, a message closes
+    /// Sets the most bytes that may wait for and from all clients together, in backlogs, bodies, and incomplete
+    /// messages; by default a quarter of the memory that is free when the server starts. At this limit, the client with
+    /// the largest incomplete message or body has to give way, with 1009 or 413. If no other client holds as much as
+    /// the one that needs room, that one gives way: a push disconnects its client as a slow consumer, a message closes
     /// with 1013, a body gets 503. See [`guide::attacks`](crate::guide::attacks).
     pub fn max_buffered(mut self, bytes: u64) -> Application {
         self.settings.max_buffered = Some(bytes);
         self
     }
 
-    /// Sets the size from which messages are compressed for clients that offer permessage-deflate: 1 KiB is a good
-    /// one, `None`, the default, never agrees to it. A message that would not become smaller stays as it is, and
-    /// so does one that finds all 8 compressors of the process busy. See [`guide::compression`](crate::guide::compression).
+    /// Compresses messages of at least this size, e.g. 1 KiB, for clients that offer permessage-deflate; `None`, the
+    /// default, declines the offer. A message that would not become smaller stays uncompressed, and so does one that
+    /// finds all 8 compressors of the process busy. See [`guide::compression`](crate::guide::compression).
     #[cfg(feature = "deflate")]
     pub fn compression(mut self, from: Option<usize>) -> Application {
         self.connections.compression = from;
         self
     }
 
-    /// Sets how long a client's backlog may stand still before it is disconnected, 10 s by default.
+    /// Sets how long a client's backlog may go without progress before the server disconnects it, 10 s by default.
     ///
     /// # Panics
-    /// If it is zero: no client is that fast.
+    /// If it is zero.
     pub fn write_deadline(mut self, deadline: Duration) -> Application {
         self.connections.set_write_deadline(deadline);
         self
     }
 
-    /// Sets who writes what is pushed: the pushing thread, or a writer thread for each client.
+    /// Sets which thread writes pushed messages: the pushing thread, or a writer thread for each client.
     pub fn delivery(mut self, delivery: Delivery) -> Application {
         self.connections.delivery = delivery;
         self
@@ -215,17 +214,17 @@ impl Application {
         self
     }
 
-    /// Sets how long after that Ping the peer has to show a sign of life, or it is closed with 1011; as long
-    /// as the interval by default, or if it is zero (Tornado: `websocket_ping_timeout`).
+    /// Sets how long after that Ping the peer has to show a sign of life, or the server closes it with 1011. The
+    /// default, and zero, mean the interval (Tornado: `websocket_ping_timeout`).
     pub fn ping_timeout(mut self, timeout: Duration) -> Application {
         self.connections.ping_timeout = Some(timeout).filter(|timeout| !timeout.is_zero());
         self
     }
 
-    /// Sets the bytes of stack of a client's thread: 512 KiB by default, in which `serde_json` may recurse as deep as
-    /// it ever does, and no less than 64 KiB, in which a panic may print its backtrace. A stack that overflows
-    /// ends the process. Only pages that were used once take memory; what a larger stack costs is its page
-    /// tables, 1 KiB instead of 0.2 for each client.
+    /// Sets the bytes of stack of a client's thread: 512 KiB by default, enough for the deepest recursion of
+    /// `serde_json`. The minimum is 64 KiB, enough for a panic to print its backtrace. A stack that overflows ends the
+    /// process. Only pages that were used once take memory; a larger stack costs page tables, 1 KiB instead of 0.2 for
+    /// each client.
     ///
     /// # Panics
     /// If it is less than [`MIN_STACK`](Application::MIN_STACK).
@@ -243,13 +242,13 @@ impl Application {
         self
     }
 
-    /// Tells `observer` what the server's threads do.
+    /// Reports to `observer` what the server's threads do.
     pub fn observer(mut self, observer: Observer) -> Application {
         self.observer = observer;
         self
     }
 
-    /// Returns what reads the server's counters, once there is one.
+    /// Returns the reader of the server's counters, for use once the server runs.
     pub fn meter(&self) -> Meter {
         self.meter.clone()
     }

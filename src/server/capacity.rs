@@ -1,8 +1,9 @@
-//! How many clients this machine can hold, and which limit says so.
+//! How many clients this machine can hold, and which limit binds.
 //!
 //! A failed `spawn` is not a safe signal: past the limit of memory mappings a Rust thread that has *started* can abort
-//! the process (rust-lang/rust#78497). A thread takes 4 of those, or 2 after [`begin_again`](crate::begin_again()). Nor is a failed allocation: it
-//! aborts as well. So every limit is read beforehand, and a reserve kept.
+//! the process (rust-lang/rust#78497). A thread takes 4 mappings, or 2 after [`begin_again`](crate::begin_again()). A
+//! failed allocation is not a safe signal either: it aborts as well. So the server reads every limit in advance, and
+//! keeps a reserve.
 //!
 //! # The formula
 //!
@@ -20,10 +21,10 @@
 //!     addresses the server's own threads are taken first, and glibc's arenas: 64 MiB for each of up to 8 a
 //!     core, whether used or not.
 //!
-//! Where a limit cannot be read, the number is at most [`FALLBACK`]; the others hold as ever.
+//! Where a limit cannot be read, the number is at most [`FALLBACK`]; the other limits still hold.
 //!
-//! What the application keeps for a client is added to what a client is counted as, and what the program takes beside
-//! the server is taken off first.
+//! The application's memory for each client is added to a client's cost, and the program's own memory is subtracted
+//! first.
 
 mod mappings;
 
@@ -43,20 +44,20 @@ const MAPPING_RESERVE: u64 = 1024;
 const THREAD_RESERVE: u64 = 256;
 /// Descriptors left to the listener, the log, files being served, and clients that wait or are rejected.
 const DESCRIPTOR_RESERVE: u64 = 128;
-/// Of a limit so small that this part of it is less than the reserve, this part is the reserve.
+/// Upper bound of the reserve, as a part of the limit.
 const SMALL: u64 = 4;
 
 /// Bytes of memory for one thread: 12 KiB of its stack, 16 of its kernel stack, 8 of the kernel for the thread
 /// and its mappings.
 const THREAD_MEMORY: u64 = 36 << 10;
-/// Bytes of memory for what a client has beside its threads: its heap, and 4 KiB of the kernel for the socket.
+/// Bytes of memory for a client in addition to its threads: its heap, and 4 KiB of the kernel for the socket.
 const CLIENT_MEMORY: u64 = CLIENT_HEAP + (4 << 10);
-/// Bytes of memory for what TLS takes of one client.
+/// Bytes of memory that TLS takes for one client.
 #[cfg(feature = "tls")]
 const TLS_MEMORY: u64 = 16 << 10;
-/// Bytes of heap for one client, with what the allocator keeps for its thread.
+/// Bytes of heap for one client, including the allocator's cache for its thread.
 const CLIENT_HEAP: u64 = 8 << 10;
-/// Bytes of addresses for one thread beside its stack: its signal stack, and two guard pages.
+/// Bytes of addresses for one thread in addition to its stack: its signal stack, and two guard pages.
 const THREAD_SPACE: u64 = 32 << 10;
 /// Bytes of addresses for one of the server's own threads, which have Rust's usual stack.
 const SERVER_THREAD_SPACE: u64 = (2 << 20) + THREAD_SPACE;
@@ -64,33 +65,33 @@ const SERVER_THREAD_SPACE: u64 = (2 << 20) + THREAD_SPACE;
 const SERVER_THREADS: u64 = 8;
 /// Bytes of addresses that glibc takes for an arena.
 const ARENA: u64 = 64 << 20;
-/// Of the bytes that are left, this part is for clients.
+/// The part of the free bytes that is for clients.
 const CLIENTS_PART: u64 = 2;
-/// Of the bytes that are left, this part is for what is buffered.
+/// The part of the free bytes that is for buffers.
 const BUFFERS_PART: u64 = 4;
-/// Bytes for what is buffered, at the least: a server that may keep nothing serves nobody.
+/// The least bytes for buffers: a server without buffers cannot serve a client.
 const LEAST_BUFFERS: u64 = 1 << 20;
 
 /// Places where limits cannot be read, such as outside Linux: for 1000 clients.
 const FALLBACK: u64 = 1000 + SPARE_PLACES as u64;
-/// Bytes for what is buffered there.
+/// Bytes for buffers where limits cannot be read.
 const FALLBACK_BUFFERS: u64 = 64 << 20;
 
-/// The most clients at a time, and why.
+/// The most concurrent clients, and which limit sets it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capacity {
-    /// The most clients at a time: WebSockets, or those that may become one. Beyond them there are 16 places for
-    /// requests, so that a full server answers its health checks.
+    /// The most concurrent clients: WebSockets, or connections that may become one. In addition, there are 16 places
+    /// for requests, so that a full server answers its health checks.
     pub clients: usize,
     /// The limit that binds.
     pub limit: Limit,
-    /// The limit that would bind next if that one were raised, and the clients that it allows.
+    /// The limit that would bind next if that one were raised, and the number of clients that it allows.
     pub next: Option<(usize, Limit)>,
 }
 
 impl Capacity {
-    /// At most this many clients, whatever the machine allows.
+    /// At most this number of clients, whatever the machine allows.
     pub const fn new(clients: usize) -> Capacity {
         Capacity { clients, limit: Limit::Chosen, next: None }
     }
@@ -111,7 +112,7 @@ pub(crate) fn buffers_of_this_machine(settings: &ServerSettings) -> u64 {
     limits_for(settings).buffers()
 }
 
-/// Returns what the machine allows, as far as the program has not taken it, or has now and will not need it.
+/// Returns what the machine allows, less the program's own use. Use that will end does not count.
 fn limits_for(settings: &ServerSettings) -> Limits {
     let limits = Limits::of_this_machine().without(settings.other_memory);
     match settings.predecessor {
@@ -122,7 +123,7 @@ fn limits_for(settings: &ServerSettings) -> Limits {
     }
 }
 
-/// What a client takes.
+/// The cost of a client.
 struct ClientCost {
     delivery: Delivery,
     /// Mappings of each of its threads.
@@ -149,7 +150,7 @@ impl ClientCost {
         }
     }
 
-    /// Returns how many clients find room, each of which takes `each` for a thread, with their pumps.
+    /// Returns how many clients fit, with their pumps, if each thread takes `each`.
     fn most(&self, room: u64, each: u64) -> u64 {
         let takes = |clients: u64| {
             let pumps = pumps(usize::try_from(clients).unwrap_or(usize::MAX), self.delivery) as u64;
@@ -208,9 +209,9 @@ impl Limits {
         Limit::Unknown { file: self.unread.unwrap_or("/proc") }
     }
 
-    /// Returns what is left of the addresses when the server's own threads, and all arenas, have theirs.
+    /// Returns the addresses that remain after the server's own threads and all arenas.
     fn address_space_for_clients(&self) -> Option<u64> {
-        // While glibc makes an arena, it takes as much again for a moment.
+        // While glibc makes an arena, it briefly takes twice its size.
         let arenas = if self.arenas == 0 { 0 } else { (self.arenas + 1) * ARENA };
         let server = (SERVER_THREADS + self.cores) * SERVER_THREAD_SPACE;
         self.address_space.map(|left| left.saturating_sub(arenas + server))

@@ -19,14 +19,15 @@ use crate::server::addresses::Neighbour;
 use crate::server::half_open::Wait;
 use crate::server::state::ServerState;
 
-/// How far a client is that is no WebSocket: what the end of the server may cut.
+/// The stage of a client without a WebSocket: it decides what the end of the server may cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// A request may be on its way: from the accept to the end of the first head, and from the first byte of another one.
+    /// A request may be on its way: from the accept to the end of the first head, and from the first byte of a later
+    /// one.
     Asking,
-    /// A request is here, and its answer is not out.
+    /// A request has arrived, and its answer is not out.
     Answering,
-    /// It has been answered, and nothing of another request is here.
+    /// It has been answered, and nothing of another request has arrived.
     Idle,
     /// It has its last answer.
     Lingering,
@@ -47,9 +48,9 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Makes one of a client that was accepted.
+    /// Makes the client of an accepted connection.
     pub(crate) fn new(stream: TcpStream, peer: SocketAddr, server: Arc<ServerState>) -> Arc<Client> {
-        // A socket has it from the one that listens.
+        // An accepted socket inherits it from the listening one.
         let transport = Tcp::new(stream, true);
         #[cfg(feature = "tls")]
         let transport = match server.handshakes {
@@ -68,7 +69,7 @@ impl Client {
         })
     }
 
-    /// Returns whose socket it is, which may be a proxy's.
+    /// Returns the peer's address, which may be a proxy's.
     pub(crate) fn neighbour(&self) -> Neighbour {
         Neighbour::of(self.connection.link().peer.ip())
     }
@@ -81,7 +82,7 @@ impl Client {
         }
     }
 
-    /// Called by `client-N`, when it is to be answered, and behind its end: nobody takes its place.
+    /// Called by `client-N`, when its answer is next, and behind its end: no newcomer takes its place.
     #[inline(never)]
     pub(crate) fn end_wait(&self) {
         self.server.half_open().leave(self.neighbour(), self.connection.id());
@@ -101,13 +102,13 @@ impl Client {
         self.is_reset.store(true, Relaxed);
     }
 
-    /// Called by the listener: from now on it does not become a WebSocket any more.
+    /// Called by the listener: from now on it cannot become a WebSocket.
     pub(crate) fn set_evicted(&self) {
         self.is_evicted.store(true, Release);
     }
 
-    /// Called by the listener behind that: ends the wait of `client-N`. One that waits for input still refuses what has
-    /// come, so that nobody is cut without a word.
+    /// Called by the listener behind that: ends the wait of `client-N`. A thread that waits for input still refuses the
+    /// request that has arrived, so that every client gets an answer.
     pub(crate) fn evict(&self, wait: Wait) {
         match wait {
             Wait::ForInput => self.connection.link().tcp().shutdown(Shutdown::Read),

@@ -1,8 +1,8 @@
-//! The thread `client-N`: one client's whole life. Heads are read, pages answered, and if the client
-//! asks for a WebSocket it stays one until its end.
+//! The thread `client-N`: one client's whole life. It reads heads and answers pages. If the client asks for a
+//! WebSocket, it stays one until its end.
 //!
-//! Blocks in `read`. Whatever happens here, the others do not notice, and the end is orderly: what was
-//! accepted is written, the peer's bytes are read to their end, then the socket goes.
+//! Blocks in `read`. A failure affects no other client, and the end is orderly: it writes all accepted frames, reads
+//! the peer's bytes to their end, and then closes the socket.
 
 use std::net::SocketAddr;
 use std::thread;
@@ -26,7 +26,7 @@ use crate::server::session::Session;
 use crate::server::{answer, input, pages, proxy_header};
 use crate::ws::handshake;
 
-/// What follows a request.
+/// The next step after a request.
 enum Next<'a> {
     /// Another one, on the same connection.
     Request,
@@ -51,7 +51,7 @@ pub(crate) fn run(client: &Client, routes: &Router<Route>, registry: &Registry) 
     guard.deregister(why(client, reason));
 }
 
-/// Returns why it has ended, whose reading has ended for this reason.
+/// Returns why the client has ended, given why its reading has ended.
 fn why(client: &Client, reason: DisconnectReason) -> DisconnectReason {
     match reason {
         _ if client.server.is_stopping() => DisconnectReason::Shutdown,
@@ -61,7 +61,7 @@ fn why(client: &Client, reason: DisconnectReason) -> DisconnectReason {
     }
 }
 
-/// Answers requests, and runs the WebSocket that one of them may become. Returns who ended it.
+/// Answers requests, and runs the WebSocket that one of them may become. Returns which side ended it.
 #[inline(never)]
 fn serve(client: &Client, routes: &Router<Route>, registry: &Registry) -> DisconnectReason {
     let mut received = Vec::new();
@@ -96,8 +96,8 @@ fn serve(client: &Client, routes: &Router<Route>, registry: &Registry) -> Discon
                 connection.leave_topics();
                 connection.outbox().wait_until_written();
                 accessed::ended(client, failed);
-                // Not beside a Close of ours that waits for an answer: who gets both drops what it has to say. Without
-                // a Close others may still write.
+                // Not together with a Close of ours that waits for an answer: a peer that gets both drops its own data.
+                // Without a Close other threads may still write.
                 if is_over && reason == DisconnectReason::Done && connection.outbox().state().is_closing() {
                     transport.finish();
                 }
@@ -107,10 +107,10 @@ fn serve(client: &Client, routes: &Router<Route>, registry: &Registry) -> Discon
     }
 }
 
-/// Reads one request and answers it. `received` is what has come in and is not used yet.
+/// Reads one request and answers it. `received` has the unused bytes that have arrived.
 ///
-/// This and what it calls is not inlined, and gone when the session begins: an idle client keeps neither
-/// its request nor the stack pages that the handshake would need on top of the read loop's.
+/// This function and its callees are not inlined, and have returned when the session begins. So an idle client keeps
+/// neither its request nor the stack pages that the handshake needs.
 #[inline(never)]
 fn serve_one<'a>(
     client: &'a Client,
@@ -143,7 +143,7 @@ fn serve_one<'a>(
     }
 }
 
-/// Blocks until a request is here, and finds its route; `None` if the client left.
+/// Blocks until a request arrives, and finds its route; `None` if the client left.
 #[inline(never)]
 fn read_request<'r>(
     client: &Client,
@@ -154,7 +154,7 @@ fn read_request<'r>(
 ) -> Result<Option<(Box<Request>, Option<&'r Route>)>> {
     client.begin_wait(Wait::ForInput);
     let Some(mut request) = input::read_head(client, received, deadline, relayed)? else { return Ok(None) };
-    // Whose request is here gets its answer; but see `answer`.
+    // A client whose request has arrived gets its answer; but see `answer`.
     client.end_wait();
     input::check_evicted(client)?;
     let found = routes.find(request.path());
@@ -165,7 +165,7 @@ fn read_request<'r>(
     Ok(Some((request, Some(route))))
 }
 
-/// Refuses a request for another server, unless it is for a page that does not care.
+/// Refuses a request for another server, unless its page accepts any host.
 #[inline(never)]
 fn check_host(client: &Client, route: Option<&Route>, request: &Request) -> Result<()> {
     if client.server.settings.hosts.include(request.header("Host").as_deref()) {
@@ -177,14 +177,15 @@ fn check_host(client: &Client, route: Option<&Route>, request: &Request) -> Resu
     Err(Error::refused(421, "421: Misdirected Request: this server has no such name"))
 }
 
-/// Returns the WebSocket of a route, if the request is for it: a GET, which says so where there are pages or files too.
+/// Returns the WebSocket of a route, if the request is for it: a GET, with `Upgrade` if the path also has a page or
+/// files.
 fn websocket_for<'r>(route: &'r Route, request: &Request) -> Option<&'r MakeFor> {
     let alone = route.page.is_none() && route.files.is_none();
     let asked = alone || request.has_token("Upgrade", "websocket");
     route.websocket.as_ref().filter(|_| request.method() == "GET" && asked)
 }
 
-/// Answers a request that is none for a WebSocket.
+/// Answers a plain HTTP request.
 #[inline(never)]
 fn answer<'a>(
     client: &Client,
@@ -195,8 +196,7 @@ fn answer<'a>(
     begun: Option<Instant>,
 ) -> Next<'a> {
     let Some(response) = pages::answer(client, route, request, received) else { return Next::End };
-    // What follows a body that was not read to its end is no request. Beyond the clients there are places for requests,
-    // but not to keep.
+    // Bytes behind an unread body are not a request. The extra places for requests do not stay open after one.
     let goes_on = request.keep_alive()
         && request.unread_body().is_none()
         && !registry.is_crowded()
@@ -205,7 +205,7 @@ fn answer<'a>(
     respond(client, begun.map(|begun| (&*request, begun)), Some(request), &response, then)
 }
 
-/// Writes a response; what follows is as it says, if it could be written.
+/// Writes a response. If that works, the response determines the next step.
 fn respond<'a>(
     client: &Client,
     asked: Asked<'_>,
@@ -242,7 +242,7 @@ fn open<'a>(
     connection.set_path(request.path(), request.peer_addr());
     let (session, head) = Session::open(make, client, request, upgrade)?;
     let tcp = connection.link().tcp();
-    // A socket that takes none of these is gone; then the first read says so.
+    // A socket that refuses these options is gone; then the first read fails.
     let _ = tcp.set_nodelay(true);
     let _ = tcp.set_recv_timeout(connection.state().settings.ping_interval);
     let _ = connection.outbox().begin(head.into());
@@ -252,7 +252,7 @@ fn open<'a>(
     Ok(session)
 }
 
-/// Takes a client out of the registry, whose thread is about to end.
+/// Removes a client from the registry when its thread is about to end.
 struct ClientGuard<'a> {
     client: &'a Client,
     registry: &'a Registry,
@@ -272,7 +272,7 @@ impl ClientGuard<'_> {
 
 impl Drop for ClientGuard<'_> {
     fn drop(&mut self) {
-        // A handler's panic is caught: this one is ours.
+        // A handler's panic is caught, so this one is the server's.
         if thread::panicking() {
             self.deregister(DisconnectReason::Panicked);
         }

@@ -1,5 +1,5 @@
-//! [`HalfOpen`]: the connections that may have to make room for a newcomer, by address and age. What a look at it
-//! costs does not grow with their number.
+//! [`HalfOpen`]: the connections that may have to make room for a newcomer, by address and age. The cost of a look-up
+//! does not grow with their number.
 //!
 //! Written by every `client-N` that begins or ends to wait for its peer, and by the listener, behind the lock in
 //! [`ServerState`](crate::server::state::ServerState).
@@ -9,37 +9,37 @@ use std::time::{Duration, Instant};
 
 use crate::server::addresses::Neighbour;
 
-/// A connection that is younger than this is not evicted for another one of its own address: a flood from there keeps
-/// the threads that it has, and each of them has the time to ask.
+/// A connection that is younger than this is not evicted for another one from its address. So a flood from one address
+/// keeps its threads, and each client has the time to send a request.
 const YOUNG: Duration = Duration::from_secs(2);
 
-/// Most connections that are remembered though they have been reset.
+/// Most reset connections that it remembers.
 const MOST_RESET: usize = 4096;
 
-/// What a client without a WebSocket, which may be evicted, lets its thread wait for.
+/// Why the thread of a client without a WebSocket waits; the client may be evicted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wait {
-    /// For what it sends: a handshake, a head, a body, its end.
+    /// For input: a handshake, a head, a body, its end.
     ForInput,
-    /// For it to take its answer, which it does slowly.
+    /// For a slow client to read its answer.
     ForOutput,
 }
 
-/// Who makes room for a newcomer.
+/// The connection that makes room for a newcomer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// This one, which is not in here any more.
+    /// This one, which has been removed.
     Evicted(u64, Wait),
-    /// The newcomer itself: too much is its own address's doing.
+    /// The newcomer itself: its address has the most.
     Newcomer,
-    /// Nobody: every address has one, or they are all busy.
+    /// None: every address has one, or they are all busy.
     Nobody,
 }
 
 /// See the [module](self).
 #[derive(Default)]
 pub(crate) struct HalfOpen {
-    /// By address and number, and the numbers are in the order of the accepts.
+    /// By address and number; numbers are in the order of the accepts.
     connections: BTreeMap<(Neighbour, u64), (Instant, Wait)>,
     counts: HashMap<Neighbour, usize>,
     /// The addresses by how many they have.
@@ -54,22 +54,22 @@ impl HalfOpen {
         self.connections.len()
     }
 
-    /// Adds connection `id`, which was accepted at `since`, or changes what it waits for.
+    /// Adds connection `id`, which was accepted at `since`, or changes the reason for its wait.
     pub(crate) fn enter(&mut self, neighbour: Neighbour, id: u64, since: Instant, wait: Wait) {
         if self.connections.insert((neighbour, id), (since, wait)).is_none() {
             self.count(neighbour, |count| count + 1);
         }
     }
 
-    /// Takes a connection out, if it is in here.
+    /// Removes a connection, if it is present.
     pub(crate) fn leave(&mut self, neighbour: Neighbour, id: u64) {
         if self.connections.remove(&(neighbour, id)).is_some() {
             self.count(neighbour, |count| count - 1);
         }
     }
 
-    /// A connection that is in here has been reset. It goes on to count: who connects and resets, again and again, would
-    /// otherwise have a new thread each time.
+    /// Notes that a connection has been reset. It still counts: otherwise a client that repeatedly connects and resets
+    /// would get a new thread each time.
     pub(crate) fn reset(&mut self, neighbour: Neighbour, id: u64, since: Instant) {
         self.reset.push_back((neighbour, id, since));
         if self.reset.len() > MOST_RESET {
@@ -77,7 +77,7 @@ impl HalfOpen {
         }
     }
 
-    /// Counts those no more that have been reset and would not be young.
+    /// Stops counting reset connections that are no longer young.
     pub(crate) fn forget_reset(&mut self, now: Instant) {
         while self.reset.front().is_some_and(|(_, _, since)| now.duration_since(*since) >= YOUNG) {
             self.forget_first();
@@ -90,9 +90,9 @@ impl HalfOpen {
         }
     }
 
-    /// Finds room for a newcomer: takes out the oldest of the address that has the most, if it has more than one. Where
-    /// that is the newcomer's own, the oldest must not be young. `waiting` is how many of its address wait for a
-    /// thread. `shared` is for an address with many clients behind it, a proxy's, where nobody knows whose doing it is.
+    /// Finds room for a newcomer: removes the oldest of the address that has the most, if it has more than one. If that
+    /// is the newcomer's own address, the oldest must not be young. `waiting` is how many of its address wait for a
+    /// thread. `shared` marks an address with many clients behind it, such as a proxy's.
     pub(crate) fn make_room(
         &mut self,
         newcomer: Neighbour,
@@ -111,7 +111,7 @@ impl HalfOpen {
                 self.leave(from, id);
                 Way::Evicted(id, wait)
             }
-            // All of its own wait for a thread.
+            // All connections of its address wait for a thread.
             None if !shared => Way::Newcomer,
             _ => Way::Nobody,
         }
@@ -158,15 +158,15 @@ mod tests {
             (&[(A, &[4, 3, 5]), (B, &[1, 2])], B, 0, false, young, evicted(3)),
             // Each keeps its first.
             (&[(A, &[1]), (B, &[2])], C, 0, false, old, Way::Nobody),
-            // Its own address has the most, or as many as another one.
+            // The newcomer's address has the most, or as many as another one.
             (&[(A, &[1, 2]), (B, &[3])], A, 0, false, young, Way::Newcomer),
             (&[(A, &[1, 2]), (B, &[3])], A, 0, false, old, evicted(1)),
             (&[(A, &[1, 2]), (B, &[3, 4])], A, 0, false, young, Way::Newcomer),
             (&[(A, &[1])], A, 0, false, old, evicted(1)),
-            // Those who wait for a thread count.
+            // Connections that wait for a thread count.
             (&[(A, &[1, 2]), (B, &[3])], B, 1, false, young, Way::Newcomer),
             (&[(A, &[1])], B, 1, false, old, Way::Newcomer),
-            // Behind a proxy nobody knows who is who.
+            // Behind a proxy all clients share one address.
             (&[(A, &[1, 2]), (B, &[3])], A, 0, true, young, evicted(1)),
             (&[(B, &[3])], A, 0, true, young, Way::Nobody),
         ] {

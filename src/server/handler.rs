@@ -1,8 +1,8 @@
-//! What an application writes: [`WebSocketHandler`] and [`RequestHandler`].
+//! The traits that an application implements: [`WebSocketHandler`] and [`RequestHandler`].
 //!
-//! Every method runs on the client's own thread. It may block as long as it likes: that delays this
-//! client's next message, and nobody else's anything. If it panics, or returns an error, this
-//! connection ends with code 1011. Its drop may panic too, which the log says.
+//! Every method runs on the client's own thread. It may block as long as it likes: that delays only this client's next
+//! message. If it panics, or returns an error, this connection ends with code 1011. Its drop may panic too, and the log
+//! says so.
 
 use crate::connection::connection::Connection;
 use crate::connection::messages::Messages;
@@ -17,8 +17,8 @@ mod callbacks;
 /// [`Application::websocket`](crate::Application::websocket). Tornado's class of the same name.
 ///
 /// It has two forms. Code that reads from top to bottom is a function, or a struct with a method
-/// [`run`](WebSocketHandler::run): it has the client's thread, takes one message after the other, and may block anywhere
-/// between.
+/// [`run`](WebSocketHandler::run): it runs on the client's thread, takes one message after the other, and may block at
+/// any point.
 ///
 /// ```
 /// use std::time::Duration;
@@ -34,8 +34,8 @@ mod callbacks;
 /// });
 /// ```
 ///
-/// Tornado's form is a struct with a method for each event: `open`, `on_message`, `on_close`. They are called by what
-/// `run` does unless it is written. A struct may have both forms: `open`, `run` and `on_close`.
+/// Tornado's form is a struct with a method for each event: `open`, `on_message`, `on_close`. The default `run` calls
+/// them. A struct may have both forms: `open`, `run` and `on_close`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a WebSocket handler",
     label = "neither a struct that implements `WebSocketHandler`, nor a function `(&Connection, &mut Messages) -> Result<()>`",
@@ -43,32 +43,31 @@ mod callbacks;
     note = "`websocket` takes a function that makes a handler for each connection, so a closure is within a closure: `|| |connection: &Connection, messages: &mut Messages| {{ .. }}`"
 )]
 pub trait WebSocketHandler: Send + 'static {
-    /// A client asks to connect. Runs before the 101 is written, so it can read arguments and cookies,
-    /// set headers and cookies, and refuse. `connection` may be written to and shared already: it waits
-    /// until the 101 is out.
+    /// A client asks to connect. Runs before the 101 is written, so it can read arguments and cookies, set headers and
+    /// cookies, and refuse. `open` may already write to `connection` and share it: messages wait until the 101 is out.
     ///
     /// # Errors
     /// [`Error::refused`](crate::Error::refused) refuses with that status, and with the headers and cookies that were
-    /// set before. Any other error refuses with 500, and is logged. In both cases `on_close` does not run. It does
-    /// if this panics, or has set what a 101 cannot have (a status, a body, a header with a line end), which are a
-    /// 500 too, since the connection may have been shared before.
+    /// set before. Any other error refuses with 500, and is logged. In both cases `on_close` does not run. A panic, or
+    /// a setting that a 101 cannot have (a status, a body, a header with a line end), is a 500 too. In these cases
+    /// `on_close` runs, because other threads may have the connection already.
     fn open(&mut self, connection: &Connection, exchange: &mut Exchange<'_>) -> Result<()> {
         let _ = (connection, exchange);
         Ok(())
     }
 
-    /// Runs on the client's thread, from behind the 101 to the end. Unless it is written, it reads until the end, and
-    /// calls [`on_message`](WebSocketHandler::on_message), [`on_ping`](WebSocketHandler::on_ping) and
+    /// Runs on the client's thread, from behind the 101 to the end. The default reads until the end, and calls
+    /// [`on_message`](WebSocketHandler::on_message), [`on_ping`](WebSocketHandler::on_ping) and
     /// [`on_pong`](WebSocketHandler::on_pong).
     ///
-    /// One that returns has done: `Ok` closes with 1000, unless the connection is closed already. What it has written is
-    /// sent before that; what the client has sent and it has not read is dropped.
+    /// When it returns, the WebSocket ends: `Ok` closes with 1000, unless the connection is closed already. All
+    /// messages that it has written are sent first; unread messages from the client are dropped.
     ///
     /// # Errors
     /// [`Error::closing`](crate::Error::closing) closes with that code. [`Error::TimedOut`](crate::Error::TimedOut), as
-    /// from [`recv_timeout`](Messages::recv_timeout), closes with 1008 `timed out`. Neither is a failure. Any other error
-    /// is logged, and closes with 1011. If the connection has closed already, an error is how its end came here:
-    /// [`Error::Closed`](crate::Error::Closed) of `write_message`, as a rule; that is an ordinary end.
+    /// from [`recv_timeout`](Messages::recv_timeout), closes with 1008 `timed out`. Neither is a failure. Any other
+    /// error is logged, and closes with 1011. If the connection has closed already, an error only reports that, usually
+    /// [`Error::Closed`](crate::Error::Closed) from `write_message`. This is an ordinary end.
     fn run(&mut self, connection: &Connection, messages: &mut Messages) -> Result<()> {
         callbacks::run(self, connection, messages)
     }
@@ -76,15 +75,15 @@ pub trait WebSocketHandler: Send + 'static {
     /// A message has arrived, whole.
     ///
     /// # Errors
-    /// [`Error::Closed`](crate::Error::Closed) and
-    /// [`Error::SlowConsumer`](crate::Error::SlowConsumer) are what `write_message` returns when the
-    /// client leaves meanwhile: no failure. Any other error ends it as [`run`](WebSocketHandler::run)'s does.
+    /// [`Error::Closed`](crate::Error::Closed) and [`Error::SlowConsumer`](crate::Error::SlowConsumer) come from
+    /// `write_message` when the client has left. They are not failures. Any other error ends it as
+    /// [`run`](WebSocketHandler::run)'s does.
     fn on_message(&mut self, connection: &Connection, message: Message) -> Result<()> {
         let _ = (connection, message);
         Ok(())
     }
 
-    /// The connection has ended. Runs once for each `open` that did not refuse, whatever ended it;
+    /// The connection has ended. Runs once for each `open` that did not refuse, whatever the cause;
     /// [`close_code`](Connection::close_code) and [`close_reason`](Connection::close_reason) are the peer's.
     fn on_close(&mut self, connection: &Connection) {
         let _ = connection;
@@ -95,27 +94,27 @@ pub trait WebSocketHandler: Send + 'static {
         let _ = (connection, payload);
     }
 
-    /// A Pong has arrived, perhaps the answer to a [`ping`](Connection::ping). Those that answer the server's own
-    /// keepalive do not come here, see [`Connection::latency`].
+    /// A Pong has arrived, perhaps the answer to a [`ping`](Connection::ping). It does not see answers to the server's
+    /// own keepalive; see [`Connection::latency`].
     fn on_pong(&mut self, connection: &Connection, payload: &[u8]) {
         let _ = (connection, payload);
     }
 
-    /// Returns whether a page from `origin` may connect. Asked if the request has an `Origin` header, which
-    /// every browser sends. By default the origin's host and port must be the `Host` of the request.
+    /// Returns whether a page from `origin` may connect. The server calls it if the request has an `Origin` header,
+    /// which every browser sends. By default the origin's host and port must be the `Host` of the request.
     fn check_origin(&self, request: &Request, origin: &str) -> bool {
         request.is_same_origin(origin)
     }
 
-    /// Picks one of the subprotocols that the client offers (RFC 6455, section 1.9), or none. Asked unless the maker has
-    /// done so, by [`choose_subprotocol`](Exchange::choose_subprotocol).
+    /// Picks one of the subprotocols that the client offers (RFC 6455, section 1.9), or none. The server calls it
+    /// unless the maker has already chosen one, by [`choose_subprotocol`](Exchange::choose_subprotocol).
     fn select_subprotocol(&mut self, offered: &[&str]) -> Option<String> {
         let _ = offered;
         None
     }
 }
 
-/// A function has the client's thread.
+/// A function is a handler: it runs on the client's thread.
 impl<F> WebSocketHandler for F
 where
     F: FnMut(&Connection, &mut Messages) -> Result<()> + Send + 'static,
@@ -128,8 +127,8 @@ where
 /// One value per request, made by the function given to
 /// [`Application::page`](crate::Application::page). Tornado's class of the same name.
 ///
-/// A method that is not written here is answered with 405. HEAD is answered by `get`, with all that it does, and
-/// without the body. OPTIONS is answered by the server: 204, with what [`methods`](RequestHandler::methods) says.
+/// The server answers an unimplemented method with 405. `get` also answers HEAD; the server then omits the body. The
+/// server answers OPTIONS itself: 204, with the methods that [`methods`](RequestHandler::methods) returns.
 ///
 /// ```
 /// use threadcast::{Application, Exchange, RequestHandler, Result};
@@ -155,8 +154,8 @@ where
 /// Of all methods: [`Error::refused`](crate::Error::refused) answers with that status, and with the headers and cookies
 /// that were set before; any other error answers with a bare 500, and is logged.
 pub trait RequestHandler: 'static {
-    /// Runs before `get`, `post`, `put` or `delete`, and before the body is read: here is the place to ask who it is.
-    /// What it sets in the exchange stays for the method.
+    /// Runs before `get`, `post`, `put` or `delete`, and before the body is read. Check the user's identity in this
+    /// method. Its settings in the exchange stay for the method.
     ///
     /// ```
     /// use threadcast::{Error, Exchange, RequestHandler, Result};
@@ -181,19 +180,20 @@ pub trait RequestHandler: 'static {
     /// ```
     ///
     /// # Errors
-    /// An error is the answer, and the method does not run. If the request has a body, the connection ends behind it.
+    /// An error becomes the answer, and the method does not run. If the request has a body, the connection ends behind
+    /// it.
     fn prepare(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
         let _ = exchange;
         Ok(())
     }
 
-    /// Answers GET and HEAD. The response gets an `ETag`, and is a 304 where the client has it already.
+    /// Answers GET and HEAD. The response gets an `ETag`, and becomes a 304 if the client has it already.
     fn get(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
         not_allowed(exchange)
     }
 
     /// Answers POST. The body is whole by now, [`max_body`](crate::Application::max_body) at most: it has been read on
-    /// this thread, which held up nobody else.
+    /// this thread, without delaying other clients.
     fn post(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
         not_allowed(exchange)
     }
@@ -208,16 +208,16 @@ pub trait RequestHandler: 'static {
         not_allowed(exchange)
     }
 
-    /// Returns the methods that are written, for the header `Allow` of a 405 and of OPTIONS. Nothing else
-    /// depends on it: who writes `post` names it here. GET and HEAD unless written; the server adds OPTIONS.
+    /// Returns the implemented methods, for the header `Allow` of a 405 and of OPTIONS. Nothing else depends on it: a
+    /// handler with `post` lists it. The default is GET and HEAD; the server adds OPTIONS.
     fn methods(&self) -> &'static [&'static str] {
         &["GET", "HEAD"]
     }
 
-    /// Returns whether a page from `origin` may POST, PUT or DELETE here. Asked before the body is read, if the
-    /// request has an `Origin` header, which browsers send with these. By default the origin has to be the
-    /// request's own; another one gets a 403. This protects the user of a browser from other sites' pages
-    /// (Tornado has XSRF tokens for it), and it does not tell who sends a request that is no browser's.
+    /// Returns whether a page from `origin` may POST, PUT or DELETE. The server calls it before it reads the body, if
+    /// the request has an `Origin` header, which browsers send with these. By default the origin has to be the
+    /// request's own; another one gets a 403. This protects the user of a browser from other sites' pages (Tornado uses
+    /// XSRF tokens for this). It does not authenticate clients other than browsers.
     fn check_origin(&self, request: &Request, origin: &str) -> bool {
         request.is_same_origin(origin)
     }

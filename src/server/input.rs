@@ -1,7 +1,7 @@
-//! What `client-N` reads before there is a WebSocket: heads, bodies, and what comes after the end.
+//! The reads of `client-N` outside of a WebSocket: heads, bodies, and bytes after the end.
 //!
-//! Blocks in `read`, each time until a deadline. What it reads into is on the heap, and given back: a page of
-//! stack that was touched once stays with the thread, and an idle client keeps nothing of a request.
+//! Blocks in `read`, each time until a deadline. Its buffers are on the heap, and freed: a touched page of stack stays
+//! with the thread, and an idle client keeps nothing of a request.
 
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, SocketAddr};
@@ -24,29 +24,29 @@ use crate::server::rejection::Rejection;
 /// How long a request head may take from the accept, TLS included, or from the response before it, to its end, whatever
 /// the rate of its bytes.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
-/// Bytes received at a time while a head is read. More than the 1 KiB that glibc's allocator keeps for each
-/// thread when they are freed.
+/// Bytes per receive while it reads a head. More than the 1 KiB that glibc's allocator keeps for each thread when they
+/// are freed.
 const HEAD_READ: usize = 2048;
-/// Bytes received at a time while a body is read.
+/// Bytes per receive while it reads a body.
 const BODY_READ: usize = 16 << 10;
-/// How long those linger that gave way, how long after the last bytes, and how often they look.
+/// How long a client that gave way lingers, how long after the last bytes, and how often its thread looks.
 const SHUT_LINGER: Duration = Duration::from_secs(1);
 const SHUT_QUIET: Duration = Duration::from_millis(250);
 const SHUT_STEP: Duration = Duration::from_millis(10);
-/// `Retry-After` of a 503, in seconds: for want of room for a client, or for its body.
+/// `Retry-After` of a 503, in seconds, if the server lacks room for a client or its body.
 pub(crate) const RETRY_AFTER: &str = "5";
-/// Says so to the client, too.
+/// The reason, in the log and in the client's response.
 const TOO_SLOW: &str = "The body came too slowly.";
 /// Asks for the body of a client that waits with it.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// Returns when a head that begins now has to be here.
+/// Returns the deadline of a head that begins now.
 pub(crate) fn head_deadline() -> Deadline {
     Deadline::within(HEAD_DEADLINE, "the head did not come in time")
 }
 
-/// Blocks until a whole head is here; `None` if the client left, or took too long. The request is on the heap: it
-/// lies below the stack of all that answers it. `relayed` is the client that a PROXY header has named.
+/// Blocks until a whole head has arrived; `None` if the client left, or took too long. The request is on the heap, to
+/// keep the stack small. `relayed` is the client that a PROXY header has named.
 #[inline(never)]
 pub(crate) fn read_head(
     client: &Client,
@@ -78,7 +78,7 @@ pub(crate) fn read_head(
     }
 }
 
-/// Refuses what a client has asked for that makes room for another one. Without this it would be cut without a word.
+/// Refuses the request of a client that makes room for another one. Without this the client would get no answer.
 #[cold]
 #[inline(never)]
 pub(crate) fn check_evicted(client: &Client) -> Result<()> {
@@ -88,7 +88,7 @@ pub(crate) fn check_evicted(client: &Client) -> Result<()> {
     Err(Rejection::Full { most: client.server.max_clients }.to_error())
 }
 
-/// Says so in the log, unless the client was only silent. Not inlined: it has no room on the stack below a read.
+/// Logs it, unless the client was only silent. Not inlined: it has no room on the stack below a read.
 #[cold]
 #[inline(never)]
 fn lost<T>(client: &Client, error: &io::Error) -> Option<T> {
@@ -98,9 +98,9 @@ fn lost<T>(client: &Client, error: &io::Error) -> Option<T> {
     None
 }
 
-/// Blocks until the body of a request is here, if it has one, and returns what it holds; `None` if the client
-/// left. The error is a refusal, behind which nothing can be read as a request. `received` is left with what
-/// came behind the body.
+/// Blocks until the body of a request has arrived, if it has one, and returns its share of the buffers; `None` if the
+/// client left. The error is a refusal, after which the connection cannot carry another request. `received` keeps the
+/// bytes behind the body.
 #[inline(never)]
 pub(crate) fn read_body(
     client: &Client,
@@ -115,7 +115,7 @@ pub(crate) fn read_body(
     if request.expects_continue() && !send_continue(client) {
         return Ok(None);
     }
-    // A body that does not come must not keep others out, as a head does not.
+    // A body that does not arrive must not keep other clients out, just as a head must not.
     client.begin_wait(Wait::ForInput);
     let mut pace = Pace::begin(Instant::now());
     loop {
@@ -147,7 +147,7 @@ pub(crate) fn read_body(
     Ok(Some(held))
 }
 
-/// Refuses a body for want of room.
+/// Refuses a body because the buffers are full.
 #[cold]
 #[inline(never)]
 fn no_room(client: &Client, error: HoldError) -> Error {
@@ -161,16 +161,16 @@ fn no_room(client: &Client, error: HoldError) -> Error {
     refusal.with_header("Retry-After", RETRY_AFTER)
 }
 
-/// Asks for the body. `false` if the client takes nothing.
+/// Asks for the body. `false` if the client reads nothing.
 fn send_continue(client: &Client) -> bool {
     let transport = &client.connection.link().transport;
     let Ok(line) = transport.seal_all(CONTINUE) else { return false };
-    // A socket that is full takes no part of so short a line: its client has left answers unread.
+    // A full socket refuses even this short line: its client has left answers unread.
     uninterrupted(|| transport.send(&line)).is_ok_and(|sent| sent == line.len())
 }
 
-/// All is written; the peer's bytes are read to their end, since closing a socket with unread input makes
-/// the kernel send RST, and the peer would lose what is still on its way to it. Nobody decrypts them.
+/// Reads the peer's bytes to their end, without decryption, when everything is written. Closing a socket with unread
+/// input makes the kernel send RST, and the peer would lose data that is still on its way.
 #[inline(never)]
 pub(crate) fn linger(client: &Client) {
     let connection = &client.connection;
@@ -188,8 +188,8 @@ pub(crate) fn linger(client: &Client) {
     }
 }
 
-/// Does so for one that gave way, before it is told that nothing follows: its socket is shut for reading, and then the
-/// kernel resets what sends more. Whose socket is shut cannot wait for bytes.
+/// Lingers for a client that gave way, before the end of its TCP stream. Its socket is shut for reading, so the kernel
+/// resets a peer that sends more, and the thread cannot wait for bytes.
 #[cold]
 #[inline(never)]
 fn linger_shut(connection: &Connection) {
@@ -209,12 +209,12 @@ fn linger_shut(connection: &Connection) {
     }
 }
 
-/// Receives once, and no longer than until the deadline.
+/// Receives once, and blocks at most until the deadline.
 pub(crate) fn receive(client: &Client, bytes: &mut [u8], deadline: Deadline) -> io::Result<usize> {
     recv_before(&client.connection, bytes, deadline).inspect_err(|error| note_reset(client, error))
 }
 
-/// A client that has reset is remembered for a while.
+/// The server remembers a client that has reset for a while.
 fn note_reset(client: &Client, error: &io::Error) {
     if error.kind() == ErrorKind::ConnectionReset {
         client.set_reset();

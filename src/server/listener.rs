@@ -1,7 +1,7 @@
 //! The thread `listener`: accepts, admits or rejects, and starts `client-N`.
 //!
-//! Blocks in `poll` of its socket and of the [`Waker`]. It never waits for a client: a newcomer whose place, or whose
-//! thread, is not free yet waits in a queue. It outlives every error: what it cannot serve now it rejects, and goes on.
+//! Blocks in `poll` of its socket and of the [`Waker`]. It never waits for a client: a newcomer whose place or thread
+//! is not free yet waits in a queue. It outlives every error: it rejects a client that it cannot serve, and continues.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
@@ -26,30 +26,30 @@ use crate::server::registry::{Admitted, Registry};
 use crate::server::rejection::Rejection;
 use crate::server::state::ServerState;
 
-/// Pause after an error of `accept` that will not go away by itself, such as no free descriptor.
+/// Pause after a lasting error of `accept`, such as no free descriptor.
 const BACK_OFF: Duration = Duration::from_millis(50);
-/// How long a newcomer waits for a place and a thread: those that are evicted for it have nothing to do but end, but on a
-/// busy machine that takes its turn.
+/// How long a newcomer waits for a place and a thread: evicted clients end at once, but on a busy machine their threads
+/// have to wait for a turn.
 const PLACE_WAIT: Duration = Duration::from_secs(1);
-/// Clients that are accepted before it looks at those that wait.
+/// Clients that it accepts before it serves the queue.
 const ACCEPTS: usize = 64;
-/// Most rejected clients that are given time to send their request, each of which keeps a descriptor; where
-/// few clients fit, this part of them.
+/// Most rejected clients that get time to send their request. Each keeps a descriptor, so a small server allows only
+/// this part of its capacity.
 const MOST_OVERDUE: usize = 32;
 const OVERDUE_SHARE: usize = 8;
 
-/// What the listener admits clients to.
+/// The server that the listener admits clients to.
 pub(crate) struct Listener {
     pub(crate) state: Arc<ServerState>,
     pub(crate) routes: Arc<Router<Route>>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) waker: Arc<Waker>,
     trouble: LogLimiter,
-    /// Those who wait, the first first.
+    /// Waiting newcomers, in order of arrival.
     waiting: VecDeque<Newcomer>,
 }
 
-/// One that was admitted, and has no thread yet.
+/// An admitted newcomer without a thread.
 struct Newcomer {
     client: Arc<Client>,
     counted: Option<Neighbour>,
@@ -77,7 +77,7 @@ impl Listener {
     pub(crate) fn run(mut self, listener: &TcpListener) {
         while !self.state.is_stopping() {
             self.state.beats.fetch_add(1, Ordering::Relaxed);
-            // In this order: whatever is given back after this look at the queue ends the wait.
+            // In this order: a place that is released after this look at the queue ends the wait.
             self.waker.want(!self.waiting.is_empty());
             self.start_waiting();
             let deadline = self.waiting.front().map(|first| first.deadline);
@@ -101,9 +101,9 @@ impl Listener {
         for _ in 0..ACCEPTS {
             match listener.accept() {
                 Ok((stream, peer)) => self.admit(stream, peer),
-                // Nobody is there, or another process that has this socket too was faster.
+                // No client waits, or another process that shares this socket was faster.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                // The client left while it waited in the backlog, or a signal came: no trouble at all.
+                // The client left while it waited in the accept queue, or a signal came. Neither is an error.
                 Err(error)
                     if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
                 Err(error) => return self.back_off("cannot accept", &error),
@@ -113,7 +113,7 @@ impl Listener {
 
     fn back_off(&mut self, what: &'static str, error: &io::Error) {
         self.trouble.warn(what, error);
-        // What ends it early is the shutdown.
+        // Only the shutdown ends it early.
         let _ = self.waker.pause(BACK_OFF);
     }
 
@@ -138,7 +138,8 @@ impl Listener {
         }
     }
 
-    /// Rejects the last of the address that has the most waiting, if one more of the newcomer's would still have fewer.
+    /// Rejects the last newcomer of the address that has the most waiting, if the new one's address would still have
+    /// fewer.
     fn make_room_to_wait(&mut self, of_its_own: usize) {
         let neighbours: Vec<_> = self.waiting.iter().map(Newcomer::neighbour).collect();
         let count = |neighbour| neighbours.iter().filter(|other| **other == neighbour).count();
@@ -149,8 +150,8 @@ impl Listener {
         }
     }
 
-    /// Starts the threads of those who wait, the first first, as far as there are places and threads. Rejects those who
-    /// have waited too long.
+    /// Starts the threads of waiting newcomers, in order of arrival, while there are places and threads. Rejects
+    /// newcomers that have waited too long.
     fn start_waiting(&mut self) {
         while let Some(newcomer) = self.waiting.pop_front() {
             if newcomer.deadline <= Instant::now() {
@@ -158,7 +159,7 @@ impl Listener {
             } else if !self.registry.has_place() {
                 return self.waiting.push_front(newcomer);
             } else if let Err(error) = self.start(&newcomer) {
-                // Not the system's error: threads that have just ended are about to be counted as such.
+                // Not the system's error: threads that have just ended will soon return their permits.
                 if error.raw_os_error().is_none() {
                     return self.waiting.push_front(newcomer);
                 }
@@ -181,7 +182,7 @@ impl Listener {
         started.map(drop).inspect_err(|_| registry.withdraw(client))
     }
 
-    /// Rejects one that was admitted.
+    /// Rejects an admitted newcomer.
     fn dismiss(&self, newcomer: Newcomer, rejection: Rejection) {
         let Newcomer { client, counted, .. } = newcomer;
         let connection = &client.connection;
@@ -192,13 +193,13 @@ impl Listener {
         }
     }
 
-    /// Sends 503 or 429 to a client; over TLS an alert that is not encrypted, since nobody here does a handshake. Never
-    /// blocks: what does not fit into the empty buffer of a new socket is not sent.
+    /// Sends 503 or 429 to a client; over TLS, an unencrypted alert, because the listener does no handshakes. Never
+    /// blocks: it sends only as much as fits into the empty buffer of a new socket.
     fn reject(&self, mut stream: TcpStream, client: IpAddr, rejection: Rejection) {
         self.registry.note(client, &rejection);
         let _ = stream.set_nonblocking(true);
         if rejection == Rejection::NotAProxy {
-            // It learns nothing of who is here.
+            // The client learns nothing about other clients.
             return self.let_go(stream);
         }
         #[cfg(feature = "tls")]

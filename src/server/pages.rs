@@ -1,7 +1,6 @@
-//! A request that is none for a WebSocket becomes its response. Handlers of pages are called here alone, on
-//! `client-N`.
+//! Answers plain HTTP requests. Only this file calls handlers of pages, on `client-N`.
 //!
-//! Never here: a body that is read before its request is known to be welcome, a handler's panic that gets out.
+//! Never here: reading a body before its handler has accepted the request, or letting a handler's panic escape.
 
 use crate::connection::connection::Connection;
 use crate::connection::guarded::{guarded, guarded_result};
@@ -16,13 +15,13 @@ use crate::server::client::Client;
 use crate::server::handler::RequestHandler;
 use crate::server::input;
 
-/// What `Allow` says of the server as a whole, which `OPTIONS *` asks for.
+/// The value of `Allow` for the whole server, the answer to `OPTIONS *`.
 const ALL_METHODS: [&str; 5] = ["GET", "HEAD", "POST", "PUT", "DELETE"];
-/// Those of a file.
+/// The methods of a file.
 const FILE_METHODS: [&str; 2] = ["GET", "HEAD"];
 
-/// Answers a request by its route, and reads its body, if it has one that is wanted; `None` if the client left
-/// meanwhile. A body that is [unread](Request::unread_body) after this must be the connection's last.
+/// Answers a request by its route, and reads its body if the handler wants it; `None` if the client has left. If the
+/// body is [unread](Request::unread_body) after this, the connection must end.
 #[inline(never)]
 pub(crate) fn answer(
     client: &Client,
@@ -85,7 +84,7 @@ fn page(
         return Some(with_methods(response, connection, &**handler, request.method()));
     }
     let response = match welcome(client, &mut **handler, method, request, received) {
-        // The body is counted until the answer is there.
+        // The body counts until the answer is complete.
         Ok(Some((prepared, _body))) => respond(client, &mut **handler, method, request, prepared),
         Ok(None) => return None,
         Err(error) => refusal(connection, &error),
@@ -98,7 +97,7 @@ fn page(
     })
 }
 
-/// Lets the handler answer. `prepared` is what it has set before the body was read.
+/// Lets the handler answer. `prepared` has its settings from before the body was read.
 #[inline(never)]
 fn respond(
     client: &Client,
@@ -136,8 +135,8 @@ fn with_methods(
     }
 }
 
-/// Asks the handler whether the request may come from where it does, and lets it prepare; then reads the body, if the
-/// method has one. Returns what the handler has set, and what the body holds; `None` if the client left.
+/// Asks the handler whether it accepts the request's origin, and lets it prepare; then reads the body, if the method
+/// has one. Returns the handler's settings, and the body's share of the buffers; `None` if the client left.
 #[inline(never)]
 fn welcome(
     client: &Client,
@@ -171,7 +170,7 @@ fn exchange<'a>(client: &'a Client, request: &'a Request) -> Exchange<'a> {
     Exchange::new(request, &client.server.settings.cookies)
 }
 
-/// Returns what a handler has prepared, or the refusal; a GET's has its tag.
+/// Returns the response that a handler has made, or the refusal; a GET's has an `ETag`.
 #[inline(never)]
 fn finish(connection: &Connection, exchange: Exchange<'_>, result: Result<()>) -> Response {
     let is_get = FILE_METHODS.contains(&exchange.method());
@@ -185,7 +184,7 @@ fn finish(connection: &Connection, exchange: Exchange<'_>, result: Result<()>) -
     }
 }
 
-/// Makes the response to an error, which is logged as such unless it is the client's own fault.
+/// Makes the response to an error, and logs the error unless it is the client's fault.
 pub(crate) fn refusal(connection: &Connection, error: &Error) -> Response {
     match error {
         Error::Refused { .. } => log::debug!("{connection}: {}", error.one_line()),
@@ -198,7 +197,7 @@ fn not_allowed(methods: &[&str], request: &Request) -> Response {
     with_allow(Response::refusal(405, "405: Method Not Allowed"), methods, request.method())
 }
 
-/// Answers OPTIONS: 204, and what there is (RFC 9110, section 9.3.7).
+/// Answers OPTIONS: 204, with the methods (RFC 9110, section 9.3.7).
 fn options(methods: &[&str]) -> Response {
     with_allow(no_content(), methods, "")
 }
@@ -207,7 +206,7 @@ fn no_content() -> Response {
     Response { status: 204, headers: Vec::new(), body: Default::default() }
 }
 
-/// Names the methods in `Allow`, and OPTIONS, but not the one that was refused.
+/// Lists the methods in `Allow`, and OPTIONS, but not the refused one.
 fn with_allow(response: Response, methods: &[&str], refused: &str) -> Response {
     let mut names: Vec<_> = methods.iter().copied().filter(|name| *name != refused).collect();
     names.retain(|name| *name != "OPTIONS");

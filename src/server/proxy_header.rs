@@ -1,6 +1,6 @@
-//! The PROXY protocol, versions 1 and 2: what a proxy says of a client before the client's first byte. On `client-N`.
+//! The PROXY protocol, versions 1 and 2: how a proxy names a client before the client's first byte. On `client-N`.
 //!
-//! Blocks in `recv`, until the deadline of the first head. It takes not one byte of what follows, which may be TLS.
+//! Blocks in `recv`, until the deadline of the first head. It never consumes bytes behind the header, which may be TLS.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,19 +21,19 @@ const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 const V2_FIXED: usize = 16;
 const MAX_V2: usize = 536;
 
-/// How much of a header is here.
+/// How much of a header has arrived.
 #[derive(Debug, PartialEq, Eq)]
 enum Extent {
     /// All of it, which has this many bytes.
     Whole(usize),
-    /// All there is belongs to it, and there is more to come.
+    /// All bytes so far belong to it, and more must come.
     Part,
-    /// It is not one.
+    /// Not a header.
     Wrong,
 }
 
-/// Blocks until the header is here. Returns the client that it names, or `None` inside where it names nobody, as in the
-/// proxy's own checks. `None` means that the connection is of no use.
+/// Blocks until the header has arrived. Returns the client that it names, or `None` inside for one of the proxy's own
+/// checks. `None` means that the connection is unusable.
 #[inline(never)]
 pub(crate) fn read(client: &Client, deadline: Deadline) -> Option<Option<SocketAddr>> {
     let connection = &client.connection;
@@ -56,7 +56,7 @@ pub(crate) fn read(client: &Client, deadline: Deadline) -> Option<Option<SocketA
         if let Extent::Whole(length) = extent {
             header.truncate(length);
         }
-        // It is here, so this does not block.
+        // The header has arrived, so this does not block.
         let taken = header.len() - before;
         if !matches!(tcp.recv(&mut ahead[..taken]), Ok(length) if length == taken) {
             return None;
@@ -69,7 +69,7 @@ pub(crate) fn read(client: &Client, deadline: Deadline) -> Option<Option<SocketA
     }
 }
 
-/// Says that a proxy does not speak the protocol, once a minute for all.
+/// Logs that a proxy does not speak the protocol, at most once a minute.
 #[cold]
 #[inline(never)]
 fn wrong<T>(connection: &Connection) -> Option<T> {
@@ -79,7 +79,7 @@ fn wrong<T>(connection: &Connection) -> Option<T> {
     None
 }
 
-/// Receives what is here without taking it, and no later than at the deadline.
+/// Peeks at the bytes that have arrived, and blocks at most until the deadline.
 fn peek(tcp: &Tcp, bytes: &mut [u8], deadline: Deadline) -> io::Result<usize> {
     let peeked = uninterrupted(|| {
         tcp.set_recv_timeout(Some(deadline.left()?))?;
@@ -110,7 +110,7 @@ fn extent(bytes: &[u8]) -> Extent {
     }
 }
 
-/// Reads a whole header: the client, `None` inside if it names nobody, and `None` if it is wrong.
+/// Reads a whole header: the client, `None` inside if it names no client, and `None` if it is invalid.
 fn named(header: &[u8]) -> Option<Option<SocketAddr>> {
     let (parsed, length) = ProxyHeader::parse(header, ParseConfig::default()).ok()?;
     match parsed.proxied_address() {

@@ -1,7 +1,7 @@
-//! [`Registry`]: the map of a server's clients, from each one's accept to the end of its thread; and who may come in.
+//! [`Registry`]: the map of a server's clients, from each one's accept to the end of its thread. It admits newcomers.
 //!
-//! Written by the listener and by every `client-N`. The lock is held for a look-up or a change, never while
-//! something is sent, started or joined.
+//! Written by the listener and by every `client-N`. A thread holds the lock for a look-up or a change, never while it
+//! sends, starts or joins something.
 
 mod ending;
 
@@ -19,11 +19,11 @@ use crate::server::half_open::{Wait, Way};
 use crate::server::rejection::Rejection;
 use crate::server::state::{SPARE_PLACES, ServerState};
 
-/// Of the capacity, this part, and the spare places, are the most that clients may have that are no WebSockets, or not
-/// yet: so a flood of half-open connections leaves the rest to those who mean it.
+/// The part of the capacity that connections without a WebSocket may use, in addition to the spare places. A flood of
+/// half-open connections leaves the rest to real clients.
 const PENDING_SHARE: usize = 4;
-/// Most newcomers that wait for a place or a thread, each of which keeps a descriptor; where few clients fit, this part of
-/// them, but some.
+/// Most newcomers that wait for a place or a thread. Each keeps a descriptor, so a small server allows only this part
+/// of its capacity, but at least a few.
 const MOST_WAITING: usize = 64;
 const WAITING_SHARE: usize = 8;
 const LEAST_WAITING: usize = 8;
@@ -33,9 +33,10 @@ pub(crate) struct Registry {
     state: Arc<ServerState>,
     waker: Arc<Waker>,
     clients: Mutex<Entries>,
-    /// Signalled when the last client has left, and while the server ends when one has its answer, if somebody waits.
+    /// Signalled when the last client has left, and, while the server ends, when a client has its answer. Only if a
+    /// thread waits.
     changed: Condvar,
-    /// Says who is rejected.
+    /// Logs rejections.
     trouble: Mutex<LogLimiter>,
 }
 
@@ -44,7 +45,7 @@ struct Entries {
     /// How many of those are WebSockets.
     websockets: usize,
     addresses: Addresses,
-    /// Whether a shutdown waits: a signal costs a system call, heard or not.
+    /// Whether a shutdown waits: a signal costs a system call, even if no thread waits.
     is_awaited: bool,
 }
 
@@ -54,11 +55,11 @@ struct ClientEntry {
     counted: Option<Neighbour>,
 }
 
-/// A newcomer that may come in.
+/// An admitted newcomer.
 pub(crate) struct Admitted {
     /// Whether a place is free; otherwise one will be.
     pub(crate) at_once: bool,
-    /// The address that it is counted for, until it is [discharged](Registry::discharge) or has left.
+    /// The address that it counts for, until it is [discharged](Registry::discharge) or has left.
     pub(crate) counted: Option<Neighbour>,
 }
 
@@ -83,8 +84,8 @@ impl Registry {
         (self.state.max_clients / WAITING_SHARE).clamp(LEAST_WAITING, MOST_WAITING)
     }
 
-    /// Decides about a newcomer, beside `waiting` others, `of_its_own` of them of its address. It may be let in at once, or
-    /// in the place of one that is evicted for it. What this costs does not grow with the number of clients.
+    /// Decides about a newcomer, while `waiting` others wait, `of_its_own` of them from its address. The registry
+    /// admits it at once, or evicts another one for it. The cost does not grow with the number of clients.
     pub(crate) fn admit(
         &self,
         newcomer: IpAddr,
@@ -112,7 +113,7 @@ impl Registry {
         } else if is_full || half_open.len() >= share {
             loop {
                 match half_open.make_room(neighbour, of_its_own, is_proxy, now) {
-                    // It has been reset, so it leaves no place.
+                    // It has been reset, so its end frees no place.
                     Way::Evicted(id, _) if is_full && !clients.alive.contains_key(&id) => {}
                     way => break way,
                 }
@@ -138,7 +139,7 @@ impl Registry {
         Ok(Admitted { at_once: !is_full, counted: is_counted.then_some(neighbour) })
     }
 
-    /// Counts a newcomer no more that was admitted and has not been inserted.
+    /// Stops counting a newcomer that was admitted but not inserted.
     pub(crate) fn discharge(&self, counted: Option<Neighbour>) {
         counted.inspect(|neighbour| self.clients().addresses.leave(*neighbour));
     }
@@ -148,7 +149,7 @@ impl Registry {
         self.clients().alive.len() < self.places()
     }
 
-    /// Returns whether there are more clients than there may be, so that those have to go that can.
+    /// Returns whether there are more clients than allowed, so that some must leave.
     pub(crate) fn is_crowded(&self) -> bool {
         self.clients().alive.len() > self.state.max_clients
     }
@@ -160,7 +161,8 @@ impl Registry {
         client.begin_wait(Wait::ForInput);
     }
 
-    /// Makes a client a WebSocket, if there is room for one more. `client` is its address, which a proxy may have told.
+    /// Makes a client a WebSocket, if there is room for one more. `client` is its address, which a proxy may have
+    /// named.
     ///
     /// # Errors
     /// The refusal, which is counted.
@@ -195,14 +197,14 @@ impl Registry {
         Ok(())
     }
 
-    /// Counts a rejection, and says so in the log now and then.
+    /// Counts a rejection, and logs rejections from time to time.
     pub(crate) fn note(&self, client: IpAddr, rejection: &Rejection) {
         rejection.count(&self.state.shared.counters);
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         trouble.warn_of("rejecting clients", &rejection.log_text(), &Neighbour::of(client));
     }
 
-    /// Takes a client out whose thread is about to end, and counts that.
+    /// Removes a client whose thread is about to end, and counts that.
     pub(crate) fn remove(&self, client: &Client) {
         let removed = self.take(client);
         self.state.shared.counters.ended.add(1);
@@ -215,7 +217,7 @@ impl Registry {
         self.waker.gave_back();
     }
 
-    /// Takes a client out whose thread did not start. It is still counted for its address.
+    /// Removes a client whose thread did not start. It still counts for its address.
     pub(crate) fn withdraw(&self, client: &Client) {
         client.end_wait();
         self.clients().alive.remove(&client.connection.id());

@@ -1,4 +1,4 @@
-//! [`Rejection`]: why a newcomer gets no place, and what it is told.
+//! [`Rejection`]: why a newcomer gets no place, and the answer that it gets.
 
 use std::time::Duration;
 
@@ -6,21 +6,21 @@ use crate::error::Error;
 use crate::metrics::Counters;
 use crate::server::addresses::AddressLimit;
 
-/// `Retry-After`, in seconds. Those who are refused together come back at different times.
+/// `Retry-After`, in seconds. Random, so that clients that are refused together come back at different times.
 const RETRY_AFTER: std::ops::RangeInclusive<u64> = 1..=10;
 
 /// See the [module](self).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rejection {
-    /// There are as many clients as there may be, and nobody makes room.
+    /// The server is full, and no client makes room.
     Full { most: usize },
     /// Its own address has the most half-open connections.
     HalfOpen,
-    /// Its address has as much as it may.
+    /// Its address has reached its limit.
     AddressLimit(AddressLimit),
-    /// Only proxies may connect, and it is not one that is trusted.
+    /// Only trusted proxies may connect.
     NotAProxy,
-    /// The server is about to end, and takes no new WebSockets.
+    /// The server is about to end, and accepts no new WebSockets.
     Draining,
 }
 
@@ -45,7 +45,7 @@ impl Rejection {
         .add(1);
     }
 
-    /// Returns what the log says of all who are refused for this.
+    /// Returns the log's text for clients that are refused for this reason.
     pub(crate) fn log_text(&self) -> String {
         match self {
             Rejection::Full { most } => format!("the limit is {most}"),
@@ -61,7 +61,7 @@ impl Rejection {
         }
     }
 
-    /// Returns the answer. It says when to come back: when an address may connect again, or a random time, in both
+    /// Returns the answer. Its `Retry-After` is the time until the address may connect again, or a random time, in both
     /// cases from 1 to 10 seconds.
     pub(crate) fn to_error(self) -> Error {
         let (status, reason) = match self {
@@ -86,7 +86,7 @@ impl Rejection {
     }
 }
 
-/// Rounded up, within what `Retry-After` may be.
+/// Rounded up, within the bounds of `Retry-After`.
 fn whole_seconds(time: Duration) -> u64 {
     let whole = time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0));
     whole.clamp(*RETRY_AFTER.start(), *RETRY_AFTER.end())

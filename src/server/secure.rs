@@ -1,7 +1,6 @@
-//! TLS on `client-N`: the handshake's bytes go to and fro here, its arithmetic is done on `tls-N`.
+//! TLS on `client-N`: `client-N` sends and receives the handshake's bytes, `tls-N` does the arithmetic.
 //!
-//! Blocks in `read`, until the deadline that the first head has as well. What it reads into is on the heap, as in
-//! [`input`].
+//! Blocks in `read`, until the deadline of the first head. Its buffers are on the heap, as in [`input`].
 
 use std::time::Duration;
 
@@ -15,17 +14,17 @@ use crate::printable::printable;
 use crate::server::client::Client;
 use crate::server::input;
 
-/// Bytes received at a time.
+/// Bytes per receive.
 const READ: usize = 2048;
-/// Most bytes of a client that wait for their end before the server answers: a whole TLS record. A hello has 2 KiB, and
-/// 16 are what the capacity counts for TLS; rustls alone would keep one of 64.
+/// Most bytes of an incomplete message before the server answers: a whole TLS record. A hello has 2 KiB, and the
+/// capacity counts 16 for TLS; rustls alone would accept 64.
 const MAX_FLIGHT: usize = 16 << 10;
 
-/// How long a client that is evicted may take for the alert, which fits into the empty buffer of a new socket.
+/// How long sending the alert to an evicted client may take. It fits into the empty buffer of a new socket.
 const EVICTED_SEND: Duration = Duration::from_millis(10);
 
-/// Blocks until the handshake is done, if there is to be one. False if it has failed, or the client has left: then it
-/// knows why.
+/// Blocks until the handshake is done, if the server uses TLS. False if it has failed, or the client has left; the
+/// client already knows why.
 #[inline(never)]
 pub(crate) fn handshake(client: &Client, deadline: Deadline) -> bool {
     let connection = &client.connection;
@@ -49,7 +48,7 @@ fn exchange_flights(client: &Client, handshakes: &Handshakes, tls: &TlsStream, d
         let mut received = vec![0; READ];
         match input::receive(client, &mut received, deadline) {
             Ok(0) if is_first && client.is_evicted() => {
-                // As from a full server, where it has not heard anything else yet.
+                // The answer of a full server, because the client has received nothing yet.
                 let _ = send_before(
                     connection,
                     &FULL,
@@ -91,12 +90,12 @@ fn exchange_flights(client: &Client, handshakes: &Handshakes, tls: &TlsStream, d
     }
 }
 
-/// Answers a request that is not encrypted: no record begins with the letter of a method.
+/// Answers an unencrypted request: no record begins with the letter of a method.
 #[inline(never)]
 fn refuse_plain(connection: &Connection, deadline: Deadline) {
     log::debug!("{connection}: no TLS: a request in plain text");
     let response = Response::refusal(400, "400: This port speaks TLS: ask with https:// or wss://");
     let head = response.head(Then::Close).unwrap_or_default();
-    // Who does not take it, does not.
+    // A failed write does not matter.
     let _ = response.write_to(head, None, |bytes| send_before(connection, bytes, deadline));
 }

@@ -29,7 +29,7 @@ use crate::server::state::{SPARE_PLACES, ServerState};
 #[cfg(feature = "deflate")]
 use crate::ws::inflate::Inflater;
 
-/// What fails if the server does not start.
+/// The failed step, if the server does not start.
 const DOING: &str = "cannot start the server";
 
 /// A running server. Dropped, it shuts down.
@@ -37,14 +37,14 @@ pub struct Server {
     local_addr: SocketAddr,
     capacity: Capacity,
     waker: Arc<Waker>,
-    /// The thread `listener` owns it, and nobody else for long: the socket closes when that thread ends.
+    /// The thread `listener` owns it; other threads hold it only briefly. The socket closes when that thread ends.
     listener: Weak<TcpListener>,
     state: Arc<ServerState>,
     registry: Arc<Registry>,
     meter: Meter,
     /// The thread `listener`, until it is joined.
     accepting: Mutex<Option<JoinHandle<()>>>,
-    /// The other ones, until a shutdown has joined them.
+    /// The other threads, until a shutdown has joined them.
     threads: Mutex<Vec<JoinHandle<()>>>,
     #[cfg(feature = "tls")]
     handshakes: Mutex<Option<HandshakeThreads>>,
@@ -65,11 +65,10 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// Listens on `address` and serves `application`, with as many clients as this machine can hold
-    /// ([`Capacity`]). Port 0 lets the system choose one, see [`local_addr`](Server::local_addr). Of several
-    /// addresses it is the first that this machine has, and `[::]` is IPv4 as well. A port that is in use is an
-    /// error, also where it is free on the next address: there, the server would be reached by some, and another
-    /// program by the rest.
+    /// Listens on `address` and serves `application`, with as many clients as this machine can hold ([`Capacity`]).
+    /// Port 0 lets the system choose one, see [`local_addr`](Server::local_addr). Of several addresses, it uses the
+    /// first that this machine has; `[::]` includes IPv4. A port that is in use is an error, even if it is free on the
+    /// next address: otherwise some clients would reach the server, and the rest another program.
     ///
     /// # Errors
     /// [`Error::Io`] if the address cannot be bound, or a thread cannot be started.
@@ -78,7 +77,7 @@ impl Server {
         Server::bind_with(address, application, capacity)
     }
 
-    /// Does the same with a capacity of one's own.
+    /// Binds with an explicit capacity.
     ///
     /// # Errors
     /// As [`bind`](Server::bind).
@@ -93,9 +92,9 @@ impl Server {
         Server::start_on(listener, application, capacity)
     }
 
-    /// Serves `application` on a socket that listens already: in a test, or under a supervisor that has bound the
-    /// port. With as many clients as this machine can hold. The socket is set to non-blocking, which holds for every
-    /// process that has it. It is never shut down: other processes that have it go on, and what waits in it is not reset.
+    /// Serves `application` on a socket that listens already: in a test, or under a supervisor that has bound the port.
+    /// The capacity is that of this machine. The server sets the socket to non-blocking, for every process that shares
+    /// it. It never shuts the socket down: other processes continue to accept, and waiting connections are not reset.
     ///
     /// # Errors
     /// [`Error::Invalid`] if it does not listen, [`Error::Io`] if a thread cannot be started.
@@ -109,7 +108,7 @@ impl Server {
     /// # Errors
     /// As [`serve`](Server::serve).
     pub fn serve_with(listener: TcpListener, application: Application, capacity: Capacity) -> Result<Server> {
-        // A supervisor may hand over what it has accepted (`Accept=yes`), or only bound.
+        // A supervisor may pass an accepted socket (`Accept=yes`), or one that is only bound.
         if !sockopt::socket_acceptconn(&listener).map_err(|errno| Error::io(DOING)(errno.into()))? {
             return Err(Error::invalid("the socket does not listen: hand over one that does"));
         }
@@ -181,31 +180,31 @@ impl Server {
         self.local_addr
     }
 
-    /// Returns the most clients at a time, and which limit says so.
+    /// Returns the most concurrent clients, and which limit sets the number.
     pub fn capacity(&self) -> Capacity {
         self.capacity
     }
 
-    /// Returns another descriptor of the socket that it listens on, to hand on to a process that will serve in its place:
-    /// that one accepts what this server has not accepted, and nobody is refused in between. Until it is closed, the port
-    /// is in use.
+    /// Returns another descriptor of the listening socket, for a process that will replace this one. The new process
+    /// accepts the connections that this server has not accepted, so no client is refused. Until the descriptor is
+    /// closed, the port is in use.
     ///
     /// # Errors
-    /// [`Error::Closed`] if the server accepts no more, [`Error::Io`] if there is no descriptor left.
+    /// [`Error::Closed`] if the server no longer accepts, [`Error::Io`] if all descriptors are in use.
     pub fn listener(&self) -> Result<TcpListener> {
         let listener = self.listener.upgrade().ok_or(Error::Closed)?;
         listener.try_clone().map_err(Error::io("cannot hand on the socket"))
     }
 
-    /// Returns how often the thread `listener` has looked around, and makes it do so once more. Two calls in a row that
-    /// return the same number, two seconds apart or more, mean that it hangs: for a watchdog.
+    /// Returns the number of turns of the `listener` thread's loop, and triggers one more. For a watchdog: if two
+    /// calls, at least two seconds apart, return the same number, the listener hangs.
     pub fn beat(&self) -> u64 {
         let beats = self.state.beats.load(Relaxed);
         self.waker.wake();
         beats
     }
 
-    /// Returns what has been counted so far.
+    /// Returns the counters.
     pub fn stats(&self) -> Stats {
         self.meter.stats()
     }

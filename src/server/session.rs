@@ -1,4 +1,4 @@
-//! A WebSocket from `open` to `on_close`, on `client-N`. Handlers of WebSockets are called here alone.
+//! A WebSocket from `open` to `on_close`, on `client-N`. Only this file calls handlers of WebSockets.
 //!
 //! Never here: a push that blocks, a handler's call that is not `guarded`.
 
@@ -31,8 +31,8 @@ pub(crate) struct Session<'a> {
 impl<'a> Session<'a> {
     /// Makes a handler and asks it. Returns the session and its 101, or the refusal.
     ///
-    /// A handler's `open` may go deep. So what lies below it is small: the exchange is on the heap, and each step has
-    /// its own stack.
+    /// A handler's `open` may need much stack. So its callers use little: the exchange is on the heap, and each step
+    /// has its own stack frame.
     #[inline(never)]
     pub(crate) fn open(
         make: &MakeFor,
@@ -60,7 +60,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Makes the 101 with what the maker and `open` have set.
+    /// Makes the 101 with the settings of the maker and `open`.
     #[inline(never)]
     fn head(&self, mut exchange: Exchange<'_>, mut upgrade: Upgrade) -> Result<Vec<u8>> {
         let choices = exchange.take_choices(self.connection.state().settings.max_message);
@@ -80,14 +80,14 @@ impl<'a> Session<'a> {
             exchange.keep_headers(opened)
         };
         guarded_result(connection, "open", open).unwrap_or_else(|panicked| {
-            // It may have shared the connection before; a handler that refused has decided not to.
+            // It may have shared the connection before it panicked; a handler that refuses does so knowingly.
             self.on_close();
             Err(panicked.into())
         })
     }
 
-    /// Runs the handler until the end, and sends the Close frame that it calls for. Returns who ended it, and whether the
-    /// peer has nothing more to say.
+    /// Runs the handler until the end, and sends the Close frame that it calls for. Returns which side ended it, and
+    /// whether the peer will send nothing more.
     #[inline(never)]
     pub(crate) fn run(&mut self, early: Vec<u8>) -> (DisconnectReason, bool) {
         let mut messages = Messages::of_session(self.connection, early);
@@ -131,10 +131,10 @@ impl<'a> Session<'a> {
             }
         };
         self.failed = Some(code);
-        // Nothing is read any more, so no answer is awaited.
+        // No thread reads any more, so none awaits an answer.
         connection.set_close(None, None);
         log::debug!("{connection}: closing with {code} {}", printable(&reason));
-        // Not accepted if a Close is out already: then there is nothing to add.
+        // The outbox refuses it if a Close is out already, which is enough.
         let _ = connection.close(Some(code), Some(&reason));
         (counted, false)
     }
@@ -153,12 +153,12 @@ impl<'a> Session<'a> {
     fn on_close(&mut self) {
         let Session { handler, connection, .. } = self;
         connection.report(Event::Closed { code: connection.close_code() });
-        // A panic here has been logged, and there is nothing left that it could end.
+        // A panic has been logged, and the session is over anyway.
         let _ = guarded(connection, "on_close", || handler.on_close(connection));
     }
 }
 
-/// Makes a handler, which may not agree to the origin, and lets it choose a subprotocol.
+/// Makes a handler, which may refuse the origin, and lets it choose a subprotocol.
 #[inline(never)]
 fn agree(
     make: &MakeFor,
@@ -188,7 +188,7 @@ fn agree(
 
 impl Drop for Session<'_> {
     fn drop(&mut self) {
-        // A handler's panic is caught: this one is ours.
+        // A handler's panic is caught, so this one is the server's.
         if thread::panicking() {
             self.on_close();
         }

@@ -1,5 +1,6 @@
-//! [`ServerSettings`]: what a server adds to the [`Settings`](crate::connection::settings::Settings) of its connections,
-//! with Tornado's names where it has one. Set before the server starts, held once, read by every thread.
+//! [`ServerSettings`]: a server's settings, in addition to the [`Settings`](crate::connection::settings::Settings) of
+//! its connections, with Tornado's names where it has one. Set before the server starts, held once, read by every
+//! thread.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -15,25 +16,26 @@ use crate::server::access::AccessLog;
 #[derive(Debug)]
 pub(crate) struct ServerSettings {
     pub(crate) cookies: CookieRules,
-    /// Who a request may be for.
+    /// The host names that the server accepts.
     pub(crate) hosts: Hosts,
-    /// Proxies whose word about the client counts.
+    /// Proxies that the server trusts to name the client.
     pub(crate) proxies: Vec<Network>,
-    /// Whether each connection begins with a PROXY header, from one of them.
+    /// Whether each connection begins with a PROXY header, from a trusted proxy.
     pub(crate) proxy_protocol: bool,
     /// Most clients of an address; `None` for no limit.
     pub(crate) max_clients_per_address: Option<usize>,
     pub(crate) max_connects_per_address: Option<Rate>,
     pub(crate) max_body: usize,
-    /// `None` for what this machine allows.
+    /// `None` for the capacity of this machine.
     pub(crate) max_buffered: Option<u64>,
     /// Certificate and key; `None` to serve without TLS.
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<TlsConfig>,
-    /// The kernel's send buffer for each client, in bytes; `None` for what the kernel thinks best.
+    /// The kernel's send buffer for each client, in bytes; `None` for the kernel's default.
     pub(crate) send_buffer: Option<usize>,
     pub(crate) stack_size: usize,
-    /// Bytes that the application keeps for a client, and those of the program beside the server: both are counted.
+    /// Bytes that the application keeps for each client, and those of the rest of the program: the capacity counts
+    /// both.
     pub(crate) client_memory: u64,
     pub(crate) other_memory: u64,
     pub(crate) access: AccessLog,
@@ -42,25 +44,25 @@ pub(crate) struct ServerSettings {
 }
 
 impl ServerSettings {
-    /// Returns whether this is a proxy whose word about the client counts.
+    /// Returns whether this is a trusted proxy.
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         self.proxies.iter().any(|proxy| proxy.contains(address))
     }
 
-    /// Returns whether the limits of an address hold for all its connections. Those of a trusted proxy are its clients',
-    /// and 127.0.0.1 and ::1 ask from this machine, for health and numbers: their WebSockets alone are limited.
+    /// Returns whether the limits of an address hold for all its connections. A trusted proxy's connections are its
+    /// clients', and 127.0.0.1 and ::1 send health checks and scrapes: for these, only WebSockets are limited.
     pub(crate) fn limits_at_accept(&self, address: IpAddr) -> bool {
         !self.trusts(address) && !is_this_machine(address)
     }
 
     /// Returns whether the limits of an address hold for a WebSocket of `client`, which has come by a connection from
-    /// `peer`. Where they held for the connection, it has been counted.
+    /// `peer`. If the limits held for the connection, it has already been counted.
     pub(crate) fn limits_at_upgrade(&self, peer: IpAddr, client: IpAddr) -> bool {
         !self.trusts(client) && !self.limits_at_accept(peer)
     }
 }
 
-/// The addresses from which a program asks its own machine. The rest of 127.0.0.0/8 is used on purpose only.
+/// The addresses of a program's requests to its own machine. The rest of 127.0.0.0/8 is only used deliberately.
 fn is_this_machine(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => address == Ipv4Addr::LOCALHOST,

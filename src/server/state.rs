@@ -1,4 +1,4 @@
-//! [`ServerState`]: what all threads of one server share, but for the map of its clients.
+//! [`ServerState`]: the state that all threads of one server share, except for the map of its clients.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,27 +9,28 @@ use crate::net::tls::handshake::Handshakes;
 use crate::server::half_open::HalfOpen;
 use crate::server::settings::ServerSettings;
 
-/// Places beyond the clients, for requests: a full server answers its health checks.
+/// Extra places for requests, so that a full server answers its health checks.
 pub(crate) const SPARE_PLACES: usize = 16;
 
 /// See the [module](self).
 pub(crate) struct ServerState {
     pub(crate) settings: ServerSettings,
-    /// What its connections share.
+    /// The state that its connections share.
     pub(crate) shared: Arc<SharedState>,
-    /// Most clients at a time.
+    /// Most concurrent clients.
     pub(crate) max_clients: usize,
-    /// Who may have to make room for a newcomer.
+    /// Connections that may have to make room for a newcomer.
     half_open: Mutex<HalfOpen>,
-    /// To the threads that do the arithmetic of handshakes, if it serves TLS.
+    /// The threads that do the arithmetic of handshakes, if it serves TLS.
     #[cfg(feature = "tls")]
     pub(crate) handshakes: Option<Handshakes>,
-    /// How often the listener has looked around. Written by it, read by any thread.
+    /// The number of turns of the listener's loop. Written by it, read by any thread.
     pub(crate) beats: AtomicU64,
-    /// Set once, by the thread that ends the server, before it wakes the listener. `Release` and `Acquire`: a thread that
-    /// reads `true` also sees all that was written before it was set.
+    /// Set once, by the thread that ends the server, before it wakes the listener. `Release` and `Acquire`: a thread
+    /// that reads `true` also sees everything written before it was set.
     stopping: AtomicBool,
-    /// Set once, by the same thread. Read by each `client-N` that asks for a WebSocket, behind the registry's lock.
+    /// Set once, by the thread that ends the server. Read under the registry's lock by each `client-N` that asks for a
+    /// WebSocket.
     refusing: AtomicBool,
 }
 
@@ -49,7 +50,7 @@ impl ServerState {
         }
     }
 
-    /// Does handshakes with every client, if it is `Some`.
+    /// Does a TLS handshake with every client, if it is `Some`.
     #[cfg(feature = "tls")]
     pub(crate) fn with_handshakes(mut self, handshakes: Option<Handshakes>) -> ServerState {
         self.handshakes = handshakes;
@@ -65,7 +66,7 @@ impl ServerState {
         self.refusing.store(true, Ordering::Release);
     }
 
-    /// Returns whether it takes no new WebSockets.
+    /// Returns whether it refuses new WebSockets.
     pub(crate) fn refuses_websockets(&self) -> bool {
         self.refusing.load(Ordering::Acquire)
     }
@@ -87,7 +88,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::connection::connection::tests::shared;
 
-    /// Of a server that admits this number of clients, and has a reaper.
+    /// The state of a server that admits this number of clients, and has a reaper.
     pub(crate) fn state(max_clients: usize) -> Arc<ServerState> {
         let shared = shared(max_clients.saturating_add(SPARE_PLACES));
         shared.budget.start_reaper().unwrap();

@@ -1,4 +1,4 @@
-//! Which connection is which: equality, order, and the name in the log. Any thread.
+//! The identity of a connection: equality, order, and the name in the log. Any thread.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::thread;
 use super::Connection;
 
 impl Connection {
-    /// Returns whether this is its thread, `client-N`.
+    /// Returns whether the caller is its thread, `client-N`.
     #[cold]
     pub(super) fn is_on_its_thread(&self) -> bool {
         let thread = thread::current();

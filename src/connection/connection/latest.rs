@@ -1,5 +1,4 @@
-//! The form of a message for a connection, and the newest message of a topic, which takes the place of the one that
-//! waits.
+//! The form of a message for a connection, and the newest message of a topic, which replaces the waiting one.
 
 use std::sync::Arc;
 
@@ -28,7 +27,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Returns the form of a message that it gets, and the bytes that compression took from it.
+    /// Returns the form of a message for this connection, and the bytes that compression saved.
     #[inline]
     pub(super) fn form_of(&self, message: &Prepared<'_>) -> (Frame, usize) {
         #[cfg(feature = "deflate")]

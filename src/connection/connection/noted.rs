@@ -1,4 +1,4 @@
-//! What the thread that reads a connection notes of it, and what others ask of that.
+//! Notes of a connection's reading thread, and queries of other threads.
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -11,16 +11,16 @@ use crate::http::exchange::Choices;
 use crate::metrics::DisconnectReason;
 use crate::printable::printable;
 
-/// Most characters that log lines show of a path. It is kept as long as the WebSocket is open.
+/// Most characters that log lines show of a path. The connection keeps it as long as the WebSocket is open.
 const MAX_PATH: usize = 200;
 
 impl Connection {
-    /// Returns the bytes that the system has taken for the peer so far: frames, and what TLS adds to them.
+    /// Returns the bytes that the system has accepted for the peer so far: frames, and the overhead of TLS.
     pub fn bytes_sent(&self) -> u64 {
         self.link().sent.load(Relaxed)
     }
 
-    /// Called by the reading thread before it opens a WebSocket that is to be compressed.
+    /// Called by the reading thread before it opens a WebSocket with compression.
     #[cfg(feature = "deflate")]
     pub(crate) fn set_compressed(&self, window_bits: u8) {
         self.link().window_bits.store(window_bits.into(), Relaxed);
@@ -50,8 +50,8 @@ impl Connection {
         self.link().latency.at.store(micros(self.state().began.elapsed()), Relaxed);
     }
 
-    /// Called once, by the reading thread, when it knows the path of the WebSocket, and who the other end is: `client` is behind a proxy,
-    /// or the peer.
+    /// Called once, by the reading thread, when it knows the path of the WebSocket, and the other end: `client` is
+    /// behind a proxy, or the peer.
     pub(crate) fn set_path(&self, path: &str, client: SocketAddr) {
         if client != self.link().peer {
             self.link().forwarded.get_or_init(|| client);
@@ -65,27 +65,27 @@ impl Connection {
         self.link().has_closed();
     }
 
-    /// Called by the reading thread, which may know before its flag is set.
+    /// Called by the reading thread, which may find the end before its flag is set.
     pub(crate) fn set_given_way(&self) {
         self.link().has_given_way.store(true, Release);
     }
 
-    /// Returns whether it has to give way to others that need the room of its message or body, which is not whole.
+    /// Returns whether it has to give way to clients that need the room of its incomplete message or body.
     pub(crate) fn has_given_way(&self) -> bool {
         self.link().has_given_way.load(Acquire)
     }
 
-    /// Called by the reading thread when it has read the end, unless somebody has killed the connection before.
+    /// Called by the reading thread when it has read the end, unless another thread has already killed the connection.
     pub(crate) fn set_ended(&self, reason: DisconnectReason) {
         self.link().ended_by().get_or_insert(reason);
     }
 
-    /// Called once, by the reading thread, when the peer's Close frame is here.
+    /// Called once, by the reading thread, when the peer's Close frame has arrived.
     pub(crate) fn set_close(&self, code: Option<u16>, reason: Option<String>) {
         self.link().close.get_or_init(|| (code, reason.filter(|reason| !reason.is_empty())));
     }
 
-    /// Returns whether the peer's Close frame is here.
+    /// Returns whether the peer's Close frame has arrived.
     pub(crate) fn has_peers_close(&self) -> bool {
         self.link().close.get().is_some()
     }
@@ -96,7 +96,7 @@ impl Connection {
         self.link().role == Role::Client
     }
 
-    /// Returns true from the moment that the path of a WebSocket is known.
+    /// Returns true once the path of a WebSocket is known.
     pub(crate) fn is_websocket(&self) -> bool {
         self.link().path.get().is_some()
     }

@@ -1,4 +1,4 @@
-//! Connections over the loopback for the tests of other files too, and what a panic leaves behind.
+//! Connections over the loopback, also for the tests of other files; and the state after a panic.
 
 use std::collections::{BTreeSet, HashSet};
 use std::net::{TcpListener, TcpStream};
@@ -11,7 +11,7 @@ use crate::net::tcp::Tcp;
 use crate::net::thread_budget::ThreadBudget;
 use crate::observer::Observer;
 
-/// What that number of connections share; there is no reaper.
+/// The shared state of that number of connections, without a reaper.
 pub(crate) fn shared(connections: usize) -> Arc<SharedState> {
     let settings = Settings::default();
     let budget = Arc::new(ThreadBudget::new(connections, settings.delivery, 64 << 10));

@@ -1,4 +1,4 @@
-//! How a connection ends, for who reads it.
+//! How a connection ends, for its reader.
 
 use std::io::{self, ErrorKind};
 use std::net::Shutdown;
@@ -12,18 +12,18 @@ use crate::metrics::DisconnectReason;
 use crate::net::closer::CLOSE_GRACE;
 use crate::ws::close::CloseCode;
 
-/// Ends what a session will finish: sends the Close that the end calls for.
+/// Ends a server's connection, which the session will finish: sends the Close for this kind of end.
 pub(super) fn of_session(connection: &Connection, end: &End) {
     match end {
         End::Over => {}
         End::Lost(error) => {
-            // After a reset nothing can be written, and perhaps no pump is there yet that would notice.
+            // After a reset writes fail, and perhaps no pump runs yet that would notice.
             if error.kind() == ErrorKind::ConnectionReset {
                 connection.outbox().kill(DisconnectReason::Done);
             }
         }
         End::Fail(CloseCode { code, reason, .. }, _) => {
-            // Nothing is read any more, so no answer is awaited.
+            // No thread reads any more, so none awaits an answer.
             connection.set_close(None, None);
             log::debug!("{connection}: closing with {code} {reason}");
             // Not accepted if a Close is out already: then there is nothing to add.
@@ -32,7 +32,7 @@ pub(super) fn of_session(connection: &Connection, end: &End) {
     }
 }
 
-/// Ends what nobody else ends.
+/// Ends a client's connection, which has no session.
 pub(super) fn of_owner(connection: &Connection, name: &str, end: End) -> Result<()> {
     match end {
         End::Fail(CloseCode { code, reason, .. }, _) => {
@@ -52,7 +52,7 @@ pub(super) fn of_owner(connection: &Connection, name: &str, end: End) -> Result<
     }
 }
 
-/// The connection ended without the server's Close: who ended it is counted.
+/// The connection ended without the server's Close: counts the reason.
 fn lost(connection: &Connection, name: &str, error: io::Error) -> Result<()> {
     gone(connection);
     let ended_by = connection.ended_by();
@@ -71,20 +71,20 @@ fn lost(connection: &Connection, name: &str, error: io::Error) -> Result<()> {
     Err(Error::Io { doing: format!("{doing} {name}"), source })
 }
 
-/// All is over: nothing waits, and no thread is left.
+/// Finishes: waits until nothing is queued, and no thread remains.
 fn gone(connection: &Connection) {
     connection.outbox().kill(connection.ended_by().unwrap_or(DisconnectReason::Done));
     connection.link().join_pump();
 }
 
-/// Leaves what is to be written, and to be read to its end, to a thread of its own: the kernel answers bytes that
-/// nobody has read with a reset, which may overtake the Close.
+/// Leaves the rest of the writing, and of the reading, to a separate thread: the kernel answers unread bytes with a
+/// reset, which may overtake the Close.
 pub(super) fn linger(connection: &Connection) {
     let (own, state) = (connection.clone(), connection.state());
     let run = move || {
         own.outbox().wait_until_written();
         if !own.is_client() {
-            // A client waits for its server's end.
+            // A client waits until its server ends the connection.
             own.link().tcp().shutdown(Shutdown::Write);
         }
         let _ = discard_until(&own, Deadline::within(CLOSE_GRACE, "its end did not come in time"));

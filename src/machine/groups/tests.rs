@@ -1,6 +1,6 @@
 use super::*;
 
-/// What is found in these files, and no others.
+/// Returns the result for these files, and no others.
 fn allowed(table: &[(&str, &str)]) -> Allowed {
     let text = |path: &Path| table.iter().find(|(name, _)| path == Path::new(name));
     Allowed::read(&|path| text(path).map(|(_, text)| (*text).to_owned()))
@@ -36,8 +36,7 @@ fn the_smallest_limit_of_nested_groups_binds_as_a_table() {
     assert_eq!(allowed(&[("/proc/self/cgroup", version_2)]).threads, None);
 }
 
-/// Of systems as they are found: what `/proc/self/mountinfo` and `/proc/self/cgroup` say, and where the
-/// limits are then.
+/// Real systems: the content of `/proc/self/mountinfo` and `/proc/self/cgroup`, and the resulting place of the limits.
 #[test]
 fn a_group_is_found_where_its_controller_is_mounted_as_a_table() {
     const TMPFS: &str = "31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755\n";
@@ -53,7 +52,7 @@ fn a_group_is_found_where_its_controller_is_mounted_as_a_table() {
         (vec![V2], "0::/a/b\n", ["/sys/fs/cgroup/a/memory.max", "/sys/fs/cgroup/a/b/pids.max"]),
         (vec![V2], "0::/a/b\n", ["/sys/fs/cgroup/a/b/memory.high", "/sys/fs/cgroup/pids.max"]),
         (vec![V2], "0::/\n", ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/pids.max"]),
-        // A name outside of what this process can see.
+        // A name outside of this process's view.
         (vec![V2], "0::/../b\n", ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/pids.max"]),
         (
             vec![TMPFS, V1],
@@ -164,7 +163,7 @@ fn of_nested_groups_the_one_with_the_least_left_binds() {
         ("/proc/self/cgroup", "0::/a/b\n"),
         ("/sys/fs/cgroup/a/b/memory.max", "900\n"),
         ("/sys/fs/cgroup/a/b/memory.current", "100\n"),
-        // Which is shared with others.
+        // A group that other processes share.
         ("/sys/fs/cgroup/a/memory.max", "2000\n"),
         ("/sys/fs/cgroup/a/memory.current", "1500\n"),
     ];

@@ -72,7 +72,7 @@ impl<L: Link> Drain<L> {
     /// Hands the role to a pump: the socket is full, or this thread has done enough for others.
     pub(super) fn hand_over(mut self, frames: usize) -> Result<(), PushError> {
         if self.holds == 0 {
-            // From here on its own frame waits too.
+            // From now on its own frame waits too.
             self.holds = self.cost;
             self.outbox.backlog.add_uncounted(self.cost);
             if !self.outbox.link.hold(self.cost, self.outbox.bytes()) {
@@ -125,7 +125,7 @@ impl<L: Link> Drain<L> {
         Ok(sent)
     }
 
-    /// Checks whether the frame is written. Returns true if it is; then the next one is here, or `done`.
+    /// Checks whether the frame is written. Returns true if it is; then the next one has arrived, or `done`.
     fn advance(&mut self) -> bool {
         if !self.sealed.is_empty() || !self.frame.bytes.is_empty() {
             return false;
@@ -174,7 +174,7 @@ impl<L: Link> Drain<L> {
         }
     }
 
-    /// Ends the connection because nobody can continue: after part of a frame failed, nothing more is ever written.
+    /// Ends the connection because no thread can continue: after part of a frame failed, nothing more is ever written.
     fn give_up(mut self, reason: DisconnectReason) {
         self.done = true;
         self.outbox.kill(reason);

@@ -1,7 +1,7 @@
 //! The newest frame of a kind: while one waits, the next takes its place.
 //!
-//! What goes through the channel is the [`Slot`], in which the drainer finds what is the newest by then. Nothing polls,
-//! and a connection without slots pays nothing.
+//! The channel carries the [`Slot`], in which the drainer finds the newest frame at that time. Nothing polls, and a
+//! connection without slots pays nothing.
 //!
 //! Never here: a slot's lock held while something is written.
 
@@ -13,7 +13,7 @@ use crate::net::seal::Delivery;
 use crate::net::sync::Mutex;
 use crate::ws::frame::Frame;
 
-/// Where the newest frame of a kind waits for one connection. Filled by those who push, emptied by the drainer.
+/// Where the newest frame of a kind waits for one connection. Pushing threads fill it, and the drainer empties it.
 pub(crate) struct Slot(Mutex<Option<Frame>>);
 
 impl Slot {
@@ -28,8 +28,8 @@ impl Slot {
 }
 
 impl<L: Link> Outbox<L> {
-    /// Accepts a frame as [`push`](Outbox::push) does, in place of the one that waits in its slot: so at most one waits.
-    /// It is counted as the one that began to wait. `slot` is called where other frames are on their way.
+    /// Accepts a frame as [`push`](Outbox::push) does, in place of the one that waits in its slot: so at most one
+    /// waits. It counts as the frame that began to wait. The outbox calls `slot` only if other frames are on their way.
     pub(crate) fn push_latest(
         self: &Arc<Self>,
         frame: Frame,
@@ -44,8 +44,8 @@ impl<L: Link> Outbox<L> {
             if before.frames() == 0 {
                 return Drain::new(self, frame, cost).inline();
             }
-            // Somebody was faster. It is counted, so it has to come: behind an older one, whose turn it takes, it is
-            // an empty frame.
+            // Another thread was faster. The frame is counted, so it must come. If an older frame waits, this one takes
+            // its turn, and an empty frame comes in the turn of this one.
             let slot = slot();
             *slot.0.lock().expect("nothing panics under this lock") = Some(frame);
             return self.queue(QueuedFrame::Latest(slot, cost), before);

@@ -41,7 +41,7 @@ impl Sleepers {
     fn leave(&mut self, role: Role, had_to_wait: bool, is_ready: bool) {
         self.count -= 1;
         match role {
-            // One that did not wait as long owes what it did before.
+            // A reader that gave up does not change whose turn it is.
             Role::Reader if !is_ready => self.reader = false,
             Role::Reader => (self.reader, self.reader_owes) = (false, had_to_wait),
             Role::Producer => {
@@ -70,7 +70,7 @@ impl<L: Link> Outbox<L> {
         !self.state().is_dead()
     }
 
-    /// Does the same until a deadline. False if it passed.
+    /// Blocks the reading thread until at most half of the limit waits, or the deadline. False if the deadline passed.
     pub(crate) fn wait_to_read_until(&self, deadline: Instant) -> bool {
         self.wait(Role::Reader, Some(deadline))
     }

@@ -54,8 +54,8 @@ impl TlsConfig {
         Ok(TlsConfig { files: Some(files.clone()), ..TlsConfig::new(provider, files)? })
     }
 
-    /// Reads the files of [`from_pem_files`](TlsConfig::from_pem_files) now, and not only when the next client connects.
-    /// Blocks while they are read. Returns false if there are none.
+    /// Reads the files of [`from_pem_files`](TlsConfig::from_pem_files) now, and not only when the next client
+    /// connects. Blocks while it reads them. Returns false for a configuration without files.
     ///
     /// # Errors
     /// As of [`from_pem_files`](TlsConfig::from_pem_files); the certificate from before is kept.

@@ -106,7 +106,7 @@ impl TlsStream {
         self.receive(into, Tcp::try_recv)
     }
 
-    /// Seals all of it, for a caller that nobody else writes beside.
+    /// Seals all of it, for a caller that is the only writer.
     #[inline(never)]
     pub(crate) fn seal_all(&self, plain: &[u8]) -> io::Result<Vec<u8>> {
         let (mut plain, mut sealed) = (Bytes::copy_from_slice(plain), Vec::new());
@@ -116,7 +116,7 @@ impl TlsStream {
         Ok(sealed)
     }
 
-    /// Tells the peer that nothing follows. Called by the reading thread, when nobody writes any more.
+    /// Tells the peer that nothing follows. Called by the reading thread, when no other thread writes any more.
     #[inline(never)]
     pub(crate) fn finish(&self) {
         let mut last = Vec::new();

@@ -1,4 +1,4 @@
-//! Who is told of each request and each WebSocket's end.
+//! The access log: one call for each request and each WebSocket's end.
 
 use super::Application;
 use crate::server::access::{Access, AccessLog};

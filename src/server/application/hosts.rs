@@ -1,14 +1,14 @@
-//! The names that a server answers to.
+//! The host names that a server accepts.
 
 use super::Application;
 use crate::server::handler::RequestHandler;
 
 impl Application {
-    /// Answers only requests whose `Host` is one of these names, with any port, and all others with 421. Off by default;
-    /// without names it is off too. May be called again, for more names. For a server on a developer's machine, or in a
-    /// network that strangers cannot reach: a page elsewhere may have a name that leads here (DNS rebinding), and the
-    /// browser takes both for one origin. `localhost` stands for every name and address of the loopback: `127.0.0.1`,
-    /// `[::1]`, `a.localhost`.
+    /// Answers only requests whose `Host` is one of these names, with any port, and all others with 421. Off by
+    /// default, and without names. May be called again, for more names. Use it for a server on a developer's machine,
+    /// or in a private network. A foreign page's name may resolve to this server (DNS rebinding), and the browser then
+    /// treats both as one origin. `localhost` covers every name and address of the loopback: `127.0.0.1`, `[::1]`,
+    /// `a.localhost`.
     ///
     /// ```
     /// threadcast::Application::new().hosts(["example.com", "www.example.com", "localhost"]);
@@ -24,8 +24,8 @@ impl Application {
         self
     }
 
-    /// Adds a page that answers requests for any `Host`, also those that [`hosts`](Application::hosts) refuses: for health
-    /// checks, in which load balancers name an address, or nothing that is known.
+    /// Adds a page that answers requests for any `Host`, also those that [`hosts`](Application::hosts) refuses. It is
+    /// for health checks: load balancers name an address, or an unknown host.
     ///
     /// # Panics
     /// As [`page`](Application::page).

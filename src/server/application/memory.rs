@@ -1,10 +1,10 @@
-//! What the application itself takes of the memory that the capacity is computed from.
+//! The application's own share of the memory from which the server computes the capacity.
 
 use super::Application;
 
 impl Application {
-    /// Sets the bytes that the application keeps for each client, beside what the server counts for it: the state of its
-    /// handler, its topics. The capacity of a machine, or of a control group, becomes smaller for it. 0 unless set.
+    /// Sets the bytes that the application keeps for each client, in addition to the server's own: the state of its
+    /// handler, its topics. It lowers the capacity of a machine, or of a control group. 0 unless set.
     ///
     /// ```
     /// use threadcast::{Application, Capacity};
@@ -18,14 +18,15 @@ impl Application {
         self
     }
 
-    /// Sets the bytes that the program may come to take beside the server: caches, queues, the log. They are taken off
-    /// before the rest is divided between clients and what is buffered for them. 0 unless set.
+    /// Sets the bytes that the program may use in addition to the server: caches, queues, the log. The server subtracts
+    /// them before it divides the rest between clients and buffers. 0 unless set.
     pub fn other_memory(mut self, bytes: u64) -> Application {
         self.settings.other_memory = bytes;
         self
     }
 
-    /// Plans the capacity as if this process were gone: it is the program before this one, and ends when this one serves.
+    /// Plans the capacity as if this process were gone: the predecessor of this program, which ends when this one
+    /// serves.
     pub fn in_place_of(mut self, process: u32) -> Application {
         self.settings.predecessor = Some(process);
         self

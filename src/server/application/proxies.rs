@@ -1,4 +1,4 @@
-//! Proxies that are trusted, and what they tell of their clients.
+//! Trusted proxies, and how they report their clients' addresses.
 
 use std::net::IpAddr;
 
@@ -6,13 +6,12 @@ use super::Application;
 use crate::network::Network;
 
 impl Application {
-    /// Trusts the proxies at these addresses: of a request that comes from one of them, the client's address is taken
-    /// from `X-Forwarded-For`, and whether it came by HTTPS from `X-Forwarded-Proto`
+    /// Trusts the proxies at these addresses: for their requests, the server reads the client's address from
+    /// `X-Forwarded-For`, and whether it came by HTTPS from `X-Forwarded-Proto`
     /// ([`peer_addr`](crate::Request::peer_addr), [`is_secure`](crate::Request::is_secure); Tornado: `xheaders=True`).
-    /// Off by default, since anybody can send these headers. In a list the last address counts that is not one of
-    /// these; what is no address or scheme is ignored. The proxy has to set both: for nginx
-    /// `proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for` and
-    /// `proxy_set_header X-Forwarded-Proto $scheme`.
+    /// Off by default, because any client can send these headers. In a list, the last address counts that is not one of
+    /// these. The server ignores invalid addresses and schemes. The proxy has to set both headers: for nginx
+    /// `proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for` and `proxy_set_header X-Forwarded-Proto $scheme`.
     ///
     /// ```
     /// use std::net::{IpAddr, Ipv4Addr};
@@ -35,10 +34,10 @@ impl Application {
         self
     }
 
-    /// Reads a PROXY header, of version 1 or 2, before the first byte of each connection, and of TLS: the way in which a
-    /// proxy that passes on bytes tells who the client is. Only [trusted proxies](Application::trusted_proxies)
-    /// may connect; all others are closed. A header that names nobody (`LOCAL`, `UNKNOWN`) is a proxy's own check,
-    /// and its address is the proxy's. Off by default: a client that can connect past the proxy could name any address.
+    /// Reads a PROXY header, of version 1 or 2, before the first byte of each connection, and before TLS. A proxy that
+    /// forwards bytes uses it to name the client. Only [trusted proxies](Application::trusted_proxies) may connect; the
+    /// server closes all others. A header without a client (`LOCAL`, `UNKNOWN`) is a proxy's own check, and its address
+    /// is the proxy's. Off by default: a client that can connect past the proxy could name any address.
     ///
     /// For HAProxy `server one 10.0.0.2:8888 send-proxy-v2`, for nginx, in a `stream`, `proxy_protocol on`.
     ///

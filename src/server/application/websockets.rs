@@ -17,10 +17,10 @@ impl Application {
         self.websocket_with(path, move |_| Ok(make()))
     }
 
-    /// Adds a WebSocket at exactly `path`; `make` makes a handler of a request, so its fields need no
-    /// placeholders. It is called when the head has been checked, and what it makes is asked about the origin
-    /// ([`check_origin`](WebSocketHandler::check_origin)) before its `open` runs. Here nothing is registered, which
-    /// `open` does: the request may still be refused. An `Err` refuses it, as in `open`.
+    /// Adds a WebSocket at exactly `path`; `make` makes a handler of a request, so its fields need no placeholders. The
+    /// server calls it after it has checked the head, and then asks the handler about the origin
+    /// ([`check_origin`](WebSocketHandler::check_origin)) before its `open` runs. Do not register the connection in
+    /// `make`, but in `open`: the server may still refuse the request. An `Err` refuses it, as in `open`.
     ///
     /// ```
     /// use threadcast::{Application, Connection, Message, Result, WebSocketHandler};
@@ -48,8 +48,8 @@ impl Application {
     }
 
     /// Adds a WebSocket at every path below `prefix` that no other route matches, and at `prefix` itself, which may end
-    /// with a slash or not: `/doc` has `/doc/a/b`, and not `/docs`. `make` is called as by
-    /// [`websocket_with`](Application::websocket_with); what is below the prefix is
+    /// with a slash or not: `/doc` has `/doc/a/b`, and not `/docs`. The server calls `make` as for
+    /// [`websocket_with`](Application::websocket_with); the path below the prefix is
     /// [`path_rest`](crate::Request::path_rest), such as the name of a room that may have slashes in it.
     ///
     /// ```

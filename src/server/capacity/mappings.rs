@@ -1,4 +1,4 @@
-//! How many memory mappings a thread takes: counted, since it depends on std, on glibc and on the kernel.
+//! How many memory mappings a thread takes. Counted, because it depends on std, glibc and the kernel.
 
 use std::fs;
 use std::thread;
@@ -19,8 +19,8 @@ pub(super) fn of_a_thread(stack_size: usize) -> u64 {
     counted(stack_size).unwrap_or(MOST).clamp(1, MOST)
 }
 
-/// Returns the largest step from one thread to the next, `None` where it cannot be seen. One by one: glibc keeps the
-/// stacks of threads that have ended, and hands them to the first thread that asks.
+/// Returns the largest step from one thread to the next, `None` where it cannot be read. The threads start one by one:
+/// glibc keeps the stacks of ended threads, and hands them to the first thread that asks.
 fn counted(stack_size: usize) -> Option<u64> {
     let (end, ended) = crossbeam_channel::bounded::<()>(0);
     let mut threads = Vec::new();
@@ -46,7 +46,7 @@ fn counted(stack_size: usize) -> Option<u64> {
     is_whole.then_some(largest)
 }
 
-/// Says that the thread has begun, and waits until it may end.
+/// Signals that the thread has begun, and waits until it may end.
 fn park(started: &Sender<()>, ended: &Receiver<()>) {
     let _ = started.send(());
     let _ = ended.recv();

@@ -113,7 +113,7 @@ fn of_the_bytes_that_are_left_half_is_for_clients_and_a_quarter_for_buffers_as_a
             space(200),
             (400 * MIB - 10 * 2080 * 1024) / 4,
         ),
-        // An arena more than there will be is kept for the moment in which the last one is made.
+        // One extra arena is reserved for the moment in which glibc makes the last one.
         (
             Limits { address_space: Some(2048 * MIB), arenas: 15, ..two_cores },
             Inline,
@@ -131,7 +131,7 @@ fn of_the_bytes_that_are_left_half_is_for_clients_and_a_quarter_for_buffers_as_a
             MIB,
         ),
         (none, Inline, 64 * KIB, 1000, Limit::Unknown { file: "/proc" }, 64 * MIB),
-        // Only what cannot be read is guessed.
+        // Only unreadable limits are guessed.
         (
             Limits { unread: Some("/a"), is_memory_hidden: true, memory: Some(8192 * MIB), ..none },
             Inline,

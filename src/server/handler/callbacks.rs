@@ -1,4 +1,4 @@
-//! What [`run`](WebSocketHandler::run) does unless it is written: Tornado's model.
+//! The default of [`run`](WebSocketHandler::run): Tornado's model.
 
 use super::WebSocketHandler;
 use crate::connection::connection::Connection;
@@ -21,9 +21,9 @@ where
     Ok(())
 }
 
-/// Calls the method that something which has come is for.
+/// Calls the method for an event.
 ///
-/// Not inlined: an idle client's stack has no room for it, and least of all for what a method needs.
+/// Not inlined: an idle client's stack has no room for it, and even less for a method.
 #[inline(never)]
 fn deliver<H>(
     handler: &mut H,

@@ -2,7 +2,7 @@ use super::*;
 use crate::connection::connection::tests::accepted;
 use crate::server::state::tests::state;
 
-/// One that admits a client, and has places for requests.
+/// A listener that admits one client, and has places for requests.
 fn listener() -> Listener {
     let (state, waker) = (state(1), Arc::new(Waker::new().unwrap()));
     let registry = Arc::new(Registry::new(state.clone(), waker.clone()));
@@ -14,7 +14,7 @@ fn a_newcomer_waits_without_a_thread_for_a_place_and_not_for_ever() {
     let mut listener = listener();
     let registry = listener.registry.clone();
     let mut inside = Vec::new();
-    // Their threads do not end: there are none.
+    // These clients have no threads, so they never leave.
     while registry.has_place() {
         let ((stream, peer), _) = accepted();
         inside.push(Client::new(stream, peer, listener.state.clone()));
@@ -71,7 +71,7 @@ fn who_waits_for_a_place_cannot_keep_all_others_from_waiting() {
     assert_eq!(rejected, 18, "the last of those, and the last of the others");
 }
 
-/// As one is that was stopped while it backed off.
+/// The state of a listener that was stopped while it backed off.
 #[test]
 fn a_listener_that_is_stopped_ends_though_nobody_wakes_it() {
     let listener = listener();

@@ -1,4 +1,4 @@
-//! What the thread that ends the server asks of the registry, and waits for.
+//! The registry's methods for the thread that ends the server.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
@@ -20,11 +20,11 @@ impl Registry {
         websockets.map(|entry| entry.client.clone()).collect()
     }
 
-    /// Called by a client that is no WebSocket and has its last answer, while the server ends.
+    /// Called by a client without a WebSocket that has its last answer, while the server ends.
     #[cold]
     #[inline(never)]
     pub(crate) fn has_answered(&self) {
-        // Who waits has either seen it, or is woken.
+        // A waiting thread has either seen it, or wakes now.
         if self.clients().is_awaited {
             self.changed.notify_all();
         }

@@ -1,7 +1,7 @@
-//! How a server ends: a drain, which lets the clients go elsewhere in time, and the shutdown behind it. On the thread that
-//! asks for it.
+//! How a server ends: a drain, which lets the clients move to another server in time, and the shutdown after it. On the
+//! calling thread.
 //!
-//! Never here: a socket that is shut while a request on it has no answer, unless a deadline has passed.
+//! Never here: shutting a socket whose request has no answer, before a deadline has passed.
 
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
@@ -16,30 +16,31 @@ use crate::ws::close::CloseCode;
 
 /// How long a shutdown waits for the clients to answer its Close frames.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
-/// How long it waits after that, in all, for threads whose sockets it has shut; only what an application does, and
-/// blocks, takes longer.
+/// How long it waits after that, in all, for threads whose sockets it has shut. Only blocked application code takes
+/// longer.
 const KILL_GRACE: Duration = Duration::from_secs(1);
-/// How long those may take to ask that were accepted before, and have not asked for anything.
+/// How long an accepted client may take to send its first request.
 const ASK_GRACE: Duration = Duration::from_secs(1);
 /// From one wave of Close frames to the next.
 const WAVE: Duration = Duration::from_millis(50);
 
 impl Server {
-    /// Returns whether a [`drain`](Server::drain) or a [`shutdown`](Server::shutdown) has begun. A handler, which has no
-    /// server, asks the [`Meter`](crate::Meter::is_draining).
+    /// Returns whether a [`drain`](Server::drain) or a [`shutdown`](Server::shutdown) has begun. A handler, which has
+    /// no `Server`, asks the [`Meter`](crate::Meter::is_draining).
     pub fn is_draining(&self) -> bool {
         self.meter.is_draining()
     }
 
-    /// Shuts down so that the clients can go elsewhere, without all of them coming at once. Blocks until it is done.
+    /// Shuts down so that the clients can move to another server, but not all at once. Blocks until it is done.
     ///
-    /// For `delay` it goes on accepting, so that a load balancer has the time to notice
-    /// ([`is_draining`](Server::is_draining) is true from the first moment): requests for pages are answered, with
-    /// `Connection: close`, and new WebSockets get 503 with a `Retry-After` of 1 to 10 seconds. Then it accepts no more,
-    /// and closes the WebSockets in waves over the time `over`, with code 1012, which asks a client to connect again; at
-    /// once if that is zero. With `None` they are closed at once with 1001, which says that nobody takes over. A
-    /// connection that was accepted before that is answered if it asks within a second. In the end it shuts down as
-    /// [`shutdown`](Server::shutdown) does, which also ends the waits here if another thread calls it.
+    /// For `delay` it continues to accept, so that a load balancer has the time to notice
+    /// ([`is_draining`](Server::is_draining) is true from the first moment): requests for pages get an answer with
+    /// `Connection: close`, and new WebSockets get 503 with a `Retry-After` of 1 to 10 seconds. Then it accepts no
+    /// more, and closes the WebSockets in waves over the time `over`, with code 1012, which asks a client to connect
+    /// again; at once if `over` is zero. With `None` it closes them at once with 1001, which says that no other server
+    /// takes over. A connection that was accepted before that still gets an answer if its request arrives within a
+    /// second. In the end the server shuts down as [`shutdown`](Server::shutdown) does, which also ends the waits of a
+    /// drain if another thread calls it.
     ///
     /// ```
     /// use std::time::Duration;
@@ -65,7 +66,7 @@ impl Server {
         self.shutdown();
     }
 
-    /// Returns whether it may go on: a shutdown ends the wait.
+    /// Returns whether the drain may continue: a shutdown ends the wait.
     fn wait_until(&self, at: Instant) -> bool {
         self.closing.recv_deadline(at).is_err_and(|error| error.is_timeout())
     }
@@ -84,42 +85,42 @@ impl Server {
             }
             wave.iter().for_each(|client| close(client, CloseCode::RESTART));
         }
-        // Those that were accepted before that and have become WebSockets since.
+        // The clients that were accepted before that and have become WebSockets since.
         self.registry.wait_until_answered(begun + ASK_GRACE);
         self.state.refuse_websockets();
         self.registry.websockets().iter().for_each(|client| close(client, CloseCode::RESTART));
     }
 
-    /// Joins the listener. What it has accepted is not cut, but for those who have their answer and ask for nothing.
+    /// Joins the listener. It cuts no accepted connections, except idle ones that have their answer.
     fn stop_accepting(&self) {
         self.state.stop();
-        // Not by a shutdown of the socket, which may be somebody else's too.
+        // Not by a shutdown of the socket, which another process may share.
         self.waker.wake();
         let mut accepting = lock(&self.accepting);
-        // If it panicked, that has been reported.
+        // A panic has already been reported.
         accepting.take().into_iter().for_each(|listener| drop(listener.join()));
         self.cut(|client| client.is(Stage::Idle));
     }
 
-    /// Ends the wait of clients that are not WebSockets for what they send.
+    /// Ends the wait for input from clients without a WebSocket.
     fn cut(&self, which: impl Fn(&Client) -> bool) {
         let clients = self.registry.all();
         let clients = clients.iter().filter(|client| !client.connection.is_websocket() && which(client));
         clients.for_each(|client| client.connection.link().tcp().shutdown(Shutdown::Read));
     }
 
-    /// Stops accepting, sends Close 1001 to every client, waits 3 seconds for the answers, ends those
-    /// that did not, and joins the threads, for which it waits one second more. The port is free when this returns. A
-    /// connection without a WebSocket gets the answer to a request that is here, or that comes within a second; one that
-    /// has been answered, and waits for the next request, is cut at once. A
-    /// handler that still blocks then is left to itself, and counted in the log, and so is the application's part of a
-    /// TLS handshake. Any thread may call this, except a handler's own; the second call waits for the first.
+    /// Stops accepting, sends Close 1001 to every client, waits 3 seconds for the answers, disconnects clients that did
+    /// not answer, and joins the threads, for which it waits one second more. The port is free when this returns. A
+    /// connection without a WebSocket gets the answer to a request that has arrived, or that arrives within a second.
+    /// The server immediately cuts an idle connection that has its answer. It abandons a handler that still blocks, and
+    /// logs the number of such handlers. The same holds for application code in a TLS handshake. Any thread may call
+    /// this, except a handler's own; the second call waits for the first.
     pub fn shutdown(&self) {
         self.shutdown_within(SHUTDOWN_GRACE);
     }
 
-    /// Shuts down as [`shutdown`](Server::shutdown) does, but the clients have `grace` to answer. Whatever blocks, it
-    /// returns within `grace` and one second more.
+    /// Shuts down as [`shutdown`](Server::shutdown) does, but the clients have `grace` to answer. It always returns
+    /// within `grace` and one second more.
     pub fn shutdown_within(&self, grace: Duration) {
         let begun = Instant::now();
         let deadline = begun + grace.min(FOR_EVER);
@@ -131,7 +132,7 @@ impl Server {
         drop(lock(&self.open).take());
         self.stop_accepting();
         self.state.refuse_websockets();
-        // Before the 101 the Close waits behind it.
+        // Before the 101, the Close waits behind it.
         self.registry.websockets().iter().for_each(|client| close(client, CloseCode::SHUTTING_DOWN));
         if self.registry.wait_until_empty(deadline.min(begun + ASK_GRACE)) > 0 {
             self.cut(|client| !client.is(Stage::Answering));
@@ -156,10 +157,10 @@ impl Server {
         threads.drain(..).for_each(|thread| drop(thread.join()));
     }
 
-    /// Blocks until another thread has called [`shutdown`](Server::shutdown) and it is done. A program
-    /// whose main thread has nothing else to do waits here.
+    /// Blocks until another thread has called [`shutdown`](Server::shutdown) and it is done. For a program whose main
+    /// thread has nothing else to do.
     pub fn join(&self) {
-        // Nothing is ever sent: this is the end of the last sender.
+        // No message is ever sent: the end of the last sender ends this wait.
         let _ = self.stopped.recv();
     }
 }
