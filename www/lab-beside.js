@@ -9,7 +9,7 @@ import { MIB, SAMPLES, earlier, rate } from "./lab-numbers.js";
 import { duration } from "./lab-words.js";
 
 const GAPS_MS = 30_000; // how much the plot shows, and over which the longest gap is taken
-const LATE_FACTOR = 2.5; // a gap so many times the usual one is a late one
+const LATE_FACTOR = 2.5; // a gap of this many usual ones is a late one
 const CLOSE_MS = 10; // pushes within this are one in the plot: it has no room for a thousand a second
 const COLUMN_MS = 100; // how often the figures in the columns change
 const AGAIN_MS = 2_000; // until a connection that was lost is tried again
@@ -37,7 +37,7 @@ export function startBeside(servers) {
 
 export const isRunning = () => columns.some(({ url }) => url);
 
-// What the lab’s server tells of them. What this page sees of them itself goes on.
+// Forgets the numbers that the lab’s server sends of them. This page’s own measurements go on.
 export function forgetBesideNumbers() {
   for (const column of columns) {
     column.numbers.length = 0;
@@ -145,7 +145,7 @@ const columnRate = (column, value) => {
 // Resident memory and kernel stacks, in KiB.
 const memory = (column) => last(column.numbers).resident + last(column.numbers).stacks;
 
-// What it has more than before the lab’s clients came.
+// Returns the growth per client since before the lab’s clients came.
 function perClient(column) {
   if (!column.base || !column.crowd || !column.numbers.length) return undefined;
   return `${((memory(column) - column.base) / column.crowd).toFixed(1)} KiB`;

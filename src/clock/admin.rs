@@ -10,7 +10,7 @@ use crate::clock::clients::{Clients, Listed};
 use crate::clock::token::{Purpose, Token};
 use threadcast::{Application, Error, Exchange, Fleet, RequestHandler, Result, printable};
 
-/// What an administrator has to know.
+/// The secret of an administrator.
 pub const ADMINISTRATION: Purpose =
     Purpose { name: "admin token", route: "/clients", variable: "THREADCAST_ADMIN_TOKEN" };
 
@@ -22,10 +22,10 @@ const PAGE: usize = 1000;
 /// Close code of a client that is to go, if none is given: a policy that it violates (RFC 6455, section 7.4.1).
 const UNWANTED: u16 = 1008;
 
-/// What the two routes share.
+/// The state that the two routes share.
 #[derive(Clone)]
 pub struct Administration {
-    /// What has to be sent.
+    /// The token that a caller has to send.
     pub token: Arc<Token>,
     /// This machine's.
     pub clients: Arc<Clients>,
@@ -104,7 +104,7 @@ impl Administration {
             .pages(ONE, move || ClientHandler(one.clone()))
     }
 
-    /// Closes the client of an Id, on whatever machine it is. Returns false if there is none.
+    /// Closes the client of an Id, on whatever machine it is. Returns false if no client has it.
     fn close(&self, id: &str, code: u16, reason: &str) -> Result<bool> {
         let refused = |error| match error {
             Error::Invalid(why) => Error::refused(400, why),

@@ -24,7 +24,7 @@ use threadcast::{Application, Capacity, Error, Result, StaticFiles};
 /// of it all. `also` gets each message of a client; `predecessor` is the process in whose place this one comes.
 ///
 /// # Errors
-/// What is wrong with an option that names something outside: a file, a directory, a Redis.
+/// An option names a file, a directory or a Redis that cannot be used; the error says why.
 pub fn from_options(
     options: &Options,
     clients: &Arc<Clients>,

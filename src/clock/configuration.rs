@@ -1,8 +1,8 @@
-//! Where the value of an option may be besides the command line: `--max-clients` is also the variable
+//! The other sources of an option's value, beside the command line: `--max-clients` is also the variable
 //! `THREADCAST_MAX_CLIENTS` and the key `max-clients` of the file of `--config`. Pure, but for the file.
 //!
-//! clap's declaration of an option is the only one. What a variable or the file says becomes arguments in front of the
-//! others, where the line says nothing of that option. So clap sees all of it: what requires what, and what excludes what.
+//! clap's declaration of an option is the only one. Values of variables and of the file become arguments in front of
+//! the others, unless the line has that option. So clap checks all of them, also which options require or exclude others.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -44,7 +44,7 @@ pub struct Configuration {
     pub args: Vec<OsString>,
     /// Where options without their dashes are from; those of the line and the defaults are not in it.
     pub sources: HashMap<String, Source>,
-    /// What somebody should look at, though the program goes on.
+    /// Warnings: somebody should look at them, though the program goes on.
     pub warnings: Vec<String>,
 }
 
@@ -197,7 +197,7 @@ fn arg_of<'a>(command: &'a Command, key: &str) -> Result<&'a Arg, String> {
     })
 }
 
-/// Returns the names of what is on the line. A value that looks like an option is none: clap refuses it.
+/// Returns the names of the options on the line. clap refuses a value that looks like an option.
 fn on_the_line(line: &[OsString]) -> HashSet<String> {
     let names = line.iter().skip(1).filter_map(|arg| {
         let arg = arg.to_string_lossy();
@@ -217,6 +217,6 @@ fn config_of(line: &[OsString]) -> Option<OsString> {
         None if rest.is_empty() => line.get(at + 1)?,
         None => return None,
     };
-    // What looks like an option is not a file, and an empty name is refused.
+    // A name that looks like an option is not a file, and an empty name is refused.
     (!value.is_empty() && !value.as_bytes().starts_with(b"-")).then(|| value.to_owned())
 }

@@ -1,7 +1,7 @@
-//! What is written to standard output and standard error, and to the places of the log: all of it, also where the file
-//! does not wait (O_NONBLOCK, which some other process that has it may have set).
+//! Writes to standard output and standard error, and to the places of the log. Writes everything, even if the file is
+//! non-blocking (another process that shares it may have set O_NONBLOCK).
 //!
-//! Blocks in `poll` as long as nobody reads.
+//! Blocks in `poll` while nobody reads.
 
 use std::fmt::Display;
 use std::fs;
@@ -38,7 +38,7 @@ pub fn wait_for_room(file: impl AsFd) {
     while poll(&mut [PollFd::new(&file, PollFlags::OUT)], None) == Err(Errno::INTR) {}
 }
 
-/// Prints a text as it is. A reader that has gone away is no reason to panic, here and below.
+/// Prints a text as it is. Never panics because the reader has gone away, nor do the functions below.
 pub fn print(text: &str) {
     write_whole(stdout(), text.as_bytes());
 }

@@ -22,7 +22,7 @@ pub fn options(redis: Option<&str>, channel: Option<&str>) -> Option<FleetOption
     Some(options)
 }
 
-/// Joins the fleet. Who speaks `threadcast.1` is told how many machines there are.
+/// Joins the fleet. Clients that speak `threadcast.1` learn the number of machines.
 ///
 /// # Errors
 /// As of [`Fleet::join`].

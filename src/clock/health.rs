@@ -8,7 +8,7 @@ use threadcast::{Exchange, RequestHandler, Result};
 
 /// A page that is 200, or 503 with the reason.
 pub struct HealthHandler {
-    /// What it looks at.
+    /// The readings that it looks at.
     pub readings: Readings,
     /// Whether it also tells that a new client would find no place: `/ready`.
     pub for_newcomers: bool,

@@ -12,7 +12,7 @@ use rustix::fs::{Access, OFlags, access};
 
 use crate::clock::console;
 
-/// A file, or standard output where that is no terminal. The logger that writes has one, and its thread another.
+/// A file, or standard output that is not a terminal. The logger that writes has one, and its thread another.
 #[derive(Clone)]
 pub struct LogOutput(Arc<Mutex<Output>>);
 
@@ -20,7 +20,7 @@ struct Output {
     file: File,
     /// Where the file can be opened again.
     path: Option<PathBuf>,
-    /// What has come of a line.
+    /// The part of a line that has come.
     line: Vec<u8>,
     /// Whether a line lacks its end, so that the next one begins with it.
     is_torn: bool,

@@ -16,7 +16,7 @@ use crate::clock::console;
 use crate::clock::log_line::Style;
 use crate::clock::log_output::LogOutput;
 
-/// Bytes of lines that may wait for one place. What is more is lost, and counted.
+/// Bytes of lines that may wait for one place. Lines beyond that are lost, and counted.
 pub const WAITING: usize = 4 << 20;
 /// Bytes that a line takes beside its text: its place in the channel, and its counters.
 const BESIDE: usize = 64;
@@ -31,7 +31,7 @@ pub fn lost() -> u64 {
     LOST.load(Ordering::Relaxed)
 }
 
-/// What such a thread is told.
+/// An entry of such a thread's queue.
 enum Entry {
     Line(Level, Arc<str>),
     /// The lines from here on go to the file that has the name now.
@@ -55,7 +55,7 @@ pub struct LogThread {
     entries: Sender<Entry>,
     /// Bytes of lines that wait. Added to by the threads that log, taken off by the one that writes.
     waiting: Arc<AtomicUsize>,
-    /// Lines for which there was no room, and which the log has not told yet.
+    /// Lines that were lost for want of room, and that the log has not reported yet.
     untold: Arc<AtomicU64>,
 }
 

@@ -27,7 +27,7 @@ const ALWAYS: &str = "threadcast::always";
 pub struct Started {
     /// The way to the log file, if there is one.
     pub file: Option<LogFile>,
-    /// While it is kept nothing is written, so that something else comes first. What is logged waits.
+    /// While it is kept nothing is written, so that something else comes first. Log lines wait.
     pub held: Sender<()>,
 }
 
@@ -49,7 +49,7 @@ pub fn start(options: &LogOptions) -> Result<Started> {
 }
 
 /// Sends log lines of the level and above to standard output (in colour if it is a terminal), and to the file,
-/// each by a thread of its own. Each line names the thread that logged it.
+/// each by its own thread. Each line names the thread that logged it.
 ///
 /// # Errors
 /// [`Error::Io`] if the file cannot be opened, or a thread cannot be started.
@@ -77,7 +77,7 @@ pub fn memory(options: &LogOptions) -> u64 {
     places * log_thread::WAITING as u64
 }
 
-/// Returns whether lines go to standard output, besides those that somebody asks for.
+/// Returns whether all lines go to standard output, and not only those that somebody asks for.
 fn has_stdout(options: &LogOptions) -> bool {
     options.logging.filter() != LevelFilter::Off || options.access_log
 }
@@ -94,7 +94,7 @@ fn doing(file: &Path) -> String {
     format!("cannot write the log file {}", file.display())
 }
 
-/// What a line has beside its text. Which lines there are is decided before they come to a place.
+/// Configures the fields of a line beside its text. Lines are filtered before they come to a place.
 fn config(style: Style) -> Config {
     let mut config = ConfigBuilder::new();
     // The time and the thread are those of the moment at which something was logged.

@@ -1,6 +1,6 @@
-//! What is wrong with a command line, as one line for who has typed it. Pure.
+//! Describes the mistake in a command line, in one line for the person who typed it. Pure.
 //!
-//! clap finds a mistake, and names the option and the value. The words are those of here.
+//! clap finds the mistake, and names the option and the value. This module words the message.
 
 use std::any::TypeId;
 use std::error::Error as _;
@@ -96,7 +96,7 @@ fn what_is_wrong(error: &Error, name_of: &dyn Fn(&str) -> String) -> String {
             other if other == arg => format!("{name} is there twice"),
             other => format!("{name} and {} exclude each other", called(&other)),
         },
-        // What another option needs, or the command.
+        // Another option or the command needs it.
         ErrorKind::MissingRequiredArgument => {
             let missing = texts(error, ContextKind::InvalidArg);
             let has = if missing.len() == 1 { "has" } else { "have" };
@@ -114,8 +114,8 @@ fn what_is_wrong(error: &Error, name_of: &dyn Fn(&str) -> String) -> String {
     }
 }
 
-/// Returns the words for an argument that is no text. clap does not tell which: it is the last one of the fewest that
-/// have the mistake.
+/// Returns the message for an argument that is not UTF-8. clap does not say which one it is: the last one of the
+/// shortest beginning of the line that has the mistake.
 fn not_utf8(command: &mut Command, args: &[OsString]) -> String {
     let mut has_it = |count: &usize| {
         let found = command.try_get_matches_from_mut(&args[..*count]);

@@ -1,7 +1,7 @@
-//! What a supervisor is told (sd_notify(3)): that the program serves, that it ends, and that it lives. On `threadcast`
-//! and on `watchdog`.
+//! Notifies a supervisor (sd_notify(3)) that the program serves, that it ends, and that it is alive. Runs on
+//! `threadcast` and on `watchdog`.
 //!
-//! Never blocks: what the supervisor has no room for is not said.
+//! Never blocks: a notification is dropped if the supervisor's socket is full.
 
 use std::env;
 use std::io;
@@ -23,7 +23,7 @@ pub const SOCKET: &str = "NOTIFY_SOCKET";
 /// How often it wants to hear that the process lives, and which one.
 const WATCHDOG_MICROS: &str = "WATCHDOG_USEC";
 const WATCHDOG_PROCESS: &str = "WATCHDOG_PID";
-/// What ends later than planned: the shutdown's own seconds, and a busy machine.
+/// Extra time for a late end: the shutdown's own seconds, and a busy machine.
 const SLACK: Duration = Duration::from_secs(10);
 
 /// Says this to the supervisor, if there is one.
@@ -33,7 +33,7 @@ pub fn tell(text: &str) {
         [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
         _ => SocketAddr::from_pathname(&name),
     };
-    // A supervisor that is gone, or busy, is no reason to fail.
+    // Does not fail if the supervisor is gone or busy.
     let _ = address.and_then(|address| {
         let socket = UnixDatagram::unbound()?;
         socket.set_nonblocking(true)?;

@@ -8,13 +8,13 @@ use crate::clock::token::{Purpose, Token};
 use crate::clock::topics::Topics;
 use threadcast::{Exchange, RequestHandler, Result, printable};
 
-/// What a publisher has to know.
+/// The secret of a publisher.
 pub const PUBLISHING: Purpose =
     Purpose { name: "publish token", route: "/publish", variable: "THREADCAST_PUBLISH_TOKEN" };
 
 /// The route.
 pub struct PublishHandler {
-    /// What has to be sent.
+    /// The token that a caller has to send.
     pub token: Arc<Token>,
     /// Where it goes.
     pub topics: Arc<Topics>,

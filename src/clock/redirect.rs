@@ -1,5 +1,5 @@
-//! The port for http beside the one for https: a page is elsewhere, and so is a WebSocket. Runs on that server's
-//! own `client-N`.
+//! The HTTP port beside the HTTPS port: redirects pages and WebSockets to HTTPS. Runs on the HTTP server's own
+//! `client-N`.
 
 use percent_encoding::{CONTROLS, utf8_percent_encode};
 use threadcast::{Application, Capacity, Error, Exchange, Origin, Request, RequestHandler, Result};
@@ -64,7 +64,7 @@ impl RequestHandler for RedirectHandler {
         &["GET", "HEAD", "POST", "PUT", "DELETE"]
     }
 
-    /// Who may is asked where they are sent to.
+    /// Accepts all; the server that they are redirected to checks the origin.
     fn check_origin(&self, _: &Request, _: &str) -> bool {
         true
     }

@@ -15,22 +15,22 @@ use crate::clock::log_thread::LogFile;
 use crate::clock::options::Options;
 use crate::clock::token::Token;
 
-/// What there is to read again.
+/// The files to read again.
 pub struct Reload {
     log: Option<LogFile>,
     files: Arc<ReloadedFiles>,
-    /// To the thread, once it has been started. One wish may wait while another one is fulfilled.
+    /// To the thread, once it has been started. One request may wait while another one is carried out.
     wishes: OnceLock<Option<Sender<()>>>,
 }
 
 struct ReloadedFiles {
     tls: Option<TlsConfig>,
     tokens: Vec<Arc<Token>>,
-    /// What holds, where some of it is from a file.
+    /// The effective values, if some of them are from a file.
     values: Option<OptionValues>,
 }
 
-/// Returns whether SIGHUP has something to read again. Where it does not, it is a wish to end.
+/// Returns whether SIGHUP has something to read again. If not, SIGHUP ends the program.
 pub fn is_possible(options: &Options) -> bool {
     let is_one = [
         &options.config,

@@ -19,13 +19,13 @@ pub struct Readings {
     pub meter: Meter,
     /// Most clients at a time.
     pub capacity: usize,
-    /// Who gets the time.
+    /// The clients that get the time.
     pub clients: Arc<Clients>,
     /// The `send` thread's.
     pub rounds: Arc<RoundStats>,
     /// The fleet, if the program is in one.
     pub fleet: Option<Arc<Fleet>>,
-    /// What callers have to know: publishers and administrators, as far as there can be any.
+    /// The tokens of callers: publishers and administrators, as far as the options enable them.
     pub tokens: Vec<Arc<Token>>,
 }
 
@@ -91,7 +91,7 @@ pub fn check_audience(request: &Request, public: bool) -> Result<()> {
 
 /// The page `/stats`.
 pub struct StatsHandler {
-    /// What it shows.
+    /// The readings that it shows.
     pub readings: Readings,
     /// Whether others than this machine may see it.
     pub public: bool,

@@ -34,7 +34,7 @@ use threadcast::{Error, Result, printable};
 
 /// Set to the number of the process before this one, which is its parent.
 const PREDECESSOR: &str = "THREADCAST_PREDECESSOR";
-/// What the new process says when it serves.
+/// The new process writes this when it serves.
 const SERVES: &str = "serves\n";
 /// How long it may take until then: as long as systemd would wait.
 const START: Duration = Duration::from_secs(90);

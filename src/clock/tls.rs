@@ -16,7 +16,7 @@ const DAYS: Days = Days::new(365);
 
 /// How the program does TLS.
 pub struct Tls {
-    /// What its server needs.
+    /// The configuration of its server.
     pub config: TlsConfig,
     /// A line for who starts it, if there is something to say.
     pub note: Option<String>,

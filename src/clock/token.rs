@@ -20,7 +20,7 @@ const LEAST: usize = 16;
 /// Requests without a token have one line of the log in this time.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
-/// What a token is for.
+/// The purpose of a token.
 #[derive(Debug, Clone, Copy)]
 pub struct Purpose {
     /// How it is called.
@@ -44,7 +44,7 @@ pub struct Token {
     logged: Mutex<Option<Instant>>,
 }
 
-/// What is kept of a token.
+/// A token in memory.
 struct Secret {
     keyed: Hmac<Sha256>,
     code: [u8; 32],
@@ -96,7 +96,7 @@ impl Token {
         self.purpose.name
     }
 
-    /// Reads the file again. Returns false if there is none.
+    /// Reads the file again. Returns false if the token is not from a file.
     ///
     /// # Errors
     /// As [`find`](Token::find); the tokens from before are kept.

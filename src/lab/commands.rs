@@ -1,4 +1,4 @@
-//! What a client can ask its own handler to do: `sleep 2000` and `spin 2000`, in milliseconds, and `panic`.
+//! Commands of a client to its own handler: `sleep 2000` and `spin 2000`, in milliseconds, and `panic`.
 //! Runs on `client-N`, as a handler's own work would, and shows who else pays for it.
 
 use std::time::{Duration, Instant};

@@ -1,9 +1,8 @@
 //! The thread `lab-crowd`: clients that the lab itself has, here and at the servers beside.
 //!
-//! They are as cheap as clients can be, since this thread is not what is to be watched: a socket each, and
-//! nothing is parsed. Once a second what has come in is thrown away, and a tenth of them send a Pong, so
-//! that no server has to ask whether they are there. Blocks in a channel; while there are no clients, until
-//! somebody orders some.
+//! They are as cheap as clients can be, since the lesson is not about this thread: each is a socket, and nothing is
+//! parsed. Once a second the thread discards the received bytes, and a tenth of the clients send a Pong, so that no
+//! server has to ping them. Blocks in a channel. Without clients, it blocks until somebody orders some.
 
 use std::io;
 use std::net::SocketAddr;

@@ -21,7 +21,7 @@ const NUMBERS: Duration = Duration::from_secs(1);
 /// backlog at which it is disconnected by default, so that a full batch fits above it.
 const BEHIND: u64 = 256 << 10;
 
-/// What `lab-events` has to know of.
+/// A change that `lab-events` has to know of.
 pub enum Change {
     /// Somebody begins to watch.
     Comes(Connection),
@@ -39,21 +39,21 @@ pub enum Change {
 pub struct Events {
     /// When the lab began.
     pub began: Instant,
-    /// What the threads do.
+    /// Records the threads' work.
     pub recorder: Recorder,
-    /// Who comes and goes.
+    /// Clients and watchers that come and go.
     pub changes: Receiver<Change>,
-    /// What the server counts.
+    /// The server's counters.
     pub meter: Meter,
     /// This process, and those beside.
     pub processes: Vec<(String, Process)>,
-    /// What a new watcher is told first, but for what changes.
+    /// The constant part of the first message to a new watcher.
     pub hello: Value,
     /// The numbers and names of the clients that are there.
     pub clients: Box<dyn Fn() -> Vec<(u64, String)> + Send>,
     /// Of `lab-crowd`, as it told last.
     pub crowd: Value,
-    /// Who watches now.
+    /// The current watchers.
     pub watchers: Vec<Connection>,
 }
 
@@ -96,7 +96,7 @@ impl Events {
     fn take(&mut self, change: Change) -> bool {
         match change {
             Change::Comes(watcher) => {
-                // Before the list of clients is made: who comes meanwhile is told twice, and not missed.
+                // Before the list of clients is made: a client that comes in between is sent twice, and not missed.
                 self.recorder.observer.watch(true);
                 let hello = json!({ "hello": self.hello_to(&watcher) });
                 send([&watcher], &hello);
@@ -125,7 +125,7 @@ impl Events {
     }
 
     fn send_events(&self) {
-        // No more than there are now, or the batch might never be done.
+        // No more than are queued now, or the batch might never be done.
         let seen = self.recorder.seen.try_iter().take(self.recorder.seen.len());
         let list = batch::encode(seen.filter(|seen| !self.is_a_batch(seen)), self.began);
         if list.is_empty() {
@@ -177,7 +177,7 @@ impl Events {
     }
 }
 
-/// Those who have left meanwhile need not hear it.
+/// Ignores watchers that have left in the meantime.
 fn send<'a>(watchers: impl IntoIterator<Item = &'a Connection>, message: &Value) {
     let sent = Message::json(message).and_then(|message| broadcast(watchers, message));
     sent.map(drop).unwrap_or_else(|error| log::error!("the lab's watchers miss something: {error}"));

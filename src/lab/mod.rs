@@ -1,11 +1,12 @@
-//! What only the lesson needs: the page `/lab`, which shows the threads at work, and what breaks them.
-//! Nothing here is reachable without `--lab`.
+//! The code that only the lesson needs: the page `/lab`, which shows the threads at work, and the clients that break
+//! them. Nothing in this module is reachable without `--lab`.
 //!
 //! Everything on the page has happened. The framework tells an [`Observer`](threadcast::Observer) what its
 //! threads do; [`recorder`] puts that into a bounded channel, [`events`] (the thread `lab-events`) sends it
 //! to the watchers, [`numbers`] reads `/proc`. The clients that are broken are real ones: [`crowd`] (the
 //! thread `lab-crowd`) connects them over the loopback and speaks for them, [`nuisance`] (`lab-stalled`, `lab-flood`) is
-//! one that does not read, and one that does not stop talking. The servers to compare with are processes of their own, see [`beside`].
+//! one that does not read, and one that does not stop talking. The servers to
+//! compare with are separate processes, see [`beside`].
 //!
 //! While nobody watches, both threads are blocked, and an event costs its thread one relaxed load.
 //!
@@ -32,7 +33,7 @@
 //!
 //! An event has `t`, `thread`, `is`, and mostly `client`:
 //!
-//! | `is` | besides | what happened |
+//! | `is` | other fields | event |
 //! |---|---|---|
 //! | `accepted` | | `listener` has a new client |
 //! | `opened` | `target` | the 101 is written |

@@ -1,4 +1,4 @@
-//! Clients that a browser cannot be, each with a thread of its own: `lab-stalled` asks for echoes and never reads one,
+//! Clients that a browser cannot be, each with its own thread: `lab-stalled` asks for echoes and never reads one,
 //! `lab-flood` sends small messages as fast as its socket takes them, for a few seconds.
 //!
 //! A stalled one blocks in `write`, once everything between it and its echoes is full: the server's socket, then the
@@ -15,8 +15,8 @@ use tungstenite::protocol::frame::coding::{Data, OpCode};
 use crate::lab::crowd;
 use crate::lab::visitor::{Host, Visitor};
 
-/// Bytes in each message of a stalled client: enough that a few of them fill everything, and that what the server does
-/// meanwhile can still be told one by one.
+/// Bytes in each message of a stalled client: large enough that a few of them fill everything, and small enough
+/// that the page can still show the server's steps one by one.
 const MESSAGE: usize = 256 << 10;
 /// Bytes that its kernel may hold for it, so that it is not long until they are full.
 const RECEIVES: usize = 16 << 10;

@@ -1,4 +1,4 @@
-//! What the kernel tells of a process: memory, threads, CPU, context switches. Runs on `lab-events`.
+//! The kernel's figures of a process: memory, threads, CPU, context switches. Runs on `lab-events`.
 
 use std::collections::HashMap;
 use std::fs;
@@ -72,7 +72,7 @@ impl Process {
         let Ok(tasks) = fs::read_dir(self.directory.join("task")) else { return 0 };
         let before = std::mem::take(&mut self.threads);
         for task in tasks.flatten() {
-            // A thread that has ended meanwhile has none.
+            // A thread that has just ended has none.
             let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
             let Some(now) = proc::switches(&status) else { continue };
             let name = task.file_name().to_string_lossy().into_owned();
@@ -94,7 +94,7 @@ mod tests {
     fn a_process_sees_itself_and_its_numbers_grow() {
         let mut process = Process::own();
         let first = process.read();
-        // A context switch of its own will.
+        // A voluntary context switch.
         std::thread::sleep(std::time::Duration::from_millis(5));
         let second = process.read();
         assert!(first["threads"].as_u64() >= Some(1) && first["resident"].as_u64() > Some(100), "{first}");

@@ -1,4 +1,4 @@
-//! What a watcher can ask for, see the [module](crate::lab). Pure.
+//! The orders of a watcher, see the [module](crate::lab). Pure.
 
 /// Most clients that one order brings.
 const MOST_AT_ONCE: usize = 1000;
@@ -18,7 +18,7 @@ pub enum Order {
     Stall,
     /// A client comes that sends messages as fast as it can.
     Flood,
-    /// The first clients come, if there are none.
+    /// The first clients come, if the lab has none yet.
     Start,
     /// All the lab's clients here leave, and the first ones come.
     StartAgain,

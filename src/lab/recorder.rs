@@ -1,4 +1,4 @@
-//! What happened, on its way to `lab-events`: a bounded channel. Any thread writes, and never waits.
+//! Events on their way to `lab-events`: a bounded channel. Any thread writes, and never waits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,7 +34,7 @@ pub struct Seen {
 pub struct Recorder {
     /// Tells the framework whether to report.
     pub observer: Observer,
-    /// What it reported.
+    /// The events that it reported.
     pub seen: Receiver<Seen>,
     dropped: Arc<AtomicU64>,
 }

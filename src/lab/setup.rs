@@ -19,11 +19,11 @@ use crate::lab::visitor::{Host, config};
 use crate::lab::watch::WatchHandler;
 use threadcast::{Application, Delivery, Error, Meter, Result, StaticFiles};
 
-/// What the lab shows of its surroundings.
+/// The surroundings that the lab shows.
 pub struct Setup {
     /// From one push to the next.
     pub interval: Duration,
-    /// Who writes what is pushed.
+    /// The thread that writes the pushes.
     pub delivery: Delivery,
     /// The pages, and where else they are than in the binary.
     pub pages: StaticFiles,

@@ -1,6 +1,6 @@
 //! [`Visitor`]: the socket of one of the lab's clients, with TLS where the server has it.
 //!
-//! What a server sends is thrown away as it is, encrypted or not: only the lab's own words need TLS.
+//! Discards the server's bytes as they are, encrypted or not: only the lab's own messages need TLS.
 
 use std::borrow::Cow;
 use std::io::{self, Write};

@@ -8,10 +8,10 @@ use std::path::Path;
 use threadcast::{Error, printable};
 use toml::de::{DeTable, DeValue};
 
-/// More is no configuration.
+/// The largest file that is read as a configuration.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// What the file says of one option.
+/// One option's entry in the file.
 pub(super) struct Assignment {
     pub key: String,
     /// From 1.
@@ -31,7 +31,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Assignment>, String> {
     let line_of = |byte: usize| text.bytes().take(byte).filter(|byte| *byte == b'\n').count() + 1;
     let table = DeTable::parse(&text).map_err(|error| {
         let line = line_of(error.span().map_or(0, |span| span.start));
-        // A hint may be on a line of its own.
+        // A hint may be on its own line.
         format!("{place}:{line}: this is not TOML: {}", error.message().replace('\n', ", "))
     })?;
     let mut entries: Vec<_> = table.into_inner().into_iter().collect();

@@ -1,4 +1,4 @@
-//! What is published, and who gets it.
+//! Publishes messages to the subscribers of topics.
 
 use std::sync::PoisonError;
 
@@ -27,12 +27,12 @@ impl Hub {
     }
 
     /// Sends the newest value of a topic. A subscriber whose last message of this topic by `publish_latest` still waits
-    /// gets this one in its place: of each topic at most one waits. So one that reads slowly skips what is old, and is not
+    /// gets this one in its place: of each topic at most one waits. So a slow subscriber skips old values, and is not
     /// disconnected for it. Returns how many have accepted it, as [`publish`](Hub::publish) does; the message that it
     /// replaces had been accepted too.
     ///
-    /// What the kernel has taken does not wait here: with
-    /// [`send_buffer`](crate::Application::send_buffer) that is not much. A thread that publishes so does all of the work
+    /// Bytes that the kernel has taken no longer wait in the backlog; with
+    /// [`send_buffer`](crate::Application::send_buffer) they are few. A thread that publishes so does all of the work
     /// itself, whatever the number of subscribers. On other machines of a `Fleet` it is an ordinary message.
     ///
     /// ```

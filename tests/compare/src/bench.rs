@@ -15,7 +15,7 @@ const TOKIO: &str = "tokio-2";
 const WSS: &str = "threadcast-wss";
 const TOKIO_WSS: &str = "tokio-2-wss";
 
-/// What a figure of threadcast is set against.
+/// The figure that one of threadcast is compared with.
 enum Against {
     /// The same figure of another variant.
     Variant(&'static str),
@@ -53,7 +53,7 @@ const fn goal(
 }
 
 impl Goal {
-    /// The same with TLS.
+    /// Returns the goal with TLS.
     const fn wss(self) -> Goal {
         Goal { of: WSS, ..self }
     }

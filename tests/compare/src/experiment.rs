@@ -1,5 +1,4 @@
-//! What is measured: the kinds of experiment, how a server is started for each, and what the load
-//! generator is told to do.
+//! The kinds of experiment, how a server is started for each, and the commands to the load generator.
 
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -36,7 +35,7 @@ const STEADY_ROUNDS: usize = 3;
 const HOLD_ROUNDS: usize = 2;
 /// Rounds that are enough for pushes, of which a turn has several.
 const PUSH_ROUNDS: usize = 8;
-/// Time that a load generator may take besides what it was told to measure.
+/// Time that a load generator may take in addition to the time that it measures.
 const LOAD_DEADLINE: Duration = Duration::from_secs(400);
 
 /// A kind of experiment.
@@ -64,7 +63,7 @@ pub enum Kind {
 /// One experiment: a kind, and the number of clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Experiment {
-    /// What is done.
+    /// The kind of experiment.
     pub kind: Kind,
     /// With how many clients.
     pub size: usize,

@@ -54,7 +54,7 @@ const GREETERS: [Greeter; 3] = [
     },
 ];
 
-/// What a conversation costs: with `clients` of them, one after the other, all of which stay.
+/// The cost of a conversation: with `clients` of them, one after the other, all of which stay.
 #[derive(Debug, Clone, Copy)]
 pub struct Cost {
     /// Memory of the server for each, in KiB, the kernel's stacks included.

@@ -94,7 +94,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Keeps the variants of these names; if there are none, all but those that must be asked for.
+    /// Keeps the variants of these names; without names, all but those that must be asked for.
     pub fn keep(&mut self, names: &[String]) -> Result<(), Failure> {
         for name in names {
             if !self.variants.iter().any(|variant| variant.name == *name) {

@@ -174,7 +174,7 @@ fn command_line() -> String {
     words.join(" ")
 }
 
-/// A sample as a line of progress: with the figures that tell most, or why there are none.
+/// Returns a sample as a line of progress, with the most telling figures, or the reason why it has none.
 fn show(sample: &Sample) -> String {
     let Sample { variant, experiment, round, figures, failed } = sample;
     let outcome = failed.clone().unwrap_or_else(|| show_figures(figures));

@@ -26,7 +26,7 @@ function talk(client) {
     if (step === 'name') {
       step = 'history';
       client.send(`welcome, ${message}`);
-      // What comes while the history is under way must wait for it.
+      // A message that comes while the history is under way must wait for it.
       client.pause();
       sendHistory();
     } else {

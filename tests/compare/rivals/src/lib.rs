@@ -1,4 +1,4 @@
-//! What the two clocks have in common: their limits, and the versions of what they run on.
+//! The common parts of the two clocks: their limits, and the versions of what they run on.
 
 /// Connections that may wait to be accepted.
 pub const BACKLOG: u32 = 4096;

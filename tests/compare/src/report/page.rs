@@ -16,10 +16,10 @@ use crate::results::Results;
 const BEGIN: &str = "<!-- compare:begin -->";
 /// Where it ends.
 const END: &str = "<!-- compare:end -->";
-/// Who stands for its kind of thread in the lesson: kernel threads, green threads, none.
+/// The variants that represent each kind of thread in the lesson: kernel threads, green threads, none.
 const KINDS: [&str; 7] =
     ["threadcast", "floor", "goroutines", "virtual-threads", "axum", "tokio-1", "libwebsockets"];
-/// What a wait costs: a wake-up, an idle client, a handler that blocks.
+/// The costs of a wait: a wake-up, an idle client, a handler that blocks.
 const COSTS: [(Kind, &str); 4] = [
     (Kind::Echo, figures::CPU_US),
     (Kind::Push, figures::MEMORY_KIB),

@@ -73,7 +73,7 @@ async fn clock(
     Query(query): Query<HashMap<String, String>>,
     State(ticks): State<broadcast::Sender<Utf8Bytes>>,
 ) -> Response {
-    // Who is connected is what the channel knows; a name is for the program that has private messages.
+    // The channel knows the connected clients; only a program with private messages needs a name.
     let _id = query.get("Id");
     small(upgrade).on_upgrade(move |socket| tell_time(socket, ticks.subscribe()))
 }
