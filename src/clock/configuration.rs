@@ -2,7 +2,8 @@
 //! `THREADCAST_MAX_CLIENTS` and the key `max-clients` of the file of `--config`. Pure, but for the file.
 //!
 //! clap's declaration of an option is the only one. Values of variables and of the file become arguments in front of
-//! the others, unless the line has that option. So clap checks all of them, also which options require or exclude others.
+//! the others, unless the line has that option. So clap checks all of them, also which options require or exclude
+//! others.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -70,11 +71,11 @@ impl fmt::Display for Source {
 }
 
 impl Configuration {
-    /// Adds to the arguments, of which the first is the program's name, what the environment and the file say. Line
-    /// before variable before file.
+    /// Adds the values of the environment and of the file to the arguments, whose first one is the program's name. The
+    /// line has precedence over a variable, and a variable over the file.
     ///
     /// # Errors
-    /// One line: what is wrong with a variable or the file, and where.
+    /// A variable or the file has a mistake; the error says which and where, in one line.
     pub fn read(
         command: &Command,
         line: Vec<OsString>,
@@ -122,7 +123,7 @@ impl Configuration {
         self.sources.get(option).unwrap_or(&Source::Line).name(option)
     }
 
-    /// Returns whether the value of an option is seen by every user of this machine.
+    /// Returns whether every user of this machine can see the value of an option.
     pub fn is_on_line(&self, option: &str) -> bool {
         !self.sources.contains_key(option)
     }
@@ -207,7 +208,7 @@ fn on_the_line(line: &[OsString]) -> HashSet<String> {
     names.collect()
 }
 
-/// Returns the file that the line names. Whether it may be there twice is up to clap.
+/// Returns the file that the line names. clap decides whether it may occur twice.
 fn config_of(line: &[OsString]) -> Option<OsString> {
     let dashed = format!("--{CONFIG}").into_bytes();
     let rest = |arg: &OsString| arg.as_bytes().strip_prefix(&dashed[..]).map(<[u8]>::to_vec);

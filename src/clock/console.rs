@@ -43,10 +43,10 @@ pub fn print(text: &str) {
     write_whole(stdout(), text.as_bytes());
 }
 
-/// How lines look from now on, which are plain until then: what is wrong with the options is said before they are known.
+/// The format of lines. Lines are plain until it is set, since mistakes in the options are reported before that.
 static FORMAT: OnceLock<LogFormat> = OnceLock::new();
 
-/// Sets how lines of the program's own look: as those of the log.
+/// Sets the format of the program's own lines: that of the log.
 pub fn set_format(format: LogFormat) {
     let _ = FORMAT.set(format);
 }
@@ -61,7 +61,7 @@ pub fn complain(what: impl Display) {
     write_line(stderr(), Level::Error, &printable(what).to_string());
 }
 
-/// Says on standard error what somebody should look at, though the program goes on.
+/// Prints a warning on standard error; the program goes on.
 pub fn warn(what: impl Display) {
     write_line(stderr(), Level::Warn, &format!("threadcast: warning: {}", printable(what)));
 }

@@ -1,4 +1,4 @@
-//! The fleet that the program is in, with `--redis`: where it meets, and what `/stats` has of it.
+//! The fleet that the program is in, with `--redis`: its Redis, and its numbers in `/stats`.
 //!
 //! Never here: a URL in what is printed or logged.
 

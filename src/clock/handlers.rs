@@ -12,11 +12,11 @@ use threadcast::{
     Result, StaticFiles, WebSocketHandler, printable,
 };
 
-/// Most bytes of an Id. It is kept as long as its client is there.
+/// Most bytes of an Id. The server keeps it as long as its client is connected.
 pub const MAX_ID: usize = 256;
 
-/// The subprotocol (RFC 6455, section 1.9) of a client that is told the interval before the first push, so
-/// that it can tell a silent connection from a slow clock, and the topic of each published message. The page offers it.
+/// The subprotocol (RFC 6455, section 1.9) of a client that gets the interval before the first push, and the topic of
+/// each published message. With the interval it can tell a silent connection from a slow clock. The page offers it.
 const GREETED: &str = "threadcast.1";
 
 /// The page's permissions. It may open any WebSocket, since a proxy may serve it under another name.

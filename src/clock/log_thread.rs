@@ -1,7 +1,7 @@
 //! [`LogThread`]: the threads `log` and `log-file`, each of which writes the log to one place.
 //!
-//! Blocks in a channel, and in `write`: a terminal that is paused, a pipe that nobody reads or a slow disk
-//! holds up this thread, and nobody who has something to log.
+//! Blocks in a channel, and in `write`: a paused terminal, a pipe that nobody reads or a slow disk holds up this
+//! thread, but not the threads that log.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -46,7 +46,7 @@ pub struct LogPlace {
     pub logger: Box<dyn SharedLogger>,
     /// Where the logger writes, if it can tell what failed.
     pub output: Option<LogOutput>,
-    /// How lines look there.
+    /// The style of its lines.
     pub style: Style,
 }
 
@@ -59,7 +59,7 @@ pub struct LogThread {
     untold: Arc<AtomicU64>,
 }
 
-/// The way to the log file, for who wants a new one.
+/// A handle to the log file, to reopen it.
 #[derive(Clone)]
 pub struct LogFile(Sender<Entry>);
 

@@ -1,6 +1,6 @@
 //! The page `/metrics`, for Prometheus and the like. Runs on `client-N`.
 //!
-//! It reads the counters that there are, so nobody who counts does more for it. Labels are closed sets: an Id, a path
+//! It only reads existing counters, so no other thread does more work for it. Labels are closed sets: an Id, a path
 //! or an address would make a new series for each client.
 
 use std::fmt;
@@ -182,7 +182,7 @@ impl Readings {
         )
     }
 
-    /// How the link to the other machines is, if there are any.
+    /// The state of the link to the other machines, if there are any.
     fn encode_fleet(&self, families: &mut Families<'_>) -> fmt::Result {
         let Some(fleet) = self.fleet.as_ref().map(|fleet| fleet.stats()) else { return Ok(()) };
         families.gauge(

@@ -13,8 +13,7 @@ use clap::{ArgMatches, Command, Error};
 /// Most characters of a value that are shown.
 const SHOWN: usize = 60;
 
-/// Returns the values of options that the arguments are. `name_of` says what the option `port` is called for who has to
-/// mend it.
+/// Parses the arguments into options. `name_of` returns the name of an option, such as `port`, where the user has set it.
 ///
 /// # Errors
 /// The text to print, and the exit code: 0 for `--help`, 2 for a mistake, which is one line.
@@ -54,8 +53,8 @@ fn suggested(error: &Error) -> Option<String> {
     kinds.into_iter().find_map(|kind| texts(error, kind).into_iter().next())
 }
 
-/// Lets what follows an option be its value, with a minus too: what is wrong with `--port -1` is said of that. Not
-/// where any text is a value: `--log-file --lab` has none.
+/// Lets an option's value begin with a minus, so that the message about `--port -1` is about -1. Not for options
+/// that take any text: `--log-file --lab` lacks a value.
 fn with_any_value(command: Command) -> Command {
     let command = command.mut_args(|arg| {
         let of = arg.get_value_parser().type_id();
@@ -63,7 +62,7 @@ fn with_any_value(command: Command) -> Command {
         let has_value = arg.get_action().takes_values();
         if has_value && !is_any_text { arg.allow_hyphen_values(true) } else { arg }
     });
-    // Without a command it is told which there are, and not all of the help.
+    // Without a command the message lists the commands, and not all of the help.
     command.arg_required_else_help(false).mut_subcommands(with_any_value)
 }
 
@@ -128,7 +127,7 @@ fn not_utf8(command: &mut Command, args: &[OsString]) -> String {
     format!("{option} {}: this is not UTF-8", shown(&last)).trim_start().to_owned()
 }
 
-/// Returns what clap tells of a mistake, of one kind.
+/// Returns clap's context of a mistake, of one kind.
 fn texts(error: &Error, kind: ContextKind) -> Vec<String> {
     match error.get(kind) {
         Some(ContextValue::String(text)) => vec![text.clone()],

@@ -20,7 +20,7 @@ use crate::clock::rounds::RoundStats;
 
 /// Where the supervisor listens: a path, or a name that begins with `@`.
 pub const SOCKET: &str = "NOTIFY_SOCKET";
-/// How often it wants to hear that the process lives, and which one.
+/// The interval in which the supervisor expects a sign of life, and from which process.
 const WATCHDOG_MICROS: &str = "WATCHDOG_USEC";
 const WATCHDOG_PROCESS: &str = "WATCHDOG_PID";
 /// Extra time for a late end: the shutdown's own seconds, and a busy machine.
@@ -47,7 +47,7 @@ pub fn ready(server: &Server) {
     tell(&format!("READY=1\nSTATUS=serving on {} for up to {clients} clients", server.local_addr()));
 }
 
-/// Says that the program ends, and that this takes so long.
+/// Says that the program ends, and how long this takes.
 pub fn stopping(takes: Duration) {
     let micros = takes.saturating_add(SLACK).as_micros();
     let seconds = takes.as_secs();
@@ -64,8 +64,8 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// Says twice as often as the supervisor wants that the program lives, while `send` and the listener do; `None` if the
-    /// supervisor does not ask for it.
+    /// Sends signs of life twice as often as the supervisor expects them, as long as `send` and the listener are alive.
+    /// Returns `None` if the supervisor does not ask for them.
     ///
     /// # Errors
     /// If the system has no thread for it.

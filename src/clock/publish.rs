@@ -1,6 +1,6 @@
-//! `POST /publish?topic=all`: the body is published for who has the token. Runs on `client-N`.
+//! `POST /publish?topic=all`: publishes the body, for callers with the token. Runs on `client-N`.
 //!
-//! Never here: a body that is read before the token.
+//! Never reads a body before it has checked the token.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub const PUBLISHING: Purpose =
 pub struct PublishHandler {
     /// The token that a caller has to send.
     pub token: Arc<Token>,
-    /// Where it goes.
+    /// The topics to publish to.
     pub topics: Arc<Topics>,
 }
 

@@ -1,7 +1,7 @@
-//! [`Reload`]: what SIGHUP reads again. Files are read on the thread `reload`, which the first SIGHUP starts: a file
-//! system may hang, and a signal that asks for the end is heard all the same.
+//! [`Reload`]: the files that SIGHUP reads again. The thread `reload`, which the first SIGHUP starts, reads them: even
+//! if a file system hangs, the program still reacts to a stop signal.
 //!
-//! Never here: a new value that is wrong in the place of one that works.
+//! Never replaces a value that works by one that is wrong.
 
 use std::env;
 use std::sync::{Arc, OnceLock};
@@ -43,7 +43,7 @@ pub fn is_possible(options: &Options) -> bool {
 }
 
 impl Reload {
-    /// Returns what SIGHUP is for, with these options.
+    /// Returns the reload for these options; `None` if SIGHUP has nothing to read.
     pub fn new(
         options: &Options,
         log: Option<LogFile>,

@@ -35,7 +35,7 @@ const NO_WISH: [Signal; 10] = [
     Signal::SIGPWR,
     Signal::SIGSTKFLT,
 ];
-/// Signals without a name, whose default is the same.
+/// Signals without a name, which kill by default too.
 const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;
 
 /// Unblocks signals that a parent may have blocked, and ignores those that are not stop signals. Must run before
@@ -45,7 +45,7 @@ const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;
 /// [`Error::Io`] if the system refuses.
 pub fn prepare() -> Result<()> {
     SigSet::empty().thread_set_mask().map_err(|errno| Error::io("cannot unblock signals")(errno.into()))?;
-    // A handler that does nothing which matters; ignoring them would be inherited by what it starts.
+    // A handler without effect: child processes would inherit an ignored signal.
     let unread = Arc::new(AtomicBool::new(false));
     for signal in NO_WISH {
         flag::register(signal as i32, unread.clone())
@@ -87,8 +87,8 @@ fn own_status() -> String {
     fs::read_to_string("/proc/self/status").unwrap_or_default()
 }
 
-/// Collects from now on what [`wait_for_end`] looks at. SIGINT and SIGTERM also where they were ignored, as a
-/// shell does for what it starts in the background. SIGHUP only where it was not: that is what `nohup` is for.
+/// Collects signals for [`wait_for_end`] from now on. SIGINT and SIGTERM also if they were ignored, since a shell
+/// ignores them for programs in the background. SIGHUP only if it was not, since `nohup` ignores it on purpose.
 ///
 /// # Errors
 /// [`Error::Io`] if the system refuses.
@@ -98,8 +98,8 @@ pub fn listen() -> Result<Signals> {
     Signals::new(signals).map_err(Error::io("cannot wait for signals"))
 }
 
-/// Blocks until a signal asks for the end. SIGUSR1 asks for the numbers, SIGUSR2 for a successor, and SIGHUP for a reload
-/// where there is something to read again.
+/// Blocks until a stop signal comes. SIGUSR1 asks for the numbers, SIGUSR2 for a successor, and SIGHUP for a reload if
+/// there is something to read again.
 pub fn wait_for_end(signals: &mut Signals, reload: Option<&Reload>, numbers: impl Fn(), succeed: impl Fn()) {
     for signal in signals.forever() {
         match (signal, reload) {

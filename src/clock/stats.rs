@@ -1,4 +1,4 @@
-//! Numbers to look at: the page `/stats`, and the same in one log line. Runs on `client-N` and `main`.
+//! The server's numbers: the page `/stats`, and one log line. Runs on `client-N` and `main`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use crate::clock::token::Token;
 use crate::clock::{fleet, log_thread};
 use threadcast::{Error, Exchange, Fleet, Meter, Request, RequestHandler, Result};
 
-/// All there is to read.
+/// The sources of the numbers.
 #[derive(Clone)]
 pub struct Readings {
     /// The server's.
     pub meter: Meter,
-    /// Most clients at a time.
+    /// Most concurrent clients.
     pub capacity: usize,
     /// The clients that get the time.
     pub clients: Arc<Clients>,

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::clock::handlers::MAX_ID;
 use threadcast::{Connection, Error, Hub, Message, Request, Result};
 
-/// Everybody's.
+/// The topic of every client.
 pub const ALL: &str = "all";
 /// The prefix of the topic of one client; its Id follows.
 const OF_ONE: &str = "id/";
@@ -31,14 +31,13 @@ pub struct Topics {
 }
 
 impl Topics {
-    /// Starts without a subscriber. `allowed`: what a client may ask for; anything if it is empty.
+    /// Starts without a subscriber. `allowed`: topics that a client may ask for; any if it is empty.
     pub fn new(allowed: Vec<String>) -> Topics {
         let (plain, wrapped) = Hub::in_two_forms(wrap);
         Topics { plain, wrapped, allowed }
     }
 
-    /// Returns the most bytes that a client's topics take beside those of the other clients. Those that are named at the
-    /// start are the same for all.
+    /// Returns the most bytes of one client's own topics. Topics that are named at the start are shared by all clients.
     pub fn memory(&self) -> u64 {
         let asked = if self.allowed.is_empty() { MOST as u64 } else { 0 };
         (1 + asked) * TOPIC_MEMORY
@@ -127,7 +126,7 @@ pub fn check(topic: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns what a client has to know of a hub's error.
+/// Returns a hub's error as a refusal for the client.
 fn refused(error: Error) -> Error {
     match error {
         Error::Invalid(reason) => Error::refused(400, reason),
@@ -135,7 +134,7 @@ fn refused(error: Error) -> Error {
     }
 }
 
-/// Makes a message's form for who speaks `threadcast.1`.
+/// Wraps a message for clients that speak `threadcast.1`.
 fn wrap(topic: &str, message: &Message) -> Message {
     let (kind, content) = match message.as_text() {
         Some(text) => ("text", text.to_owned()),

@@ -20,10 +20,10 @@ pub(super) struct Assignment {
     pub values: Vec<OsString>,
 }
 
-/// Returns what the file says, from its first line to its last.
+/// Returns the entries of the file, in their order.
 ///
 /// # Errors
-/// One line: why the file cannot be read, or which of its lines is wrong.
+/// The file cannot be read, or has a mistake; the error says why or where, in one line.
 pub(super) fn read(path: &Path) -> Result<Vec<Assignment>, String> {
     let place = printable(path.display()).at_most(100);
     let text = text(path).map_err(Error::io(format!("cannot read the configuration {place}")));
@@ -61,7 +61,7 @@ fn text(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Returns a value as it would be on the command line, or what else it is.
+/// Returns a value as it would be on the command line, or the name of its unusable type.
 fn plain(value: DeValue<'_>) -> Result<OsString, &'static str> {
     Ok(match value {
         DeValue::String(text) => text.into_owned().into(),

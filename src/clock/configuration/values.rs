@@ -38,7 +38,7 @@ enum Action {
 pub struct OptionValues(Vec<OptionValue>);
 
 impl OptionValues {
-    /// Returns what the arguments of a configuration are for clap.
+    /// Returns the values that clap has found in the arguments of a configuration.
     pub fn new(command: &Command, matches: &ArgMatches, configuration: &Configuration) -> OptionValues {
         let values = command.get_arguments().filter_map(|arg| {
             let action = match arg.get_action() {
