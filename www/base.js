@@ -24,7 +24,7 @@ const CONTROLS = "a[href], button, input, select, textarea, [tabindex]";
 
 const canHaveFocus = (control) => !control.disabled && control.getClientRects().length > 0;
 
-// Changes what there is to press. If that takes the control that has the focus, the next one gets it: otherwise the
+// Changes the controls. If that removes the control that has the focus, the next one gets it: otherwise the
 // keyboard would begin at the top of the page again.
 export function keepFocus(change) {
   const before = document.activeElement;

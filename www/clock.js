@@ -2,9 +2,9 @@
 //
 // Read it from top to bottom: constants, state, view, socket, watch, forms. A WebSocket has four events,
 // onopen, onmessage, onerror and onclose. All four are in connect(), and all else serves them. A fifth is
-// missing: a connection whose other end has silently gone stays open, and nothing tells. watch() does.
-// The names of a module are its own; connect() puts the socket where the browser's console finds it: try
-// socket.send("hi"). How things are drawn is in clock-view.js.
+// missing: a connection whose other end has silently gone stays open, and no event tells. watch() does.
+// A module's names are private; connect() puts the socket where the browser's console finds it: try
+// socket.send("hi"). clock-view.js draws.
 
 import { $, attempt, isolated, keepFocus } from "./base.js";
 import { PLOT_INTERVALS, bytesText, drawSoon, log, showMessage, showPlot, showTime, startView } from "./clock-view.js";
@@ -77,7 +77,7 @@ let messages = 0; // that others have published, as many of them as came here
 let lastPushAt = null; // ms; null after a new connection, since a gap is not an interval
 let intervals = []; // ms, the newest last, at most PLOT_INTERVALS
 
-// When all of this file has run, or has failed on its way: the page connects all the same.
+// When this file has run to its end, or has failed: the page connects all the same.
 addEventListener("DOMContentLoaded", () => [startView, showId, () => showPlot(intervals), connect].forEach(attempt));
 
 function idFromUrl() {
@@ -98,7 +98,7 @@ function randomId() {
 
 // ---------------------------------------------------------------------------- view
 
-// Everything that depends on the connection's state, and on what is to happen next, which does not depend on this.
+// Updates everything that depends on the connection's state and on the next step.
 function showState(detail) {
   attempt(() => drawState(detail));
 }
@@ -243,7 +243,7 @@ function hangUp(next, code, reason) {
   showState("A close frame is on its way, and the server answers with its own. It is over at onclose.");
 }
 
-// A new connection now, whatever the old one is doing.
+// Connects now, in any state of the old connection.
 function reconnect() {
   tries = 0;
   if (state() === "closed") connect();
@@ -252,7 +252,7 @@ function reconnect() {
 }
 
 // Waits longer each time, so that a server in trouble is left alone; and at random, so that clients
-// who lost it together do not come back together.
+// that lost it together do not come back together.
 function retryLater(cause, isRestart) {
   tries += 1;
   const longest = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** tries);
@@ -355,7 +355,7 @@ document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "visible") hurry(); // in the background timers are late
 });
 
-// Not believed, only told: the loopback works offline, and a server can be gone while the network is there.
+// Only shown, not believed: the loopback works offline, and a server can be gone while the network is up.
 addEventListener("offline", () => {
   log("offline", "says the browser");
   showNotice();

@@ -1,7 +1,7 @@
 // The servers beside this one: a column each, and a plot of their gaps.
 //
-// The page has two WebSockets to each: one that watches, and one whose handler is told to sleep or to spin.
-// All that is shown of the pushes was measured here, at the watching one.
+// The page has two WebSockets to each: one that watches, and one whose handler sleeps or spins on command.
+// The page measures all pushes itself, at the watching one.
 
 import { $ } from "./base.js";
 import { FONT, colors, fit } from "./lab-base.js";
@@ -113,7 +113,7 @@ function makeTrouble(column) {
   socket.onclose = () => columns.includes(column) && column.trouble === socket && setTimeout(makeTrouble, AGAIN_MS, column);
 }
 
-// The same to the handler of one client on each.
+// Sends a command to the handler of one client on each.
 export function troubleAll(text) {
   const able = columns.filter((column) => column.trouble?.readyState === WebSocket.OPEN);
   for (const column of able) column.trouble.send(text);
@@ -174,7 +174,7 @@ export function showBesideNumbers(t, all) {
     }
     column.numbers.push({ t, ...numbers });
     if (column.numbers.length > SAMPLES) column.numbers.shift();
-    // The least, since clients come before they are told of, and memory goes after them, if at all.
+    // The least, since clients come before their events, and memory goes after them, if at all.
     if (!column.crowd) column.base = Math.min(column.base ?? Infinity, memory(column));
   }
 }

@@ -1,4 +1,4 @@
-// Draws the lanes, and tells what is under the mouse, or chosen with the keyboard.
+// Draws the lanes, and describes the item under the mouse, or chosen with the keyboard.
 
 import { $ } from "./base.js";
 import { FONT, colors, fit } from "./lab-base.js";
@@ -19,7 +19,7 @@ export let shown = [];
 export let rows = new Map();
 export let geometry = null; // of the last drawing: left, width, from, to
 let pointed = null; // where the mouse is on the canvas
-let chosen = null; // what the keyboard has chosen: { thread, item }
+let chosen = null; // the keyboard's choice: { thread, item }
 
 const viewEnd = () => model.pausedAt ?? model.stoppedAt ?? model.serverNow() - LATE_MS;
 const viewSpan = () => (model.pausedAt === null ? model.WINDOW_MS : model.FROZEN_MS);
@@ -314,7 +314,7 @@ function showWindow() {
 
 let standsStill = ""; // why, while the server is not heard
 
-// The lanes stand still where the server was last heard: what its threads did since is not known.
+// The lanes stand still at the server's last message: nothing is known of its threads since.
 export function stop(why) {
   model.stop();
   standsStill = why;
@@ -354,7 +354,7 @@ function tellStory() {
 
 // ---------------------------------------------------------------------------- the canvas
 
-// `clicked` is told of the lane that somebody has clicked.
+// Calls `clicked` with the lane that somebody has clicked.
 export function startLanes(clicked) {
   const canvas = $("lanes");
   canvas.onpointermove = ({ offsetX, offsetY }) => {

@@ -11,7 +11,7 @@ export const MOST_LANES = 200; // drawn; the others are counted
 export const lanes = new Map(); // a thread's name: its lane
 export const clients = new Map(); // a client's number: its name
 export const others = new Map(); // by the number of a connection other than the clock's clients: its kind
-export let pushes = []; // every push, the newest last: what the fans are drawn from
+export let pushes = []; // every push, the newest last; the fans are drawn from it
 let offset = null; // performance.now() minus the server’s time: the smallest seen, so the least delayed
 let heardAt = 0; // the server’s time of its last message
 export let stoppedAt = null; // the same, while the server is not heard: nothing is known of what came after
@@ -67,7 +67,7 @@ function lane(thread, at) {
   return found;
 }
 
-// The lane goes on with something else from here.
+// The lane goes on with another segment from this time.
 function turn(which, at, kind, more = {}) {
   const current = which.segments[which.segments.length - 1];
   if (current && current.to === null) current.to = at;
@@ -78,7 +78,7 @@ function mark(which, at, kind, more = {}) {
   which.marks.push({ from: at, to: at, kind, lane: which, ...more });
 }
 
-// Those who were there before the page, and the page's own connection.
+// The clients from before the page, and the page's own connection.
 export function greet({ t, clients: list, watchers, you }) {
   for (const thread of ["listener", "send"]) lane(thread, t - WINDOW_MS);
   for (const [number, name] of list) clients.set(number, name);

@@ -1,13 +1,13 @@
 // The lab: its connection and its buttons. Each file imports only from those above it:
 //
-//   base.js         what both pages share
-//   lab-base.js     what all draw with
-//   lab-model.js    what happened, as lanes
-//   lab-words.js    the same in sentences
+//   base.js         shared by both pages
+//   lab-base.js     drawing tools of all
+//   lab-model.js    the events, as lanes
+//   lab-words.js    the events, in sentences
 //   lab-lanes.js    draws them
-//   lab-numbers.js  what the threads cost
+//   lab-numbers.js  the cost of the threads
 //   lab-beside.js   the servers beside this one
-//   lab.js          the WebSocket to /lab/events, and what the buttons order
+//   lab.js          the WebSocket to /lab/events, and the buttons' orders
 //
 // Their exports are at hand in the browser's console: try `lab.model.lanes`, or lab.order("come here 10").
 
@@ -25,7 +25,7 @@ const SILENT_LOOKS = 5; // after this many the connection is lost
 const MORE = 100;
 const MANY = 1_000; // for each server beside
 const TROUBLE_MS = 3_000;
-const LONGEST_PAUSE_MS = 600_000; // what happens during a pause is kept, and it must not become too much
+const LONGEST_PAUSE_MS = 600_000; // events of a pause are kept, and must not become too many
 
 const DELIVERIES = {
   inline: "writes the time to every socket itself, and wakes nobody (delivery inline)",
@@ -39,7 +39,7 @@ let told = { t: 0, dropped: 0 }; // of the last events: when, and how many had b
 let greeting = ""; // once the server has said hello
 let names = []; // of the lab's own clients
 
-// When all of this file has run, or has failed on its way: the page connects all the same.
+// When this file has run to its end, or has failed: the page connects all the same.
 addEventListener("DOMContentLoaded", () => [
   numbers.startNumbers,
   () => view.startLanes(chooseClient),
@@ -56,7 +56,7 @@ function showState(state) {
   attempt(allowButtons);
 }
 
-// Those of the second view need servers beside this one.
+// The buttons of the second view need servers beside this one.
 function allowButtons() {
   const isOpen = document.documentElement.dataset.state === "open";
   keepFocus(() => {
@@ -158,7 +158,7 @@ function order(text) {
   if (socket?.readyState === WebSocket.OPEN) socket.send(text);
 }
 
-// The clients to choose from, without changing what is chosen.
+// Lists the clients to choose from, and keeps the choice.
 function showChoice() {
   const select = $("client");
   const before = select.value;
@@ -185,7 +185,7 @@ function seconds() {
   return $("seconds").valueAsNumber;
 }
 
-// Orders something of the client that is chosen.
+// Sends an order to the chosen client.
 function orderClient(text, told) {
   const name = $("client").value;
   if (!name) return say("The lab has no clients: let some come first.");
@@ -194,7 +194,7 @@ function orderClient(text, told) {
   say(`${name} said “${text}”. ${told(name)}`);
 }
 
-// Orders something of one client of each server beside.
+// Sends an order to one client of each server beside.
 function orderAll(text) {
   const servers = beside.troubleAll(text);
   say(servers === 0 ? "No server beside this one is connected." : `${count(servers, "server")} got “${text}” from one client each.`);

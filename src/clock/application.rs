@@ -173,7 +173,8 @@ fn capacity(options: &Options, application: &Application) -> Result<Capacity> {
     Ok(Capacity::new(clients))
 }
 
-/// Returns the host names to answer to; an empty list means any. The lab's own clients come by the address, or by the loopback.
+/// Returns the host names to answer to; an empty list means any.
+/// The lab's own clients come by the address, or by the loopback.
 pub fn hosts(options: &Options) -> Vec<String> {
     let own = options.address.filter(|address| !address.is_unspecified()).map(|address| address.to_string());
     let of_the_lab = ["localhost".to_owned()].into_iter().chain(own).filter(|_| options.lab.lab);

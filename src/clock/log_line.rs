@@ -1,5 +1,5 @@
-//! A line of the log: text for people, JSON for programs, and journald's prefix in front of either. Pure, except that it
-//! looks at a descriptor.
+//! A line of the log: text for people, JSON for programs, and journald's prefix in front of either. Pure, except that
+//! it looks at a descriptor.
 
 use std::env;
 use std::fmt::Write as _;

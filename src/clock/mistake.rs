@@ -13,7 +13,8 @@ use clap::{ArgMatches, Command, Error};
 /// Most characters of a value that are shown.
 const SHOWN: usize = 60;
 
-/// Parses the arguments into options. `name_of` returns the name of an option, such as `port`, where the user has set it.
+/// Parses the arguments into options. `name_of` returns the name of an option, such as `port`, at the source of its
+/// value.
 ///
 /// # Errors
 /// The text to print, and the exit code: 0 for `--help`, 2 for a mistake, which is one line.

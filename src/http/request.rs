@@ -88,7 +88,7 @@ impl Request {
         };
         request.check()?;
         if let Some(authority) = authority.and_then(|authority| HeaderValue::try_from(authority).ok()) {
-            // RFC 9112, section 3.2.2: this is the host, whatever `Host` says.
+            // RFC 9112, section 3.2.2: this is the host, even if `Host` differs.
             request.headers.insert("Host", authority);
         }
         Ok(Some((request, length)))

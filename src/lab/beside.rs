@@ -27,7 +27,7 @@ pub struct Beside {
     pub kind: String,
     /// The version, in its own words.
     pub version: String,
-    /// Where it is, and its process; `None` if it is not installed.
+    /// Its address and its process; `None` if it is not installed.
     pub running: Option<(SocketAddr, u32)>,
     /// How to install it.
     pub install: String,

@@ -1,6 +1,6 @@
-//! The thread `lab-events`: tells the watchers what happens, 20 times a second, and the numbers once.
+//! The thread `lab-events`: sends the watchers the events, 20 times a second, and the numbers, once a second.
 //!
-//! Blocks in a channel: while nobody watches, until somebody does.
+//! Blocks in a channel. Without watchers, it blocks until one comes.
 
 use std::time::{Duration, Instant};
 
@@ -13,9 +13,9 @@ use crate::lab::numbers::Process;
 use crate::lab::recorder::{Recorder, Seen};
 use threadcast::{Connection, Event, Message, Meter, broadcast};
 
-/// From one batch of events to the next.
+/// Time from one batch of events to the next.
 const BATCH: Duration = Duration::from_millis(50);
-/// From one set of numbers to the next.
+/// Time from one set of numbers to the next.
 const NUMBERS: Duration = Duration::from_secs(1);
 /// A watcher with this number of bytes waiting for it gets no events until it has taken some. A quarter of the
 /// backlog at which it is disconnected by default, so that a full batch fits above it.
@@ -27,7 +27,7 @@ pub enum Change {
     Comes(Connection),
     /// Somebody has left.
     Leaves(Connection),
-    /// The lab's own clients are others now.
+    /// The lab's own clients have changed.
     Crowd(Value),
     /// A sentence for all who watch.
     Note(String),
@@ -35,7 +35,7 @@ pub enum Change {
     Stop,
 }
 
-/// The sources of what a watcher is told.
+/// The sources of a watcher's messages.
 pub struct Events {
     /// When the lab began.
     pub began: Instant,
@@ -49,16 +49,16 @@ pub struct Events {
     pub processes: Vec<(String, Process)>,
     /// The constant part of the first message to a new watcher.
     pub hello: Value,
-    /// The numbers and names of the clients that are there.
+    /// The numbers and names of the connected clients.
     pub clients: Box<dyn Fn() -> Vec<(u64, String)> + Send>,
-    /// Of `lab-crowd`, as it told last.
+    /// The last report of `lab-crowd`.
     pub crowd: Value,
     /// The current watchers.
     pub watchers: Vec<Connection>,
 }
 
 impl Events {
-    /// Runs until it is told to stop.
+    /// Runs until [`Change::Stop`].
     pub fn run(mut self) {
         while let Ok(change) = self.changes.recv() {
             if !self.take(change) || (!self.watchers.is_empty() && !self.watch()) {
@@ -67,7 +67,7 @@ impl Events {
         }
     }
 
-    /// Runs while somebody watches. False if the lab ends.
+    /// Runs while somebody watches. Returns false if the lab ends.
     fn watch(&mut self) -> bool {
         let (mut batch, mut numbers) = (Instant::now(), Instant::now());
         let mut goes_on = true;
@@ -92,7 +92,7 @@ impl Events {
         goes_on
     }
 
-    /// Follows a change. False if the lab ends.
+    /// Carries out a change. Returns false if the lab ends.
     fn take(&mut self, change: Change) -> bool {
         match change {
             Change::Comes(watcher) => {
@@ -140,7 +140,7 @@ impl Events {
         send(ready, &json!({ "events": { "t": self.now(), "list": list, "dropped": dropped } }));
     }
 
-    /// Returns whether a pump or a writer has sent a batch on: a batch that tells of it would be followed by another.
+    /// Returns whether a pump or a writer has sent a batch on: reporting it in a batch would cause another one.
     fn is_a_batch(&self, seen: &Seen) -> bool {
         matches!(seen.event, Event::Wrote | Event::Queued)
             && self.watchers.iter().any(|watcher| watcher.id() == seen.client)

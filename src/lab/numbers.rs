@@ -11,7 +11,7 @@ use crate::lab::proc;
 /// Milliseconds in a clock tick of `/proc`; every Linux has 100 ticks in a second.
 const TICK_MS: u64 = 10;
 /// A process with more threads than this has its context switches counted in one turn of [`MANY_TURNS`],
-/// so that counting them does not become what is measured.
+/// so that the cost of counting does not distort the numbers.
 const MANY_THREADS: usize = 250;
 /// Also how many turns the page takes a rate over: each rate has exactly one count in it.
 const MANY_TURNS: usize = 5;
@@ -21,7 +21,7 @@ pub struct Process {
     directory: PathBuf,
     /// Context switches of each thread when it was last looked at, voluntary and not.
     threads: HashMap<String, (u64, u64)>,
-    /// Those of all threads that ever were, but for the last moments of each.
+    /// Context switches of all threads that ever ran, except for the last moments of each.
     switches: (u64, u64),
     /// Turns to leave out before the switches are counted again.
     pause: usize,

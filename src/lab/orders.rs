@@ -6,7 +6,7 @@ const MOST_AT_ONCE: usize = 1000;
 /// An order to `lab-crowd`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
-    /// The lab's client of this name, here, sends this text.
+    /// The lab's client of this name, at this server, sends this text.
     Say(String, String),
     /// This number of clients comes to this place.
     Come(String, usize),
@@ -20,7 +20,7 @@ pub enum Order {
     Flood,
     /// The first clients come, if the lab has none yet.
     Start,
-    /// All the lab's clients here leave, and the first ones come.
+    /// All the lab's clients at this server leave, and the first ones come.
     StartAgain,
     /// The lab ends.
     Stop,

@@ -31,7 +31,7 @@ pub struct Visitor {
 }
 
 impl Visitor {
-    /// Connects and asks for a WebSocket. Blocks for the handshake of TLS, and not for the answer.
+    /// Connects and asks for a WebSocket. Blocks for the TLS handshake, but not for the answer.
     ///
     /// # Errors
     /// If it cannot connect, or the server does no TLS.
@@ -89,7 +89,7 @@ fn handshake(
     Ok(Box::new(tls))
 }
 
-/// Returns how the lab's clients do TLS: with whatever certificate this very program has.
+/// Returns the TLS configuration of the lab's clients. It accepts any certificate, since the server is this process.
 ///
 /// # Errors
 /// If rustls cannot do it.

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-/// Most words that wait for `fleet-out`. Anybody who may publish in this Redis can ask; what is more has no answer.
+/// Most words that wait for `fleet-out`. Anybody who may publish in this Redis can ask. Further orders get no answer.
 const MOST_UNSENT: usize = 1024;
 
 /// See the [module](self).

@@ -11,7 +11,7 @@ use crate::panics::caught;
 use crate::ws::message::Message;
 
 impl Hub {
-    /// Sends one message to all subscribers of a topic but one: as a rule its author, who has it already. Does otherwise
+    /// Sends one message to all subscribers of a topic but one: usually its author, who has it already. Does otherwise
     /// what [`publish`](Hub::publish) does; other machines of a `Fleet`, where this connection is not, get it in any
     /// case.
     ///
@@ -33,7 +33,7 @@ impl Hub {
     ///
     /// Bytes that the kernel has taken no longer wait in the backlog; with
     /// [`send_buffer`](crate::Application::send_buffer) they are few. A thread that publishes so does all of the work
-    /// itself, whatever the number of subscribers. On other machines of a `Fleet` it is an ordinary message.
+    /// itself, for any number of subscribers. On other machines of a `Fleet` it is an ordinary message.
     ///
     /// ```
     /// use threadcast::Hub;

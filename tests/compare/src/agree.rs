@@ -2,7 +2,7 @@
 //!
 //! Compared are the figures that can be won or lost ([`CLAIMS`]). Each is a mean or a median of many pushes,
 //! echoes or clients, or a limit. Percentiles above the median and longest gaps are left out: a turn has a
-//! handful of values up there, and which ones is up to whatever else ran at that moment. The gap while a
+//! handful of values up there, which depend on the machine's other work at that moment. The gap while a
 //! handler sleeps stays, since it is the sleep that makes it.
 //!
 //! A ratio is that of [`Results::ratio`], which the report shows too. Noise that slows a round down slows both of its
@@ -21,7 +21,7 @@ use crate::report::verdicts::{CLAIMS, SUBJECT};
 use crate::results::Results;
 use crate::stats::Ratio;
 
-/// Difference between two ratios that is agreement, whatever their scatter.
+/// Difference between two ratios that counts as agreement, with any scatter.
 const TOLERANCE: f64 = 0.05;
 /// The cost of the kernel alone, set beside threadcast like the event loops are.
 const FLOOR: &str = "floor";

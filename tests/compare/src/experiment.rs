@@ -112,8 +112,8 @@ pub struct Times {
 impl Times {
     /// The times of a run whose figures are to be trusted. A turn is short, so that there can be many of
     /// them: a noisy neighbour spoils a turn as a whole. The slowest servers need 300 ms for a round of
-    /// 5,000 clients, and three times as long for 15,000; what comes half an interval after its time is
-    /// late, and at 5,000 nobody should be that because of the interval that was chosen here.
+    /// 5,000 clients, and three times as long for 15,000; a push that comes half an interval after its time
+    /// is late, and the choice of the interval should make none late at 5,000.
     ///
     /// Pushes are even in number: Tornado's garbage is collected in every other push to 5,000 clients,
     /// which takes twice as long as the push itself, and an odd number would have it now with the one,
@@ -206,7 +206,7 @@ impl Experiment {
         })
     }
 
-    /// Loads a server. One that has crashed is reported as such, whatever else went wrong because of that.
+    /// Loads a server. Reports a crash as such, and not the errors that it causes.
     fn load(self, mut server: Server, setup: &Setup, times: &Times) -> Result<Figures, Failure> {
         let program = std::env::current_exe().doing("find the load generator")?;
         let mut load = Command::new(program);
@@ -254,7 +254,7 @@ impl Experiment {
     }
 }
 
-/// Returns a time as the command lines here take it.
+/// Returns a time as this crate's command lines take it.
 pub fn in_ms(time: Duration) -> String {
     format!("{}ms", time.as_millis())
 }

@@ -24,7 +24,7 @@ use crate::server::{Server, free_address};
 
 /// Lines of the history.
 pub const HISTORY: usize = 20;
-/// Time in which an answer must be here.
+/// Time in which an answer must come.
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Frames of a thread's stack that are worth a look.
 const FRAMES: &str = "40";
@@ -93,7 +93,7 @@ impl History {
         Ok(Self { address, silent, hanging })
     }
 
-    /// Answers nobody from now on.
+    /// Answers no client from now on.
     pub fn hang(&self) {
         self.silent.store(true, Ordering::Relaxed);
     }
@@ -133,7 +133,7 @@ impl Client {
         }
     }
 
-    /// Is told this.
+    /// Gets this text.
     pub fn hears(&mut self, expected: &str) -> Result<(), Failure> {
         match self.hear()? {
             text if text == expected => Ok(()),
@@ -153,12 +153,12 @@ impl Client {
     }
 }
 
-/// Names of the programs that can be started here.
+/// Names of the programs that this command can start.
 pub fn names() -> impl Iterator<Item = &'static str> {
     GREETERS.iter().map(|greeter| greeter.name)
 }
 
-/// Starts a program; an error says how to build what is missing.
+/// Starts a program; an error says how to build a missing one.
 pub fn start(manifest: &Manifest, name: &str, history: &History) -> Result<Server, Failure> {
     let greeter = GREETERS.iter().find(|greeter| greeter.name == name);
     let greeter = greeter.ok_or_else(|| Failure::new(format!("there is no greeter {name}")))?;
@@ -173,7 +173,7 @@ pub fn start(manifest: &Manifest, name: &str, history: &History) -> Result<Serve
 /// Has this many conversations, all of which stay.
 pub fn measure(server: &Server, clients: usize) -> Result<Cost, Failure> {
     let process = Process::new(server.pid());
-    // The first one needs what is needed once.
+    // The first one includes the costs that arise once.
     let mut staying = vec![Client::connect(server.address)?];
     staying[0].converse()?;
     let (cpu, memory) = (process.cpu()?, process.memory()?);

@@ -59,7 +59,7 @@ pub fn run(manifest: &Manifest, lab: &Path, interval: Duration, arguments: &[Str
     }
 }
 
-/// Returns a variant that lets the lab's page connect, if it is a threadcast, whose lab lets its own pages only.
+/// Returns a variant that lets the lab's page connect, if it is a threadcast, whose lab accepts its own pages only.
 fn welcoming(variant: &Variant, arguments: &[String]) -> Variant {
     let mut variant = variant.clone();
     if variant.command.iter().any(|argument| argument == "--lab") {

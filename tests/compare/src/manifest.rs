@@ -39,7 +39,7 @@ pub struct Variant {
     /// A command that succeeds where the variant is installed, and prints its version.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<String>,
-    /// How to install what is missing.
+    /// How to install the variant if it is missing.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub install: String,
     /// Whether it takes part only where it is named, by `--only` or by a goal of the bench.

@@ -18,7 +18,7 @@ use crate::results::{Entry, Results, Sample};
 /// How often a turn is played again where the machine is not its usual self.
 const TRIES: usize = 3;
 
-/// An experiment, and who takes part in it.
+/// An experiment, and its variants.
 #[derive(Debug, Clone)]
 pub struct Trial {
     /// The experiment.
@@ -81,7 +81,7 @@ struct Turn<'a> {
 
 impl Turn<'_> {
     /// Plays it, and again where the machine was not its usual self before or after, which `spells` counts.
-    /// The last try counts whatever the machine was.
+    /// The last try counts in any state of the machine.
     fn play(
         &self,
         manifest: &Manifest,

@@ -30,7 +30,7 @@ const MACHINES: usize = 3;
 const HEADERS: f64 = 4.0 + 66.0;
 /// The program's own needs, without its clients: mappings, threads, descriptors.
 const RESERVE: f64 = 1000.0;
-/// Share of a machine's cores that pushes may take. The rest is for clients that come, and for what else they say.
+/// Share of a machine's cores that pushes may take. The rest is for new clients, and for their messages.
 const BUSY: f64 = 0.5;
 /// The most threads that Linux lets a machine have: `pid_max` cannot be larger.
 const MOST_THREADS: f64 = 4_194_304.0;
@@ -46,9 +46,9 @@ const KERNEL_CLIENTS: usize = 500;
 pub struct Constants {
     /// CPU of a push for any number of clients, in microseconds.
     pub push_us: f64,
-    /// The same for each client.
+    /// CPU of a push for each client, in microseconds.
     pub client_us: f64,
-    /// The same for each client and each further KiB of the message.
+    /// CPU of a push for each client and each further KiB of the message, in microseconds.
     pub kib_us: f64,
     /// Memory of a client: its own pages, page tables, the thread's stack in the kernel, in KiB.
     pub memory_kib: f64,
@@ -158,7 +158,7 @@ fn figure(figures: &Figures, name: &str) -> Result<f64, Failure> {
     figures.get(name).copied().ok_or_else(|| Failure::new(format!("there is no {name} in what was measured")))
 }
 
-/// Two sizes tell what a push costs and what each client of it costs. Each is measured in turns, and medians count.
+/// Two sizes yield the cost of a push and of each of its clients. Each is measured in turns, and medians count.
 fn measure(manifest: &Manifest, variant: &Variant, most: usize) -> Result<Constants, Failure> {
     let (few, many) = ((most / 15).max(2), (most / 3).max(4));
     let turns = [(Kind::Push, few), (Kind::Push, many), (Kind::Json, few)];

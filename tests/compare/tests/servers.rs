@@ -1,4 +1,4 @@
-//! The servers that are compared, as far as they are installed: what the load generator takes for granted of them.
+//! The servers that are compared, as far as they are installed: the properties that the load generator relies on.
 
 use std::fs;
 use std::path::Path;

@@ -2,7 +2,7 @@
 
 /// Connections that may wait to be accepted.
 pub const BACKLOG: u32 = 4096;
-/// Versions of what is built in.
+/// Versions of the libraries that are built in.
 const LOCK: &str = include_str!("../Cargo.lock");
 
 /// Returns the version of a crate in the lock file, which `--version` prints.

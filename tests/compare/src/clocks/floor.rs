@@ -1,4 +1,4 @@
-//! The floor: what the kernel alone charges for a round of pushes, and for an echo on a blocking thread.
+//! The floor: the kernel's own cost of a round of pushes, and of an echo on a blocking thread.
 //!
 //! One thread accepts and answers handshakes, one thread sends the same bytes to one socket after
 //! the other. Nothing is read, queued or retried, so nothing that serves WebSocket clients over
@@ -127,7 +127,7 @@ fn shake_hands(mut client: TcpStream) -> std::io::Result<(TcpStream, bool)> {
     Ok((client, echoes))
 }
 
-/// The sockets, whatever became of the thread that held them last.
+/// The sockets, even if the last thread that held them has panicked.
 fn lock(sockets: &Sockets) -> std::sync::MutexGuard<'_, Vec<TcpStream>> {
     sockets.lock().unwrap_or_else(PoisonError::into_inner)
 }

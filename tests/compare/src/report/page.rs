@@ -35,7 +35,7 @@ const VERDICTS: [(Verdict, &str); 3] = [
     (Verdict::Draw, "Where it is a draw"),
     (Verdict::Win, "Where threads win"),
 ];
-/// Charts, and what they show.
+/// Charts, and their figures.
 const CHARTS: [(&str, &str); 5] = [
     ("memory.svg", "Memory"),
     ("echo.svg", "Echoes"),
@@ -43,7 +43,7 @@ const CHARTS: [(&str, &str); 5] = [
     ("spread.svg", "Spread of a push"),
     ("blocked.svg", "A handler that blocks"),
 ];
-/// The tables: a heading, a kind of experiment, of which the largest size is told, and figures.
+/// The tables: a heading, a kind of experiment, of which the table has the largest size, and figures.
 const TABLES: [(&str, Kind, &[&str]); 5] = {
     use figures::*;
     [
@@ -82,7 +82,7 @@ fn update(path: &Path, new: &str) -> Result<(), Failure> {
     fs::write(path, text).doing(what)
 }
 
-/// The lesson's table: what a wait costs in each kind of thread.
+/// Returns the lesson's table: the cost of a wait in each kind of thread.
 fn costs(results: &Results) -> String {
     let kind = |name: &&str| {
         let entry = results.variants.iter().find(|entry| entry.name == **name)?;
@@ -161,7 +161,7 @@ fn origin(results: &Results) -> String {
     )
 }
 
-/// A heading and what is below it; nothing if there is nothing.
+/// Returns a heading and the text below it; an empty text if that is empty.
 fn part(title: &str, text: &str) -> String {
     match text.trim() {
         "" => String::new(),

@@ -23,7 +23,7 @@ impl Table {
         Self { columns: columns.into_iter().map(Into::into).collect(), rows: Vec::new() }
     }
 
-    /// Adds a row, unless there is nothing in it but its name.
+    /// Adds a row, unless it has nothing but its name.
     pub fn push(&mut self, row: Vec<String>) {
         if row.iter().skip(1).any(|cell| cell != NONE) {
             self.rows.push(row);

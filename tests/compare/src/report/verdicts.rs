@@ -64,7 +64,7 @@ pub fn rows(results: &Results) -> Vec<Row> {
     rows.collect()
 }
 
-/// Puts rows into a table; what a verdict means is for the page to say.
+/// Puts rows into a table; the page explains the verdicts.
 pub fn table<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Table {
     let mut table = Table::new(["", "clients", SUBJECT, "best rival", "ratio", "verdict"]);
     rows.into_iter().for_each(|row| table.push(row.cells.to_vec()));

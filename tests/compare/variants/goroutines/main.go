@@ -139,7 +139,7 @@ func obey(text string) {
 	}
 }
 
-// The local time as Python's str(datetime.now()) prints it, padded with JSON that is another each time.
+// The local time as Python's str(datetime.now()) prints it, padded with JSON that differs each time.
 func payload(pad int) []byte {
 	now := time.Now()
 	microseconds := now.Nanosecond() / 1000

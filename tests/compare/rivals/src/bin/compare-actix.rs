@@ -34,7 +34,7 @@ struct Options {
     clock: ClockOptions,
 }
 
-/// Those who get the time.
+/// The clients that get the time.
 type Sessions = web::Data<Mutex<Vec<Session>>>;
 
 #[actix_web::main]
