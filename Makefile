@@ -230,7 +230,7 @@ done; $(packages)
 endef
 
 # $(call checked,NAME,MINUTES,TARGETS): says what it will do, runs the targets one after the other, and says what
-# passed. DURATION is for those that take as long as they are told.
+# passed. DURATION sets the time of stress, fuzz and soak.
 define checked
 @echo "make $(1) takes about $(2) minutes on 2 cores, and 5 GB below target/. It runs"; $(call list,$(3))
 @$(call needs,cc curl openssl browser python ip unshare redis haproxy nginx prometheus systemd-analyze)

@@ -216,7 +216,7 @@ function refuse(error) {
   showState(error);
 }
 
-// Returns the server's hello or a published message; null for a text that only looks like one.
+// Returns the server's hello or a published message as an object, and an empty one for any other text.
 function parsed(data) {
   try {
     return typeof data === "string" && data.startsWith("{") ? JSON.parse(data) : {};

@@ -1,6 +1,6 @@
 //! Parses the bytes of a request head into a [`Request`]: arguments, headers, cookies; later its body.
 //!
-//! Pure: no I/O, any thread. `httparse` splits the head; the rules of the path and the query are here.
+//! Pure: no I/O, any thread. `httparse` splits the head; this module has the rules of the path and the query.
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -67,7 +67,7 @@ impl Exchange<'_> {
     /// for every origin. May be called again, for more.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) for what is not an origin: scheme, host, and a port if it is not the
+    /// [`Error::Invalid`](crate::Error::Invalid) if it is not an origin: scheme, host, and a port if it is not the
     /// scheme's.
     pub fn allow_origins<O: AsRef<str>>(&mut self, origins: impl IntoIterator<Item = O>) -> Result<()> {
         for origin in origins {

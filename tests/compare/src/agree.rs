@@ -35,7 +35,7 @@ enum Found {
     Missing,
     /// The figures are too small for one.
     Small,
-    /// There it is.
+    /// The ratio.
     Ratio(Ratio),
 }
 

@@ -2,8 +2,8 @@
 //!
 //! One thread accepts and answers handshakes, one thread sends the same bytes to one socket after
 //! the other. Nothing is read, queued or retried, so nothing that serves WebSocket clients over
-//! this system's sockets can be much cheaper. An echo's client has a thread that only receives and sends: what
-//! threads cost here, they cost in any server that has one for each client.
+//! this system's sockets can be much cheaper. An echo's client has a thread that only receives and sends: any
+//! server that has a thread for each client has this cost.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
