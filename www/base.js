@@ -1,4 +1,4 @@
-// Shared by the scripts of both pages. trouble.js, which each page loads first, shows the errors that attempt() lets out.
+// Shared by the scripts of both pages. trouble.js, which each page loads first, shows errors that attempt() lets out.
 
 export const $ = (name) => document.getElementById(name);
 

@@ -1,8 +1,7 @@
-//! `threadcast-compare greeter`: the same conversation written three times, measured, and stopped by a debugger where it
-//! hangs.
+//! `threadcast-compare greeter`: measures a conversation written in three ways, and shows where each one hangs.
 //!
-//! Each program asks a client's name, greets it, sends it a history that it gets over a socket, and echoes. Here are the
-//! clients and the history: first one that answers, then one that never does.
+//! Each program asks a client's name, greets it, sends it a history that it gets over a socket, and echoes. This
+//! module has the clients and the history: first one that answers, then one that never does.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -119,7 +118,7 @@ impl Client {
         Ok(client)
     }
 
-    /// Says something.
+    /// Sends a text.
     pub fn say(&mut self, text: &str) -> Result<(), Failure> {
         self.0.send(Message::text(text)).doing("talk to a greeter")
     }

@@ -1,4 +1,4 @@
-//! `variants.toml`: the servers that are compared. A new one is a new row.
+//! `variants.toml`: the compared servers. A new one is a new row.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ pub struct Variant {
     pub name: String,
     /// Threads or loop.
     pub kind: Model,
-    /// Program and arguments. `{bin}` is where this program's binary is, `{here}` where the manifest is.
+    /// Program and arguments. `{bin}` is the directory of this program's binary, `{here}` that of the manifest.
     pub command: Vec<String>,
     /// The argument that the port follows.
     pub port: String,

@@ -15,7 +15,7 @@ use crate::machine::Machine;
 use crate::manifest::{Manifest, Variant};
 use crate::results::{Entry, Results, Sample};
 
-/// How often a turn is played again where the machine is not its usual self.
+/// Repetitions of a turn while the machine is not in its usual state.
 const TRIES: usize = 3;
 
 /// An experiment, and its variants.
@@ -72,7 +72,7 @@ pub fn run(
     Ok(results)
 }
 
-/// A turn in an experiment: of one variant, or of all where they are played side by side.
+/// A turn in an experiment: of one variant, or of all if they run side by side.
 struct Turn<'a> {
     round: usize,
     experiment: Experiment,
@@ -80,7 +80,7 @@ struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// Plays it, and again where the machine was not its usual self before or after, which `spells` counts.
+    /// Runs it, and again if the machine was not in its usual state before or after, which `spells` counts.
     /// The last try counts in any state of the machine.
     fn play(
         &self,

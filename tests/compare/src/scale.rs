@@ -1,7 +1,8 @@
 //! `threadcast-compare scale`: the needs of more clients than fit on this machine.
 //!
-//! Constants are measured on this machine; a model computes from them; and the model is checked against what it did not
-//! see: as many clients as this machine takes, and a fleet of three. Measured and computed figures stay apart.
+//! It measures constants on this machine, and computes from them with a model. It checks the model against cases
+//! that it was not fitted to: as many clients as this machine takes, and a fleet of three. Measured and computed
+//! figures stay apart.
 
 use std::fs;
 use std::net::TcpStream;
@@ -24,7 +25,7 @@ use crate::stats::median;
 
 /// Clients of the computed table.
 const CLIENTS: [usize; 6] = [1000, 10_000, 50_000, 100_000, 300_000, 1_000_000];
-/// Machines of the fleet that is checked.
+/// Machines of the measured fleet.
 const MACHINES: usize = 3;
 /// Bytes of a frame's header, and of TCP, IP and Ethernet around it.
 const HEADERS: f64 = 4.0 + 66.0;
@@ -36,7 +37,7 @@ const BUSY: f64 = 0.5;
 const MOST_THREADS: f64 = 4_194_304.0;
 /// Kinds of 1,024 bytes in a push of JSON, beyond a bare one.
 const MORE_KIB: f64 = 4.0;
-/// Times that each constant is measured.
+/// Measurements of each constant.
 const TURNS: usize = 3;
 /// Connections at which the kernel's share is measured.
 const KERNEL_CLIENTS: usize = 500;
@@ -104,7 +105,7 @@ impl Constants {
         let seconds = interval.as_secs_f64();
         let busy = |clients| self.push_ms(clients, message) / 1000.0 / seconds;
         let mut machines = (clients / (MOST_THREADS - RESERVE)).ceil().max(1.0);
-        // Each machine pays for a push itself: where that alone is too much, no number of them is enough.
+        // Each machine has the cost of a push itself: if that alone is too much, no number of machines is enough.
         while busy(clients / machines) > BUSY * cores && machines < clients {
             machines += 1.0;
         }

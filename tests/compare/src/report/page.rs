@@ -55,7 +55,7 @@ const TABLES: [(&str, Kind, &[&str]); 5] = {
     ]
 };
 
-/// Writes the page into `directory`, which has the charts, a few rows of it into `readme`, and what a wait costs into
+/// Writes the page into `directory`, which has the charts, a few rows of it into `readme`, and the costs of a wait into
 /// `lesson`.
 pub fn write(
     results: &Results,
@@ -152,7 +152,7 @@ fn section(results: &Results, charts: &str) -> String {
     )
 }
 
-/// When and where.
+/// The date and the machine.
 fn origin(results: &Results) -> String {
     let (date, rounds) = (results.date.split(' ').next().unwrap_or_default(), results.rounds);
     let machine = results.machine.sentence();

@@ -9,7 +9,7 @@ use crate::report::tables::Table;
 use crate::results::{Range, Results};
 use crate::stats::Ratio;
 
-/// The variant that all others are set against.
+/// The variant that is compared with all others.
 pub const SUBJECT: &str = "threadcast";
 /// The figures that can be won or lost, in the order of the rows.
 pub const CLAIMS: [(Kind, &str); 7] = [

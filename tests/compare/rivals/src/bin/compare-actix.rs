@@ -2,8 +2,9 @@
 //! sends of a round awaited at once. A session's messages go through its channel to the worker that has its
 //! connection, which encodes and writes them.
 //!
-//! Best settings: TCP_NODELAY, a worker for each core. As in the example, the server pings each client every 5 s, and closes it
-//! after 10 s without an answer. So it finds a client that never reads, for which the broadcast waits.
+//! Best settings: TCP_NODELAY, a worker for each core. As in the example, the server pings each client every
+//! 5 s, and closes it after 10 s without an answer. So it finds a client that never reads, for which the broadcast
+//! waits.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
