@@ -7,7 +7,7 @@
 //! {"name": "tornado", "kind": "loop", "install": "make -C tests/compare python"}
 //! ```
 //!
-//! A threadcast beside has a lab too, which only accepts pages of its own origin. It needs `--allow-origin` with the
+//! A threadcast beside has a lab too, which only accepts pages of its origin. It needs `--allow-origin` with the
 //! origin of this lab's page. The second server above is not installed: the page shows it as missing, with the command
 //! that installs it.
 
