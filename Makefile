@@ -18,7 +18,7 @@ CASES := 20000
 DUPLEX := 120
 # Where Debian has HAProxy and nginx, which is not on everybody's PATH.
 SBIN := /usr/sbin
-# What a browser is called.
+# Names of browsers' programs.
 BROWSERS := chromium chromium-browser google-chrome
 RUST := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 
@@ -29,9 +29,9 @@ TEST_MINUTES := 20
 MORE_MINUTES := 30
 FULL_MINUTES = $$(($(TEST_MINUTES) + $(MORE_MINUTES) + (4 * $(DURATION) + 3 * $(DUPLEX) + 59) / 60))
 
-# What `test` checks, in this order.
+# The checks of `test`, in this order.
 CHECKS := lint features pack doc suite loom autobahn
-# What `full` checks. .github/CONTRIBUTING.md says which promise each of them guards.
+# The checks of `full`. .github/CONTRIBUTING.md says which promise each of them guards.
 FULL := lint features crate doc suite loom stack packages autobahn-all stress fuzz soak
 # The files of tests/it that need more than Rust and a C compiler: a browser, Python, Redis, a proxy, OpenSSL, npm. A
 # test compares them with this list.
@@ -230,7 +230,7 @@ done; $(packages)
 endef
 
 # $(call checked,NAME,MINUTES,TARGETS): says what it will do, runs the targets one after the other, and says what
-# passed. DURATION is for those that take as long as they are told.
+# passed. DURATION sets the time of stress, fuzz and soak.
 define checked
 @echo "make $(1) takes about $(2) minutes on 2 cores, and 5 GB below target/. It runs"; $(call list,$(3))
 @$(call needs,cc curl openssl browser python ip unshare redis haproxy nginx prometheus systemd-analyze)

@@ -55,7 +55,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Serves, or does what is to be done instead.
+/// Serves, or does what an option asks for instead.
 fn act(options: &Options, predecessor: Option<&Predecessor>) -> Result<()> {
     match &options.instead {
         InsteadOptions { check: true, .. } => check(options),
@@ -122,7 +122,7 @@ fn run(options: &Options, predecessor: Option<&Predecessor>) -> Result<()> {
     signals::end_at_the_next(wishes, reload);
     log::info!("{}", readings.read());
     log::info!("shutting down; another signal, a second or more from now, ends at once");
-    // First, since its clients would be waited for.
+    // First, since the server's end would wait for the lab's clients.
     lab.into_iter().for_each(Running::stop);
     ending::drain(&server, &options.ending, succession.end());
     drop(redirect);
@@ -133,7 +133,7 @@ fn run(options: &Options, predecessor: Option<&Predecessor>) -> Result<()> {
     Ok(())
 }
 
-/// Tries what [`run`] would do with the options, and prints them.
+/// Checks the options as [`run`] would use them, and prints them.
 fn check(options: &Options) -> Result<()> {
     console::print(&options.values.to_toml());
     let clients = Arc::new(Clients::new());

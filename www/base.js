@@ -1,8 +1,8 @@
-// What the scripts of both pages share. trouble.js, which each page loads first, shows the errors that attempt() lets out.
+// Shared by the scripts of both pages. trouble.js, which each page loads first, shows errors that attempt() lets out.
 
 export const $ = (name) => document.getElementById(name);
 
-// Does it, and goes on if it fails: what cannot be drawn is no reason not to connect.
+// Runs a step, and goes on if it fails: the page connects even if something cannot be drawn.
 export function attempt(step) {
   try {
     step();
@@ -13,8 +13,8 @@ export function attempt(step) {
   }
 }
 
-// What somebody else has typed, as a part of a sentence. It may run from right to left, and what stands beside it does
-// not: it is isolated, and has nothing in it that would end that.
+// Returns somebody else's text as a part of a sentence. It may run from right to left, and its neighbours do not.
+// So it is isolated, and characters that would end the isolation are removed.
 export function isolated(text) {
   const isPlain = /^[ -~]*$/.test(text);
   return isPlain ? text : `\u2068${text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u2066-\u2069]/g, "")}\u2069`;
@@ -24,7 +24,7 @@ const CONTROLS = "a[href], button, input, select, textarea, [tabindex]";
 
 const canHaveFocus = (control) => !control.disabled && control.getClientRects().length > 0;
 
-// Changes what there is to press. If that takes the control that has the focus, the next one gets it: otherwise the
+// Changes the controls. If that removes the control that has the focus, the next one gets it: otherwise the
 // keyboard would begin at the top of the page again.
 export function keepFocus(change) {
   const before = document.activeElement;

@@ -1,9 +1,9 @@
-// What the clock's page shows of the pushes: the time, the plot of the intervals, the log. It draws what it
-// is told, and knows of no socket; clock.js, which calls it, is the lesson.
+// Shows the pushes on the clock's page: the time, the plot of the intervals, the log. It only draws, and knows
+// of no socket; clock.js, which calls it, is the lesson.
 
 import { $, attempt } from "./base.js";
 
-// What a peer sent becomes text, never HTML, with its own direction: nothing beside it turns round.
+// A peer's message becomes text, never HTML, with its own direction: its neighbours keep theirs.
 function part(name, text) {
   const span = document.createElement("span");
   span.className = name;
@@ -161,7 +161,7 @@ function logLine({ at, event, text, isPush }) {
   return line;
 }
 
-// Whether there is a line to see, and the last one in sight. Whoever scrolled up to read is left in peace.
+// Shows the log if it has a line, with the last one in sight. Does not move a reader who has scrolled up.
 function followLog() {
   const shown = $("log").classList.contains("no-pushes") ? "li:not(.push)" : "li";
   $("log").classList.toggle("nothing", !$("log").querySelector(shown));

@@ -2,9 +2,9 @@
 //
 // Read it from top to bottom: constants, state, view, socket, watch, forms. A WebSocket has four events,
 // onopen, onmessage, onerror and onclose. All four are in connect(), and all else serves them. A fifth is
-// missing: a connection whose other end has silently gone stays open, and nothing tells. watch() does.
-// The names of a module are its own; connect() puts the socket where the browser's console finds it: try
-// socket.send("hi"). How things are drawn is in clock-view.js.
+// missing: a connection whose other end has silently gone stays open, and no event tells. watch() does.
+// A module's names are private; connect() puts the socket where the browser's console finds it: try
+// socket.send("hi"). clock-view.js draws.
 
 import { $, attempt, isolated, keepFocus } from "./base.js";
 import { PLOT_INTERVALS, bytesText, drawSoon, log, showMessage, showPlot, showTime, startView } from "./clock-view.js";
@@ -17,16 +17,16 @@ const RESTART_MAX_MS = 3_000; // the longest after a restart, at random: a serve
 const COUNTDOWN_STEP_MS = 250; // how often the countdown is redrawn; must divide a second
 
 // A server that chooses this subprotocol says its interval first: {"hello":{"interval_ms":1000}}. Without that
-// nobody could tell a dead connection from a slow clock. What somebody has published comes as
+// nobody could tell a dead connection from a slow clock. Published messages come as
 // {"topic":"all","text":"hi"}, and all else is the time. (If a server chooses none of what was offered, the
 // browser ends the connection.)
 const SUBPROTOCOL = "threadcast.1";
-const MISSED_PUSHES = 3; // so many in a row, and the connection is taken for dead,
+const MISSED_PUSHES = 3; // after this many in a row the page takes the connection for dead,
 const SILENT_MIN_MS = 5_000; // but not before this: a busy machine may be late
 const ANSWER_MAX_MS = 10_000; // the longest wait for the 101 and the hello, or for the answer to a Close
 const WATCH_MS = 1_000; // from one look at the silence to the next
 const ASLEEP_MS = 4_000; // a look that comes so late has been held up: the tab, or the machine, was asleep
-const AWAKE_MS = 2_000; // then what has arrived meanwhile is delivered first
+const AWAKE_MS = 2_000; // then messages that have arrived are delivered first
 
 const ID_BYTES = 256; // the server refuses a longer one
 const ID_SHOWN = 100; // characters of an Id in a sentence
@@ -48,7 +48,7 @@ const CLOSE_MEANING = {
   [CLOSE_REPLACED]: "Replaced: a newer client has this Id.",
 };
 
-// What a push looks like: Python's str(datetime.now()), without a fraction when it is zero.
+// The format of a push: Python's str(datetime.now()), without a fraction when it is zero.
 const PUSH = /^(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(\.\d{6})?$/;
 
 const SEND_IN_THE_LAB = "The clock logs it. With its lab open it obeys, too: sleep 3000, spin 3000 (in ms), panic.";
@@ -59,9 +59,9 @@ const STATES = ["connecting", "open", "closing", "closed"]; // indexed by WebSoc
 
 let socket = null; // the one WebSocket; a new one is made when the last one is closed, or was let go
 let id = idFromUrl() || randomId(); // the name under which the server knows this tab
-const topics = new URLSearchParams(location.search).getAll("topic"); // what it asks for, besides what all get
+const topics = new URLSearchParams(location.search).getAll("topic"); // in addition to the topics that all get
 
-// What onclose does next: "retry" (nobody wanted this), "stay" (the user did), "replaced" (a newer
+// The next step of onclose: "retry" (nobody wanted this), "stay" (the user did), "replaced" (a newer
 // client did), or "connect" (the user wants a new connection at once, such as under a new Id).
 let afterwards = "retry";
 let tries = 0; // tries that failed in a row; the first message to arrive sets it back to 0
@@ -77,7 +77,7 @@ let messages = 0; // that others have published, as many of them as came here
 let lastPushAt = null; // ms; null after a new connection, since a gap is not an interval
 let intervals = []; // ms, the newest last, at most PLOT_INTERVALS
 
-// When all of this file has run, or has failed on its way: the page connects all the same.
+// When this file has run to its end, or has failed: the page connects all the same.
 addEventListener("DOMContentLoaded", () => [startView, showId, () => showPlot(intervals), connect].forEach(attempt));
 
 function idFromUrl() {
@@ -98,7 +98,7 @@ function randomId() {
 
 // ---------------------------------------------------------------------------- view
 
-// Everything that depends on the connection's state, and on what is to happen next, which does not depend on this.
+// Updates everything that depends on the connection's state and on the next step.
 function showState(detail) {
   attempt(() => drawState(detail));
 }
@@ -127,7 +127,7 @@ function drawState(detail) {
   connect.hidden = now !== "closed";
 }
 
-// What stands beside the state, since the state alone would be half the truth.
+// Shows a notice beside the state, since the state alone would be half the truth.
 function showNotice() {
   const network = navigator.onLine ? "" : "The browser says that this machine is offline.";
   const notice = [silence, network].filter(Boolean).join(" ");
@@ -208,7 +208,7 @@ function connect() {
   };
 }
 
-// Tells what is wrong with the Id. There is no connection until it is another one.
+// Says what is wrong with the Id. The page connects only with another one.
 function refuse(error) {
   afterwards = "stay";
   window.socket = socket = null;
@@ -216,7 +216,7 @@ function refuse(error) {
   showState(error);
 }
 
-// What the server says of itself, and what others have published; nothing of a text that only looks like that.
+// Returns the server's hello or a published message as an object, and an empty one for any other text.
 function parsed(data) {
   try {
     return typeof data === "string" && data.startsWith("{") ? JSON.parse(data) : {};
@@ -243,7 +243,7 @@ function hangUp(next, code, reason) {
   showState("A close frame is on its way, and the server answers with its own. It is over at onclose.");
 }
 
-// A new connection now, whatever the old one is doing.
+// Connects now, in any state of the old connection.
 function reconnect() {
   tries = 0;
   if (state() === "closed") connect();
@@ -252,7 +252,7 @@ function reconnect() {
 }
 
 // Waits longer each time, so that a server in trouble is left alone; and at random, so that clients
-// who lost it together do not come back together.
+// that lost it together do not come back together.
 function retryLater(cause, isRestart) {
   tries += 1;
   const longest = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** tries);
@@ -283,7 +283,7 @@ function showMachines(machines) {
     : `The fleet has ${machines} machines, and one of them serves this tab.`;
 }
 
-// What somebody has published: a text, or bytes in base64, since JSON has none.
+// Shows a published message: a text, or bytes in base64, since JSON has no bytes.
 function onPublished({ topic, text, base64 }) {
   messages += 1;
   const bytes = () => Uint8Array.from(atob(base64), (character) => character.charCodeAt()).buffer;
@@ -310,8 +310,8 @@ function showPush(push) {
 
 // ---------------------------------------------------------------------------- watch
 
-// A page that only listens needs a clock of its own: where a cable is cut, TCP says nothing to the side that
-// waits. This one looks once a second, and lets go of a connection from which nothing comes.
+// A page that only listens needs its own clock: if a cable is cut, TCP does not notify the side that waits.
+// This one looks once a second, and drops a silent connection.
 function watch() {
   const now = performance.now();
   const wasAsleep = now - lookedAt > ASLEEP_MS;
@@ -355,7 +355,7 @@ document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "visible") hurry(); // in the background timers are late
 });
 
-// Not believed, only told: the loopback works offline, and a server can be gone while the network is there.
+// Only shown, not believed: the loopback works offline, and a server can be gone while the network is up.
 addEventListener("offline", () => {
   log("offline", "says the browser");
   showNotice();
@@ -375,7 +375,7 @@ function showError(name, text, ...inputs) {
   if (text) inputs[0].focus();
 }
 
-// What is wrong with an Id, or "".
+// Returns the error of an Id, or "".
 function idError(name) {
   const bytes = new TextEncoder().encode(name).length;
   if (bytes === 0) return "An Id needs at least one character.";
@@ -410,7 +410,7 @@ $("send-form").onsubmit = (event) => {
   $("message").value = "";
 };
 
-// What is wrong with a code and a reason, or "". The browser's close() throws for the same causes.
+// Returns the error of a code and a reason, or "". The browser's close() throws for the same causes.
 function closeError(code, reason) {
   const bytes = new TextEncoder().encode(reason).length;
   if (code === "") return reason ? "A reason needs a code before it." : ""; // close() needs neither

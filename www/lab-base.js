@@ -1,4 +1,4 @@
-// What the lab's other files draw with: the page's colours, and sharp canvases.
+// Drawing tools of the lab's other files: the page's colours, and sharp canvases.
 
 export const FONT = "16px sans-serif"; // legible from the last row
 

@@ -1,7 +1,7 @@
 // The servers beside this one: a column each, and a plot of their gaps.
 //
-// The page has two WebSockets to each: one that watches, and one whose handler is told to sleep or to spin.
-// All that is shown of the pushes was measured here, at the watching one.
+// The page has two WebSockets to each: one that watches, and one whose handler sleeps or spins on command.
+// The page measures all pushes itself, at the watching one.
 
 import { $ } from "./base.js";
 import { FONT, colors, fit } from "./lab-base.js";
@@ -9,7 +9,7 @@ import { MIB, SAMPLES, earlier, rate } from "./lab-numbers.js";
 import { duration } from "./lab-words.js";
 
 const GAPS_MS = 30_000; // how much the plot shows, and over which the longest gap is taken
-const LATE_FACTOR = 2.5; // a gap so many times the usual one is a late one
+const LATE_FACTOR = 2.5; // a gap of this many usual ones is a late one
 const CLOSE_MS = 10; // pushes within this are one in the plot: it has no room for a thousand a second
 const COLUMN_MS = 100; // how often the figures in the columns change
 const AGAIN_MS = 2_000; // until a connection that was lost is tried again
@@ -37,7 +37,7 @@ export function startBeside(servers) {
 
 export const isRunning = () => columns.some(({ url }) => url);
 
-// What the lab’s server tells of them. What this page sees of them itself goes on.
+// Forgets the numbers that the lab’s server sends of them. This page’s own measurements go on.
 export function forgetBesideNumbers() {
   for (const column of columns) {
     column.numbers.length = 0;
@@ -113,7 +113,7 @@ function makeTrouble(column) {
   socket.onclose = () => columns.includes(column) && column.trouble === socket && setTimeout(makeTrouble, AGAIN_MS, column);
 }
 
-// The same to the handler of one client on each.
+// Sends a command to the handler of one client on each.
 export function troubleAll(text) {
   const able = columns.filter((column) => column.trouble?.readyState === WebSocket.OPEN);
   for (const column of able) column.trouble.send(text);
@@ -145,7 +145,7 @@ const columnRate = (column, value) => {
 // Resident memory and kernel stacks, in KiB.
 const memory = (column) => last(column.numbers).resident + last(column.numbers).stacks;
 
-// What it has more than before the lab’s clients came.
+// Returns the growth per client since before the lab’s clients came.
 function perClient(column) {
   if (!column.base || !column.crowd || !column.numbers.length) return undefined;
   return `${((memory(column) - column.base) / column.crowd).toFixed(1)} KiB`;
@@ -174,7 +174,7 @@ export function showBesideNumbers(t, all) {
     }
     column.numbers.push({ t, ...numbers });
     if (column.numbers.length > SAMPLES) column.numbers.shift();
-    // The least, since clients come before they are told of, and memory goes after them, if at all.
+    // The least, since clients come before their events, and memory goes after them, if at all.
     if (!column.crowd) column.base = Math.min(column.base ?? Infinity, memory(column));
   }
 }

@@ -1,4 +1,4 @@
-// Draws the lanes, and tells what is under the mouse, or chosen with the keyboard.
+// Draws the lanes, and describes the item under the mouse, or chosen with the keyboard.
 
 import { $ } from "./base.js";
 import { FONT, colors, fit } from "./lab-base.js";
@@ -14,12 +14,12 @@ const NAMED_PART = 0.6; // of the frame, at most, for lanes that must have a nam
 const SQUEEZED = 0.7; // of its width is the least that a label may be drawn with
 const TROUBLE_MS = 150; // a handler that takes longer than this has something to show
 
-// What is drawn, from the top: { lane, top, size, middle, isNamed }, and the same by the thread's name.
+// The drawn lanes, from the top: { lane, top, size, middle, isNamed }, and a map of them by the thread's name.
 export let shown = [];
 export let rows = new Map();
 export let geometry = null; // of the last drawing: left, width, from, to
 let pointed = null; // where the mouse is on the canvas
-let chosen = null; // what the keyboard has chosen: { thread, item }
+let chosen = null; // the keyboard's choice: { thread, item }
 
 const viewEnd = () => model.pausedAt ?? model.stoppedAt ?? model.serverNow() - LATE_MS;
 const viewSpan = () => (model.pausedAt === null ? model.WINDOW_MS : model.FROZEN_MS);
@@ -287,7 +287,7 @@ export function explainPointed() {
   if (item) explain(describe(item, viewEnd()), false);
 }
 
-// Moves the keyboard's choice by so many lanes, or so many items within its lane.
+// Moves the keyboard's choice by a number of lanes, or of items within its lane.
 function choose(lanesDown, itemsRight) {
   if (shown.length === 0) return;
   const before = shown.indexOf(rows.get(chosen?.thread));
@@ -305,7 +305,7 @@ function choose(lanesDown, itemsRight) {
 
 // ---------------------------------------------------------------------------- stopping and pausing
 
-// What stands beside the sentence about a lane: which time the lanes show.
+// Shows the lanes' time window beside the sentence about a lane.
 function showWindow() {
   $("window").textContent = standsStill || (model.pausedAt === null
     ? "The last 8 seconds; now is on the right."
@@ -314,7 +314,7 @@ function showWindow() {
 
 let standsStill = ""; // why, while the server is not heard
 
-// The lanes stand still where the server was last heard: what its threads did since is not known.
+// The lanes stand still at the server's last message: nothing is known of its threads since.
 export function stop(why) {
   model.stop();
   standsStill = why;
@@ -354,7 +354,7 @@ function tellStory() {
 
 // ---------------------------------------------------------------------------- the canvas
 
-// `clicked` is told of the lane that somebody has clicked.
+// Calls `clicked` with the lane that somebody has clicked.
 export function startLanes(clicked) {
   const canvas = $("lanes");
   canvas.onpointermove = ({ offsetX, offsetY }) => {

@@ -1,7 +1,7 @@
-// What has happened, as lanes: one for each thread, with what it did and when.
+// The events as lanes: one for each thread, with its actions and their times.
 //
-// The server tells events (see src/lab/mod.rs); apply() puts them into lanes. Times are the server's, in
-// milliseconds since the lab began. Nothing here draws, and nothing here knows of sockets.
+// The server sends events (see src/lab/mod.rs); apply() puts them into lanes. Times are the server's, in
+// milliseconds since the lab began. Nothing in this file draws or knows of sockets.
 
 export const WINDOW_MS = 8_000; // how much the lanes show
 export const FROZEN_MS = 5_000; // how much of it when they are paused
@@ -10,8 +10,8 @@ export const MOST_LANES = 200; // drawn; the others are counted
 
 export const lanes = new Map(); // a thread's name: its lane
 export const clients = new Map(); // a client's number: its name
-export const others = new Map(); // the number of a connection that is no client of the clock: what it is
-export let pushes = []; // every push, the newest last: what the fans are drawn from
+export const others = new Map(); // by the number of a connection other than the clock's clients: its kind
+export let pushes = []; // every push, the newest last; the fans are drawn from it
 let offset = null; // performance.now() minus the server’s time: the smallest seen, so the least delayed
 let heardAt = 0; // the server’s time of its last message
 export let stoppedAt = null; // the same, while the server is not heard: nothing is known of what came after
@@ -52,7 +52,7 @@ export function goOn() {
 
 const role = (thread) => thread.replace(/-\d+$/, "");
 
-// What a lane does when nothing is known of it.
+// The state of a lane of which nothing is known.
 const BASE = { client: "blocked", pump: "pumping", writer: "blocked", send: "blocked", listener: "blocked" };
 
 function lane(thread, at) {
@@ -67,7 +67,7 @@ function lane(thread, at) {
   return found;
 }
 
-// The lane goes on with something else from here.
+// The lane goes on with another segment from this time.
 function turn(which, at, kind, more = {}) {
   const current = which.segments[which.segments.length - 1];
   if (current && current.to === null) current.to = at;
@@ -78,7 +78,7 @@ function mark(which, at, kind, more = {}) {
   which.marks.push({ from: at, to: at, kind, lane: which, ...more });
 }
 
-// Those who were there before the page, and the page's own connection.
+// The clients from before the page, and the page's own connection.
 export function greet({ t, clients: list, watchers, you }) {
   for (const thread of ["listener", "send"]) lane(thread, t - WINDOW_MS);
   for (const [number, name] of list) clients.set(number, name);
@@ -173,7 +173,7 @@ export function apply(events) {
   for (const event of events) HANDLERS[event.is]?.(event);
 }
 
-// Events were dropped since `t`: who was busy may long have done. What it does now is told by its next event.
+// Events were dropped since `t`: a busy thread may long have finished. Its next event tells its state.
 export function doubt(t) {
   for (const which of lanes.values()) {
     const current = which.segments[which.segments.length - 1];

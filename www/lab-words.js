@@ -1,4 +1,4 @@
-// What a segment or a mark means, in a sentence or two. Pure, but for what it looks up in the model.
+// Describes a segment or a mark in a sentence or two. Pure, except that it reads the model.
 
 import { isolated } from "./base.js";
 import { clients, itemsOf, lanes, others } from "./lab-model.js";
@@ -55,7 +55,7 @@ const BLOCKED = {
   writer: "blocked: on its channel, until there is a frame for its client, or in write, until its client takes it",
 };
 
-// What a lane did during a segment, up to `now` if it goes on.
+// Describes a lane's work during a segment, up to `now` if it goes on.
 function describeSegment(item, now) {
   const took = duration(Math.max(0, (item.to ?? now) - item.from));
   const was = item.to === null ? "has been" : "was";

@@ -1,15 +1,15 @@
 // The lab: its connection and its buttons. Each file imports only from those above it:
 //
-//   base.js         what both pages share
-//   lab-base.js     what all draw with
-//   lab-model.js    what happened, as lanes
-//   lab-words.js    the same in sentences
+//   base.js         shared by both pages
+//   lab-base.js     drawing tools of all
+//   lab-model.js    the events, as lanes
+//   lab-words.js    the events, in sentences
 //   lab-lanes.js    draws them
-//   lab-numbers.js  what the threads cost
+//   lab-numbers.js  the cost of the threads
 //   lab-beside.js   the servers beside this one
-//   lab.js          the WebSocket to /lab/events, and what the buttons order
+//   lab.js          the WebSocket to /lab/events, and the buttons' orders
 //
-// What they export is yours in the browser's console: try `lab.model.lanes`, or lab.order("come here 10").
+// Their exports are at hand in the browser's console: try `lab.model.lanes`, or lab.order("come here 10").
 
 import { $, attempt, isolated, keepFocus } from "./base.js";
 import * as model from "./lab-model.js";
@@ -20,12 +20,12 @@ import * as beside from "./lab-beside.js";
 
 const RETRY_MS = 1_000; // until a connection that was lost is tried again
 const LOOK_MS = 1_000; // from one look at the connection to the next; numbers come as often
-const QUIET_LOOKS = 2; // so many in a row without a message, and the lanes stand still
-const SILENT_LOOKS = 5; // so many, and the connection is lost
+const QUIET_LOOKS = 2; // after this many in a row without a message the lanes stand still
+const SILENT_LOOKS = 5; // after this many the connection is lost
 const MORE = 100;
 const MANY = 1_000; // for each server beside
 const TROUBLE_MS = 3_000;
-const LONGEST_PAUSE_MS = 600_000; // what happens during a pause is kept, and it must not become too much
+const LONGEST_PAUSE_MS = 600_000; // events of a pause are kept, and must not become too many
 
 const DELIVERIES = {
   inline: "writes the time to every socket itself, and wakes nobody (delivery inline)",
@@ -39,7 +39,7 @@ let told = { t: 0, dropped: 0 }; // of the last events: when, and how many had b
 let greeting = ""; // once the server has said hello
 let names = []; // of the lab's own clients
 
-// When all of this file has run, or has failed on its way: the page connects all the same.
+// When this file has run to its end, or has failed: the page connects all the same.
 addEventListener("DOMContentLoaded", () => [
   numbers.startNumbers,
   () => view.startLanes(chooseClient),
@@ -56,7 +56,7 @@ function showState(state) {
   attempt(allowButtons);
 }
 
-// Those of the second view need servers beside this one.
+// The buttons of the second view need servers beside this one.
 function allowButtons() {
   const isOpen = document.documentElement.dataset.state === "open";
   keepFocus(() => {
@@ -158,7 +158,7 @@ function order(text) {
   if (socket?.readyState === WebSocket.OPEN) socket.send(text);
 }
 
-// The clients to choose from, without changing what is chosen.
+// Lists the clients to choose from, and keeps the choice.
 function showChoice() {
   const select = $("client");
   const before = select.value;
@@ -178,14 +178,14 @@ function chooseClient(which) {
   view.follow(name);
 }
 
-// What is out of range is put right where it was written.
+// Corrects a value that is out of range in its field.
 function seconds() {
   const wanted = $("seconds").valueAsNumber;
   $("seconds").value = Math.min(10, Math.max(1, Number.isFinite(wanted) ? Math.round(wanted) : 3));
   return $("seconds").valueAsNumber;
 }
 
-// Orders something of the client that is chosen.
+// Sends an order to the chosen client.
 function orderClient(text, told) {
   const name = $("client").value;
   if (!name) return say("The lab has no clients: let some come first.");
@@ -194,13 +194,13 @@ function orderClient(text, told) {
   say(`${name} said “${text}”. ${told(name)}`);
 }
 
-// Orders something of one client of each server beside.
+// Sends an order to one client of each server beside.
 function orderAll(text) {
   const servers = beside.troubleAll(text);
   say(servers === 0 ? "No server beside this one is connected." : `${count(servers, "server")} got “${text}” from one client each.`);
 }
 
-// What each button does, what to look at then, and which numbers change.
+// For each button: its action, what to look at then, and which numbers change.
 const BUTTONS = {
   sleep: {
     press: () => orderClient(`sleep ${seconds() * 1_000}`, (name) => `For ${count(seconds(), "second")} its thread sleeps in on_message, and ${name} still gets its pushes.`),
@@ -301,7 +301,7 @@ const BUTTONS = {
   },
 };
 
-// What is said in each view before one of its buttons is pressed.
+// The text of each view before one of its buttons is pressed.
 const HINTS = {
   threads: () => "Each button does the real thing to a real client. What to look at is said here.",
   beside: () => (beside.isRunning()
@@ -312,7 +312,7 @@ const HINTS = {
 let shownView = "threads";
 const pressed = { threads: null, beside: null }; // in each view, the name of the button that was pressed last
 
-// What to look at is said of the button that is pointed at, or else of the one that was pressed last.
+// Describes the button under the pointer, or else the last one pressed.
 function showLook(name = pressed[shownView]) {
   $("look").textContent = name ? BUTTONS[name].look : HINTS[shownView]();
   numbers.watchNumbers((name && BUTTONS[name].numbers) ?? []);
@@ -332,7 +332,7 @@ for (const [name, { press }] of Object.entries(BUTTONS)) {
 // ---------------------------------------------------------------------------- two views
 
 function show(which) {
-  // What a button of the other view did is not told in this one. That there is no connection is.
+  // This view does not report a button of the other view, only a lost connection.
   if (which !== shownView && document.documentElement.dataset.state === "open") say(greeting);
   shownView = which;
   for (const part of document.querySelectorAll("[data-view]")) part.hidden = part.dataset.view !== which;
@@ -347,7 +347,7 @@ $("show-beside").onclick = () => show("beside");
 
 const FRAME_MS = 50; // from one drawing to the next: events come 20 times a second, too
 const STILL_MS = 1_000; // the same for those who have asked for less motion: lanes move on in steps
-const EXPLAIN_MS = 250; // how often the sentence about what is under the mouse is made anew
+const EXPLAIN_MS = 250; // how often the sentence about the item under the mouse is updated
 
 const lessMotion = matchMedia("(prefers-reduced-motion: reduce)");
 

@@ -1,5 +1,5 @@
-// Shows what goes wrong in the other scripts of a page, which would otherwise stand still without a word: an error that
-// nothing has caught, or a file that does not come. Not a module, and in the JavaScript of 2009, so that it runs where
+// Shows errors of a page's other scripts, which would otherwise stop without a word: an uncaught error, or a file that
+// does not load. Not a module, and in the JavaScript of 2009, so that it runs where
 // they do not.
 
 (function () {
@@ -20,7 +20,7 @@
     else document.addEventListener("DOMContentLoaded", function () { show(what); });
   }
 
-  // While it is captured, so that of a file that does not come is heard too.
+  // In the capture phase, so that it also gets the error of a file that does not load.
   window.addEventListener("error", function (event) {
     var from = event.target && (event.target.src || event.target.href);
     var what = event.message || (from && "it cannot load " + from);

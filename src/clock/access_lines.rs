@@ -1,5 +1,5 @@
-//! `--access-log`: a line for each request and each WebSocket's end. On `client-N`, which leaves it to the threads of the
-//! log.
+//! `--access-log`: a line for each request and each WebSocket's end. Runs on `client-N`, and leaves the writing
+//! to the threads of the log.
 
 use log::Level;
 use log::kv::{ToValue, Value};
@@ -7,7 +7,7 @@ use log::kv::{ToValue, Value};
 use crate::clock::logging;
 use threadcast::Access;
 
-/// Watched by machines, every few seconds: not a line for each time.
+/// Machines request these every few seconds, so they get no lines.
 const UNLOGGED: [&str; 2] = ["/health", "/ready"];
 
 /// Writes the line.

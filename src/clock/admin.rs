@@ -1,4 +1,5 @@
-//! `GET /clients` and `DELETE /clients/ID`: who is connected, and its end, for who has the token. Runs on `client-N`.
+//! `GET /clients` and `DELETE /clients/ID`: lists and closes clients, for callers with the token. Runs on
+//! `client-N`.
 
 use std::sync::Arc;
 
@@ -10,22 +11,22 @@ use crate::clock::clients::{Clients, Listed};
 use crate::clock::token::{Purpose, Token};
 use threadcast::{Application, Error, Exchange, Fleet, RequestHandler, Result, printable};
 
-/// What an administrator has to know.
+/// The secret of an administrator.
 pub const ADMINISTRATION: Purpose =
     Purpose { name: "admin token", route: "/clients", variable: "THREADCAST_ADMIN_TOKEN" };
 
-/// Where their Ids begin.
+/// The path before an Id.
 const ONE: &str = "/clients/";
 
 /// Most clients in one answer.
 const PAGE: usize = 1000;
-/// Close code of a client that is to go, if none is given: a policy that it violates (RFC 6455, section 7.4.1).
+/// Close code if the request has none: a policy that it violates (RFC 6455, section 7.4.1).
 const UNWANTED: u16 = 1008;
 
-/// What the two routes share.
+/// The state that the two routes share.
 #[derive(Clone)]
 pub struct Administration {
-    /// What has to be sent.
+    /// The token that a caller has to send.
     pub token: Arc<Token>,
     /// This machine's.
     pub clients: Arc<Clients>,
@@ -33,7 +34,7 @@ pub struct Administration {
     pub fleet: Option<Arc<Fleet>>,
 }
 
-/// The route of all of them.
+/// The route that lists the clients.
 pub struct ClientsHandler(pub Administration);
 
 impl RequestHandler for ClientsHandler {
@@ -42,7 +43,7 @@ impl RequestHandler for ClientsHandler {
     }
 
     fn get(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
-        // An Id may be empty, so none at all is something else.
+        // An Id may be empty, so an empty `after` differs from a missing one.
         let after = exchange.get_arguments("after")?.pop();
         let (page, has_more) = self.0.clients.page(after.as_deref(), PAGE);
         let next = page.last().filter(|_| has_more).map(|last| &last.id);
@@ -66,7 +67,7 @@ fn describe(Listed { id, connection, since }: &Listed) -> Value {
     })
 }
 
-/// The route of each of them: its Id, which may be empty or have slashes, is what follows [`ONE`].
+/// The route of one client: its Id follows [`ONE`], and may be empty or have slashes.
 pub struct ClientHandler(pub Administration);
 
 impl RequestHandler for ClientHandler {
@@ -104,7 +105,7 @@ impl Administration {
             .pages(ONE, move || ClientHandler(one.clone()))
     }
 
-    /// Closes the client of an Id, on whatever machine it is. Returns false if there is none.
+    /// Closes the client of an Id, on any machine. Returns false if no client has it.
     fn close(&self, id: &str, code: u16, reason: &str) -> Result<bool> {
         let refused = |error| match error {
             Error::Invalid(why) => Error::refused(400, why),
@@ -116,7 +117,7 @@ impl Administration {
         };
         if let Some(connection) = self.clients.find(id) {
             return match connection.close(Some(code), Some(reason)) {
-                // It is on its way out already.
+                // It is closing already.
                 Ok(()) | Err(Error::Closed) => Ok(true),
                 Err(error) => Err(refused(error)),
             };

@@ -20,11 +20,11 @@ use crate::clock::topics::Topics;
 use crate::clock::{access_lines, console, fleet, handlers, logging, redirect};
 use threadcast::{Application, Capacity, Error, Result, StaticFiles};
 
-/// Returns what the options ask for: the routes with their limits, how many clients there may be, and what can be read
-/// of it all. `also` gets each message of a client; `predecessor` is the process in whose place this one comes.
+/// Returns the application that the options ask for: the routes with their limits, the capacity, and the readings.
+/// `also` gets each message of a client; `predecessor` is the process that this one replaces.
 ///
 /// # Errors
-/// What is wrong with an option that names something outside: a file, a directory, a Redis.
+/// An option names a file, a directory or a Redis that cannot be used; the error says why.
 pub fn from_options(
     options: &Options,
     clients: &Arc<Clients>,
@@ -80,7 +80,7 @@ pub fn from_options(
     let site = Site {
         clients: clients.clone(),
         pages,
-        // The lab obeys: not to any page that somebody looks at.
+        // The lab takes orders, but not from pages of other origins.
         origins: Some(options.allow_origin.clone()).filter(|origins| options.lab.lab || !origins.is_empty()),
         also,
         greeting,
@@ -134,7 +134,7 @@ pub fn from_options(
     Ok((watched(application, &readings, options.stats == Audience::Public), capacity, readings))
 }
 
-/// Adds the pages for those who watch the program.
+/// Adds the pages for monitoring.
 fn watched(application: Application, readings: &Readings, public: bool) -> Application {
     let health = |for_newcomers| {
         let readings = readings.clone();
@@ -148,13 +148,13 @@ fn watched(application: Application, readings: &Readings, public: bool) -> Appli
         .page_for_any_host("/ready", health(true))
 }
 
-/// Lets the proxies that are trusted tell who the clients are.
+/// Takes the clients' addresses from trusted proxies.
 pub fn behind_proxies(application: Application, options: &Options) -> Application {
     let proxies = options.proxies.trusted_proxy.iter().copied();
     application.trusted_proxies(proxies).proxy_protocol(options.proxies.proxy_protocol)
 }
 
-/// Returns what the machine allows, or what was asked for.
+/// Returns the capacity that the options set, or that the machine allows.
 fn capacity(options: &Options, application: &Application) -> Result<Capacity> {
     let mut machine = Capacity::of_this_machine(application);
     if options.tls.http_port.is_some() {
@@ -173,7 +173,8 @@ fn capacity(options: &Options, application: &Application) -> Result<Capacity> {
     Ok(Capacity::new(clients))
 }
 
-/// Returns the names to answer to; none for any. The lab's own clients come by the address, or by the loopback.
+/// Returns the host names to answer to; an empty list means any.
+/// The lab's own clients come by the address, or by the loopback.
 pub fn hosts(options: &Options) -> Vec<String> {
     let own = options.address.filter(|address| !address.is_unspecified()).map(|address| address.to_string());
     let of_the_lab = ["localhost".to_owned()].into_iter().chain(own).filter(|_| options.lab.lab);

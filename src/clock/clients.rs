@@ -1,4 +1,4 @@
-//! [`Clients`]: who gets the pushes. The tutorial's `clients = dict()`, with a lock.
+//! [`Clients`]: the receivers of the pushes. The tutorial's `clients = dict()`, with a lock.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

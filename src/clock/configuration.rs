@@ -1,8 +1,9 @@
-//! Where the value of an option may be besides the command line: `--max-clients` is also the variable
+//! The other sources of an option's value, beside the command line: `--max-clients` is also the variable
 //! `THREADCAST_MAX_CLIENTS` and the key `max-clients` of the file of `--config`. Pure, but for the file.
 //!
-//! clap's declaration of an option is the only one. What a variable or the file says becomes arguments in front of the
-//! others, where the line says nothing of that option. So clap sees all of it: what requires what, and what excludes what.
+//! clap's declaration of an option is the only one. Values of variables and of the file become arguments in front of
+//! the others, unless the line has that option. So clap checks all of them, also which options require or exclude
+//! others.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -44,7 +45,7 @@ pub struct Configuration {
     pub args: Vec<OsString>,
     /// Where options without their dashes are from; those of the line and the defaults are not in it.
     pub sources: HashMap<String, Source>,
-    /// What somebody should look at, though the program goes on.
+    /// Warnings: somebody should look at them, though the program goes on.
     pub warnings: Vec<String>,
 }
 
@@ -70,11 +71,11 @@ impl fmt::Display for Source {
 }
 
 impl Configuration {
-    /// Adds to the arguments, of which the first is the program's name, what the environment and the file say. Line
-    /// before variable before file.
+    /// Adds the values of the environment and of the file to the arguments, whose first one is the program's name. The
+    /// line has precedence over a variable, and a variable over the file.
     ///
     /// # Errors
-    /// One line: what is wrong with a variable or the file, and where.
+    /// A variable or the file has a mistake; the error says which and where, in one line.
     pub fn read(
         command: &Command,
         line: Vec<OsString>,
@@ -122,7 +123,7 @@ impl Configuration {
         self.sources.get(option).unwrap_or(&Source::Line).name(option)
     }
 
-    /// Returns whether the value of an option is seen by every user of this machine.
+    /// Returns whether every user of this machine can see the value of an option.
     pub fn is_on_line(&self, option: &str) -> bool {
         !self.sources.contains_key(option)
     }
@@ -197,7 +198,7 @@ fn arg_of<'a>(command: &'a Command, key: &str) -> Result<&'a Arg, String> {
     })
 }
 
-/// Returns the names of what is on the line. A value that looks like an option is none: clap refuses it.
+/// Returns the names of the options on the line. clap refuses a value that looks like an option.
 fn on_the_line(line: &[OsString]) -> HashSet<String> {
     let names = line.iter().skip(1).filter_map(|arg| {
         let arg = arg.to_string_lossy();
@@ -207,7 +208,7 @@ fn on_the_line(line: &[OsString]) -> HashSet<String> {
     names.collect()
 }
 
-/// Returns the file that the line names. Whether it may be there twice is up to clap.
+/// Returns the file that the line names. clap decides whether it may occur twice.
 fn config_of(line: &[OsString]) -> Option<OsString> {
     let dashed = format!("--{CONFIG}").into_bytes();
     let rest = |arg: &OsString| arg.as_bytes().strip_prefix(&dashed[..]).map(<[u8]>::to_vec);
@@ -217,6 +218,6 @@ fn config_of(line: &[OsString]) -> Option<OsString> {
         None if rest.is_empty() => line.get(at + 1)?,
         None => return None,
     };
-    // What looks like an option is not a file, and an empty name is refused.
+    // A name that looks like an option is not a file, and an empty name is refused.
     (!value.is_empty() && !value.as_bytes().starts_with(b"-")).then(|| value.to_owned())
 }

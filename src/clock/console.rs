@@ -1,7 +1,7 @@
-//! What is written to standard output and standard error, and to the places of the log: all of it, also where the file
-//! does not wait (O_NONBLOCK, which some other process that has it may have set).
+//! Writes to standard output and standard error, and to the places of the log. Writes everything, even if the file is
+//! non-blocking (another process that shares it may have set O_NONBLOCK).
 //!
-//! Blocks in `poll` as long as nobody reads.
+//! Blocks in `poll` while nobody reads.
 
 use std::fmt::Display;
 use std::fs;
@@ -38,15 +38,15 @@ pub fn wait_for_room(file: impl AsFd) {
     while poll(&mut [PollFd::new(&file, PollFlags::OUT)], None) == Err(Errno::INTR) {}
 }
 
-/// Prints a text as it is. A reader that has gone away is no reason to panic, here and below.
+/// Prints a text as it is. Never panics because the reader has gone away, nor do the functions below.
 pub fn print(text: &str) {
     write_whole(stdout(), text.as_bytes());
 }
 
-/// How lines look from now on, which are plain until then: what is wrong with the options is said before they are known.
+/// The format of lines. Lines are plain until it is set, since mistakes in the options are reported before that.
 static FORMAT: OnceLock<LogFormat> = OnceLock::new();
 
-/// Sets how lines of the program's own look: as those of the log.
+/// Sets the format of the program's own lines: that of the log.
 pub fn set_format(format: LogFormat) {
     let _ = FORMAT.set(format);
 }
@@ -61,7 +61,7 @@ pub fn complain(what: impl Display) {
     write_line(stderr(), Level::Error, &printable(what).to_string());
 }
 
-/// Says on standard error what somebody should look at, though the program goes on.
+/// Prints a warning on standard error; the program goes on.
 pub fn warn(what: impl Display) {
     write_line(stderr(), Level::Warn, &format!("threadcast: warning: {}", printable(what)));
 }

@@ -1,4 +1,4 @@
-//! How the program leaves its clients: by the options, or to its successor. On the thread `threadcast`.
+//! Drains the clients, as the options say or to a successor. Runs on the thread `threadcast`.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use crate::clock::notify;
 use crate::clock::options::ending::EndOptions;
 use threadcast::{Result, Server};
 
-/// Over what time the clients go to the successor, unless `--drain` says so.
+/// Time over which the clients move to the successor, unless `--drain` sets it.
 const HAND_OVER: Duration = Duration::from_secs(2);
 
 /// Returns the sockets for the successor.
@@ -18,7 +18,7 @@ pub fn sockets(server: &Server, redirect: Option<&Server>) -> Result<Vec<TcpList
     [Some(server), redirect].into_iter().flatten().map(Server::listener).collect()
 }
 
-/// Drains the server, and shuts it down. Where a successor serves there is nothing to wait for before.
+/// Drains the server, and shuts it down. If a successor serves, does not wait first.
 pub fn drain(server: &Server, options: &EndOptions, has_successor: bool) {
     let (delay, over) = if has_successor {
         (Duration::ZERO, Some(options.drain.unwrap_or(HAND_OVER)))

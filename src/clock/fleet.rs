@@ -1,4 +1,4 @@
-//! The fleet that the program is in, with `--redis`: where it meets, and what `/stats` has of it.
+//! The fleet that the program is in, with `--redis`: its Redis, and its numbers in `/stats`.
 //!
 //! Never here: a URL in what is printed or logged.
 
@@ -22,7 +22,7 @@ pub fn options(redis: Option<&str>, channel: Option<&str>) -> Option<FleetOption
     Some(options)
 }
 
-/// Joins the fleet. Who speaks `threadcast.1` is told how many machines there are.
+/// Joins the fleet. Clients that speak `threadcast.1` learn the number of machines.
 ///
 /// # Errors
 /// As of [`Fleet::join`].

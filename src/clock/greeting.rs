@@ -1,4 +1,4 @@
-//! [`Greeting`]: what a client of the subprotocol `threadcast.1` is told first, and again when it has changed. Any
+//! [`Greeting`]: the first message to a client of the subprotocol `threadcast.1`, sent again when it changes. Any
 //! thread.
 
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -12,14 +12,14 @@ use threadcast::{
     Result, StaticFiles, WebSocketHandler, printable,
 };
 
-/// Most bytes of an Id. It is kept as long as its client is there.
+/// Most bytes of an Id. The server keeps it as long as its client is connected.
 pub const MAX_ID: usize = 256;
 
-/// The subprotocol (RFC 6455, section 1.9) of a client that is told the interval before the first push, so
-/// that it can tell a silent connection from a slow clock, and the topic of each published message. The page offers it.
+/// The subprotocol (RFC 6455, section 1.9) of a client that gets the interval before the first push, and the topic of
+/// each published message. With the interval it can tell a silent connection from a slow clock. The page offers it.
 const GREETED: &str = "threadcast.1";
 
-/// What the page may do. Any WebSocket may be made: the page may be shown by a proxy under another name.
+/// The page's permissions. It may open any WebSocket, since a proxy may serve it under another name.
 const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'; \
                       form-action 'self'";
 
@@ -35,19 +35,19 @@ pub const PAGES: StaticFiles = StaticFiles::Embedded(&[
     ("favicon.svg", include_bytes!("../../www/favicon.svg")),
 ]);
 
-/// What the handlers share.
+/// The state that the handlers share.
 pub struct Site {
-    /// Who gets the time.
+    /// The clients that get the time.
     pub clients: Arc<Clients>,
     /// Where the page is.
     pub pages: StaticFiles,
-    /// Who may connect besides the page itself; anybody if it is `None`, as in the tutorial.
+    /// Origins that may connect in addition to the page itself; all of them if `None`, as in the tutorial.
     pub origins: Option<Vec<Origin>>,
     /// Called with each text message, when it has been logged.
     pub also: fn(&str),
-    /// What a client of the subprotocol `threadcast.1` is sent first.
+    /// The first message to a client of the subprotocol `threadcast.1`.
     pub greeting: Arc<Greeting>,
-    /// Who gets what is published; `None` where nobody can publish.
+    /// The subscribers of each topic; `None` where nobody can publish.
     pub topics: Option<Arc<Topics>>,
     /// The fleet in which an Id is one client's.
     pub fleet: Option<Arc<Fleet>>,
@@ -76,8 +76,8 @@ pub struct IndexHandler {
 impl RequestHandler for IndexHandler {
     fn get(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
         exchange.set_header("Cache-Control", "no-cache")?;
-        // Whatever somebody sends to the page stays text, even if the page had a mistake. What a page of somebody else's
-        // may do is for its author to say.
+        // Messages stay text on the page, even if the page has a mistake. The permissions of a custom page are its
+        // author's choice.
         if matches!(self.pages, StaticFiles::Embedded(_)) {
             exchange.set_header("Content-Security-Policy", POLICY)?;
         }
@@ -102,7 +102,7 @@ impl TimeHandler {
         }
     }
 
-    /// Subscribes the client, and greets it again if meanwhile there is another `hello` than the one that it has.
+    /// Subscribes the client, and greets it again if its `hello` is outdated by then.
     #[inline(never)]
     fn subscribe(
         &self,

@@ -1,16 +1,16 @@
 //! The pages `/health` and `/ready`, for supervisors and load balancers. They run on `client-N`, and log nothing.
 //!
-//! Whether Redis is away, or rounds are late, is in neither: another server would not do better, and all machines would
-//! leave at once.
+//! Neither reports a lost Redis or late rounds: another server would not do better, and all machines would leave at
+//! once.
 
 use crate::clock::stats::Readings;
 use threadcast::{Exchange, RequestHandler, Result};
 
 /// A page that is 200, or 503 with the reason.
 pub struct HealthHandler {
-    /// What it looks at.
+    /// The readings that it looks at.
     pub readings: Readings,
-    /// Whether it also tells that a new client would find no place: `/ready`.
+    /// Whether it also reports a full server: `/ready`.
     pub for_newcomers: bool,
 }
 

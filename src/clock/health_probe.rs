@@ -1,4 +1,4 @@
-//! `threadcast --health URL`: asks a server how it is, for the health check of a container that has no other program.
+//! `threadcast --health URL`: checks a server, for the health check of a container that has no other program.
 //!
 //! Blocks for a second at most.
 
@@ -10,7 +10,7 @@ use threadcast::{Error, Result};
 
 /// All of it: the connect, the request, the answer's first line.
 const WITHIN: Duration = Duration::from_secs(1);
-/// Bytes of an answer that are looked at.
+/// Bytes of an answer that the probe reads.
 const FIRST_LINE: usize = 256;
 
 /// Returns whether the answer to a GET is 200.

@@ -8,7 +8,7 @@ const LONGEST_MS: u64 = 8760 * 3_600_000;
 /// Returns the time that a whole number with its unit stands for.
 ///
 /// # Errors
-/// What a time is, which the text is not.
+/// The text is not a time; the error describes the expected form.
 pub fn parse(text: &str) -> Result<Duration, String> {
     from(1, "1ms", text)
 }
@@ -24,7 +24,7 @@ pub fn parse_wait(text: &str) -> Result<Duration, String> {
 fn from(least_ms: u64, shown: &str, text: &str) -> Result<Duration, String> {
     let how = || "a time is a whole number with ms, s, m or h, such as 250ms or 1s".to_owned();
     let digits = text.find(|c: char| !c.is_ascii_digit()).filter(|digits| *digits > 0).ok_or_else(how)?;
-    // What has too many digits is too long a time, whatever its unit.
+    // A number with too many digits is too long a time, whatever its unit.
     let number: u64 = text[..digits].parse().unwrap_or(u64::MAX);
     let millis: u64 = match &text[digits..] {
         "ms" => 1,

@@ -1,4 +1,4 @@
-//! Where the program listens, and the first lines that it prints.
+//! The listening sockets, and the first lines that the program prints.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -13,7 +13,7 @@ use crate::clock::succession::Predecessor;
 use crate::clock::tls::Tls;
 use threadcast::{Application, Capacity, Error, Result, Server};
 
-/// Says what to do about a port that cannot be had. `option` is the one that names it.
+/// Adds advice to the error of an unavailable port. `option` is the one that names it.
 fn with_another_port(error: Error, options: &Options, option: &str, port: u16) -> Error {
     let Error::Io { source, .. } = &error else { return error };
     let another = match source.kind() {
@@ -38,7 +38,7 @@ fn addresses(options: &Options, port: u16) -> Vec<SocketAddr> {
     addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect()
 }
 
-/// Prints where it is, and how many it can serve.
+/// Prints the server's address and capacity.
 pub fn announce(server: &Server, lab: bool, tls: Option<&Tls>, redirect: Option<&Server>) {
     let address = server.local_addr();
     let host = match address.ip() {
@@ -88,7 +88,7 @@ pub fn try_port(options: &Options, option: &str, port: u16) -> Result<TcpListene
     found.map_err(|error| with_another_port(error, options, option, port))
 }
 
-/// Returns the sockets to listen on, as far as they are there already.
+/// Returns the sockets to listen on that a supervisor or predecessor has handed over.
 ///
 /// # Errors
 /// As of [`Sockets::take`].

@@ -1,5 +1,5 @@
-//! A line of the log: text for people, JSON for programs, and what journald reads in front of either. Pure, but for the
-//! look at a descriptor.
+//! A line of the log: text for people, JSON for programs, and journald's prefix in front of either. Pure, except that
+//! it looks at a descriptor.
 
 use std::env;
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use log::kv::{Error, Key, Source, Value, VisitSource};
 
 use crate::clock::options::logging::LogFormat;
 
-/// How lines look in one place.
+/// The style of lines in one place.
 #[derive(Debug, Clone, Copy)]
 pub struct Style {
     format: LogFormat,
@@ -20,12 +20,12 @@ pub struct Style {
 }
 
 impl Style {
-    /// Returns that of a file.
+    /// Returns the style of a file.
     pub fn of_file(format: LogFormat) -> Style {
         Style { format, is_journal: false }
     }
 
-    /// Returns that of standard output or standard error.
+    /// Returns the style of standard output or standard error.
     pub fn of_stream(format: LogFormat, stream: impl AsFd) -> Style {
         let stream = rustix::fs::fstat(stream).map(|stat| format!("{}:{}", stat.st_dev, stat.st_ino));
         let journal = env::var("JOURNAL_STREAM").ok().filter(|journal| !journal.is_empty());
@@ -35,12 +35,12 @@ impl Style {
         }
     }
 
-    /// Returns whether it is left to the logger, which may have colours, to show the level.
+    /// Returns whether the logger shows the level, perhaps in colour.
     pub fn leaves_level_to_logger(self) -> bool {
         self.format == LogFormat::Plain && !self.is_journal
     }
 
-    /// Returns what stands before a line of the log.
+    /// Returns the prefix of a line of the log.
     pub fn before(self, level: Level) -> &'static str {
         if !self.is_journal || self.format == LogFormat::Json {
             return self.priority(level);
@@ -54,7 +54,7 @@ impl Style {
         }
     }
 
-    /// Returns what journald reads, if it does.
+    /// Returns journald's prefix, if journald reads the lines.
     pub fn priority(self, level: Level) -> &'static str {
         match level {
             _ if !self.is_journal => "",

@@ -1,5 +1,5 @@
-//! [`LogOutput`]: a place that takes whole lines of the log, and knows when it did not. Used by one of the
-//! threads `log` and `log-file`, and by nobody else.
+//! [`LogOutput`]: a place that takes whole lines of the log, and reports a failure. Only one of the threads
+//! `log` and `log-file` uses it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -12,7 +12,7 @@ use rustix::fs::{Access, OFlags, access};
 
 use crate::clock::console;
 
-/// A file, or standard output where that is no terminal. The logger that writes has one, and its thread another.
+/// A file, or standard output that is not a terminal. The logger that writes has one, and its thread another.
 #[derive(Clone)]
 pub struct LogOutput(Arc<Mutex<Output>>);
 
@@ -20,7 +20,7 @@ struct Output {
     file: File,
     /// Where the file can be opened again.
     path: Option<PathBuf>,
-    /// What has come of a line.
+    /// The part of a line that has come.
     line: Vec<u8>,
     /// Whether a line lacks its end, so that the next one begins with it.
     is_torn: bool,
@@ -40,12 +40,12 @@ impl LogOutput {
     /// Appends to a file.
     ///
     /// # Errors
-    /// If it cannot be opened, or would not be there to be written: a directory, a disk, a pipe that nobody reads.
+    /// It cannot be opened, or not be written: a directory, a disk, a pipe that nobody reads.
     pub fn file(path: &Path) -> io::Result<LogOutput> {
         Ok(LogOutput::new(open(path, true)?, Some(path.to_owned())))
     }
 
-    /// Tries whether [`file`](LogOutput::file) would work. It makes no file: the user who tries may not be
+    /// Tries whether [`file`](LogOutput::file) would work. Does not create the file: another user may be
     /// the one who will write.
     ///
     /// # Errors
@@ -73,7 +73,7 @@ impl LogOutput {
     /// Opens the file once more, by its name: the one that is open may have another name by now.
     ///
     /// # Errors
-    /// As [`file`](LogOutput::file); the old one is written on.
+    /// As [`file`](LogOutput::file); the old one stays in use.
     pub fn reopen(&self) -> io::Result<()> {
         let mut output = self.lock();
         if let Some(path) = &output.path {
@@ -136,7 +136,7 @@ fn open(path: &Path, create: bool) -> io::Result<File> {
         ),
         _ => error,
     })?;
-    // Only opening may not wait. A pipe that is full is waited for, by the thread that is there for it.
+    // Only opening must not wait. The log's thread may wait for a full pipe.
     rustix::io::ioctl_fionbio(&file, false)?;
     Ok(file)
 }

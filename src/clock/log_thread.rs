@@ -1,7 +1,7 @@
 //! [`LogThread`]: the threads `log` and `log-file`, each of which writes the log to one place.
 //!
-//! Blocks in a channel, and in `write`: a terminal that is paused, a pipe that nobody reads or a slow disk
-//! holds up this thread, and nobody who has something to log.
+//! Blocks in a channel, and in `write`: a paused terminal, a pipe that nobody reads or a slow disk holds up this
+//! thread, but not the threads that log.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ use crate::clock::console;
 use crate::clock::log_line::Style;
 use crate::clock::log_output::LogOutput;
 
-/// Bytes of lines that may wait for one place. What is more is lost, and counted.
+/// Bytes of lines that may wait for one place. Lines beyond that are lost, and counted.
 pub const WAITING: usize = 4 << 20;
 /// Bytes that a line takes beside its text: its place in the channel, and its counters.
 const BESIDE: usize = 64;
@@ -31,7 +31,7 @@ pub fn lost() -> u64 {
     LOST.load(Ordering::Relaxed)
 }
 
-/// What such a thread is told.
+/// An entry of such a thread's queue.
 enum Entry {
     Line(Level, Arc<str>),
     /// The lines from here on go to the file that has the name now.
@@ -46,7 +46,7 @@ pub struct LogPlace {
     pub logger: Box<dyn SharedLogger>,
     /// Where the logger writes, if it can tell what failed.
     pub output: Option<LogOutput>,
-    /// How lines look there.
+    /// The style of its lines.
     pub style: Style,
 }
 
@@ -55,11 +55,11 @@ pub struct LogThread {
     entries: Sender<Entry>,
     /// Bytes of lines that wait. Added to by the threads that log, taken off by the one that writes.
     waiting: Arc<AtomicUsize>,
-    /// Lines for which there was no room, and which the log has not told yet.
+    /// Lines that were lost for want of room, and that the log has not reported yet.
     untold: Arc<AtomicU64>,
 }
 
-/// The way to the log file, for who wants a new one.
+/// A handle to the log file, to reopen it.
 #[derive(Clone)]
 pub struct LogFile(Sender<Entry>);
 

@@ -1,4 +1,4 @@
-//! Where log lines go, and what may be in them.
+//! The destinations and the content of log lines.
 
 use std::fmt::{Arguments, Display};
 use std::io::{self, IsTerminal};
@@ -27,7 +27,7 @@ const ALWAYS: &str = "threadcast::always";
 pub struct Started {
     /// The way to the log file, if there is one.
     pub file: Option<LogFile>,
-    /// While it is kept nothing is written, so that something else comes first. What is logged waits.
+    /// While it is kept nothing is written, so that something else comes first. Log lines wait.
     pub held: Sender<()>,
 }
 
@@ -49,7 +49,7 @@ pub fn start(options: &LogOptions) -> Result<Started> {
 }
 
 /// Sends log lines of the level and above to standard output (in colour if it is a terminal), and to the file,
-/// each by a thread of its own. Each line names the thread that logged it.
+/// each by its own thread. Each line names the thread that logged it.
 ///
 /// # Errors
 /// [`Error::Io`] if the file cannot be opened, or a thread cannot be started.
@@ -60,7 +60,7 @@ pub fn logger(options: &LogOptions) -> Result<(Box<dyn Log>, Started)> {
     Ok((Box::new(Lines { threads, late: OnceLock::new(), format }), Started { file, held }))
 }
 
-/// Writes a line, whatever the level: somebody has asked for it.
+/// Writes a line that somebody has asked for, at any level.
 pub fn print(what: impl Display) {
     always(Level::Info, format_args!("{what}"), &[]);
 }
@@ -71,18 +71,18 @@ pub fn always(level: Level, what: Arguments<'_>, fields: &[(&str, Value<'_>)]) {
     log::logger().log(&record.level(level).target(ALWAYS).key_values(&fields).args(what).build());
 }
 
-/// Returns the most bytes that the lines may take which wait to be written.
+/// Returns the most bytes of lines that may wait to be written.
 pub fn memory(options: &LogOptions) -> u64 {
     let places = u64::from(has_stdout(options)) + u64::from(options.log_file.is_some());
     places * log_thread::WAITING as u64
 }
 
-/// Returns whether lines go to standard output, besides those that somebody asks for.
+/// Returns whether all lines go to standard output, and not only those that somebody asks for.
 fn has_stdout(options: &LogOptions) -> bool {
     options.logging.filter() != LevelFilter::Off || options.access_log
 }
 
-/// Tries whether the log file could be written, and makes none.
+/// Checks whether the log file could be written, without creating it.
 ///
 /// # Errors
 /// [`Error::Io`] if it could not.
@@ -94,7 +94,7 @@ fn doing(file: &Path) -> String {
     format!("cannot write the log file {}", file.display())
 }
 
-/// What a line has beside its text. Which lines there are is decided before they come to a place.
+/// Configures the fields of a line beside its text. Lines are filtered before they come to a place.
 fn config(style: Style) -> Config {
     let mut config = ConfigBuilder::new();
     // The time and the thread are those of the moment at which something was logged.
@@ -125,7 +125,7 @@ fn stdout_thread(format: LogFormat, holding: Receiver<()>) -> Result<LogThread> 
     LogThread::start("log", place, holding).map_err(Error::io("cannot start the thread log"))
 }
 
-/// Starts a thread for each place, and the way to the file among them.
+/// Starts a thread for each place. Returns a handle to the log file too, if there is one.
 fn threads(options: &LogOptions, holding: &Receiver<()>) -> Result<(Vec<LogThread>, Option<LogFile>)> {
     let (mut threads, format) = (Vec::new(), options.log_format);
     if has_stdout(options) {
@@ -143,7 +143,7 @@ fn threads(options: &LogOptions, holding: &Receiver<()>) -> Result<(Vec<LogThrea
 /// Makes lines of what this crate logs, on the thread that logs.
 struct Lines {
     threads: Vec<LogThread>,
-    /// Started by the first line that is to be written though nothing is logged.
+    /// Started by the first line that must be written although logging is off.
     late: OnceLock<Option<LogThread>>,
     format: LogFormat,
 }

@@ -1,6 +1,6 @@
 //! The page `/metrics`, for Prometheus and the like. Runs on `client-N`.
 //!
-//! It reads the counters that there are, so nobody who counts does more for it. Labels are closed sets: an Id, a path
+//! It only reads existing counters, so no other thread does more work for it. Labels are closed sets: an Id, a path
 //! or an address would make a new series for each client.
 
 use std::fmt;
@@ -86,7 +86,7 @@ impl Collector for Readings {
 }
 
 impl Readings {
-    /// Who is there, who came, who was refused, and who has left.
+    /// Clients: connected, accepted, refused, and gone.
     fn encode_clients(&self, families: &mut Families<'_>) -> fmt::Result {
         let server = self.meter.stats();
         families.gauge("threadcast_clients", "Connections open now, pages and WebSockets", server.clients)?;
@@ -130,7 +130,7 @@ impl Readings {
         )
     }
 
-    /// What was sent, what waits, and how the rounds go.
+    /// Messages sent and waiting, and the duration of rounds.
     fn encode_pushes(&self, families: &mut Families<'_>) -> fmt::Result {
         let server = self.meter.stats();
         families.counter("threadcast_frames_pushed", "Frames accepted for sending", server.pushes)?;
@@ -182,7 +182,7 @@ impl Readings {
         )
     }
 
-    /// How the link to the other machines is, if there are any.
+    /// The state of the link to the other machines, if there are any.
     fn encode_fleet(&self, families: &mut Families<'_>) -> fmt::Result {
         let Some(fleet) = self.fleet.as_ref().map(|fleet| fleet.stats()) else { return Ok(()) };
         families.gauge(
@@ -209,7 +209,7 @@ impl Readings {
     }
 }
 
-/// Under the names that every client library of Prometheus has for them. What is not known is left out.
+/// Under the names that every client library of Prometheus uses. Leaves out unknown values.
 fn encode_process(families: &mut Families<'_>, process: &ProcessReading) -> fmt::Result {
     if let Some(seconds) = process.cpu_seconds {
         let mut family = families.0.encode_descriptor(
@@ -238,7 +238,7 @@ fn encode_process(families: &mut Families<'_>, process: &ProcessReading) -> fmt:
 
 /// The page.
 pub struct MetricsHandler {
-    /// What it shows.
+    /// The metrics that it shows.
     pub registry: Arc<Registry>,
     /// Whether others than this machine may see it.
     pub public: bool,

@@ -1,6 +1,6 @@
-//! What is wrong with a command line, as one line for who has typed it. Pure.
+//! Describes the mistake in a command line, in one line for the person who typed it. Pure.
 //!
-//! clap finds a mistake, and names the option and the value. The words are those of here.
+//! clap finds the mistake, and names the option and the value. This module words the message.
 
 use std::any::TypeId;
 use std::error::Error as _;
@@ -13,8 +13,8 @@ use clap::{ArgMatches, Command, Error};
 /// Most characters of a value that are shown.
 const SHOWN: usize = 60;
 
-/// Returns the values of options that the arguments are. `name_of` says what the option `port` is called for who has to
-/// mend it.
+/// Parses the arguments into options. `name_of` returns the name of an option, such as `port`, at the source of its
+/// value.
 ///
 /// # Errors
 /// The text to print, and the exit code: 0 for `--help`, 2 for a mistake, which is one line.
@@ -54,8 +54,8 @@ fn suggested(error: &Error) -> Option<String> {
     kinds.into_iter().find_map(|kind| texts(error, kind).into_iter().next())
 }
 
-/// Lets what follows an option be its value, with a minus too: what is wrong with `--port -1` is said of that. Not
-/// where any text is a value: `--log-file --lab` has none.
+/// Lets an option's value begin with a minus, so that the message about `--port -1` is about -1. Not for options
+/// that take any text: `--log-file --lab` lacks a value.
 fn with_any_value(command: Command) -> Command {
     let command = command.mut_args(|arg| {
         let of = arg.get_value_parser().type_id();
@@ -63,7 +63,7 @@ fn with_any_value(command: Command) -> Command {
         let has_value = arg.get_action().takes_values();
         if has_value && !is_any_text { arg.allow_hyphen_values(true) } else { arg }
     });
-    // Without a command it is told which there are, and not all of the help.
+    // Without a command the message lists the commands, and not all of the help.
     command.arg_required_else_help(false).mut_subcommands(with_any_value)
 }
 
@@ -96,7 +96,7 @@ fn what_is_wrong(error: &Error, name_of: &dyn Fn(&str) -> String) -> String {
             other if other == arg => format!("{name} is there twice"),
             other => format!("{name} and {} exclude each other", called(&other)),
         },
-        // What another option needs, or the command.
+        // Another option or the command needs it.
         ErrorKind::MissingRequiredArgument => {
             let missing = texts(error, ContextKind::InvalidArg);
             let has = if missing.len() == 1 { "has" } else { "have" };
@@ -114,8 +114,8 @@ fn what_is_wrong(error: &Error, name_of: &dyn Fn(&str) -> String) -> String {
     }
 }
 
-/// Returns the words for an argument that is no text. clap does not tell which: it is the last one of the fewest that
-/// have the mistake.
+/// Returns the message for an argument that is not UTF-8. clap does not say which one it is: the last one of the
+/// shortest beginning of the line that has the mistake.
 fn not_utf8(command: &mut Command, args: &[OsString]) -> String {
     let mut has_it = |count: &usize| {
         let found = command.try_get_matches_from_mut(&args[..*count]);
@@ -128,7 +128,7 @@ fn not_utf8(command: &mut Command, args: &[OsString]) -> String {
     format!("{option} {}: this is not UTF-8", shown(&last)).trim_start().to_owned()
 }
 
-/// Returns what clap tells of a mistake, of one kind.
+/// Returns clap's context of a mistake, of one kind.
 fn texts(error: &Error, kind: ContextKind) -> Vec<String> {
     match error.get(kind) {
         Some(ContextValue::String(text)) => vec![text.clone()],

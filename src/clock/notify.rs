@@ -1,7 +1,7 @@
-//! What a supervisor is told (sd_notify(3)): that the program serves, that it ends, and that it lives. On `threadcast`
-//! and on `watchdog`.
+//! Notifies a supervisor (sd_notify(3)) that the program serves, that it ends, and that it is alive. Runs on
+//! `threadcast` and on `watchdog`.
 //!
-//! Never blocks: what the supervisor has no room for is not said.
+//! Never blocks: a notification is dropped if the supervisor's socket is full.
 
 use std::env;
 use std::io;
@@ -20,10 +20,10 @@ use crate::clock::rounds::RoundStats;
 
 /// Where the supervisor listens: a path, or a name that begins with `@`.
 pub const SOCKET: &str = "NOTIFY_SOCKET";
-/// How often it wants to hear that the process lives, and which one.
+/// The interval in which the supervisor expects a sign of life, and from which process.
 const WATCHDOG_MICROS: &str = "WATCHDOG_USEC";
 const WATCHDOG_PROCESS: &str = "WATCHDOG_PID";
-/// What ends later than planned: the shutdown's own seconds, and a busy machine.
+/// Extra time for a late end: the shutdown's own seconds, and a busy machine.
 const SLACK: Duration = Duration::from_secs(10);
 
 /// Says this to the supervisor, if there is one.
@@ -33,7 +33,7 @@ pub fn tell(text: &str) {
         [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
         _ => SocketAddr::from_pathname(&name),
     };
-    // A supervisor that is gone, or busy, is no reason to fail.
+    // Does not fail if the supervisor is gone or busy.
     let _ = address.and_then(|address| {
         let socket = UnixDatagram::unbound()?;
         socket.set_nonblocking(true)?;
@@ -47,7 +47,7 @@ pub fn ready(server: &Server) {
     tell(&format!("READY=1\nSTATUS=serving on {} for up to {clients} clients", server.local_addr()));
 }
 
-/// Says that the program ends, and that this takes so long.
+/// Says that the program ends, and how long this takes.
 pub fn stopping(takes: Duration) {
     let micros = takes.saturating_add(SLACK).as_micros();
     let seconds = takes.as_secs();
@@ -64,8 +64,8 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// Says twice as often as the supervisor wants that the program lives, while `send` and the listener do; `None` if the
-    /// supervisor does not ask for it.
+    /// Sends signs of life twice as often as the supervisor expects them, as long as `send` and the listener are alive.
+    /// Returns `None` if the supervisor does not ask for them.
     ///
     /// # Errors
     /// If the system has no thread for it.

@@ -1,4 +1,4 @@
-//! What the program prints of its own options for other programs: the page for man, completions for shells.
+//! Prints the program's options for other programs: the page for man, completions for shells.
 
 use clap::CommandFactory;
 use clap_complete::Shell;

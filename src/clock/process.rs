@@ -1,4 +1,4 @@
-//! What the kernel says of this process, by `/proc/self`. Any thread.
+//! Reads the kernel's figures of this process from `/proc/self`. Any thread.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::param::clock_ticks_per_second;
 use rustix::process::{Resource, getrlimit};
 
-/// A reading. What the kernel does not say is `None`.
+/// A reading. A figure that the kernel does not report has no value.
 #[derive(Debug)]
 pub struct ProcessReading {
     /// Seconds of all its threads on a processor.
@@ -20,7 +20,7 @@ pub struct ProcessReading {
     /// KiB of memory that it has, and that it has addresses for.
     pub resident_kib: Option<u64>,
     pub virtual_kib: Option<u64>,
-    /// Descriptors that are open, and how many may be; that one is `None` without a limit.
+    /// Open descriptors, and their limit, if any.
     pub open_fds: Option<u64>,
     pub max_fds: Option<u64>,
 }

@@ -1,6 +1,6 @@
-//! `POST /publish?topic=all`: the body is published for who has the token. Runs on `client-N`.
+//! `POST /publish?topic=all`: publishes the body, for callers with the token. Runs on `client-N`.
 //!
-//! Never here: a body that is read before the token.
+//! Never reads a body before it has checked the token.
 
 use std::sync::Arc;
 
@@ -8,15 +8,15 @@ use crate::clock::token::{Purpose, Token};
 use crate::clock::topics::Topics;
 use threadcast::{Exchange, RequestHandler, Result, printable};
 
-/// What a publisher has to know.
+/// The secret of a publisher.
 pub const PUBLISHING: Purpose =
     Purpose { name: "publish token", route: "/publish", variable: "THREADCAST_PUBLISH_TOKEN" };
 
 /// The route.
 pub struct PublishHandler {
-    /// What has to be sent.
+    /// The token that a caller has to send.
     pub token: Arc<Token>,
-    /// Where it goes.
+    /// The topics to publish to.
     pub topics: Arc<Topics>,
 }
 

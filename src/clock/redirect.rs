@@ -1,12 +1,12 @@
-//! The port for http beside the one for https: a page is elsewhere, and so is a WebSocket. Runs on that server's
-//! own `client-N`.
+//! The HTTP port beside the HTTPS port: redirects pages and WebSockets to HTTPS. Runs on the HTTP server's own
+//! `client-N`.
 
 use percent_encoding::{CONTROLS, utf8_percent_encode};
 use threadcast::{Application, Capacity, Error, Exchange, Origin, Request, RequestHandler, Result};
 
-/// Clients at a time, beyond which there are 16 places more. They leave at once, or make room for newer ones.
+/// Concurrent clients, in addition to 16 more places. They leave at once, or make room for newer ones.
 pub const CAPACITY: Capacity = Capacity::new(48);
-/// With those.
+/// The capacity with those 16.
 pub const PLACES: usize = CAPACITY.clients + 16;
 
 /// Answers every request with the address that it has on `port`.
@@ -39,7 +39,7 @@ impl RedirectHandler {
 
 impl RequestHandler for RedirectHandler {
     fn get(&mut self, exchange: &mut Exchange<'_>) -> Result<()> {
-        // No client of a WebSocket follows a redirect, and what it has sent was not secret.
+        // WebSocket clients do not follow redirects, and the request had no secret in it.
         let upgrade = exchange.header("Upgrade").unwrap_or_default();
         if upgrade.split(',').any(|to| to.trim().eq_ignore_ascii_case("websocket")) {
             let to = self.elsewhere(exchange)?.replacen("https", "wss", 1);
@@ -64,7 +64,7 @@ impl RequestHandler for RedirectHandler {
         &["GET", "HEAD", "POST", "PUT", "DELETE"]
     }
 
-    /// Who may is asked where they are sent to.
+    /// Accepts all; the server that they are redirected to checks the origin.
     fn check_origin(&self, _: &Request, _: &str) -> bool {
         true
     }

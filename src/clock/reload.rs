@@ -1,7 +1,7 @@
-//! [`Reload`]: what SIGHUP reads again. Files are read on the thread `reload`, which the first SIGHUP starts: a file
-//! system may hang, and a signal that asks for the end is heard all the same.
+//! [`Reload`]: the files that SIGHUP reads again. The thread `reload`, which the first SIGHUP starts, reads them: even
+//! if a file system hangs, the program still reacts to a stop signal.
 //!
-//! Never here: a new value that is wrong in the place of one that works.
+//! Never replaces a value that works by one that is wrong.
 
 use std::env;
 use std::sync::{Arc, OnceLock};
@@ -15,22 +15,22 @@ use crate::clock::log_thread::LogFile;
 use crate::clock::options::Options;
 use crate::clock::token::Token;
 
-/// What there is to read again.
+/// The files to read again.
 pub struct Reload {
     log: Option<LogFile>,
     files: Arc<ReloadedFiles>,
-    /// To the thread, once it has been started. One wish may wait while another one is fulfilled.
+    /// To the thread, once it has been started. One request may wait while another one is carried out.
     wishes: OnceLock<Option<Sender<()>>>,
 }
 
 struct ReloadedFiles {
     tls: Option<TlsConfig>,
     tokens: Vec<Arc<Token>>,
-    /// What holds, where some of it is from a file.
+    /// The effective values, if some of them are from a file.
     values: Option<OptionValues>,
 }
 
-/// Returns whether SIGHUP has something to read again. Where it does not, it is a wish to end.
+/// Returns whether SIGHUP has something to read again. If not, SIGHUP ends the program.
 pub fn is_possible(options: &Options) -> bool {
     let is_one = [
         &options.config,
@@ -43,7 +43,7 @@ pub fn is_possible(options: &Options) -> bool {
 }
 
 impl Reload {
-    /// Returns what SIGHUP is for, with these options.
+    /// Returns the reload for these options; `None` if SIGHUP has nothing to read.
     pub fn new(
         options: &Options,
         log: Option<LogFile>,

@@ -1,4 +1,4 @@
-//! What the thread `send` counts of its rounds. Written by it alone, read by anyone.
+//! Counters of the rounds of the thread `send`. Only that thread writes them, and any thread reads them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

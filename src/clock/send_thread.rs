@@ -30,7 +30,7 @@ pub struct Rounds {
     pub pad: usize,
     /// Threads that share a large round; `None` for one on each core.
     pub threads: Option<usize>,
-    /// The time that is pushed. It may jump: when a round begins has nothing to do with it.
+    /// The clock whose time is pushed. It may jump, since the start of rounds does not depend on it.
     pub wall: fn() -> DateTime<Local>,
 }
 
@@ -72,7 +72,7 @@ fn run(clients: &Clients, rounds: Rounds, stats: &RoundStats, stopped: &Receiver
         next += rounds.interval;
         let now = Instant::now();
         if next < now {
-            // The next round follows at once, and none to catch up.
+            // The next round follows at once, without extra rounds to catch up.
             next = now;
             let late = stats.late();
             if late == 1 {
@@ -85,7 +85,7 @@ fn run(clients: &Clients, rounds: Rounds, stats: &RoundStats, stopped: &Receiver
     }
 }
 
-/// Pushes one round: one payload, to everybody who is there when it begins.
+/// Pushes one round: one payload, to everybody who is connected when it begins.
 fn push(clients: &Clients, rounds: &Rounds, fan_out: &FanOut) {
     let most_ids = if log::log_enabled!(log::Level::Debug) { usize::MAX } else { MAX_LINES_PER_ROUND };
     let (sessions, ids) = clients.snapshot(most_ids);

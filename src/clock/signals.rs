@@ -1,7 +1,7 @@
-//! Signals: which ones end the program, and which ones do not. On the thread `threadcast`, and from the first
-//! wish to end on `signals`, so that the next one is heard while the server shuts down.
+//! Signals: which ones end the program, and which ones do not. On the thread `threadcast`, and from the first stop
+//! signal on `signals`, so that the next one is heard while the server shuts down.
 //!
-//! What is a fault (SIGSEGV, SIGABRT and the like), SIGQUIT, and what stops and continues, do as ever.
+//! Faults (SIGSEGV, SIGABRT and the like), SIGQUIT, and the signals that stop and continue keep their defaults.
 
 use std::fs;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use signal_hook::{flag, low_level};
 use crate::clock::reload::Reload;
 use threadcast::{Error, Result};
 
-/// A second signal within this time is the same wish: `timeout` signals a process and its group, a terminal
+/// A second stop signal within this time counts as the same one: `timeout` signals a process and its group, a terminal
 /// that closes and its shell both say so, and systemd may send SIGHUP behind SIGTERM.
 const SAME_WISH: Duration = Duration::from_secs(1);
 
-/// Their default is death, and none of them is a wish to end. A file or the processor's time at its limit is the
-/// system's word, and a write then fails with an error.
+/// By default these kill the process, though none of them is a stop signal. SIGXFSZ and SIGXCPU say that a limit of the
+/// system is reached; a write then fails with an error.
 const NO_WISH: [Signal; 10] = [
     Signal::SIGXFSZ,
     Signal::SIGXCPU,
@@ -35,17 +35,17 @@ const NO_WISH: [Signal; 10] = [
     Signal::SIGPWR,
     Signal::SIGSTKFLT,
 ];
-/// Signals without a name, whose default is the same.
+/// Signals without a name, which kill by default too.
 const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;
 
-/// Takes off what a parent may have blocked, and makes what is no wish to end harmless. Before there is another
-/// thread, since each one inherits the mask.
+/// Unblocks signals that a parent may have blocked, and ignores those that are not stop signals. Must run before
+/// another thread starts, since each one inherits the mask.
 ///
 /// # Errors
 /// [`Error::Io`] if the system refuses.
 pub fn prepare() -> Result<()> {
     SigSet::empty().thread_set_mask().map_err(|errno| Error::io("cannot unblock signals")(errno.into()))?;
-    // A handler that does nothing which matters; ignoring them would be inherited by what it starts.
+    // A handler without effect: child processes would inherit an ignored signal.
     let unread = Arc::new(AtomicBool::new(false));
     for signal in NO_WISH {
         flag::register(signal as i32, unread.clone())
@@ -58,12 +58,12 @@ pub fn prepare() -> Result<()> {
     Ok(())
 }
 
-/// The start of the program, which may block: in a name's look-up, or a file system that hangs. Until it is over, a wish
-/// to end ends the process at once, in order: there is nothing yet to bring to an end.
+/// The start of the program, which may block: in a name's look-up, or a file system that hangs. Until it is over, a
+/// stop signal exits the process at once with success: nothing has to be shut down yet.
 pub struct Starting(Arc<AtomicBool>);
 
 impl Starting {
-    /// Begins it. Where there is something to reload SIGHUP is no wish to end.
+    /// Begins it. If `reloads`, SIGHUP does not end the program.
     ///
     /// # Errors
     /// [`Error::Io`] if the system refuses.
@@ -77,7 +77,7 @@ impl Starting {
         Ok(Starting(is_starting))
     }
 
-    /// Ends it: from now on a wish to end waits for [`wait_for_end`].
+    /// Ends it: from now on a stop signal waits for [`wait_for_end`].
     pub fn end(self) {
         self.0.store(false, Ordering::SeqCst);
     }
@@ -87,8 +87,8 @@ fn own_status() -> String {
     fs::read_to_string("/proc/self/status").unwrap_or_default()
 }
 
-/// Collects from now on what [`wait_for_end`] looks at. SIGINT and SIGTERM also where they were ignored, as a
-/// shell does for what it starts in the background. SIGHUP only where it was not: that is what `nohup` is for.
+/// Collects signals for [`wait_for_end`] from now on. SIGINT and SIGTERM also if they were ignored, since a shell
+/// ignores them for programs in the background. SIGHUP only if it was not, since `nohup` ignores it on purpose.
 ///
 /// # Errors
 /// [`Error::Io`] if the system refuses.
@@ -98,8 +98,8 @@ pub fn listen() -> Result<Signals> {
     Signals::new(signals).map_err(Error::io("cannot wait for signals"))
 }
 
-/// Blocks until a signal asks for the end. SIGUSR1 asks for the numbers, SIGUSR2 for a successor, and SIGHUP for a reload
-/// where there is something to read again.
+/// Blocks until a stop signal comes. SIGUSR1 asks for the numbers, SIGUSR2 for a successor, and SIGHUP for a reload if
+/// there is something to read again.
 pub fn wait_for_end(signals: &mut Signals, reload: Option<&Reload>, numbers: impl Fn(), succeed: impl Fn()) {
     for signal in signals.forever() {
         match (signal, reload) {
@@ -111,7 +111,7 @@ pub fn wait_for_end(signals: &mut Signals, reload: Option<&Reload>, numbers: imp
     }
 }
 
-/// Ends the process at the next wish to end that is not the same one.
+/// Ends the process at the next stop signal that does not count as the same one.
 pub fn end_at_the_next(mut signals: Signals, reload: Option<Reload>) {
     let first = Instant::now();
     let listen = move || {

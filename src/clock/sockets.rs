@@ -26,10 +26,10 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// Takes what there is. `redirects`: there is to be a port for http beside that for https.
+    /// Takes the sockets. `redirects`: whether the program needs an HTTP port beside the HTTPS port.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for what is not a TCP socket, and for more sockets than are used.
+    /// [`Error::Invalid`] for a descriptor other than a TCP socket, and for more sockets than are used.
     pub fn take(predecessor: Option<&Predecessor>, redirects: bool) -> Result<Sockets> {
         if let Some(predecessor) = predecessor {
             let mut sockets = predecessor.sockets()?.into_iter();

@@ -1,4 +1,4 @@
-//! Numbers to look at: the page `/stats`, and the same in one log line. Runs on `client-N` and `main`.
+//! The server's numbers: the page `/stats`, and one log line. Runs on `client-N` and `main`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,20 +12,20 @@ use crate::clock::token::Token;
 use crate::clock::{fleet, log_thread};
 use threadcast::{Error, Exchange, Fleet, Meter, Request, RequestHandler, Result};
 
-/// All there is to read.
+/// The sources of the numbers.
 #[derive(Clone)]
 pub struct Readings {
     /// The server's.
     pub meter: Meter,
-    /// Most clients at a time.
+    /// Most concurrent clients.
     pub capacity: usize,
-    /// Who gets the time.
+    /// The clients that get the time.
     pub clients: Arc<Clients>,
     /// The `send` thread's.
     pub rounds: Arc<RoundStats>,
     /// The fleet, if the program is in one.
     pub fleet: Option<Arc<Fleet>>,
-    /// What callers have to know: publishers and administrators, as far as there can be any.
+    /// The tokens of callers: publishers and administrators, as far as the options enable them.
     pub tokens: Vec<Arc<Token>>,
 }
 
@@ -91,7 +91,7 @@ pub fn check_audience(request: &Request, public: bool) -> Result<()> {
 
 /// The page `/stats`.
 pub struct StatsHandler {
-    /// What it shows.
+    /// The readings that it shows.
     pub readings: Readings,
     /// Whether others than this machine may see it.
     pub public: bool,

@@ -1,9 +1,9 @@
-//! A restart without a supervisor, at SIGUSR2: this program starts its successor, hands on its sockets, serves until that
-//! one does, and then drains. On the thread `threadcast`; `successor` waits for the new process.
+//! A restart without a supervisor, at SIGUSR2. This program starts its successor, hands over its sockets, serves until
+//! the successor does, and then drains. On the thread `threadcast`; `successor` waits for the new process.
 //!
-//! The two share a socket pair, which is the standard input of the new one. The old one sends the sockets that it listens
-//! on; the new one answers with a line: [`SERVES`], or what went wrong. Whatever becomes of the new process, the old one
-//! sees the end of the pair.
+//! The two share a socket pair, which is the standard input of the new process. The old process sends its listening
+//! sockets; the new one answers with a line, [`SERVES`] or an error. If the new process dies, the old one sees the end
+//! of the pair.
 
 use std::env;
 use std::ffi::OsString;
@@ -34,7 +34,7 @@ use threadcast::{Error, Result, printable};
 
 /// Set to the number of the process before this one, which is its parent.
 const PREDECESSOR: &str = "THREADCAST_PREDECESSOR";
-/// What the new process says when it serves.
+/// The new process writes this when it serves.
 const SERVES: &str = "serves\n";
 /// How long it may take until then: as long as systemd would wait.
 const START: Duration = Duration::from_secs(90);
@@ -112,7 +112,7 @@ impl Succession {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts the successor, unless one is starting. Says in the log what comes of it; when it serves, this process gets
+    /// Starts the successor, unless one is starting. Logs the outcome; when the successor serves, this process gets
     /// SIGTERM.
     pub fn begin(&self, sockets: Result<Vec<TcpListener>>) {
         if let Err(error) = self.start(sockets) {

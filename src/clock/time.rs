@@ -17,8 +17,8 @@ pub fn payload<Tz: TimeZone>(now: &DateTime<Tz>) -> String {
     }
 }
 
-/// Returns the same and behind it, up to `size` bytes, JSON that is another each time: the readings of some sensors,
-/// which compress as such do.
+/// Returns the time, padded to `size` bytes with JSON that differs each time: the readings of some sensors, which
+/// compress like real ones.
 pub fn padded<Tz: TimeZone>(now: &DateTime<Tz>, size: usize) -> String {
     let mut text = payload(now);
     if size > text.len() {
@@ -29,7 +29,7 @@ pub fn padded<Tz: TimeZone>(now: &DateTime<Tz>, size: usize) -> String {
                 break;
             }
             let value = micros * id % READINGS * id % READINGS;
-            // A String takes whatever is written to it.
+            // Writing to a String never fails.
             let _ = write!(text, "{{\"id\":{id},\"value\":{value}}}");
         }
         text.truncate(size);

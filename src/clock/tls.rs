@@ -11,18 +11,18 @@ use crate::clock::console;
 use crate::clock::options::Options;
 use threadcast::{Error, Result, TlsConfig};
 
-/// Days that a certificate is good for which is made here.
+/// Days for which a self-signed certificate is valid.
 const DAYS: Days = Days::new(365);
 
 /// How the program does TLS.
 pub struct Tls {
-    /// What its server needs.
+    /// The configuration of its server.
     pub config: TlsConfig,
-    /// A line for who starts it, if there is something to say.
+    /// A line for the operator, if any.
     pub note: Option<String>,
 }
 
-/// Returns what the options ask for; `None` for plain http and ws.
+/// Returns TLS as the options say; `None` for plain http and ws.
 ///
 /// # Errors
 /// As of [`TlsConfig::from_pem_files`]; [`Error::Invalid`] if no certificate can be made.
@@ -35,7 +35,7 @@ pub fn from_options(options: &Options) -> Result<Option<Tls>> {
     options.tls.tls_self_signed.then(|| self_signed(options)).transpose()
 }
 
-/// Makes a certificate that nobody has signed but itself.
+/// Makes a self-signed certificate.
 fn self_signed(options: &Options) -> Result<Tls> {
     let failed = |error: rcgen::Error| Error::invalid(format!("cannot make a certificate: {error}"));
     let names = names(options);
@@ -60,7 +60,7 @@ fn self_signed(options: &Options) -> Result<Tls> {
     Ok(Tls { config, note: Some(note) })
 }
 
-/// Returns what this machine is called, as far as a certificate can have it.
+/// Returns this machine's names that a certificate can contain.
 fn names(options: &Options) -> Vec<String> {
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let is_name = |host: &str| {

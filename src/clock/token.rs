@@ -1,6 +1,6 @@
-//! [`Token`]: what a caller has to know, for one kind of request. Any thread.
+//! [`Token`]: the secret that callers send with one kind of request. Any thread.
 //!
-//! Never here: a token in a line of the log, or compared byte by byte.
+//! Never logs a token, and never compares one byte by byte.
 
 use std::ffi::OsString;
 use std::fs;
@@ -20,7 +20,7 @@ const LEAST: usize = 16;
 /// Requests without a token have one line of the log in this time.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
-/// What a token is for.
+/// The purpose of a token.
 #[derive(Debug, Clone, Copy)]
 pub struct Purpose {
     /// How it is called.
@@ -40,11 +40,11 @@ pub struct Token {
     secrets: RwLock<Vec<Secret>>,
     /// Requests without one. Written by any `client-N`, read for `/stats`.
     refused: AtomicU64,
-    /// When the log was told of them last.
+    /// When a log line last reported them.
     logged: Mutex<Option<Instant>>,
 }
 
-/// What is kept of a token.
+/// A token in memory.
 struct Secret {
     keyed: Hmac<Sha256>,
     code: [u8; 32],
@@ -57,14 +57,14 @@ impl Secret {
         Secret { keyed, code }
     }
 
-    /// Returns whether it is this one. How long that takes does not depend on how much of it is right.
+    /// Returns whether the caller's token is this one, in a time that does not depend on how much of it is right.
     fn is(&self, theirs: &str) -> bool {
         self.keyed.clone().chain_update(theirs).verify_slice(&self.code).is_ok()
     }
 }
 
 impl Token {
-    /// Reads the tokens from a file, one a line, or else from what the environment says; `None` if there is neither.
+    /// Reads the tokens from a file, one a line, or else from the environment; `None` if neither has one.
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be read; [`Error::Invalid`] for a token that no header could carry.
@@ -73,7 +73,7 @@ impl Token {
         file: Option<&Path>,
         environment: Option<OsString>,
     ) -> Result<Option<Token>> {
-        // Compose files write an empty variable for one that is not there.
+        // Compose files write an empty variable for a missing one.
         let secrets = match (file, environment.filter(|value| !value.is_empty())) {
             (Some(file), _) => {
                 let secrets = read(file)?;
@@ -96,7 +96,7 @@ impl Token {
         self.purpose.name
     }
 
-    /// Reads the file again. Returns false if there is none.
+    /// Reads the file again. Returns false if the token is not from a file.
     ///
     /// # Errors
     /// As [`find`](Token::find); the tokens from before are kept.
@@ -112,10 +112,10 @@ impl Token {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// Lets a request go on that has one.
+    /// Accepts a request that has one of the tokens.
     ///
     /// # Errors
-    /// The refusal with 401 of any other, which is counted, and told the log once a minute.
+    /// The refusal with 401 of any other, which is counted, and logged at most once a minute.
     pub fn check(&self, request: &Request) -> Result<()> {
         if self.is_in(request) {
             return Ok(());
@@ -153,7 +153,7 @@ fn read(file: &Path) -> Result<Vec<Secret>> {
     secrets(&place, &bytes)
 }
 
-/// Returns what is kept of the tokens that are in this place, one a line.
+/// Returns the secrets of the tokens in this place, one a line.
 fn secrets(place: &str, bytes: &[u8]) -> Result<Vec<Secret>> {
     let lines = bytes.trim_ascii().split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     let lines: Vec<_> = lines.enumerate().filter(|(number, line)| *number == 0 || !line.is_empty()).collect();

@@ -1,7 +1,7 @@
-//! [`Topics`]: what is published besides the time, and who gets it. Any thread.
+//! [`Topics`]: published messages other than the time, and their subscribers. Any thread.
 //!
 //! A client gets the topics that it has asked for (`?topic=NAME`), `all`, and `id/ITS ID`. It gets a message as it
-//! is, or with the subprotocol `threadcast.1` as `{"topic":"all","text":"hello"}`. Binary is `base64` there.
+//! is, or with the subprotocol `threadcast.1` as `{"topic":"all","text":"hello"}`. In JSON, binary is `base64`.
 
 use data_encoding::BASE64;
 use serde_json::Value;
@@ -9,15 +9,15 @@ use serde_json::Value;
 use crate::clock::handlers::MAX_ID;
 use threadcast::{Connection, Error, Hub, Message, Request, Result};
 
-/// Everybody's.
+/// The topic of every client.
 pub const ALL: &str = "all";
-/// What the topic of one client begins with; its Id follows.
+/// The prefix of the topic of one client; its Id follows.
 const OF_ONE: &str = "id/";
 /// Most topics that a client may ask for.
 const MOST: usize = 32;
 /// Most bytes of such a topic.
 const MAX_TOPIC: usize = 256;
-/// Bytes that a topic takes which nobody else has, of the longest name: it is there twice, and has a list of its own.
+/// Bytes of a topic with one subscriber and the longest name, which is stored twice, and the topic's own list.
 const TOPIC_MEMORY: u64 = 1 << 10;
 
 /// See the [module](self).
@@ -26,19 +26,18 @@ pub struct Topics {
     plain: Hub,
     /// Of clients that speak `threadcast.1`.
     wrapped: Hub,
-    /// What a client may ask for; anything if it is empty.
+    /// Topics that a client may ask for; any if it is empty.
     allowed: Vec<String>,
 }
 
 impl Topics {
-    /// Starts without a subscriber. `allowed`: what a client may ask for; anything if it is empty.
+    /// Starts without a subscriber. `allowed`: topics that a client may ask for; any if it is empty.
     pub fn new(allowed: Vec<String>) -> Topics {
         let (plain, wrapped) = Hub::in_two_forms(wrap);
         Topics { plain, wrapped, allowed }
     }
 
-    /// Returns the most bytes that a client's topics take beside those of the other clients. Those that are named at the
-    /// start are the same for all.
+    /// Returns the most bytes of one client's own topics. Topics that are named at the start are shared by all clients.
     pub fn memory(&self) -> u64 {
         let asked = if self.allowed.is_empty() { MOST as u64 } else { 0 };
         (1 + asked) * TOPIC_MEMORY
@@ -56,7 +55,7 @@ impl Topics {
         }
     }
 
-    /// Subscribes a client to what its request asks for, and to what it gets by itself. `is_wrapped`: whether it
+    /// Subscribes a client to the topics that its request asks for, and to those of all. `is_wrapped`: whether it
     /// speaks `threadcast.1`.
     ///
     /// # Errors
@@ -113,7 +112,7 @@ impl Topics {
 /// Checks a topic that a client is to ask for.
 ///
 /// # Errors
-/// What is wrong with it, in a sentence.
+/// The topic is not valid; the error is a sentence.
 pub fn check(topic: &str) -> Result<(), String> {
     if topic.starts_with(OF_ONE) {
         return Err(format!("topics that begin with {OF_ONE} cannot be asked for: each is one client's own"));
@@ -127,7 +126,7 @@ pub fn check(topic: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns what a client has to know of a hub's error.
+/// Returns a hub's error as a refusal for the client.
 fn refused(error: Error) -> Error {
     match error {
         Error::Invalid(reason) => Error::refused(400, reason),
@@ -135,7 +134,7 @@ fn refused(error: Error) -> Error {
     }
 }
 
-/// Makes a message's form for who speaks `threadcast.1`.
+/// Wraps a message for clients that speak `threadcast.1`.
 fn wrap(topic: &str, message: &Message) -> Message {
     let (kind, content) = match message.as_text() {
         Some(text) => ("text", text.to_owned()),

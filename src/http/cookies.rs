@@ -35,7 +35,7 @@ pub struct CookieSecret {
 
 #[derive(Clone)]
 enum Keys {
-    /// One key, for whatever key version a value names, as in Tornado.
+    /// One key, for any key version that a value names, as in Tornado.
     One(String),
     /// Keys by version, and the version that signs.
     Many(BTreeMap<u32, String>, u32),

@@ -29,7 +29,7 @@ impl Origin {
     /// Parses scheme, host and port. Refuses a path, a query or a user's name: no browser sends one.
     ///
     /// # Errors
-    /// [`Error::Invalid`], with a sentence that says what is wrong and what to write.
+    /// [`Error::Invalid`], with a sentence that names the mistake and the correct form.
     pub fn parse(text: &str) -> Result<Origin> {
         let wrong = |what: &str| Err(Error::invalid(format!("{text:?} {what}")));
         let Some((scheme, rest)) = text.split_once("://").filter(|(scheme, _)| is_scheme(scheme)) else {

@@ -1,6 +1,6 @@
 //! Parses the bytes of a request head into a [`Request`]: arguments, headers, cookies; later its body.
 //!
-//! Pure: no I/O, any thread. `httparse` splits the head; the rules of the path and the query are here.
+//! Pure: no I/O, any thread. `httparse` splits the head; this module has the rules of the path and the query.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -88,7 +88,7 @@ impl Request {
         };
         request.check()?;
         if let Some(authority) = authority.and_then(|authority| HeaderValue::try_from(authority).ok()) {
-            // RFC 9112, section 3.2.2: this is the host, whatever `Host` says.
+            // RFC 9112, section 3.2.2: this is the host, even if `Host` differs.
             request.headers.insert("Host", authority);
         }
         Ok(Some((request, length)))

@@ -9,7 +9,7 @@ use tungstenite::http::{HeaderMap, HeaderName};
 
 use crate::error::{Error, Result};
 
-/// How long a body may stand still, and its time limit in addition to what [`LEAST_RATE`] grants.
+/// How long a body may stand still, and its time limit in addition to the time that [`LEAST_RATE`] grants.
 const STANDSTILL: Duration = Duration::from_secs(10);
 /// The lowest average speed of a body, in bytes per second.
 const LEAST_RATE: u64 = 16 << 10;

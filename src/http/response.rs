@@ -136,7 +136,7 @@ impl Response {
         // after its status line.
         let mut hop = String::new();
         if self.status == 426 {
-            // RFC 9110, section 15.5.22, and RFC 6455, section 4.4: what to upgrade to.
+            // RFC 9110, section 15.5.22, and RFC 6455, section 4.4: the protocol to upgrade to.
             hop.push_str("Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n");
         }
         if then == Then::Close {
@@ -200,7 +200,7 @@ pub(crate) fn not_reserved(name: &str) -> Result<()> {
 
 /// Makes a header, if name and value are valid.
 pub(crate) fn header(name: &str, value: &str) -> Result<Header> {
-    // tiny_http accepts any ASCII here, even line ends, which would let a value begin a second header.
+    // tiny_http accepts any ASCII in a value, even line ends, which would let a value begin a second header.
     let clean = HeaderName::from_bytes(name.as_bytes()).is_ok()
         && value.bytes().all(|b| b == b'\t' || (b' '..=b'~').contains(&b));
     clean.then(|| Header::from_bytes(name, value).ok()).flatten().ok_or_else(|| {

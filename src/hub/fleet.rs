@@ -213,7 +213,7 @@ impl Fleet {
         self.state.claims.release(id, connection)
     }
 
-    /// Closes the connection that has [claimed](Fleet::claim) an Id, on whatever machine it is, as
+    /// Closes the connection that has [claimed](Fleet::claim) an Id, on any machine, as
     /// [`Connection::close`] does. Returns false if no machine has it. Blocks for the answers of the others, for 2 seconds
     /// at most.
     ///

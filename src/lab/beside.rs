@@ -1,4 +1,4 @@
-//! [`Beside`]: another server of the same clock, a process of its own, to be watched beside this one.
+//! [`Beside`]: another server of the clock, in its own process, to be watched beside this one.
 //!
 //! `make lab` starts them and says where they are, with `--beside JSON` for each:
 //!
@@ -7,8 +7,9 @@
 //! {"name": "tornado", "kind": "loop", "install": "make -C tests/compare python"}
 //! ```
 //!
-//! A threadcast beside has a lab too, which takes the pages of its own origin only: it needs `--allow-origin` with that
-//! of this lab's page. The second one is not installed: it is shown as missing, with the command that installs it.
+//! A threadcast beside has a lab too, which only accepts pages of its origin. It needs `--allow-origin` with the
+//! origin of this lab's page. The second server above is not installed: the page shows it as missing, with the command
+//! that installs it.
 
 use std::net::SocketAddr;
 
@@ -24,9 +25,9 @@ pub struct Beside {
     pub name: String,
     /// `threads` or `loop`.
     pub kind: String,
-    /// What it says about itself.
+    /// The version, in its own words.
     pub version: String,
-    /// Where it is, and its process; `None` if it is not installed.
+    /// Its address and its process; `None` if it is not installed.
     pub running: Option<(SocketAddr, u32)>,
     /// How to install it.
     pub install: String,

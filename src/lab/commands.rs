@@ -1,5 +1,5 @@
-//! What a client can ask its own handler to do: `sleep 2000` and `spin 2000`, in milliseconds, and `panic`.
-//! Runs on `client-N`, as a handler's own work would, and shows who else pays for it.
+//! Commands of a client to its own handler: `sleep 2000` and `spin 2000`, in milliseconds, and `panic`.
+//! Runs on `client-N`, as a handler's own work would, and shows which other clients it slows down.
 
 use std::time::{Duration, Instant};
 use std::{hint, thread};
@@ -7,10 +7,10 @@ use std::{hint, thread};
 /// The longest sleep or spin.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// Does what `text` says, and returns when it is done; anything but a command is nothing.
+/// Runs the command in `text`, and returns when it is done; ignores any other text.
 ///
 /// # Panics
-/// If it is told to.
+/// If the command is `panic`.
 pub fn run(text: &str) {
     assert!(text != "panic", "told to panic");
     let Some((command, millis)) = text.split_once(' ') else { return };

@@ -1,9 +1,8 @@
-//! The thread `lab-crowd`: clients that the lab itself has, here and at the servers beside.
+//! The thread `lab-crowd`: the lab's own clients, at this server and at the servers beside.
 //!
-//! They are as cheap as clients can be, since this thread is not what is to be watched: a socket each, and
-//! nothing is parsed. Once a second what has come in is thrown away, and a tenth of them send a Pong, so
-//! that no server has to ask whether they are there. Blocks in a channel; while there are no clients, until
-//! somebody orders some.
+//! They are as cheap as clients can be, since the lesson is not about this thread: each is a socket, and nothing is
+//! parsed. Once a second the thread discards the received bytes, and a tenth of the clients send a Pong, so that no
+//! server has to ping them. Blocks in a channel. Without clients, it blocks until somebody orders some.
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,9 +22,9 @@ use crate::lab::nuisance::Nuisance;
 use crate::lab::orders::Order;
 use crate::lab::visitor::{Host, Visitor};
 
-/// From one reading of what has come in to the next.
+/// Time from one reading of the sockets to the next.
 const SWEEP: Duration = Duration::from_secs(1);
-/// Sweeps from one Pong of a client to its next: well within any server's ping interval, 20 s here.
+/// Sweeps from one Pong of a client to its next: well within any server's ping interval, this one's being 20 s.
 const BEATS: usize = 10;
 /// Most clients at one place, and most that do not read, or do not stop talking.
 const MOST: usize = 2000;
@@ -33,9 +32,9 @@ const MOST_STALLED: usize = 4;
 const MOST_FLOODS: usize = 2;
 /// Clients that come to an empty lab, so that there is something to see.
 const FIRST: usize = 6;
-/// Most names that a watcher is told.
+/// Most names that are sent to a watcher.
 const MOST_NAMES: usize = 300;
-/// The first ones have names that are easy to talk about.
+/// Names of the first ones, easy to talk about.
 const NAMES: [&str; 8] = ["ann", "bob", "cleo", "dan", "eve", "fay", "gus", "hal"];
 
 /// All clients of the lab.
@@ -54,7 +53,7 @@ struct Place {
     name: String,
     host: Host,
     clients: Vec<CrowdMember>,
-    /// Those that have sent their Close.
+    /// Clients that have sent their Close.
     leaving: Vec<CrowdMember>,
     /// Clients that came since the start.
     came: usize,
@@ -81,7 +80,7 @@ impl Crowd {
         Crowd { places, stalled: Vec::new(), floods: Vec::new(), nuisances: 0, orders, changes, sweeps: 0 }
     }
 
-    /// Obeys until it is told to stop; then all clients are gone.
+    /// Carries out orders until [`Order::Stop`]; then all clients are gone.
     pub fn run(mut self) {
         let mut next = Instant::now();
         loop {
@@ -106,7 +105,7 @@ impl Crowd {
         self.stalled.drain(..).chain(self.floods.drain(..)).for_each(Nuisance::end);
     }
 
-    /// Nobody listens any more when the lab ends, and that is all right.
+    /// Does not fail when the lab ends, and nobody listens any more.
     fn tell(&self, change: Change) {
         let _ = self.changes.send(change);
     }
@@ -220,7 +219,7 @@ impl Place {
         format!("cannot connect to {} at {}: {error}", self.name, self.host.address)
     }
 
-    /// They ask, and do not wait for the answer: what comes in is swept up later.
+    /// They send their requests, and do not wait for the answers: the next sweep discards these.
     fn come(&mut self, clients: usize) -> Result<(), String> {
         for _ in 0..clients {
             if self.clients.len() >= MOST {
@@ -261,7 +260,7 @@ impl Place {
 }
 
 impl CrowdMember {
-    /// Throws away what has come in. False at the end of it.
+    /// Discards the received bytes. Returns false if the connection has ended.
     fn is_there(&mut self, scrap: &mut [u8]) -> bool {
         loop {
             match rustix::net::recv(&self.visitor.stream, &mut *scrap, RecvFlags::DONTWAIT) {
@@ -290,7 +289,7 @@ impl CrowdMember {
 pub(crate) fn masked(mut frame: Frame) -> Vec<u8> {
     frame.header_mut().mask = Some([0; 4]);
     let mut bytes = Vec::with_capacity(frame.len());
-    // A Vec takes all that is written to it.
+    // Writing to a Vec never fails.
     let _ = frame.format(&mut bytes);
     bytes
 }

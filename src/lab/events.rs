@@ -1,6 +1,6 @@
-//! The thread `lab-events`: tells the watchers what happens, 20 times a second, and the numbers once.
+//! The thread `lab-events`: sends the watchers the events, 20 times a second, and the numbers, once a second.
 //!
-//! Blocks in a channel: while nobody watches, until somebody does.
+//! Blocks in a channel. Without watchers, it blocks until one comes.
 
 use std::time::{Duration, Instant};
 
@@ -13,21 +13,21 @@ use crate::lab::numbers::Process;
 use crate::lab::recorder::{Recorder, Seen};
 use threadcast::{Connection, Event, Message, Meter, broadcast};
 
-/// From one batch of events to the next.
+/// Time from one batch of events to the next.
 const BATCH: Duration = Duration::from_millis(50);
-/// From one set of numbers to the next.
+/// Time from one set of numbers to the next.
 const NUMBERS: Duration = Duration::from_secs(1);
 /// A watcher with this number of bytes waiting for it gets no events until it has taken some. A quarter of the
 /// backlog at which it is disconnected by default, so that a full batch fits above it.
 const BEHIND: u64 = 256 << 10;
 
-/// What `lab-events` has to know of.
+/// A change that `lab-events` has to know of.
 pub enum Change {
     /// Somebody begins to watch.
     Comes(Connection),
     /// Somebody has left.
     Leaves(Connection),
-    /// The lab's own clients are others now.
+    /// The lab's own clients have changed.
     Crowd(Value),
     /// A sentence for all who watch.
     Note(String),
@@ -35,30 +35,30 @@ pub enum Change {
     Stop,
 }
 
-/// The sources of what a watcher is told.
+/// The sources of a watcher's messages.
 pub struct Events {
     /// When the lab began.
     pub began: Instant,
-    /// What the threads do.
+    /// Records the threads' work.
     pub recorder: Recorder,
-    /// Who comes and goes.
+    /// Clients and watchers that come and go.
     pub changes: Receiver<Change>,
-    /// What the server counts.
+    /// The server's counters.
     pub meter: Meter,
     /// This process, and those beside.
     pub processes: Vec<(String, Process)>,
-    /// What a new watcher is told first, but for what changes.
+    /// The constant part of the first message to a new watcher.
     pub hello: Value,
-    /// The numbers and names of the clients that are there.
+    /// The numbers and names of the connected clients.
     pub clients: Box<dyn Fn() -> Vec<(u64, String)> + Send>,
-    /// Of `lab-crowd`, as it told last.
+    /// The last report of `lab-crowd`.
     pub crowd: Value,
-    /// Who watches now.
+    /// The current watchers.
     pub watchers: Vec<Connection>,
 }
 
 impl Events {
-    /// Runs until it is told to stop.
+    /// Runs until [`Change::Stop`].
     pub fn run(mut self) {
         while let Ok(change) = self.changes.recv() {
             if !self.take(change) || (!self.watchers.is_empty() && !self.watch()) {
@@ -67,7 +67,7 @@ impl Events {
         }
     }
 
-    /// Runs while somebody watches. False if the lab ends.
+    /// Runs while somebody watches. Returns false if the lab ends.
     fn watch(&mut self) -> bool {
         let (mut batch, mut numbers) = (Instant::now(), Instant::now());
         let mut goes_on = true;
@@ -92,11 +92,11 @@ impl Events {
         goes_on
     }
 
-    /// Follows a change. False if the lab ends.
+    /// Carries out a change. Returns false if the lab ends.
     fn take(&mut self, change: Change) -> bool {
         match change {
             Change::Comes(watcher) => {
-                // Before the list of clients is made: who comes meanwhile is told twice, and not missed.
+                // Before the list of clients is made: a client that comes in between is sent twice, and not missed.
                 self.recorder.observer.watch(true);
                 let hello = json!({ "hello": self.hello_to(&watcher) });
                 send([&watcher], &hello);
@@ -125,7 +125,7 @@ impl Events {
     }
 
     fn send_events(&self) {
-        // No more than there are now, or the batch might never be done.
+        // No more than are queued now, or the batch might never be done.
         let seen = self.recorder.seen.try_iter().take(self.recorder.seen.len());
         let list = batch::encode(seen.filter(|seen| !self.is_a_batch(seen)), self.began);
         if list.is_empty() {
@@ -140,7 +140,7 @@ impl Events {
         send(ready, &json!({ "events": { "t": self.now(), "list": list, "dropped": dropped } }));
     }
 
-    /// Returns whether a pump or a writer has sent a batch on: a batch that tells of it would be followed by another.
+    /// Returns whether a pump or a writer has sent a batch on: reporting it in a batch would cause another one.
     fn is_a_batch(&self, seen: &Seen) -> bool {
         matches!(seen.event, Event::Wrote | Event::Queued)
             && self.watchers.iter().any(|watcher| watcher.id() == seen.client)
@@ -177,7 +177,7 @@ impl Events {
     }
 }
 
-/// Those who have left meanwhile need not hear it.
+/// Ignores watchers that have left in the meantime.
 fn send<'a>(watchers: impl IntoIterator<Item = &'a Connection>, message: &Value) {
     let sent = Message::json(message).and_then(|message| broadcast(watchers, message));
     sent.map(drop).unwrap_or_else(|error| log::error!("the lab's watchers miss something: {error}"));

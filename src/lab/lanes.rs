@@ -2,7 +2,7 @@
 
 use std::{fmt, thread};
 
-/// A thread of the server, by what it does.
+/// A thread of the server, by its role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Lane {
     /// `client-N`.
@@ -11,23 +11,23 @@ pub enum Lane {
     Pump(u64),
     /// `writer-N`.
     Writer(u64),
-    /// `send`, or one of those that share its rounds.
+    /// `send`, or a thread that shares its rounds.
     Send(u64),
     /// `listener`.
     Listener,
-    /// One of the lab's own.
+    /// A thread of the lab.
     Lab,
     /// Any other.
     Other,
 }
 
 impl Lane {
-    /// Returns the calling thread's.
+    /// Returns the calling thread's lane.
     pub fn current() -> Lane {
         thread::current().name().map_or(Lane::Other, Lane::of)
     }
 
-    /// Returns that of the thread of this name.
+    /// Returns the lane of the thread of this name.
     pub fn of(name: &str) -> Lane {
         let (role, number) = name.split_once('-').unwrap_or((name, "1"));
         let number = || number.parse().ok();

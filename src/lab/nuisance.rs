@@ -1,8 +1,8 @@
-//! Clients that a browser cannot be, each with a thread of its own: `lab-stalled` asks for echoes and never reads one,
+//! Clients that a browser cannot be, each with its own thread: `lab-stalled` asks for echoes and never reads one,
 //! `lab-flood` sends small messages as fast as its socket takes them, for a few seconds.
 //!
 //! A stalled one blocks in `write`, once everything between it and its echoes is full: the server's socket, then the
-//! backlog, then its own socket. It ends when the server has had enough of it.
+//! backlog, then its own socket. It ends when the server disconnects it.
 
 use std::io;
 use std::net::{Shutdown, TcpStream};
@@ -15,10 +15,10 @@ use tungstenite::protocol::frame::coding::{Data, OpCode};
 use crate::lab::crowd;
 use crate::lab::visitor::{Host, Visitor};
 
-/// Bytes in each message of a stalled client: enough that a few of them fill everything, and that what the server does
-/// meanwhile can still be told one by one.
+/// Bytes in each message of a stalled client: large enough that a few of them fill everything, and small enough
+/// that the page can still show the server's steps one by one.
 const MESSAGE: usize = 256 << 10;
-/// Bytes that its kernel may hold for it, so that it is not long until they are full.
+/// Bytes of its kernel's receive buffer: few, so that it is full soon.
 const RECEIVES: usize = 16 << 10;
 /// How long a flood lasts.
 const FLOOD: Duration = Duration::from_secs(3);

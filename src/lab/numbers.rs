@@ -1,4 +1,4 @@
-//! What the kernel tells of a process: memory, threads, CPU, context switches. Runs on `lab-events`.
+//! The kernel's figures of a process: memory, threads, CPU, context switches. Runs on `lab-events`.
 
 use std::collections::HashMap;
 use std::fs;
@@ -11,7 +11,7 @@ use crate::lab::proc;
 /// Milliseconds in a clock tick of `/proc`; every Linux has 100 ticks in a second.
 const TICK_MS: u64 = 10;
 /// A process with more threads than this has its context switches counted in one turn of [`MANY_TURNS`],
-/// so that counting them does not become what is measured.
+/// so that the cost of counting does not distort the numbers.
 const MANY_THREADS: usize = 250;
 /// Also how many turns the page takes a rate over: each rate has exactly one count in it.
 const MANY_TURNS: usize = 5;
@@ -21,7 +21,7 @@ pub struct Process {
     directory: PathBuf,
     /// Context switches of each thread when it was last looked at, voluntary and not.
     threads: HashMap<String, (u64, u64)>,
-    /// Those of all threads that ever were, but for the last moments of each.
+    /// Context switches of all threads that ever ran, except for the last moments of each.
     switches: (u64, u64),
     /// Turns to leave out before the switches are counted again.
     pause: usize,
@@ -72,7 +72,7 @@ impl Process {
         let Ok(tasks) = fs::read_dir(self.directory.join("task")) else { return 0 };
         let before = std::mem::take(&mut self.threads);
         for task in tasks.flatten() {
-            // A thread that has ended meanwhile has none.
+            // A thread that has just ended has none.
             let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
             let Some(now) = proc::switches(&status) else { continue };
             let name = task.file_name().to_string_lossy().into_owned();
@@ -94,7 +94,7 @@ mod tests {
     fn a_process_sees_itself_and_its_numbers_grow() {
         let mut process = Process::own();
         let first = process.read();
-        // A context switch of its own will.
+        // A voluntary context switch.
         std::thread::sleep(std::time::Duration::from_millis(5));
         let second = process.read();
         assert!(first["threads"].as_u64() >= Some(1) && first["resident"].as_u64() > Some(100), "{first}");

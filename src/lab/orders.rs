@@ -1,4 +1,4 @@
-//! What a watcher can ask for, see the [module](crate::lab). Pure.
+//! The orders of a watcher, see the [module](crate::lab). Pure.
 
 /// Most clients that one order brings.
 const MOST_AT_ONCE: usize = 1000;
@@ -6,7 +6,7 @@ const MOST_AT_ONCE: usize = 1000;
 /// An order to `lab-crowd`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
-    /// The lab's client of this name, here, sends this text.
+    /// The lab's client of this name, at this server, sends this text.
     Say(String, String),
     /// This number of clients comes to this place.
     Come(String, usize),
@@ -18,9 +18,9 @@ pub enum Order {
     Stall,
     /// A client comes that sends messages as fast as it can.
     Flood,
-    /// The first clients come, if there are none.
+    /// The first clients come, if the lab has none yet.
     Start,
-    /// All the lab's clients here leave, and the first ones come.
+    /// All the lab's clients at this server leave, and the first ones come.
     StartAgain,
     /// The lab ends.
     Stop,

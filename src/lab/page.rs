@@ -2,7 +2,7 @@
 
 use threadcast::{Exchange, RequestHandler, Result, StaticFiles};
 
-/// As on the clock's page. The servers beside have ports of their own, so any WebSocket may be made.
+/// As on the clock's page. The servers beside have their own ports, so the page may open any WebSocket.
 const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'; \
                       form-action 'self'";
 

@@ -1,4 +1,4 @@
-//! What stands in the files of `/proc/PID`. Pure: it is given the text.
+//! Parses the files of `/proc/PID`. Pure: takes their text.
 
 /// Kernel memory that each thread's stack takes, on x86-64 and on 64-bit ARM.
 pub const KERNEL_STACK_KIB: u64 = 16;

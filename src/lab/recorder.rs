@@ -1,4 +1,4 @@
-//! What happened, on its way to `lab-events`: a bounded channel. Any thread writes, and never waits.
+//! Events on their way to `lab-events`: a bounded channel. Any thread writes, and never waits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,10 +10,10 @@ use crate::lab::lanes::Lane;
 use threadcast::{Event, Observer};
 
 /// Events that may be on their way. `lab-events` takes them 20 times a second, so this is some 60,000 a
-/// second of those that happen often; what is more is dropped and counted.
+/// second of the frequent events; more are dropped and counted.
 const WAITING: usize = 4096;
-/// One of this number of places is kept for what happens seldom, such as a client's coming: a flood of
-/// messages must not hide it.
+/// One of this number of places is kept for rare events, such as a new client: a flood of messages must not hide
+/// them.
 const SELDOM: usize = 4;
 
 /// Something that a thread did.
@@ -34,7 +34,7 @@ pub struct Seen {
 pub struct Recorder {
     /// Tells the framework whether to report.
     pub observer: Observer,
-    /// What it reported.
+    /// The events that it reported.
     pub seen: Receiver<Seen>,
     dropped: Arc<AtomicU64>,
 }
@@ -70,18 +70,18 @@ impl Recorder {
         Recorder { observer, seen, dropped }
     }
 
-    /// Counts events that were taken out, and then not told.
+    /// Counts events that were taken out, but not sent to a watcher.
     pub fn lose(&self, events: usize) {
         self.dropped.fetch_add(events as u64, Ordering::Relaxed);
     }
 
-    /// Events that found the channel full, or a watcher that was behind, so far.
+    /// Returns the events that were lost so far: the channel was full, or a watcher was behind.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 }
 
-/// With each message, that is.
+/// Returns whether an event happens with each message.
 fn happens_often(event: &Event) -> bool {
     use Event::*;
     matches!(event, HandlerBegins(_) | HandlerEnds { .. } | Reads | Wakes | Wrote | Queued)

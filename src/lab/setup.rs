@@ -19,19 +19,19 @@ use crate::lab::visitor::{Host, config};
 use crate::lab::watch::WatchHandler;
 use threadcast::{Application, Delivery, Error, Meter, Result, StaticFiles};
 
-/// What the lab shows of its surroundings.
+/// The surroundings that the lab shows.
 pub struct Setup {
     /// From one push to the next.
     pub interval: Duration,
-    /// Who writes what is pushed.
+    /// The thread that writes the pushes.
     pub delivery: Delivery,
-    /// The pages, and where else they are than in the binary.
+    /// The pages, in the binary or in a directory.
     pub pages: StaticFiles,
     /// Whether the server does TLS, so that the lab's own clients do.
     pub tls: bool,
     /// The servers to compare with.
     pub beside: Vec<Beside>,
-    /// The numbers and names of the clients that are there.
+    /// The numbers and names of the connected clients.
     pub clients: Box<dyn Fn() -> Vec<(u64, String)> + Send>,
 }
 
@@ -124,7 +124,7 @@ fn start(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
     thread.map_err(Error::io(format!("cannot start the thread {name}")))
 }
 
-/// Returns the address at which a server that listens on all of them is reached from here.
+/// Returns the address at which this machine reaches a server that listens on all addresses.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));

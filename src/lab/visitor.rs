@@ -1,6 +1,6 @@
 //! [`Visitor`]: the socket of one of the lab's clients, with TLS where the server has it.
 //!
-//! What a server sends is thrown away as it is, encrypted or not: only the lab's own words need TLS.
+//! Discards the server's bytes as they are, encrypted or not: only the lab's own messages need TLS.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -31,7 +31,7 @@ pub struct Visitor {
 }
 
 impl Visitor {
-    /// Connects and asks for a WebSocket. Blocks for the handshake of TLS, and not for the answer.
+    /// Connects and asks for a WebSocket. Blocks for the TLS handshake, but not for the answer.
     ///
     /// # Errors
     /// If it cannot connect, or the server does no TLS.
@@ -89,7 +89,7 @@ fn handshake(
     Ok(Box::new(tls))
 }
 
-/// Returns how the lab's clients do TLS: with whatever certificate this very program has.
+/// Returns the TLS configuration of the lab's clients. It accepts any certificate, since the server is this process.
 ///
 /// # Errors
 /// If rustls cannot do it.

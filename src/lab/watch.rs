@@ -1,6 +1,6 @@
 //! [`WatchHandler`]: a watcher's end of `/lab/events`. Runs on `client-N`.
 //!
-//! Only a page of this server may connect: orders are for those who sit before it.
+//! Only a page of this server may connect: only its users may give orders.
 
 use crossbeam_channel::Sender;
 use serde_json::json;
@@ -9,7 +9,7 @@ use crate::lab::events::Change;
 use crate::lab::orders::Order;
 use threadcast::{Connection, Exchange, Message, Result, WebSocketHandler};
 
-/// Passes on who watches, and what they order.
+/// Passes on the watchers and their orders.
 pub struct WatchHandler {
     /// To `lab-events`.
     pub changes: Sender<Change>,

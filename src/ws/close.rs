@@ -64,7 +64,7 @@ close_codes! {
     PING_TIMEOUT = (1011, "ping timed out", true);
     /// Another server takes over.
     RESTART = (1012, "service restart", true);
-    /// There is no room for a message.
+    /// The server has no room for a message.
     NO_ROOM = (1013, "no room for this message, try again later", true);
     /// A newer client has taken the Id.
     REPLACED = (4001, "replaced", false);

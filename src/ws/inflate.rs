@@ -74,7 +74,7 @@ impl Inflater {
         Inflater { limit, is_masked, header: Header::default(), left: 0, is_compressed: false, message: None }
     }
 
-    /// Makes what all inflaters share, once for the process: 1 MiB. Call it before the first inflater exists, on a
+    /// Makes the inflaters' shared part, once for the process: 1 MiB. Call it before the first inflater exists, on a
     /// thread with a large stack.
     pub(crate) fn prepare() {
         Lent::fill();

@@ -1,4 +1,4 @@
-//! [`Scanner`]: finds where frames end, and keeps what tungstenite does not report. Pure.
+//! [`Scanner`]: finds the ends of frames, and keeps facts that tungstenite does not report. Pure.
 
 use crate::ws::close::is_on_the_wire;
 use crate::ws::frame::MAX_CONTROL;

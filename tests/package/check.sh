@@ -55,7 +55,7 @@ inside dpkg --purge threadcast
 [ -z "$(files | grep -v '/var/')" ] || fail "a purge left $(files)"
 rm -rf "$out/debian"
 
-# The image: what the Dockerfile copies, as the user that it names.
+# The image: the files that the Dockerfile copies, as the user that it names.
 image=$out/image
 rm -rf "$image"
 mkdir -p "$image/proc"

@@ -8,10 +8,10 @@ use std::path::Path;
 use threadcast::{Error, printable};
 use toml::de::{DeTable, DeValue};
 
-/// More is no configuration.
+/// The largest file that is read as a configuration.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// What the file says of one option.
+/// One option's entry in the file.
 pub(super) struct Assignment {
     pub key: String,
     /// From 1.
@@ -20,10 +20,10 @@ pub(super) struct Assignment {
     pub values: Vec<OsString>,
 }
 
-/// Returns what the file says, from its first line to its last.
+/// Returns the entries of the file, in their order.
 ///
 /// # Errors
-/// One line: why the file cannot be read, or which of its lines is wrong.
+/// The file cannot be read, or has a mistake; the error says why or where, in one line.
 pub(super) fn read(path: &Path) -> Result<Vec<Assignment>, String> {
     let place = printable(path.display()).at_most(100);
     let text = text(path).map_err(Error::io(format!("cannot read the configuration {place}")));
@@ -31,7 +31,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Assignment>, String> {
     let line_of = |byte: usize| text.bytes().take(byte).filter(|byte| *byte == b'\n').count() + 1;
     let table = DeTable::parse(&text).map_err(|error| {
         let line = line_of(error.span().map_or(0, |span| span.start));
-        // A hint may be on a line of its own.
+        // A hint may be on its own line.
         format!("{place}:{line}: this is not TOML: {}", error.message().replace('\n', ", "))
     })?;
     let mut entries: Vec<_> = table.into_inner().into_iter().collect();
@@ -61,7 +61,7 @@ fn text(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Returns a value as it would be on the command line, or what else it is.
+/// Returns a value as it would be on the command line, or the name of its unusable type.
 fn plain(value: DeValue<'_>) -> Result<OsString, &'static str> {
     Ok(match value {
         DeValue::String(text) => text.into_owned().into(),

@@ -1,4 +1,4 @@
-//! What holds in the end, and where it is from: for `--check`, and for who has to mend a value.
+//! The effective values and their sources, for `--check` and for an operator who has to correct a value.
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -38,7 +38,7 @@ enum Action {
 pub struct OptionValues(Vec<OptionValue>);
 
 impl OptionValues {
-    /// Returns what the arguments of a configuration are for clap.
+    /// Returns the values that clap has found in the arguments of a configuration.
     pub fn new(command: &Command, matches: &ArgMatches, configuration: &Configuration) -> OptionValues {
         let values = command.get_arguments().filter_map(|arg| {
             let action = match arg.get_action() {
@@ -81,7 +81,7 @@ impl OptionValues {
         self.0.iter().find(|setting| setting.option == option)?.source.as_ref()
     }
 
-    /// Returns a file of all values, with their sources as comments. What cannot be in a file is a comment too.
+    /// Returns a file of all values, with their sources as comments. A value that cannot be in a file is a comment too.
     pub fn to_toml(&self) -> String {
         self.0.iter().map(OptionValue::to_toml).collect()
     }

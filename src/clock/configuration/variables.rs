@@ -1,4 +1,4 @@
-//! The environment: which variables are options, and which are likely to be meant so.
+//! The environment: finds the variables that are options, and likely misspellings of them.
 
 use std::any::TypeId;
 use std::ffi::{OsStr, OsString};
@@ -19,8 +19,8 @@ pub(super) struct Variable<'a> {
     pub value: OsString,
 }
 
-/// Returns the options in the environment, by name. Warns of what is nearly one. An empty variable is unset: Compose
-/// writes it for one that is not there.
+/// Returns the options in the environment, by name. Warns of near misses. An empty variable counts as unset, since
+/// Compose writes it for a missing one.
 pub(super) fn of<'a>(
     command: &'a Command,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
@@ -72,7 +72,7 @@ impl Variable<'_> {
     /// Returns the values in it: between commas, if the option may be repeated.
     ///
     /// # Errors
-    /// If it has to be text and is not. The value is not shown: it may be a password.
+    /// The value must be text and is not. The error does not show it, since it may be a password.
     pub(super) fn values(&self) -> Result<Vec<OsString>, String> {
         if self.arg.get_value_parser().type_id() == TypeId::of::<PathBuf>() {
             return Ok(vec![self.value.clone()]);

@@ -1,7 +1,7 @@
 //! Which of the two texts a scraper wants. Pure.
 
-/// Returns whether an `Accept` (RFC 9110, section 12.5.1) asks for OpenMetrics, and does not rather have the older text.
-/// Only who names it gets it: a browser, or `curl`, takes anything.
+/// Returns whether an `Accept` (RFC 9110, section 12.5.1) asks for OpenMetrics, and does not prefer the older text.
+/// Only a client that names OpenMetrics gets it: a browser, or `curl`, accepts anything.
 pub(super) fn prefers_openmetrics(accept: &str) -> bool {
     let (mut openmetrics, mut plain) = (0.0, 0.0);
     for range in accept.split(',') {
@@ -12,7 +12,7 @@ pub(super) fn prefers_openmetrics(accept: &str) -> bool {
             let value = value.trim().trim_matches('"');
             match name.trim().to_ascii_lowercase().as_str() {
                 "q" => quality = value.parse().unwrap_or(0.0),
-                // The older one differs in what is not written here.
+                // The older version differs only in parts that this page does not use.
                 "version" if media_type.ends_with("openmetrics-text") => {
                     is_known = matches!(value, "1.0.0" | "0.0.1");
                 }

@@ -1,4 +1,4 @@
-//! What a WebSocket's maker chooses for it in the exchange.
+//! The choices of a WebSocket's maker in the exchange.
 
 use super::Exchange;
 use crate::error::Result;
@@ -11,7 +11,7 @@ const MAX_MESSAGE: usize = 1 << 30;
 /// Most bytes that may wait for one client.
 const MAX_BACKLOG: usize = 1 << 30;
 
-/// What was chosen; of most WebSockets nothing.
+/// The choices; of most WebSockets none.
 #[derive(Debug, Default)]
 pub(crate) struct Choices {
     pub(crate) subprotocol: Option<Box<str>>,
@@ -38,8 +38,8 @@ impl Choices {
 /// For a WebSocket, in the function given to [`websocket_with`](crate::Application::websocket_with), and in `open`.
 impl Exchange<'_> {
     /// Chooses the first of `ours` that the client offers (RFC 6455, section 1.9), and returns it; the 101 has it, and
-    /// [`Connection::subprotocol`](crate::Connection::subprotocol). `None` if it offers none of them, which is no error:
-    /// a client that needs one leaves then. A choice that was made before stays.
+    /// [`Connection::subprotocol`](crate::Connection::subprotocol). `None` if it offers none of them. That is not an
+    /// error: a client that needs one leaves then. A choice that was made before stays.
     ///
     /// ```
     /// use threadcast::{Application, Connection, Error, Messages};
@@ -67,7 +67,7 @@ impl Exchange<'_> {
     /// for every origin. May be called again, for more.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) for what is not an origin: scheme, host, and a port if it is not the
+    /// [`Error::Invalid`](crate::Error::Invalid) if it is not an origin: scheme, host, and a port if it is not the
     /// scheme's.
     pub fn allow_origins<O: AsRef<str>>(&mut self, origins: impl IntoIterator<Item = O>) -> Result<()> {
         for origin in origins {
@@ -83,7 +83,7 @@ impl Exchange<'_> {
     /// [`max_backlog`](crate::Application::max_backlog).
     ///
     /// # Panics
-    /// If there are none, or more than 1 GiB.
+    /// If `bytes` is 0, or more than 1 GiB.
     #[track_caller]
     pub fn max_backlog(&mut self, bytes: usize) {
         assert!((1..=MAX_BACKLOG).contains(&bytes), "a backlog is from 1 byte to 1 GiB, not {bytes}");

@@ -118,7 +118,7 @@ impl Request {
         self.framing.filter(|_| self.body.is_none())
     }
 
-    /// Refuses a body that no method here can parse, before it is read.
+    /// Refuses a body that no method of this type can parse, before it is read.
     pub(crate) fn check_media_type(&self) -> Result<()> {
         match self.media_type().as_str() {
             "multipart/form-data" => Err(Error::refused(

@@ -110,7 +110,7 @@ impl Claims {
         released.is_some()
     }
 
-    /// Begins to close the connection that has an Id here. Returns false if there is none.
+    /// Begins to close this machine's connection of an Id. Returns false if no connection has it.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a code that may not be sent.

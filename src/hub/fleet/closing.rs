@@ -1,7 +1,7 @@
-//! [`Closing`]: the end of a connection on another machine, which is asked for by its Id.
+//! [`Closing`]: closes a connection on another machine, by its Id.
 //!
-//! All machines are asked, and each answers whether it had the Id. Who asks waits for the answers, which `fleet-in`
-//! brings; `fleet-out` sends both.
+//! A machine asks all the others, and each answers whether it had the Id. The asking thread waits for the answers,
+//! which `fleet-in` brings; `fleet-out` sends both.
 //!
 //! Never here: a lock held while a connection is closed.
 
@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-/// Most words that wait for `fleet-out`. Anybody who may publish in this Redis can ask; what is more has no answer.
+/// Most words that wait for `fleet-out`. Anybody who may publish in this Redis can ask. Further orders get no answer.
 const MOST_UNSENT: usize = 1024;
 
 /// See the [module](self).
@@ -28,18 +28,18 @@ struct Asking {
     /// Questions of this machine so far.
     asked: u64,
     open: HashMap<u64, Answers>,
-    /// What `fleet-out` has to send.
+    /// The messages that `fleet-out` has to send.
     unsent: VecDeque<Value>,
 }
 
-/// What came for one question.
+/// The answers to one order.
 #[derive(Default)]
 struct Answers {
     machines: BTreeSet<String>,
     had_it: bool,
 }
 
-/// What all machines are asked.
+/// The order to all machines.
 #[derive(Debug, PartialEq)]
 pub(super) struct CloseOrder {
     pub(super) id: String,
@@ -49,7 +49,7 @@ pub(super) struct CloseOrder {
     ask: u64,
 }
 
-/// What one of them answers.
+/// The answer of one machine.
 #[derive(Debug, PartialEq)]
 pub(super) struct CloseAnswer {
     /// The machine that has asked.

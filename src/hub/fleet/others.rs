@@ -1,5 +1,5 @@
 //! [`Others`]: the other machines of a fleet, and whether they hear this one. Anybody who may publish at this Redis can
-//! invent machines, so a beat costs the same however many there are.
+//! invent machines, so a beat costs the same for any number of them.
 //!
 //! Never here: reading the clock, so that tests can set it.
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 const MAX_ITEMS: usize = 65_536;
 /// The most bytes that wait.
 const MAX_BYTES: usize = 16 << 20;
-/// An item that has waited this long is dropped: old news is worse than none.
+/// An item that has waited this long is dropped: old news is worse than no news.
 const MAX_AGE: Duration = Duration::from_secs(2);
 
 /// See the [module](self).

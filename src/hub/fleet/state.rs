@@ -47,7 +47,7 @@ pub(super) struct FleetState {
     pub(super) incoming: Queue<Addressed>,
     /// The Ids of this machine's connections.
     pub(super) claims: Arc<Claims>,
-    /// What machines ask of each other's connections.
+    /// The machines' orders to close each other's connections.
     pub(super) closing: Closing,
     pub(super) counts: Counts,
     /// How often `fleet-in` has subscribed again. `fleet-out` reads it and then makes a new link too: if the address

@@ -1,4 +1,4 @@
-//! What is published, and who gets it.
+//! Publishes messages to the subscribers of topics.
 
 use std::sync::PoisonError;
 
@@ -11,7 +11,7 @@ use crate::panics::caught;
 use crate::ws::message::Message;
 
 impl Hub {
-    /// Sends one message to all subscribers of a topic but one: as a rule its author, who has it already. Does otherwise
+    /// Sends one message to all subscribers of a topic but one: usually its author, who has it already. Does otherwise
     /// what [`publish`](Hub::publish) does; other machines of a `Fleet`, where this connection is not, get it in any
     /// case.
     ///
@@ -27,13 +27,13 @@ impl Hub {
     }
 
     /// Sends the newest value of a topic. A subscriber whose last message of this topic by `publish_latest` still waits
-    /// gets this one in its place: of each topic at most one waits. So one that reads slowly skips what is old, and is not
+    /// gets this one in its place: of each topic at most one waits. So a slow subscriber skips old values, and is not
     /// disconnected for it. Returns how many have accepted it, as [`publish`](Hub::publish) does; the message that it
     /// replaces had been accepted too.
     ///
-    /// What the kernel has taken does not wait here: with
-    /// [`send_buffer`](crate::Application::send_buffer) that is not much. A thread that publishes so does all of the work
-    /// itself, whatever the number of subscribers. On other machines of a `Fleet` it is an ordinary message.
+    /// Bytes that the kernel has taken no longer wait in the backlog; with
+    /// [`send_buffer`](crate::Application::send_buffer) they are few. A thread that publishes so does all of the work
+    /// itself, for any number of subscribers. On other machines of a `Fleet` it is an ordinary message.
     ///
     /// ```
     /// use threadcast::Hub;

@@ -2,11 +2,11 @@
 //!
 //! Compared are the figures that can be won or lost ([`CLAIMS`]). Each is a mean or a median of many pushes,
 //! echoes or clients, or a limit. Percentiles above the median and longest gaps are left out: a turn has a
-//! handful of values up there, and which ones is up to whatever else ran at that moment. The gap while a
+//! handful of values up there, which depend on the machine's other work at that moment. The gap while a
 //! handler sleeps stays, since it is the sleep that makes it.
 //!
-//! A ratio is that of [`Results::ratio`], which is also what the report shows. What slows a round down slows both of
-//! its sides, and so leaves their ratio alone. Two ratios agree where their scatter meets, or where they are within
+//! A ratio is that of [`Results::ratio`], which the report shows too. Noise that slows a round down slows both of its
+//! sides, and so leaves their ratio alone. Two ratios agree where their scatter meets, or where they are within
 //! 5 % of each other: a round is a handful of values, and the scatter of three rounds can be next to nothing.
 //!
 //! `threadcast-handoff` is left out, which is threadcast itself.
@@ -21,9 +21,9 @@ use crate::report::verdicts::{CLAIMS, SUBJECT};
 use crate::results::Results;
 use crate::stats::Ratio;
 
-/// Difference between two ratios that is agreement, whatever their scatter.
+/// Difference between two ratios that counts as agreement, with any scatter.
 const TOLERANCE: f64 = 0.05;
-/// What the kernel alone charges: set beside threadcast like the event loops are.
+/// The cost of the kernel alone, set beside threadcast like the event loops are.
 const FLOOR: &str = "floor";
 /// Memory of all clients together below which a ratio means nothing, in KiB: it depends on how many
 /// handshakes happened to be under way at the same time, and the floor keeps none.
@@ -35,7 +35,7 @@ enum Found {
     Missing,
     /// The figures are too small for one.
     Small,
-    /// There it is.
+    /// The ratio.
     Ratio(Ratio),
 }
 

@@ -15,9 +15,9 @@ const TOKIO: &str = "tokio-2";
 const WSS: &str = "threadcast-wss";
 const TOKIO_WSS: &str = "tokio-2-wss";
 
-/// What a figure of threadcast is set against.
+/// The figure that one of threadcast is compared with.
 enum Against {
-    /// The same figure of another variant.
+    /// That figure of another variant.
     Variant(&'static str),
     /// Nothing: the figure itself counts.
     Nothing(&'static str),
@@ -32,7 +32,7 @@ enum Target {
 
 /// A line of the bench.
 struct Goal {
-    /// Whose figure it is.
+    /// The variant that has the figure.
     of: &'static str,
     what: &'static str,
     experiment: Experiment,
@@ -53,7 +53,7 @@ const fn goal(
 }
 
 impl Goal {
-    /// The same with TLS.
+    /// Returns the goal with TLS.
     const fn wss(self) -> Goal {
         Goal { of: WSS, ..self }
     }
@@ -155,7 +155,7 @@ fn goals(of: &str) -> impl Iterator<Item = &'static Goal> {
     GOALS.iter().filter(move |goal| goal.of.contains(of))
 }
 
-/// The experiments that these goals need, each with those who take part.
+/// The experiments that these goals need, each with its variants.
 pub fn trials(of: &str) -> Vec<Trial> {
     let mut trials: Vec<Trial> = Vec::new();
     for goal in goals(of) {
@@ -210,7 +210,7 @@ impl Goal {
         format!("{title}: {middle} {unit} ({least} to {most}), {target}: {verdict}{remark}")
     }
 
-    /// Those whose figure it needs.
+    /// The variants whose figure it needs.
     fn variants(&self) -> impl Iterator<Item = &'static str> {
         let other = match self.against {
             Against::Variant(other) => Some(other),
@@ -230,7 +230,7 @@ impl Goal {
         Some(format!("{name}: {}", failed.or(absent)?))
     }
 
-    /// Whether the rate of a side is what the load generator can do, rather than the server.
+    /// Whether the load generator, rather than the server, limits the rate of a side.
     fn load_limited(&self, results: &Results) -> bool {
         let busy = |name| results.median(name, self.experiment, figures::LOAD_BUSY);
         self.figure == figures::RATE && self.variants().filter_map(busy).any(|busy| busy >= LOAD_LIMIT)

@@ -13,7 +13,7 @@ pub fn options<O: Parser>() -> O {
     let args: Vec<OsString> = std::env::args_os().collect();
     let matches = mistake::parse(O::command(), &args, &|option| format!("--{option}"));
     let matches = matches.unwrap_or_else(|(text, code)| {
-        // A reader that has gone away is no reason to panic.
+        // Does not panic if the reader has gone away.
         let _ = if code == 0 { write!(io::stdout(), "{text}") } else { write!(io::stderr(), "{text}") };
         process::exit(code)
     });

@@ -1,5 +1,4 @@
-//! What is measured: the kinds of experiment, how a server is started for each, and what the load
-//! generator is told to do.
+//! The kinds of experiment, how a server is started for each, and the commands to the load generator.
 
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -15,7 +14,7 @@ use crate::figures::Figures;
 use crate::manifest::{Manifest, Variant};
 use crate::server::Server;
 
-/// Interval while a handler blocks: short, so that a gap is seen as it is.
+/// Interval while a handler blocks: short, so that it hardly hides a gap.
 const BLOCKED_INTERVAL: Duration = Duration::from_millis(250);
 /// Interval of pushes to stalled clients: short, so that the kernel's buffers are full soon.
 const STALLED_INTERVAL: Duration = Duration::from_millis(50);
@@ -23,7 +22,7 @@ const STALLED_INTERVAL: Duration = Duration::from_millis(50);
 const STALLED_PAD: usize = 64 * 1024;
 /// Size of a push of JSON, in bytes.
 const JSON_PAD: usize = 4096;
-/// Interval where nothing is to be pushed.
+/// Interval of clocks that should not push.
 const IDLE_INTERVAL: Duration = Duration::from_secs(3600);
 /// Clients up to which pushes come fast: far more of them can be measured in the same time, and every
 /// variant still has time to spare.
@@ -36,7 +35,7 @@ const STEADY_ROUNDS: usize = 3;
 const HOLD_ROUNDS: usize = 2;
 /// Rounds that are enough for pushes, of which a turn has several.
 const PUSH_ROUNDS: usize = 8;
-/// Time that a load generator may take besides what it was told to measure.
+/// Time that a load generator may take in addition to the time that it measures.
 const LOAD_DEADLINE: Duration = Duration::from_secs(400);
 
 /// A kind of experiment.
@@ -64,9 +63,9 @@ pub enum Kind {
 /// One experiment: a kind, and the number of clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Experiment {
-    /// What is done.
+    /// The kind of experiment.
     pub kind: Kind,
-    /// With how many clients.
+    /// The number of clients.
     pub size: usize,
 }
 
@@ -88,7 +87,7 @@ pub struct Pushes {
     pub count: usize,
 }
 
-/// How long things are watched.
+/// Durations of the experiments.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Times {
     /// Pushes to [`FEW`] clients and less.
@@ -111,14 +110,13 @@ pub struct Times {
 }
 
 impl Times {
-    /// The times of a run whose figures are to be trusted. A turn is short, so that there can be many of
+    /// The times of a run with reliable figures. A turn is short, so that there can be many of
     /// them: a noisy neighbour spoils a turn as a whole. The slowest servers need 300 ms for a round of
-    /// 5,000 clients, and three times as long for 15,000; what comes half an interval after its time is
-    /// late, and at 5,000 nobody should be that because of the interval that was chosen here.
+    /// 5,000 clients, and three times as long for 15,000; a push that comes half an interval after its time
+    /// is late, and the choice of the interval should make none late at 5,000.
     ///
-    /// Pushes are even in number: Tornado's garbage is collected in every other push to 5,000 clients,
-    /// which takes twice as long as the push itself, and an odd number would have it now with the one,
-    /// now with the other.
+    /// The number of pushes is even: Tornado collects its garbage in every other push to 5,000 clients, which takes
+    /// twice as long as the push itself. An odd number would count it in some turns more often than in others.
     pub const FULL: Self = Self {
         few: Pushes { interval: Duration::from_millis(200), count: 10 },
         some: Pushes { interval: Duration::from_millis(750), count: 6 },
@@ -154,8 +152,8 @@ impl Times {
 }
 
 impl Kind {
-    /// Whether all variants are played side by side. With stalled clients memory counts, and hardly any CPU is
-    /// used, so the time passes once for all of them.
+    /// Whether all variants run side by side. With stalled clients memory counts, and they use hardly any CPU, so the
+    /// time passes once for all of them.
     pub fn concurrent(self) -> bool {
         self == Self::Stalled
     }
@@ -175,11 +173,11 @@ impl Experiment {
     }
 
     /// The rounds that it takes part in when a run has this number of them: from the first on, and fewer where
-    /// what is measured hardly depends on the moment.
+    /// the figures hardly depend on the moment.
     pub fn rounds(self, rounds: usize) -> usize {
         match self.kind {
             Kind::Push => rounds.min(PUSH_ROUNDS),
-            // How its threads come to lie on the cores is up to chance, and stays so for the whole turn.
+            // The kernel places its threads on the cores by chance, and keeps them there for the whole turn.
             Kind::Echo => rounds,
             Kind::Hold => rounds.min(HOLD_ROUNDS),
             Kind::Json | Kind::Blocked | Kind::Stalled | Kind::Idle | Kind::Storm => {
@@ -207,7 +205,7 @@ impl Experiment {
         })
     }
 
-    /// Loads a server. One that has crashed is reported as such, whatever else went wrong because of that.
+    /// Loads a server. Reports a crash as such, and not the errors that it causes.
     fn load(self, mut server: Server, setup: &Setup, times: &Times) -> Result<Figures, Failure> {
         let program = std::env::current_exe().doing("find the load generator")?;
         let mut load = Command::new(program);
@@ -255,7 +253,7 @@ impl Experiment {
     }
 }
 
-/// Returns a time as the command lines here take it.
+/// Returns a time as this crate's command lines take it.
 pub fn in_ms(time: Duration) -> String {
     format!("{}ms", time.as_millis())
 }

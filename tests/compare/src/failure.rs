@@ -1,4 +1,4 @@
-//! The one error of this crate: a line that says what was being done and what went wrong.
+//! The one error of this crate: a line that names the operation and the cause.
 
 use std::fmt;
 
@@ -21,7 +21,7 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Adds what was being done to an error.
+/// Adds the operation to an error.
 pub trait While<T> {
     /// Turns the error into `what: error`.
     fn doing(self, what: impl fmt::Display) -> Result<T, Failure>;

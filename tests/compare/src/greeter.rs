@@ -1,8 +1,7 @@
-//! `threadcast-compare greeter`: the same conversation written three times, measured, and stopped by a debugger where it
-//! hangs.
+//! `threadcast-compare greeter`: measures a conversation written in three ways, and shows where each one hangs.
 //!
-//! Each program asks a client's name, greets it, sends it a history that it gets over a socket, and echoes. Here are the
-//! clients and the history: first one that answers, then one that never does.
+//! Each program asks a client's name, greets it, sends it a history that it gets over a socket, and echoes. This
+//! module has the clients and the history: first one that answers, then one that never does.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -24,7 +23,7 @@ use crate::server::{Server, free_address};
 
 /// Lines of the history.
 pub const HISTORY: usize = 20;
-/// Time in which an answer must be here.
+/// Time in which an answer must come.
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Frames of a thread's stack that are worth a look.
 const FRAMES: &str = "40";
@@ -54,7 +53,7 @@ const GREETERS: [Greeter; 3] = [
     },
 ];
 
-/// What a conversation costs: with `clients` of them, one after the other, all of which stay.
+/// The cost of a conversation: with `clients` of them, one after the other, all of which stay.
 #[derive(Debug, Clone, Copy)]
 pub struct Cost {
     /// Memory of the server for each, in KiB, the kernel's stacks included.
@@ -93,7 +92,7 @@ impl History {
         Ok(Self { address, silent, hanging })
     }
 
-    /// Answers nobody from now on.
+    /// Answers no client from now on.
     pub fn hang(&self) {
         self.silent.store(true, Ordering::Relaxed);
     }
@@ -119,7 +118,7 @@ impl Client {
         Ok(client)
     }
 
-    /// Says something.
+    /// Sends a text.
     pub fn say(&mut self, text: &str) -> Result<(), Failure> {
         self.0.send(Message::text(text)).doing("talk to a greeter")
     }
@@ -133,7 +132,7 @@ impl Client {
         }
     }
 
-    /// Is told this.
+    /// Gets this text.
     pub fn hears(&mut self, expected: &str) -> Result<(), Failure> {
         match self.hear()? {
             text if text == expected => Ok(()),
@@ -153,12 +152,12 @@ impl Client {
     }
 }
 
-/// Names of the programs that can be started here.
+/// Names of the programs that this command can start.
 pub fn names() -> impl Iterator<Item = &'static str> {
     GREETERS.iter().map(|greeter| greeter.name)
 }
 
-/// Starts a program; an error says how to build what is missing.
+/// Starts a program; an error says how to build a missing one.
 pub fn start(manifest: &Manifest, name: &str, history: &History) -> Result<Server, Failure> {
     let greeter = GREETERS.iter().find(|greeter| greeter.name == name);
     let greeter = greeter.ok_or_else(|| Failure::new(format!("there is no greeter {name}")))?;
@@ -173,7 +172,7 @@ pub fn start(manifest: &Manifest, name: &str, history: &History) -> Result<Serve
 /// Has this many conversations, all of which stay.
 pub fn measure(server: &Server, clients: usize) -> Result<Cost, Failure> {
     let process = Process::new(server.pid());
-    // The first one needs what is needed once.
+    // The first one includes the costs that arise once.
     let mut staying = vec![Client::connect(server.address)?];
     staying[0].converse()?;
     let (cpu, memory) = (process.cpu()?, process.memory()?);

@@ -1,7 +1,7 @@
 //! `threadcast-compare lab`: threadcast's lab, with other servers beside it, until Ctrl-C.
 //!
-//! Each variant is a process of its own, as in the comparison, and so is the threadcast that serves the
-//! page: none of the columns pays for the lab. What is not installed is passed on as missing.
+//! Each variant is a separate process, as in the comparison, and so is the threadcast that serves the page: none
+//! of the columns pays for the lab. A server that is not installed is passed on as missing.
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -19,7 +19,7 @@ use crate::failure::{Failure, While};
 use crate::manifest::{Manifest, Variant};
 use crate::server::Server;
 
-/// What stands beside the lab unless told otherwise.
+/// The default columns beside the lab.
 pub const COLUMNS: [&str; 6] =
     ["threadcast", "threadcast-handoff", "tokio-1", "axum", "goroutines", "tornado"];
 
@@ -49,7 +49,7 @@ pub fn run(manifest: &Manifest, lab: &Path, interval: Duration, arguments: &[Str
         };
         command.arg("--beside").arg(column.to_string());
     }
-    // In a group of its own: Ctrl-C comes to this process alone, which ends the others in their order.
+    // In its own process group: Ctrl-C comes to this process alone, which ends the others in their order.
     command.args(arguments).stdin(Stdio::null()).process_group(0);
     let mut program = command.spawn().doing(format!("start {}", lab.display()))?;
     let status = wait(&mut program, &mut signals)?;
@@ -59,7 +59,7 @@ pub fn run(manifest: &Manifest, lab: &Path, interval: Duration, arguments: &[Str
     }
 }
 
-/// Returns a variant that lets the lab's page connect, if it is a threadcast, whose lab lets its own pages only.
+/// Returns a variant that lets the lab's page connect, if it is a threadcast, whose lab accepts its own pages only.
 fn welcoming(variant: &Variant, arguments: &[String]) -> Variant {
     let mut variant = variant.clone();
     if variant.command.iter().any(|argument| argument == "--lab") {
@@ -88,7 +88,7 @@ fn running(variant: &Variant, version: &str, server: &Server) -> Value {
     })
 }
 
-/// Blocks until the program ends, by itself (then how) or because a signal came.
+/// Blocks until the program ends or a signal comes. Returns the exit status in the first case.
 fn wait(program: &mut Child, signals: &mut Signals) -> Result<Option<ExitStatus>, Failure> {
     for signal in signals.forever() {
         if signal == SIGCHLD {

@@ -1,4 +1,4 @@
-//! `variants.toml`: the servers that are compared. A new one is a new row.
+//! `variants.toml`: the compared servers. A new one is a new row.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ pub struct Variant {
     pub name: String,
     /// Threads or loop.
     pub kind: Model,
-    /// Program and arguments. `{bin}` is where this program's binary is, `{here}` where the manifest is.
+    /// Program and arguments. `{bin}` is the directory of this program's binary, `{here}` that of the manifest.
     pub command: Vec<String>,
     /// The argument that the port follows.
     pub port: String,
@@ -39,7 +39,7 @@ pub struct Variant {
     /// A command that succeeds where the variant is installed, and prints its version.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<String>,
-    /// How to install what is missing.
+    /// How to install the variant if it is missing.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub install: String,
     /// Whether it takes part only where it is named, by `--only` or by a goal of the bench.
@@ -94,7 +94,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Keeps the variants of these names; if there are none, all but those that must be asked for.
+    /// Keeps the variants of these names; without names, all but those that must be asked for.
     pub fn keep(&mut self, names: &[String]) -> Result<(), Failure> {
         for name in names {
             if !self.variants.iter().any(|variant| variant.name == *name) {

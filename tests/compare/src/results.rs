@@ -1,4 +1,4 @@
-//! What came out of a run: every sample. This is `results.json`, a line for each of them.
+//! The results of a run: every sample. This is `results.json`, a line for each of them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -42,7 +42,7 @@ pub struct Entry {
     pub name: String,
     /// Threads or loop.
     pub kind: Model,
-    /// What it runs on, as it says itself.
+    /// Its platform, in its own words.
     pub version: String,
     /// Why it was not measured, which is how to install it.
     pub not_measured: Option<String>,
@@ -58,7 +58,7 @@ pub struct Sample {
     pub experiment: Experiment,
     /// The round, from 1.
     pub round: usize,
-    /// What was measured.
+    /// The measured figures.
     #[serde(serialize_with = "in_five_digits")]
     pub figures: Figures,
     /// Why nothing was.

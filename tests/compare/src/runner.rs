@@ -15,10 +15,10 @@ use crate::machine::Machine;
 use crate::manifest::{Manifest, Variant};
 use crate::results::{Entry, Results, Sample};
 
-/// How often a turn is played again where the machine is not its usual self.
+/// Repetitions of a turn while the machine is not in its usual state.
 const TRIES: usize = 3;
 
-/// An experiment, and who takes part in it.
+/// An experiment, and its variants.
 #[derive(Debug, Clone)]
 pub struct Trial {
     /// The experiment.
@@ -72,7 +72,7 @@ pub fn run(
     Ok(results)
 }
 
-/// A turn in an experiment: of one variant, or of all where they are played side by side.
+/// A turn in an experiment: of one variant, or of all if they run side by side.
 struct Turn<'a> {
     round: usize,
     experiment: Experiment,
@@ -80,8 +80,8 @@ struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// Plays it, and again where the machine was not its usual self before or after, which `spells` counts.
-    /// The last try counts whatever the machine was.
+    /// Runs it, and again if the machine was not in its usual state before or after, which `spells` counts.
+    /// The last try counts in any state of the machine.
     fn play(
         &self,
         manifest: &Manifest,
@@ -174,7 +174,7 @@ fn command_line() -> String {
     words.join(" ")
 }
 
-/// A sample as a line of progress: with the figures that tell most, or why there are none.
+/// Returns a sample as a line of progress, with the most telling figures, or the reason why it has none.
 fn show(sample: &Sample) -> String {
     let Sample { variant, experiment, round, figures, failed } = sample;
     let outcome = failed.clone().unwrap_or_else(|| show_figures(figures));

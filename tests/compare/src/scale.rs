@@ -1,7 +1,8 @@
-//! `threadcast-compare scale`: what more clients would take than fit here.
+//! `threadcast-compare scale`: the needs of more clients than fit on this machine.
 //!
-//! Constants are measured on this machine; a model computes from them; and the model is checked against what it did not
-//! see: as many clients as this machine takes, and a fleet of three. What is measured and what is computed stay apart.
+//! It measures constants on this machine, and computes from them with a model. It checks the model against cases
+//! that it was not fitted to: as many clients as this machine takes, and a fleet of three. Measured and computed
+//! figures stay apart.
 
 use std::fs;
 use std::net::TcpStream;
@@ -24,41 +25,41 @@ use crate::stats::median;
 
 /// Clients of the computed table.
 const CLIENTS: [usize; 6] = [1000, 10_000, 50_000, 100_000, 300_000, 1_000_000];
-/// Machines of the fleet that is checked.
+/// Machines of the measured fleet.
 const MACHINES: usize = 3;
 /// Bytes of a frame's header, and of TCP, IP and Ethernet around it.
 const HEADERS: f64 = 4.0 + 66.0;
-/// What the program needs besides its clients: mappings, threads, descriptors.
+/// The program's own needs, without its clients: mappings, threads, descriptors.
 const RESERVE: f64 = 1000.0;
-/// Share of a machine's cores that pushes may take. The rest is for clients that come, and for what else they say.
+/// Share of a machine's cores that pushes may take. The rest is for new clients, and for their messages.
 const BUSY: f64 = 0.5;
 /// The most threads that Linux lets a machine have: `pid_max` cannot be larger.
 const MOST_THREADS: f64 = 4_194_304.0;
 /// Kinds of 1,024 bytes in a push of JSON, beyond a bare one.
 const MORE_KIB: f64 = 4.0;
-/// Times that each constant is measured.
+/// Measurements of each constant.
 const TURNS: usize = 3;
 /// Connections at which the kernel's share is measured.
 const KERNEL_CLIENTS: usize = 500;
 
-/// What a push and a client cost, as measured.
+/// The measured costs of a push and a client.
 #[derive(Debug, Clone, Copy)]
 pub struct Constants {
     /// CPU of a push for any number of clients, in microseconds.
     pub push_us: f64,
-    /// The same for each client.
+    /// CPU of a push for each client, in microseconds.
     pub client_us: f64,
-    /// The same for each client and each further KiB of the message.
+    /// CPU of a push for each client and each further KiB of the message, in microseconds.
     pub kib_us: f64,
-    /// Memory of a client: pages of its own, page tables, the thread's stack in the kernel, in KiB.
+    /// Memory of a client: its own pages, page tables, the thread's stack in the kernel, in KiB.
     pub memory_kib: f64,
-    /// What else the kernel keeps for a client: its thread, its mappings, its socket and the peer's, which is here too.
+    /// The kernel's other memory for a client: its thread, its mappings, its socket, and the peer's on this machine.
     pub kernel_kib: f64,
     /// Memory mappings of a client.
     pub mappings: f64,
 }
 
-/// What is asked of a fleet.
+/// The demand on a fleet.
 #[derive(Debug, Clone, Copy)]
 pub struct Demand {
     /// Clients of all machines together.
@@ -71,7 +72,7 @@ pub struct Demand {
     pub cores: f64,
 }
 
-/// What it takes.
+/// The needs of a demand.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Needs {
     /// Machines.
@@ -98,13 +99,13 @@ impl Constants {
         (self.push_us + clients * (self.client_us + self.kib_us * message / 1024.0)) / 1000.0
     }
 
-    /// What a demand takes, with as few machines as can do it.
+    /// Returns the needs of a demand, with as few machines as can meet it.
     pub fn needs(&self, demand: Demand) -> Needs {
         let Demand { clients, interval, message, cores } = demand;
         let seconds = interval.as_secs_f64();
         let busy = |clients| self.push_ms(clients, message) / 1000.0 / seconds;
         let mut machines = (clients / (MOST_THREADS - RESERVE)).ceil().max(1.0);
-        // Each machine pays for a push itself: where that alone is too much, no number of them is enough.
+        // Each machine has the cost of a push itself: if that alone is too much, no number of machines is enough.
         while busy(clients / machines) > BUSY * cores && machines < clients {
             machines += 1.0;
         }
@@ -158,7 +159,7 @@ fn figure(figures: &Figures, name: &str) -> Result<f64, Failure> {
     figures.get(name).copied().ok_or_else(|| Failure::new(format!("there is no {name} in what was measured")))
 }
 
-/// Two sizes tell what a push costs and what each client of it costs. Each is measured in turns, and medians count.
+/// Two sizes yield the cost of a push and of each of its clients. Each is measured in turns, and medians count.
 fn measure(manifest: &Manifest, variant: &Variant, most: usize) -> Result<Constants, Failure> {
     let (few, many) = ((most / 15).max(2), (most / 3).max(4));
     let turns = [(Kind::Push, few), (Kind::Push, many), (Kind::Json, few)];
@@ -185,7 +186,7 @@ fn measure(manifest: &Manifest, variant: &Variant, most: usize) -> Result<Consta
     })
 }
 
-/// What the kernel keeps for a client in its own memory, in KiB, and its memory mappings.
+/// Returns the kernel's own memory for a client, in KiB, and the client's memory mappings.
 fn of_the_kernel(manifest: &Manifest, variant: &Variant) -> Result<(f64, f64), Failure> {
     let setup = Setup { interval: Duration::from_secs(3600), pad: 0 };
     let server = Server::start(manifest, variant, &setup)?;
@@ -258,7 +259,7 @@ fn computed(constants: &Constants, demand: impl Fn(usize) -> Demand) -> Table {
     table
 }
 
-/// What the model says beside what is measured, where it was not fitted.
+/// Compares the model with measurements that it was not fitted to.
 fn check(
     manifest: &Manifest,
     variant: &Variant,

@@ -35,7 +35,7 @@ pub struct Ratio {
 }
 
 impl Ratio {
-    /// The ratio of rounds that found these; None where there are none.
+    /// Returns the ratio of rounds that found these; None if `ratios` is empty.
     pub fn of(ratios: &[f64]) -> Option<Self> {
         let mut ratios = ratios.to_vec();
         ratios.sort_by(f64::total_cmp);

@@ -1,10 +1,10 @@
-//! Parses the values of options. Each error says what was expected; it follows the option's name.
+//! Parses the values of options. Each error names the expected value; it follows the option's name.
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-/// The most of anything that is counted: clients, rounds, pushes.
+/// The largest count of clients, rounds and pushes.
 const MOST: usize = 1_000_000;
 /// The most bytes of a push.
 const MOST_BYTES: usize = 1 << 30;
@@ -14,7 +14,7 @@ const MOST_WORKERS: usize = 1024;
 /// Parses a count.
 ///
 /// # Errors
-/// The expected text, here and in all functions below.
+/// The expected text, as in all functions below.
 pub fn count(text: &str) -> Result<usize, String> {
     within(text, "it", 1..=MOST)
 }

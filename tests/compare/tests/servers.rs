@@ -1,4 +1,4 @@
-//! The servers that are compared, as far as they are installed: what the load generator takes for granted of them.
+//! The servers that are compared, as far as they are installed: the properties that the load generator relies on.
 
 use std::fs;
 use std::path::Path;
@@ -59,7 +59,7 @@ fn the_three_greeters_have_the_same_conversation() {
         let mut client = Client::connect(server.address).unwrap();
         client.converse().unwrap();
         silent.hears("closed with 4408 no name in time").unwrap();
-        // What is said while the history is under way is echoed behind it.
+        // A message sent while the history is under way is echoed behind it.
         let mut hasty = Client::connect(server.address).unwrap();
         hasty.say("bob").unwrap();
         hasty.say("too early").unwrap();

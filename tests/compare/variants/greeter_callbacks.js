@@ -16,7 +16,7 @@ const { values: options } = parseArgs({ options: { port: { type: 'string' }, his
 const [historyHost, historyPort] = options.history.split(':');
 
 function talk(client) {
-  // Where the conversation is: each callback has to ask, and to say what comes next.
+  // The step of the conversation: each callback has to read it, and to set the next one.
   let step = 'name';
   let timer = setTimeout(() => client.close(4408, 'no name in time'), PATIENCE);
   let history;
@@ -26,7 +26,7 @@ function talk(client) {
     if (step === 'name') {
       step = 'history';
       client.send(`welcome, ${message}`);
-      // What comes while the history is under way must wait for it.
+      // A message that comes while the history is under way must wait for it.
       client.pause();
       sendHistory();
     } else {

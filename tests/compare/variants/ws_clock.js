@@ -78,7 +78,7 @@ function push() {
   }
 }
 
-// Pushes at multiples of the interval, whatever a push takes.
+// Pushes at multiples of the interval, however long a push takes.
 let due = performance.now() + interval;
 function pushWhenDue() {
   push();

@@ -1,8 +1,8 @@
-//! What the two clocks have in common: their limits, and the versions of what they run on.
+//! The common parts of the two clocks: their limits, and the versions of what they run on.
 
 /// Connections that may wait to be accepted.
 pub const BACKLOG: u32 = 4096;
-/// Versions of what is built in.
+/// Versions of the libraries that are built in.
 const LOCK: &str = include_str!("../Cargo.lock");
 
 /// Returns the version of a crate in the lock file, which `--version` prints.

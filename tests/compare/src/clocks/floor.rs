@@ -1,9 +1,9 @@
-//! The floor: what the kernel alone charges for a round of pushes, and for an echo on a blocking thread.
+//! The floor: the kernel's own cost of a round of pushes, and of an echo on a blocking thread.
 //!
 //! One thread accepts and answers handshakes, one thread sends the same bytes to one socket after
 //! the other. Nothing is read, queued or retried, so nothing that serves WebSocket clients over
-//! this system's sockets can be much cheaper. An echo's client has a thread that only receives and sends: what
-//! threads cost here, they cost in any server that has one for each client.
+//! this system's sockets can be much cheaper. An echo's client has a thread that only receives and sends: any
+//! server that has a thread for each client has this cost.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -127,7 +127,7 @@ fn shake_hands(mut client: TcpStream) -> std::io::Result<(TcpStream, bool)> {
     Ok((client, echoes))
 }
 
-/// The sockets, whatever became of the thread that held them last.
+/// The sockets, even if the last thread that held them has panicked.
 fn lock(sockets: &Sockets) -> std::sync::MutexGuard<'_, Vec<TcpStream>> {
     sockets.lock().unwrap_or_else(PoisonError::into_inner)
 }

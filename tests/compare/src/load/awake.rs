@@ -1,7 +1,7 @@
 //! Keeps the processors awake. A virtual processor that sleeps takes some 30 µs to wake, more than the echo itself: one
 //! echoing connection is then measured now with that, now without.
 //!
-//! On each processor a process spins whose policy is SCHED_IDLE. The kernel takes the processor from it as soon as
+//! On each processor a process with the policy SCHED_IDLE spins. The kernel takes the processor from it as soon as
 //! anything else wants to run, and counts such a processor as idle when it chooses one.
 
 use std::process::{Child, Command, Stdio};

@@ -1,7 +1,7 @@
 //! The load generator: tens of thousands of clients on one thread.
 //!
 //! Each scenario is a file. It connects its clients to a server that runs already, watches them,
-//! reads what the kernel tells about the server's process, and yields [`Figures`].
+//! reads the kernel's figures of the server's process, and yields [`Figures`].
 
 use std::net::SocketAddr;
 use std::time::Duration;

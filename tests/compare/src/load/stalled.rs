@@ -1,4 +1,4 @@
-//! Connects clients that never read and one that does, and measures what the server keeps for them.
+//! Connects clients that never read and one that does, and measures the server's memory for them.
 
 use std::time::{Duration, Instant};
 

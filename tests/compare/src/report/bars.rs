@@ -18,7 +18,7 @@ const NUMBER: i32 = 110;
 /// Room for the name of a part.
 const PART: i32 = 230;
 
-/// What a chart shows.
+/// A chart's content.
 pub struct Bars<'a> {
     /// The heading.
     pub title: &'a str,
@@ -30,23 +30,23 @@ pub struct Bars<'a> {
 
 /// A bar of each variant.
 pub struct Part<'a> {
-    /// What it is.
+    /// Its name.
     pub name: String,
     /// Where its figure is from.
     pub experiment: Experiment,
     /// The figure.
     pub figure: &'a str,
-    /// What the figure is multiplied with.
+    /// The factor that the figure is multiplied by.
     pub scale: f64,
 }
 
 /// A variant, and its values.
 type Row<'a> = (&'a str, Vec<f64>);
-/// What is drawn on.
+/// The area to draw on.
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
 impl Bars<'_> {
-    /// The chart as SVG; None if there are no figures.
+    /// Returns the chart as SVG; None without figures.
     pub fn draw(&self, results: &Results) -> Result<Option<String>, Failure> {
         let rows = self.rows(results);
         let most = rows.iter().map(|(_, values)| self.length(values)).fold(0.0, f64::max);

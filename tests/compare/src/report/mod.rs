@@ -1,4 +1,4 @@
-//! From results to what people read: tables, charts, the page of the results and the README's rows of it.
+//! Turns results into tables, charts, the page of the results and the README's rows of it.
 
 mod bars;
 pub mod charts;

@@ -16,10 +16,10 @@ use crate::results::Results;
 const BEGIN: &str = "<!-- compare:begin -->";
 /// Where it ends.
 const END: &str = "<!-- compare:end -->";
-/// Who stands for its kind of thread in the lesson: kernel threads, green threads, none.
+/// The variants that represent each kind of thread in the lesson: kernel threads, green threads, none.
 const KINDS: [&str; 7] =
     ["threadcast", "floor", "goroutines", "virtual-threads", "axum", "tokio-1", "libwebsockets"];
-/// What a wait costs: a wake-up, an idle client, a handler that blocks.
+/// The costs of a wait: a wake-up, an idle client, a handler that blocks.
 const COSTS: [(Kind, &str); 4] = [
     (Kind::Echo, figures::CPU_US),
     (Kind::Push, figures::MEMORY_KIB),
@@ -35,7 +35,7 @@ const VERDICTS: [(Verdict, &str); 3] = [
     (Verdict::Draw, "Where it is a draw"),
     (Verdict::Win, "Where threads win"),
 ];
-/// Charts, and what they show.
+/// Charts, and their figures.
 const CHARTS: [(&str, &str); 5] = [
     ("memory.svg", "Memory"),
     ("echo.svg", "Echoes"),
@@ -43,7 +43,7 @@ const CHARTS: [(&str, &str); 5] = [
     ("spread.svg", "Spread of a push"),
     ("blocked.svg", "A handler that blocks"),
 ];
-/// The tables: a heading, a kind of experiment, of which the largest size is told, and figures.
+/// The tables: a heading, a kind of experiment, of which the table has the largest size, and figures.
 const TABLES: [(&str, Kind, &[&str]); 5] = {
     use figures::*;
     [
@@ -55,7 +55,7 @@ const TABLES: [(&str, Kind, &[&str]); 5] = {
     ]
 };
 
-/// Writes the page into `directory`, which has the charts, a few rows of it into `readme`, and what a wait costs into
+/// Writes the page into `directory`, which has the charts, a few rows of it into `readme`, and the costs of a wait into
 /// `lesson`.
 pub fn write(
     results: &Results,
@@ -82,7 +82,7 @@ fn update(path: &Path, new: &str) -> Result<(), Failure> {
     fs::write(path, text).doing(what)
 }
 
-/// The lesson's table: what a wait costs in each kind of thread.
+/// Returns the lesson's table: the cost of a wait in each kind of thread.
 fn costs(results: &Results) -> String {
     let kind = |name: &&str| {
         let entry = results.variants.iter().find(|entry| entry.name == **name)?;
@@ -152,7 +152,7 @@ fn section(results: &Results, charts: &str) -> String {
     )
 }
 
-/// When and where.
+/// The date and the machine.
 fn origin(results: &Results) -> String {
     let (date, rounds) = (results.date.split(' ').next().unwrap_or_default(), results.rounds);
     let machine = results.machine.sentence();
@@ -161,7 +161,7 @@ fn origin(results: &Results) -> String {
     )
 }
 
-/// A heading and what is below it; nothing if there is nothing.
+/// Returns a heading and the text below it; an empty text if that is empty.
 fn part(title: &str, text: &str) -> String {
     match text.trim() {
         "" => String::new(),

@@ -1,4 +1,4 @@
-//! What all charts share: colours of middle lightness, measures, the style of text.
+//! Shared by all charts: colours of middle lightness, measures, the style of text.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};

@@ -8,7 +8,7 @@ use crate::manifest::Model;
 use crate::report::numbers::{number, range, title};
 use crate::results::{Results, Sample};
 
-/// Stands where there is no figure.
+/// The cell of a missing figure.
 pub const NONE: &str = "–";
 
 /// Rows and columns of text.
@@ -23,7 +23,7 @@ impl Table {
         Self { columns: columns.into_iter().map(Into::into).collect(), rows: Vec::new() }
     }
 
-    /// Adds a row, unless there is nothing in it but its name.
+    /// Adds a row, unless it has nothing but its name.
     pub fn push(&mut self, row: Vec<String>) {
         if row.iter().skip(1).any(|cell| cell != NONE) {
             self.rows.push(row);
@@ -60,7 +60,7 @@ pub fn by_figure(results: &Results, experiment: Experiment, columns: &[&str]) ->
     table
 }
 
-/// What people call a way to wait.
+/// Returns the common name of a way to wait.
 pub fn kind(kind: Model) -> &'static str {
     match kind {
         Model::Threads => "threads",
@@ -69,7 +69,7 @@ pub fn kind(kind: Model) -> &'static str {
     }
 }
 
-/// What each variant is, and what it runs on.
+/// Describes each variant and its platform.
 pub fn variants(results: &Results) -> Table {
     let mut table = Table::new(["variant", "kind", "version"]);
     for entry in &results.variants {
@@ -114,7 +114,7 @@ pub fn turns(results: &Results) -> (Table, Table) {
     (failed, busy)
 }
 
-/// What this crate's own servers are built with; they have no version of their own.
+/// Returns the libraries of this crate's own servers, which have no version themselves.
 fn built_with(results: &Results, variant: &str) -> Option<String> {
     let family = variant.split('-').next()?;
     let wanted = if family == "floor" { "rustc" } else { family };

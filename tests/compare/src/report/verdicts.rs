@@ -1,5 +1,5 @@
-//! What threads win and lose: threadcast beside the best of the servers without a thread for each client, a sentence for
-//! each figure and size. Doubts count against threads: see [`RULE`].
+//! The wins and losses of threads: threadcast beside the best of the servers without a thread for each client, a
+//! sentence for each figure and size. Doubts count against threads: see [`RULE`].
 
 use crate::experiment::{Experiment, Kind};
 use crate::figures;
@@ -9,9 +9,9 @@ use crate::report::tables::Table;
 use crate::results::{Range, Results};
 use crate::stats::Ratio;
 
-/// The variant that all others are set against.
+/// The variant that is compared with all others.
 pub const SUBJECT: &str = "threadcast";
-/// What can be won or lost, in the order of the rows.
+/// The figures that can be won or lost, in the order of the rows.
 pub const CLAIMS: [(Kind, &str); 7] = [
     (Kind::Push, figures::MEMORY_KIB),
     (Kind::Echo, figures::RATE),
@@ -33,7 +33,7 @@ const DRAW: f64 = 1.05;
 /// Seconds below which the time to connect is too short to be compared.
 const LEAST_CONNECT_S: f64 = 0.05;
 
-/// Who is better.
+/// The better side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// The rival.
@@ -48,7 +48,7 @@ pub enum Verdict {
 pub struct Row {
     /// The figure.
     pub figure: &'static str,
-    /// Who is better.
+    /// The better side.
     pub verdict: Verdict,
     /// The row in a sentence.
     pub sentence: String,
@@ -64,7 +64,7 @@ pub fn rows(results: &Results) -> Vec<Row> {
     rows.collect()
 }
 
-/// Puts rows into a table; what a verdict means is for the page to say.
+/// Puts rows into a table; the page explains the verdicts.
 pub fn table<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Table {
     let mut table = Table::new(["", "clients", SUBJECT, "best rival", "ratio", "verdict"]);
     rows.into_iter().for_each(|row| table.push(row.cells.to_vec()));

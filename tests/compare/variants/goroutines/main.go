@@ -1,7 +1,7 @@
 // The clock on goroutines, as gorilla's chat example has it: a hub, a read pump and a write pump for each client.
 //
 // Best settings: one PreparedMessage for all clients of a push, a pool for write buffers, a read buffer of 256 bytes. The read
-// pump is a goroutine of its own (`go readPump()`), so that the one of net/http ends, and with it its 8 KiB of buffers.
+// pump is a separate goroutine (`go readPump()`), so that the one of net/http ends, and with it its 8 KiB of buffers.
 // A client whose channel is full is closed, as in the example. TCP_NODELAY is Go's default.
 package main
 
@@ -139,7 +139,7 @@ func obey(text string) {
 	}
 }
 
-// The local time as Python's str(datetime.now()) prints it, padded with JSON that is another each time.
+// The local time as Python's str(datetime.now()) prints it, padded with JSON that differs each time.
 func payload(pad int) []byte {
 	now := time.Now()
 	microseconds := now.Nanosecond() / 1000

@@ -29,7 +29,7 @@ enum route { CLOCK, ECHO };
 struct client {
 	struct lws *wsi;
 	enum route route;
-	/* What an echo has to send back, behind LWS_PRE bytes; NULL for clients of the clock. */
+	/* The bytes that an echo has to send back, behind LWS_PRE bytes; NULL for clients of the clock. */
 	unsigned char *message;
 	size_t length;
 	int binary;
@@ -55,7 +55,7 @@ static long long monotonic_us(void)
 	return now.tv_sec * 1000000LL + now.tv_nsec / 1000;
 }
 
-/* The local time as Python's str(datetime.now()) prints it, padded with JSON that is another each time. */
+/* The local time as Python's str(datetime.now()) prints it, padded with JSON that differs each time. */
 static size_t payload(char *text)
 {
 	struct timeval now;

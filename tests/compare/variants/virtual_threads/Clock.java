@@ -27,9 +27,9 @@ import java.util.concurrent.locks.LockSupport;
  * writes what its bounded queue has. A client whose queue is full is closed.
  *
  * <p>Best settings: a push is encoded once for all; small buffers; a heap of a fixed size and the serial collector; and it
- * warms itself up before its port is open: clients of its own come and go until the code is compiled. The frames are made by
- * hand, since no WebSocket server for virtual threads comes without a stack of frameworks: so less is checked here than
- * elsewhere, which makes it faster.
+ * warms itself up before its port is open: clients come and go until the code is compiled. The frames are made by
+ * hand, since no WebSocket server for virtual threads comes without a stack of frameworks: so it checks less than the
+ * others, which makes it faster.
  *
  * <p>Java 17 compiles it, which does not know virtual threads: they are started through a MethodHandle.
  */
@@ -44,7 +44,7 @@ public final class Clock {
     private static final int LONGEST = 1 << 20;
     /** Values that a reading can have, a prime. */
     private static final int READINGS = 99_991;
-    /** What warms up: clients one after the other, pushes to each, and echoes of each. */
+    /** The warm-up: clients one after the other, pushes to each, and echoes of each. */
     private static final int WARM_CLIENTS = 100;
     private static final int WARM_ECHOES = 400;
     private static final String KEY = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -221,7 +221,7 @@ public final class Clock {
         return frame;
     }
 
-    /** The local time as Python's str(datetime.now()) prints it, padded with JSON that is another each time. */
+    /** The local time as Python's str(datetime.now()) prints it, padded with JSON that differs each time. */
     private byte[] payload() {
         LocalDateTime now = LocalDateTime.now();
         int microseconds = now.getNano() / 1000;
@@ -258,7 +258,7 @@ public final class Clock {
         }
     }
 
-    /** Lets clients of its own come, get pushes and echoes, and leave. */
+    /** Lets its own clients come, get pushes and echoes, and leave. */
     @SuppressWarnings("deprecation")
     private void warmUp(int port) throws IOException {
         byte[] message = frame(1, "an echo of thirty-two characters".getBytes(StandardCharsets.UTF_8));
@@ -323,7 +323,7 @@ public final class Clock {
 
     private record Message(int opcode, byte[] payload) {}
 
-    /** Who gets the time. */
+    /** The clients that get the time. */
     private static final class Client {
         static final byte[] END = {};
         final Socket socket;
@@ -339,7 +339,7 @@ public final class Clock {
             }
         }
 
-        /** Writes what waits, on its own virtual thread. */
+        /** Writes queued frames, on its own virtual thread. */
         void write(OutputStream output) {
             try {
                 for (byte[] frame = waiting.take(); frame != END; frame = waiting.take()) {

@@ -1,9 +1,10 @@
 //! The clock on actix-web with actix-ws, as actix-ws's chat example broadcasts: a list of sessions behind a mutex, and all
-//! sends of a round awaited at once. What a session is sent goes through its channel to the worker that has its
-//! connection, which encodes and writes it.
+//! sends of a round awaited at once. A session's messages go through its channel to the worker that has its
+//! connection, which encodes and writes them.
 //!
-//! Best settings: TCP_NODELAY, a worker for each core. As in the example, each client is pinged every 5 s, and closed after
-//! 10 s without an answer: that is how a client that never reads is found, for which the broadcast waits.
+//! Best settings: TCP_NODELAY, a worker for each core. As in the example, the server pings each client every
+//! 5 s, and closes it after 10 s without an answer. So it finds a client that never reads, for which the broadcast
+//! waits.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,7 +35,7 @@ struct Options {
     clock: ClockOptions,
 }
 
-/// Those who get the time.
+/// The clients that get the time.
 type Sessions = web::Data<Mutex<Vec<Session>>>;
 
 #[actix_web::main]

@@ -2,7 +2,7 @@
 //! client's task subscribes. A client that lags behind by more than the channel holds is disconnected.
 //!
 //! Best settings: a small read buffer instead of 128 KiB, no write buffer, TCP_NODELAY, tokio's default of a worker for
-//! each core. The example spawns two tasks for each client; here one task awaits both halves, which costs less.
+//! each core. The example spawns two tasks for each client; here a task awaits both halves, which costs less.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -63,7 +63,7 @@ async fn push(ticks: broadcast::Sender<Utf8Bytes>, options: ClockOptions) {
     due.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         due.tick().await;
-        // It is an error that nobody listens.
+        // It only fails if nobody listens.
         let _ = ticks.send(options.payload().into());
     }
 }
@@ -73,7 +73,7 @@ async fn clock(
     Query(query): Query<HashMap<String, String>>,
     State(ticks): State<broadcast::Sender<Utf8Bytes>>,
 ) -> Response {
-    // Who is connected is what the channel knows; a name is for the program that has private messages.
+    // The channel knows the connected clients; only a program with private messages needs a name.
     let _id = query.get("Id");
     small(upgrade).on_upgrade(move |socket| tell_time(socket, ticks.subscribe()))
 }
