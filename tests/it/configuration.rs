@@ -147,7 +147,7 @@ fn what_is_wrong_in_the_file_is_said_with_its_line() {
     ] {
         let (code, _, errors) = run(&["--config", &path], &[]);
         let expected = format!(
-            "threadcast: cannot read the configuration {path}: {expected} (--help shows the options)\n"
+            "threadcast: cannot read the file of --config, {path}: {expected} (--help shows the options)\n"
         );
         assert_eq!((code, errors), (Some(2), expected));
     }

@@ -86,10 +86,10 @@ fn files(path: &Path, into: &mut Vec<PathBuf>) {
     }
     if path.is_dir() {
         fs::read_dir(path).unwrap().flatten().for_each(|entry| files(&entry.path(), into));
-    } else if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
-        if ENDS.iter().any(|end| name.rsplit('.').next() == Some(*end)) {
-            into.push(path.to_owned());
-        }
+    } else if let Some(name) = path.file_name().and_then(|name| name.to_str())
+        && ENDS.contains(&name.rsplit('.').next().unwrap_or(name))
+    {
+        into.push(path.to_owned());
     }
 }
 
