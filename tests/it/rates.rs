@@ -133,6 +133,8 @@ fn the_program_takes_rates_and_counts_in_stats_and_says_so_once() {
     let (_, body) = support::fetch(program.addr(), support::get("/stats", ""));
     let stats: serde_json::Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(stats["limited"], serde_json::json!({ "messages": 2, "bytes": 0 }));
+    // The log is written on a thread.
+    program.wait_for_line("clients send too many messages");
     let lines = program.lines();
     let said: Vec<_> = lines.iter().filter(|line| line.contains("clients send too many messages")).collect();
     assert!(said.len() == 1 && said[0].contains(": the limit is 1/h (1 times so far)"), "{lines:#?}");

@@ -167,11 +167,14 @@ fn under_load(kind: &str, addr: SocketAddr, mut restart: impl FnMut(), end: impl
             let tally = &tally;
             small().spawn_scoped(scope, move || tally.stay(addr, id, back_within)).expect("a thread");
         }
-        let visitors = connects_a_second.div_ceil(20).max(1);
-        for number in 0..visitors as usize {
-            let (tally, every) = (&tally, Duration::from_secs(1) * visitors / connects_a_second);
-            small().spawn_scoped(scope, move || tally.come_and_go(addr, number, every)).expect("a thread");
-        }
+        let number = connects_a_second.div_ceil(20).max(1);
+        let every = Duration::from_secs(1) * number / connects_a_second;
+        let visitors: Vec<_> = (0..number as usize)
+            .map(|number| {
+                let tally = &tally;
+                small().spawn_scoped(scope, move || tally.come_and_go(addr, number, every)).expect("a thread")
+            })
+            .collect();
         let all_are_open = || tally.open.load(Ordering::Relaxed) == clients;
         eventually("all are here", all_are_open);
         for n in 1..=restarts {
@@ -182,6 +185,8 @@ fn under_load(kind: &str, addr: SocketAddr, mut restart: impl FnMut(), end: impl
             eprintln!("{kind}: all {clients} are back after {:?}", begun.elapsed());
         }
         tally.over.store(true, Ordering::Relaxed);
+        // Before the end: in a socket that outlives the last server a visitor would wait in vain.
+        visitors.into_iter().for_each(|visitor| visitor.join().expect("a visitor does not panic"));
         end();
     });
     let failures = tally.failures.into_inner().unwrap();
