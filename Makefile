@@ -132,7 +132,7 @@ autobahn: ## The conformance suite of WebSockets, where it can be run; ARGS=--up
 	$(if $(ARGS),tests/autobahn/run.sh $(ARGS),$(call autobahn,))
 
 .PHONY: autobahn-all
-autobahn-all: ## The same with its cases of limits and of compression
+autobahn-all: ## Autobahn, with its cases of limits and of compression
 	$(call autobahn,--all)
 
 # $(call autobahn,OPTION): the server over ws and wss, and the client, at the same time: they wait for each other mostly.

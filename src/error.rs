@@ -105,13 +105,13 @@ impl Error {
     pub fn refused(status: u16, reason: impl Into<String>) -> Error {
         assert!(
             (400..=599).contains(&status),
-            "a refusal has a status of 400 to 599, not {status}; to redirect there is Exchange::redirect"
+            "a refusal has a status of 400 to 599, not {status}; use Exchange::redirect to redirect"
         );
         Error::Refused { status, reason: reason.into(), headers: Vec::new() }
     }
 
     /// Closes the connection, when a handler's `run` or `on_message` returns it: with this code, and of the reason the
-    /// first 123 bytes, or fewer where that would cut a character. It is no failure, and the log has no line of it. A code
+    /// first 123 bytes, or fewer where that would cut a character. This is not a failure, and the log has no line about it. A code
     /// that may not be sent is 1011, and a line; 4000 to 4999 are the program's own.
     ///
     /// ```
@@ -183,7 +183,7 @@ impl fmt::Display for Error {
                 write!(f, "slow consumer: {backlog} bytes were waiting, so it was disconnected")
             }
             Error::Handshake { reason, .. } | Error::Failed { reason, .. } => f.write_str(reason),
-            Error::TimedOut => f.write_str("timed out: what was waited for did not come"),
+            Error::TimedOut => f.write_str("timed out"),
             Error::Invalid(what) => f.write_str(what),
             Error::Io { doing, source } => write!(f, "{doing}: {}", without_number(source)),
             Error::Other(error) => match error.downcast_ref::<io::Error>() {

@@ -39,7 +39,7 @@ pub enum Limit {
     UserThreads,
     /// Threads of the control group (`pids.max`).
     GroupThreads,
-    /// Addresses of the process (`RLIMIT_AS`). The arenas of glibc's allocator take 64 MiB each, so
+    /// Virtual memory of the process (`RLIMIT_AS`). The arenas of glibc's allocator take 64 MiB each, so
     /// `MALLOC_ARENA_MAX=1` in the environment makes room for more clients.
     AddressSpace {
         /// The cost of a client in bytes, also in the variants below.
@@ -108,7 +108,7 @@ impl fmt::Display for Limit {
             Limit::Data { .. } => "raise it with ulimit -d or LimitDATA=",
             Limit::Commit { .. } => "raise it with sysctl -w vm.overcommit_ratio=90",
             Limit::GroupMemory { .. } => "raise it with MemoryMax= or --memory",
-            Limit::Memory { .. } => "stop other programs, or add some",
+            Limit::Memory { .. } => "stop other programs, or add memory",
             Limit::Unknown { file } => {
                 let what_to_do = "let the program read it, or choose a number with --max-clients";
                 return write!(f, "the limits in {file} could not be read; {what_to_do}");

@@ -121,7 +121,7 @@ fn run(options: &Options, predecessor: Option<&Predecessor>) -> Result<()> {
     signals::wait_for_end(&mut wishes, reload.as_ref(), || logging::print(readings.read()), succeed);
     signals::end_at_the_next(wishes, reload);
     log::info!("{}", readings.read());
-    log::info!("shutting down; another signal, a second or more from now, ends at once");
+    log::info!("shutting down; another signal after a second ends the program at once");
     // First, since the server's end would wait for the lab's clients.
     lab.into_iter().for_each(Running::stop);
     ending::drain(&server, &options.ending, succession.end());

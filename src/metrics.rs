@@ -219,11 +219,11 @@ pub struct Stats {
     pub websockets: u64,
     /// Connections accepted since the start.
     pub accepted: u64,
-    /// Requests for a WebSocket, by result.
+    /// WebSocket handshakes, by result.
     pub handshakes: HandshakeResults,
     /// TLS handshakes, by result; a handshake that the client abandons has failed.
     pub tls_handshakes: HandshakeResults,
-    /// Threads that write to a full socket now.
+    /// Threads now writing to a full socket.
     pub pumps: u64,
     /// Connections rejected with 503 or 429, whatever the reason.
     pub rejected: u64,

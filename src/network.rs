@@ -64,7 +64,7 @@ impl FromStr for Network {
     fn from_str(text: &str) -> Result<Network> {
         let how = || {
             Error::invalid(format!(
-                "{text:?} is not a network: write 10.0.0.7, 10.0.0.0/8, fd00::/8 or the like"
+                "{text:?} is not a network: use an address or a prefix, such as 10.0.0.7, 10.0.0.0/8 or fd00::/8"
             ))
         };
         let (address, prefix) = match text.split_once('/') {
@@ -82,7 +82,7 @@ impl FromStr for Network {
         let network = Network { first: masked(first, prefix), prefix };
         if network.first != first {
             return Err(Error::invalid(format!(
-                "{text:?} has bits behind its prefix: write {network}, or {first} for that one address"
+                "{text:?} has bits after its prefix: write {network}, or {first} for that one address"
             )));
         }
         Ok(network)

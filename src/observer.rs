@@ -102,7 +102,7 @@ impl Observer {
     fn tell(&self, client: u64, event: Event) {
         if let Err(text) = caught(|| (self.0.report)(client, event)) {
             self.watch(false);
-            log::error!("the observer panicked, and watches no more: {text}");
+            log::error!("the observer panicked, and is not called again: {text}");
         }
     }
 }

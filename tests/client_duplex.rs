@@ -170,9 +170,14 @@ fn certificates_that_are_wrong_are_one_line_as_a_table() {
             format!("wss://localhost:{port}/ws"),
             Some(&stranger.chain),
             server.addr,
-            "nobody who is trusted here vouches",
+            "no trusted authority signed its certificate",
         ),
-        (format!("wss://localhost:{port}/ws"), None, server.addr, "nobody who is trusted here vouches"),
+        (
+            format!("wss://localhost:{port}/ws"),
+            None,
+            server.addr,
+            "no trusted authority signed its certificate",
+        ),
         (
             "wss://other.test/ws".to_owned(),
             Some(&identity.chain),
@@ -184,13 +189,13 @@ fn certificates_that_are_wrong_are_one_line_as_a_table() {
             "wss://localhost/ws".to_owned(),
             Some(&authority.chain),
             authoritys.addr,
-            "it is an authority's own, made without CA:FALSE",
+            "it is a certificate of an authority; make the server's own with CA:FALSE",
         ),
         (
             "wss://localhost/ws".to_owned(),
             Some(&identity.chain),
             plain.addr,
-            "it does not speak TLS, so ws:// may be meant",
+            "it does not speak TLS; did you mean ws://?",
         ),
     ] {
         let builder = Builder::new(&url);
@@ -205,7 +210,7 @@ fn certificates_that_are_wrong_are_one_line_as_a_table() {
         .connect_over(TcpStream::connect(server.addr).expect("connects"));
     assert_eq!(
         line.expect_err("no root").to_string(),
-        "there is no root certificate: its PEM begins with -----BEGIN CERTIFICATE-----"
+        "the root certificates' PEM has no certificate: one begins with -----BEGIN CERTIFICATE-----"
     );
     // A request in plain text to a TLS port.
     let line = client::connect(&format!("ws://{}/ws", server.addr)).expect_err("speaks TLS").to_string();
@@ -226,13 +231,10 @@ fn roots_are_read_as_certificates_are_and_an_unknown_block_is_named() {
     for (roots, says) in [
         (
             joined.replacen("CERTIFICATE", "TRUSTED CERTIFICATE", 2),
-            "has what is not understood: block 1 of its PEM, \"TRUSTED CERTIFICATE\"",
+            "has an unsupported PEM block, number 1, \"TRUSTED CERTIFICATE\"",
         ),
-        (
-            joined.clone() + "-----BEGIN CERTIFICATE-----",
-            "is damaged: a block of its PEM is not whole, number 3",
-        ),
-        (joined.replacen("MII", "M!I", 1), "is damaged: a block of its PEM is not whole, number 1"),
+        (joined.clone() + "-----BEGIN CERTIFICATE-----", "is damaged: its PEM block 3 is incomplete"),
+        (joined.replacen("MII", "M!I", 1), "is damaged: its PEM block 1 is incomplete"),
     ] {
         let line = connect(roots).expect_err(says).to_string();
         assert!(line.starts_with(&format!("the root certificates' PEM {says}")), "{line}");

@@ -142,7 +142,7 @@ fn an_error_with_a_clients_line_end_is_one_line_of_the_log() {
     other.send_frame(0x81, "for the first");
     other.send_frame(0x81, "here?");
     assert_eq!(other.frame(), support::frame(0x81, "here"));
-    // An end that a handler has chosen is no failure.
+    // An end that a handler has chosen is not a failure.
     for (how, code, reason) in ENDS {
         let mut client = Raw::websocket(server.local_addr(), &format!("/ends/{how}"));
         assert_eq!(client.frame(), close_frame(code, reason), "{how}");
@@ -172,7 +172,7 @@ fn an_error_with_a_clients_line_end_is_one_line_of_the_log() {
     }
     let is_unseen = |c: char| c.is_control() || UNSEEN.contains(c);
     assert!(!lines.iter().any(|line| line.contains(is_unseen)), "{lines:#?}");
-    let ended = "on_message ended early, and goes on with the next message; of another connection: the connection is closed";
+    let ended = "on_message failed with the error of another connection, and goes on with the next message: the connection is closed";
     assert_eq!(lines.iter().filter(|line| line.ends_with(ended)).count(), 1, "{lines:#?}");
 }
 

@@ -319,9 +319,9 @@ fn over_tls_a_connection_that_makes_room_after_its_handshake_gets_a_503() {
 #[test]
 fn invalid_limits_of_an_address_are_one_line_and_exit_2() {
     for (args, what) in [
-        (["--max-clients-per-address", "0"], "an address has a number of clients from 1 on"),
-        (["--max-clients-per-address", "-1"], "an address has a number of clients from 1 on"),
-        (["--max-clients-per-address", ""], "an address has a number of clients from 1 on"),
+        (["--max-clients-per-address", "0"], "expected a number of at least 1"),
+        (["--max-clients-per-address", "-1"], "expected a number of at least 1"),
+        (["--max-clients-per-address", ""], "expected a number of at least 1"),
         (["--max-connects-per-address", "0/s"], "a rate is at least 1"),
         (["--max-connects-per-address", "20"], "such as 20/s"),
         (["--max-connects-per-address", "1.5/m"], "such as 20/s"),

@@ -269,7 +269,11 @@ const OVER_TLS: &[(&str, &str, DriveTls)] = &[
     }),
     ("an invalid record", "client-1", |addr, config| {
         let mut client = Secure::websocket(addr, config, "/websocket?Id=A");
-        client.tls.sock.write_all(b"\x17\x03\x03\x00\x20 which is no record of theirs ...").expect("sends");
+        client
+            .tls
+            .sock
+            .write_all(b"\x17\x03\x03\x00\x20 which is not a record of theirs ...")
+            .expect("sends");
         client.rest().expect_err("an alert");
         client
     }),

@@ -258,7 +258,7 @@ function retryLater(cause, isRestart) {
   const longest = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** tries);
   const backOff = RETRY_MIN_MS + Math.random() * (longest - RETRY_MIN_MS);
   const retryAt = performance.now() + (isRestart ? Math.random() * RESTART_MAX_MS : backOff);
-  showState(`${cause} The page tries again by itself.`);
+  showState(`${cause} The page tries again automatically.`);
   (function countDown() {
     const left = retryAt - performance.now();
     if (left <= 0) return connect();

@@ -209,7 +209,7 @@ const BUTTONS = {
   },
   spin: {
     press: () => orderClient(`spin ${seconds() * 1_000}`, (name) => `For ${count(seconds(), "second")} its thread computes in on_message, and ${name} still gets its pushes.`),
-    look: "Its lane is solid, as if it slept, but CPU rises by a core. While another core is free nobody notices. With more burners than cores the kernel deals out time slices, and involuntary switches rise.",
+    look: "Its lane is solid, as if it slept, but CPU rises by a core. While another core is free, no other client notices. With more burners than cores the kernel deals out time slices, and involuntary switches rise.",
     numbers: ["cpu", "involuntary"],
   },
   panic: {
@@ -263,7 +263,7 @@ const BUTTONS = {
       order("start again");
       say("All have left, and the first six come.");
     },
-    look: "The first six lanes come back, from ann to fay, and nobody else is left.",
+    look: "The first six lanes come back, from ann to fay, and no others.",
     numbers: ["clients", "threads"],
   },
   "all-sleep": {
@@ -276,7 +276,7 @@ const BUTTONS = {
     press() {
       orderAll(`spin ${TROUBLE_MS}`);
     },
-    look: "Now everybody pays for the cores, for three seconds. See who still delivers: threads are preempted by the kernel, tasks of a loop are not.",
+    look: "For three seconds all servers compete for the cores. See which ones still deliver: the kernel preempts threads, and does not preempt tasks of a loop.",
   },
   "all-more": {
     press() {
@@ -303,9 +303,9 @@ const BUTTONS = {
 
 // The text of each view before one of its buttons is pressed.
 const HINTS = {
-  threads: () => "Each button does the real thing to a real client. What to look at is said here.",
+  threads: () => "Each button acts on a real client. This line then says what to look at.",
   beside: () => (beside.isRunning()
-    ? "Each button does the same to all servers at once. What to look at is said here."
+    ? "Each button acts on all servers at once. This line then says what to look at."
     : "These buttons are for servers beside this one, and none is running."),
 };
 

@@ -123,7 +123,7 @@ pub(super) fn receive(
     let have = received.len();
     received.resize(have + RECEIVE, 0);
     match recv(&mut received[have..]) {
-        Ok(0) => Err(io::Error::new(ErrorKind::UnexpectedEof, "it ended the connection")),
+        Ok(0) => Err(io::Error::new(ErrorKind::UnexpectedEof, "it closed the connection")),
         Ok(length) => {
             received.truncate(have + length);
             Ok(())
@@ -154,7 +154,7 @@ impl AnswerHead {
                 // The parser may not know its version.
                 let known = with_known_version(bytes).filter(|_| error == httparse::Error::Version);
                 let Some((known, version)) = known else {
-                    return Err(format!("what is no HTTP/1.1 ({error})"));
+                    return Err(format!("bytes that are not HTTP/1.1 ({error})"));
                 };
                 let parsed = AnswerHead::parse(&known)?;
                 return Ok(parsed.map(|(head, length)| (head, length + version - KNOWN_VERSION.len())));

@@ -69,7 +69,7 @@ fn open_way(mut stream: &TcpStream, proxy: &Proxy, url: &Url, deadline: Deadline
         return Err(answer.refusal(&head));
     }
     if answer.has_more() {
-        return Err(answer.error("bytes that nobody has asked the server for", Some(&head), Vec::new()));
+        return Err(answer.error("bytes that follow its head too early", Some(&head), Vec::new()));
     }
     let blocking = stream.set_read_timeout(None).and_then(|()| stream.set_write_timeout(None));
     blocking.map_err(Error::io(doing()))

@@ -61,7 +61,7 @@ impl Wishes {
         if !self.subprotocols.is_empty() {
             for name in &self.subprotocols {
                 if HeaderName::from_bytes(name.as_bytes()).is_err() {
-                    return Err(Error::invalid(format!("{name:?} cannot be a subprotocol: it is one word")));
+                    return Err(Error::invalid(format!("{name:?} cannot be a subprotocol: use one word")));
                 }
             }
             add("Sec-WebSocket-Protocol", &self.subprotocols.join(", "))?;
@@ -89,7 +89,9 @@ impl Wishes {
                     }
                     Ok(())
                 })
-                .map_err(|_| Error::invalid(format!("the header {name} is the client's own")))?;
+                .map_err(|_| {
+                    Error::invalid(format!("the client writes the header {name} itself: leave it out"))
+                })?;
             add(name, value)?;
         }
         head.push_str("\r\n");
@@ -104,7 +106,7 @@ impl Offer<'_> {
             return Err(format!("a 101 with {TOO_LONG}"));
         }
         if !head.is_http_1_1 {
-            return Err("a 101 of HTTP/1.0, or of a version that nobody knows".to_owned());
+            return Err("a 101 of HTTP/1.0, or of an unknown version".to_owned());
         }
         if !head.has_token("Upgrade", "websocket") {
             return Err("a 101 without Upgrade: websocket".to_owned());
@@ -116,17 +118,17 @@ impl Offer<'_> {
             [accept] if *accept == self.accept => {}
             [_] => {
                 return Err(
-                    "a 101 with a wrong Sec-WebSocket-Accept: it does not know the request's key".to_owned()
+                    "a 101 with a Sec-WebSocket-Accept that does not match the request's key".to_owned()
                 );
             }
-            other => return Err(format!("a 101 with {} headers Sec-WebSocket-Accept", other.len())),
+            other => return Err(format!("a 101 with {} Sec-WebSocket-Accept headers", other.len())),
         }
         let subprotocol = match &head.values("Sec-WebSocket-Protocol")[..] {
             [] => None,
             [one] if self.wishes.subprotocols.contains(one) => Some(one.clone()),
             more => {
                 return Err(format!(
-                    "a 101 with the subprotocol {:?}, which was not offered",
+                    "a 101 with the subprotocol {:?}, which the client did not offer",
                     more.join(", ")
                 ));
             }
@@ -138,7 +140,7 @@ impl Offer<'_> {
         let window_bits: Option<u8> = None;
         if !extensions.is_empty() && window_bits.is_none() {
             return Err(format!(
-                "a 101 with the extensions {extensions:?}, which were not offered like that; none are without compression"
+                "a 101 with the extensions {extensions:?}, which the client did not offer; without compression it offers none"
             ));
         }
         Ok(Agreement {

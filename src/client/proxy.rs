@@ -57,11 +57,11 @@ impl Proxy {
     /// Reads `http://user:password@host:port`, where only the host is required. The error never quotes it, because it
     /// may have a password.
     fn parse(proxy: &str) -> Result<Proxy> {
-        let wrong = |why: &str| Error::invalid(format!("not the URL of a proxy, as http://host:3128: {why}"));
+        let wrong = |why: &str| Error::invalid(format!("not a proxy URL such as http://host:3128: {why}"));
         let rest = match proxy.split_once("://") {
             None => proxy,
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
-            Some(_) => return Err(wrong("only http:// is spoken to a proxy")),
+            Some(_) => return Err(wrong("only http:// proxies are supported")),
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (user, authority) = match rest.rsplit_once('@') {
@@ -151,11 +151,11 @@ mod tests {
             ("http://me:secret@proxy.test/way", "a path"),
             ("http://me:secret@", "no host"),
             ("http://proxy.test:99999", "1 to 65535"),
-            ("http://a b", "no name and no address"),
+            ("http://a b", "neither a name nor an address"),
             ("", "no host"),
         ] {
             let error = Proxy::parse(proxy).unwrap_err().to_string();
-            assert!(error.starts_with("not the URL of a proxy, as http://host:3128: "), "{error}");
+            assert!(error.starts_with("not a proxy URL such as http://host:3128: "), "{error}");
             assert!(error.contains(says) && !error.contains("secret"), "{proxy}: {error}");
         }
     }

@@ -50,7 +50,7 @@ pub fn reconnecting(builder: Builder) -> Reconnecting {
 type OnFailure = dyn FnMut(&Error, Duration) + Send;
 
 /// Connections to one server, one after the other: see [`reconnecting`].
-#[must_use = "it connects when it is asked for the next connection"]
+#[must_use = "it connects only when the next connection is requested"]
 pub struct Reconnecting {
     builder: Builder,
     first: Duration,

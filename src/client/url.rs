@@ -39,7 +39,7 @@ pub(super) struct Url {
 impl Url {
     /// Reads a URL. The error never quotes it, because it may have a password.
     pub(super) fn parse(url: &str) -> Result<Url> {
-        let wrong = |what: &str| Err(Error::invalid(format!("this is no URL of a WebSocket: {what}")));
+        let wrong = |what: &str| Err(Error::invalid(format!("not a WebSocket URL: {what}")));
         if url.chars().any(char::is_control) {
             return wrong("it has control characters");
         }
@@ -54,25 +54,25 @@ impl Url {
             _ => return wrong("it does not begin with ws:// or wss://"),
         };
         if rest.contains('#') {
-            return wrong("it has a fragment, which none has; a # that is meant is written %23");
+            return wrong("it has a fragment; write a # that belongs to the path as %23");
         }
         let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         if authority.contains('@') {
-            return wrong("it has a user or a password; send them in a header, Authorization");
+            return wrong("it has a user or a password; send them in an Authorization header");
         }
         let (host, port) = match authority.strip_prefix('[').map(|rest| rest.split_once(']')) {
             Some(Some((host, port))) if host.parse::<Ipv6Addr>().is_ok() => (host, port),
-            Some(_) => return wrong("what is in brackets is no IPv6 address"),
+            Some(_) => return wrong("its host in brackets is not an IPv6 address"),
             None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
         };
         if host.is_empty() {
             return wrong("it has no host");
         }
         if !host.is_ascii() {
-            return wrong("its host is not ASCII; write the name as the DNS has it, xn--...");
+            return wrong("its host is not ASCII; write the name in the form that DNS uses, xn--...");
         }
         if !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte)) {
-            return wrong("its host is no name and no address");
+            return wrong("its host is neither a name nor an address");
         }
         let port = match port.strip_prefix(':') {
             None if port.is_empty() => default,
@@ -81,7 +81,7 @@ impl Url {
                 Ok(port @ 1..) => port,
                 _ => return wrong("its port is not from 1 to 65535"),
             },
-            _ => return wrong("its port is no number"),
+            _ => return wrong("its port is not a number"),
         };
         let slash = if target.starts_with('/') { "" } else { "/" };
         let target = format!("{slash}{}", utf8_percent_encode(target, ENCODED));
@@ -162,22 +162,19 @@ mod tests {
             ("ws://:80/x", "no host"),
             ("ws://a.test:0", "1 to 65535"),
             ("ws://a.test:65536", "1 to 65535"),
-            ("ws://a.test:+80", "no number"),
-            ("ws://a.test:80:80", "no number"),
-            ("ws://[::1]x/", "no number"),
+            ("ws://a.test:+80", "not a number"),
+            ("ws://a.test:80:80", "not a number"),
+            ("ws://[::1]x/", "not a number"),
             ("ws://[::1", "IPv6"),
             ("ws://[fe80::1%25eth0]/", "IPv6"),
             ("ws://b\u{fc}cher.test/", "xn--"),
-            ("ws://b%C3%BCcher.test/", "no name and no address"),
-            ("ws://a b.test/", "no name and no address"),
+            ("ws://b%C3%BCcher.test/", "neither a name nor an address"),
+            ("ws://a b.test/", "neither a name nor an address"),
             ("ws://a.test/\r\nHost: b", "control characters"),
             ("ws://a.test/\t", "control characters"),
         ] {
             let error = Url::parse(url).expect_err(url).to_string();
-            assert!(
-                error.starts_with("this is no URL of a WebSocket: ") && error.contains(says),
-                "{url}: {error}"
-            );
+            assert!(error.starts_with("not a WebSocket URL: ") && error.contains(says), "{url}: {error}");
             assert!(!error.contains("secret") && error.lines().count() == 1, "{error}");
         }
     }

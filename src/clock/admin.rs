@@ -86,7 +86,11 @@ impl RequestHandler for ClientHandler {
         if !self.0.close(&id, code, &reason)? {
             return Err(Error::refused(404, "404: No client has this Id"));
         }
-        log::info!("Client {} is told to go, with {code}, by {}", printable(&id), exchange.peer_addr().ip());
+        log::info!(
+            "closing client {} with {code}, as {} requested",
+            printable(&id),
+            exchange.peer_addr().ip()
+        );
         exchange.set_status(204);
         Ok(())
     }
@@ -109,10 +113,11 @@ impl Administration {
     fn close(&self, id: &str, code: u16, reason: &str) -> Result<bool> {
         let refused = |error| match error {
             Error::Invalid(why) => Error::refused(400, why),
-            Error::TimedOut => {
-                Error::refused(504, "504: Not every machine has answered whether it has this client")
-            }
-            Error::Closed => Error::refused(503, "503: The other machines cannot be reached now"),
+            Error::TimedOut => Error::refused(
+                504,
+                "504: Not every machine answered in time, and one of them may have this client",
+            ),
+            Error::Closed => Error::refused(503, "503: Cannot reach the other machines now"),
             other => other,
         };
         if let Some(connection) = self.clients.find(id) {

@@ -147,7 +147,7 @@ impl Configuration {
             argument
         };
         if values.len() > 1 && !is_list {
-            return Err(format!("{name} has one value, not several"));
+            return Err(format!("{name} takes one value, not several"));
         }
         for value in &values {
             let argument = match arg.get_action() {
@@ -191,10 +191,10 @@ fn arg_of<'a>(command: &'a Command, key: &str) -> Result<&'a Arg, String> {
     found.ok_or_else(|| {
         let shown = mistake::shown(key);
         if command.get_arguments().any(|arg| arg.get_long() == Some(key)) {
-            return format!("{shown} can be on the command line only");
+            return format!("{shown} works on the command line only");
         }
-        let similar = mistake::similar(command, key).map(|name| format!("; is it {name}?"));
-        format!("there is no key {shown}{}", similar.unwrap_or_default())
+        let similar = mistake::similar(command, key).map(|name| format!("; did you mean {name}?"));
+        format!("unknown key {shown}{}", similar.unwrap_or_default())
     })
 }
 

@@ -98,7 +98,7 @@ pub struct TimeHandler {
 impl TimeHandler {
     fn log_more(&self, more: Option<u64>) {
         if let Some(more) = more {
-            log::info!("Client {} received {more} more messages without a line here", printable(&self.id));
+            log::info!("Client {} received {more} more messages than the log shows", printable(&self.id));
         }
     }
 

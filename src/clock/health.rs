@@ -18,14 +18,14 @@ impl HealthHandler {
     /// Returns why not.
     fn trouble(&self) -> Option<String> {
         let Readings { meter, capacity, rounds, .. } = &self.readings;
-        let still = rounds.standstill().map(|quiet| {
-            format!("the thread send stands still: its last round ended {} s ago", quiet.as_secs())
-        });
+        let still = rounds
+            .standstill()
+            .map(|quiet| format!("the thread send is stuck: its last round ended {} s ago", quiet.as_secs()));
         still.or_else(|| {
             let full = || usize::try_from(meter.stats().websockets).is_ok_and(|clients| clients >= *capacity);
             match self.for_newcomers {
                 true if meter.is_draining() => Some("draining".to_owned()),
-                true if full() => Some(format!("full: there are {capacity} clients")),
+                true if full() => Some(format!("full: {capacity} clients are connected")),
                 _ => None,
             }
         })
@@ -72,7 +72,7 @@ mod tests {
             assert_eq!(HealthHandler { readings: runs, for_newcomers }.trouble(), None);
             let stands = readings(RoundStats::since(Duration::from_secs(1), Duration::from_secs(5)));
             let trouble = HealthHandler { readings: stands, for_newcomers }.trouble();
-            let expected = "the thread send stands still: its last round ended 5 s ago";
+            let expected = "the thread send is stuck: its last round ended 5 s ago";
             assert_eq!(trouble.as_deref(), Some(expected));
         }
     }

@@ -28,7 +28,7 @@ pub fn ask(url: &str) -> Result<()> {
 fn parse(url: &str) -> Result<(String, String)> {
     let wrong = || {
         Error::invalid(format!(
-            "not a URL to ask: {url:?}; write http://HOST:PORT/health, without TLS and user"
+            "not a health URL: {url:?}; write http://HOST:PORT/health, without TLS and without a user"
         ))
     };
     let rest = url.strip_prefix("http://").ok_or_else(wrong)?;
@@ -69,7 +69,7 @@ fn status(authority: &str, path: &str) -> io::Result<String> {
     }
     let line = String::from_utf8_lossy(&answer).into_owned();
     let status = line.strip_prefix("HTTP/1.").and_then(|rest| rest.split_whitespace().nth(1));
-    status.map(str::to_owned).ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "what came is not HTTP"))
+    status.map(str::to_owned).ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "the answer is not HTTP"))
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub fn parse_wait(text: &str) -> Result<Duration, String> {
 }
 
 fn from(least_ms: u64, shown: &str, text: &str) -> Result<Duration, String> {
-    let how = || "a time is a whole number with ms, s, m or h, such as 250ms or 1s".to_owned();
+    let how = || "expected a whole number with ms, s, m or h, such as 250ms or 1s".to_owned();
     let digits = text.find(|c: char| !c.is_ascii_digit()).filter(|digits| *digits > 0).ok_or_else(how)?;
     // A number with too many digits is too long a time, whatever its unit.
     let number: u64 = text[..digits].parse().unwrap_or(u64::MAX);
@@ -34,7 +34,7 @@ fn from(least_ms: u64, shown: &str, text: &str) -> Result<Duration, String> {
         _ => return Err(how()),
     };
     let millis = number.checked_mul(millis).filter(|millis| (least_ms..=LONGEST_MS).contains(millis));
-    millis.map(Duration::from_millis).ok_or_else(|| format!("a time is from {shown} to a year (8760h)"))
+    millis.map(Duration::from_millis).ok_or_else(|| format!("expected a time from {shown} to a year (8760h)"))
 }
 
 #[cfg(test)]

@@ -56,13 +56,13 @@ pub fn announce(server: &Server, lab: bool, tls: Option<&Tls>, redirect: Option<
         lines.extend(tls.note.clone());
     }
     if let Some(redirect) = redirect {
-        lines.push(format!("http://{host}:{}/ leads there", redirect.local_addr().port()));
+        lines.push(format!("http://{host}:{}/ redirects to it", redirect.local_addr().port()));
     }
     if lab {
         lines.push(format!("the lab is open: {here}/lab shows the threads, and lets you break them"));
     }
     if !Path::new("/bin/sh").exists() {
-        lines.push("there is no /bin/sh, so each client takes 4 memory mappings, and not 2".to_owned());
+        lines.push("/bin/sh is missing, so each client takes 4 memory mappings instead of 2".to_owned());
     }
     lines.push("Ctrl-C ends it".to_owned());
     lines.iter().for_each(|line| console::say(line));
@@ -73,7 +73,7 @@ pub fn announce(server: &Server, lab: bool, tls: Option<&Tls>, redirect: Option<
 /// # Errors
 /// As [`bind`].
 pub fn try_port(options: &Options, option: &str, port: u16) -> Result<TcpListener> {
-    let mut found = Err(Error::invalid("cannot listen: there is no address"));
+    let mut found = Err(Error::invalid("cannot listen: the list of addresses is empty"));
     for address in addresses(options, port) {
         found = TcpListener::bind(address).map_err(Error::io(format!("cannot listen on {address}")));
         // On any other error the server does not try the next address either.
@@ -95,7 +95,7 @@ pub fn try_port(options: &Options, option: &str, port: u16) -> Result<TcpListene
 pub fn handed_over(options: &Options, predecessor: Option<&Predecessor>) -> Result<Sockets> {
     let sockets = Sockets::take(predecessor, options.tls.http_port.is_some())?;
     if sockets.supervised && (options.port != DEFAULT_PORT || options.address.is_some()) {
-        console::warn("--port and --address do nothing: the supervisor's socket is used (LISTEN_FDS)");
+        console::warn("--port and --address do nothing: the supervisor passes the socket (LISTEN_FDS)");
     }
     Ok(sockets)
 }

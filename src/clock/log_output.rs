@@ -132,7 +132,7 @@ fn open(path: &Path, create: bool) -> io::Result<File> {
     let file = file.map_err(|error| match rustix::io::Errno::from_io_error(&error) {
         Some(rustix::io::Errno::NXIO) => io::Error::new(
             error.kind(),
-            "it is a pipe that nobody reads; start its reader first, or choose a file",
+            "it is a pipe without a reader; start its reader first, or choose a file",
         ),
         _ => error,
     })?;

@@ -128,7 +128,7 @@ fn run(place: &LogPlace, entries: &Receiver<Entry>, waiting: &AtomicUsize, untol
             Entry::Reopen => is_stale = !reopen(place, is_stale),
             Entry::Line(level, line) if place.write(level, &line) => {
                 let lost = untold.swap(0, Ordering::Relaxed);
-                let told = format!("{lost} lines are lost, which could not be written");
+                let told = format!("{lost} lines were lost, because the log could not take them");
                 let told = place.style.own(Level::Warn, &told);
                 if lost > 0 && !place.write(Level::Warn, &told) {
                     untold.fetch_add(lost, Ordering::Relaxed);
@@ -147,9 +147,9 @@ fn reopen(place: &LogPlace, is_stale: bool) -> bool {
     let Some(output) = &place.output else { return true };
     let opened = output.reopen();
     match &opened {
-        Ok(()) if is_stale => log::error!("the log file is opened again"),
-        Ok(()) => log::info!("the log file is opened again"),
-        Err(error) => log::error!("cannot open the log file again, so the old one is written on: {error}"),
+        Ok(()) if is_stale => log::error!("reopened the log file"),
+        Ok(()) => log::info!("reopened the log file"),
+        Err(error) => log::error!("cannot reopen the log file; still writing to the old one: {error}"),
     }
     opened.is_ok()
 }
@@ -227,7 +227,8 @@ mod tests {
         let lines = lines.lock().unwrap();
         let (lost, written): (Vec<_>, Vec<_>) = lines.iter().partition(|line| !line.starts_with('x'));
         assert!((room..=room + 1).contains(&written.len()), "{}", written.len());
-        let expected = format!("{} lines are lost, which could not be written", room + 100 - written.len());
+        let expected =
+            format!("{} lines were lost, because the log could not take them", room + 100 - written.len());
         assert_eq!(lost, [&expected]);
     }
 }

@@ -38,7 +38,7 @@ pub struct Started {
 pub fn start(options: &LogOptions) -> Result<Started> {
     let level = options.logging.filter();
     let (logger, started) = logger(options)?;
-    log::set_boxed_logger(logger).map_err(|_| Error::invalid("logging has been started already"))?;
+    log::set_boxed_logger(logger).map_err(|_| Error::invalid("logging has already started"))?;
     log::set_max_level(level);
     // The client's thread logs what a handler's panic did; this line says where it was.
     panic::set_hook(Box::new(|info| {

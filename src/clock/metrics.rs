@@ -64,19 +64,15 @@ impl Collector for Readings {
         self.encode_clients(&mut families)?;
         self.encode_pushes(&mut families)?;
         self.encode_fleet(&mut families)?;
-        families.counter(
-            "threadcast_unauthorized",
-            "Requests without the right token",
-            self.unauthorized(),
-        )?;
+        families.counter("threadcast_unauthorized", "Requests without a valid token", self.unauthorized())?;
         families.counter(
             "threadcast_log_lines_lost",
-            "Lines that a place of the log did not get",
+            "Lines that standard output or the log file did not get",
             log_thread::lost(),
         )?;
         let mut build = families.0.encode_descriptor(
             "threadcast_build",
-            "Which program it is",
+            "Version of the program",
             None,
             MetricType::Info,
         )?;
@@ -91,7 +87,7 @@ impl Readings {
         let server = self.meter.stats();
         families.gauge("threadcast_clients", "Connections open now, pages and WebSockets", server.clients)?;
         families.gauge("threadcast_websockets", "WebSockets open now", server.websockets)?;
-        families.gauge("threadcast_clients_limit", "Most WebSockets at a time", self.capacity)?;
+        families.gauge("threadcast_clients_limit", "Most concurrent WebSockets", self.capacity)?;
         families.gauge(
             "threadcast_draining",
             "Whether new clients should go to another server",
@@ -100,31 +96,31 @@ impl Readings {
         families.counter("threadcast_connections_accepted", "Connections accepted", server.accepted)?;
         families.counters(
             "threadcast_connections_rejected",
-            "Connections rejected for want of room, or by a limit of an address",
+            "Connections rejected, by reason",
             "reason",
             server.rejections.by_reason(),
         )?;
         families.counters(
             "threadcast_connections_closed",
-            "Connections that have ended, by what ended them",
+            "Connections that ended, by reason",
             "reason",
             server.disconnects.by_reason(),
         )?;
         families.counters(
             "threadcast_handshakes",
-            "Requests for a WebSocket",
+            "WebSocket handshakes, by result",
             "result",
             server.handshakes.by_result(),
         )?;
         families.counters(
             "threadcast_tls_handshakes",
-            "Handshakes of TLS",
+            "TLS handshakes, by result",
             "result",
             server.tls_handshakes.by_result(),
         )?;
         families.counters(
             "threadcast_limited",
-            "How often a client sent more than it may",
+            "How often a client exceeded a limit, by limit",
             "limit",
             server.limited.by_limit(),
         )
@@ -134,13 +130,13 @@ impl Readings {
     fn encode_pushes(&self, families: &mut Families<'_>) -> fmt::Result {
         let server = self.meter.stats();
         families.counter("threadcast_frames_pushed", "Frames accepted for sending", server.pushes)?;
-        families.counter("threadcast_pushed_bytes", "Bytes in those, as they are sent", server.bytes)?;
+        families.counter("threadcast_pushed_bytes", "Bytes of those frames, as sent", server.bytes)?;
         families.counter(
             "threadcast_pushed_uncompressed_bytes",
-            "Bytes that would be in those if none was compressed",
+            "Bytes of those frames before compression",
             server.bytes_uncompressed,
         )?;
-        families.gauge("threadcast_pumps", "Threads that write to a full socket now", server.pumps)?;
+        families.gauge("threadcast_pumps", "Threads now writing to a full socket", server.pumps)?;
         let mut all = 0;
         let mut behind = [0_u64; BEHIND.len()];
         for backlog in self.clients.snapshot(0).0.iter().map(threadcast::Connection::backlog) {
@@ -149,7 +145,7 @@ impl Readings {
                 *count += 1;
             }
         }
-        families.gauge("threadcast_backlog_bytes", "Bytes that wait for the clients", all)?;
+        families.gauge("threadcast_backlog_bytes", "Bytes queued for clients", all)?;
         let mut family = families.0.encode_descriptor(
             "threadcast_clients_behind",
             "Clients with a backlog above this size",
@@ -167,17 +163,17 @@ impl Readings {
         )?;
         families.histogram(
             "threadcast_round_duration_seconds",
-            "How long a round of pushes took",
+            "Duration of a round of pushes",
             &rounds.durations,
         )?;
         families.histogram(
             "threadcast_round_lateness_seconds",
-            "How late a round of pushes began",
+            "Delay of the start of a round of pushes",
             &rounds.lateness,
         )?;
         families.gauge(
             "threadcast_last_round_timestamp_seconds",
-            "When the last round of pushes was done, since 1970",
+            "End of the last round of pushes, since 1970",
             rounds.last_timestamp(),
         )
     }
@@ -191,10 +187,10 @@ impl Readings {
             u32::from(fleet.is_linked),
         )?;
         families.gauge("threadcast_fleet_machines", "Machines, this one included", fleet.machines)?;
-        families.counter("threadcast_fleet_messages_sent", "Messages that Redis has taken", fleet.sent)?;
+        families.counter("threadcast_fleet_messages_sent", "Messages that Redis accepted", fleet.sent)?;
         families.counter(
             "threadcast_fleet_messages_received",
-            "Messages of other machines that were pushed here",
+            "Messages from other machines, pushed to clients of this one",
             fleet.received,
         )?;
         let lost = &fleet.lost;
@@ -202,7 +198,7 @@ impl Readings {
             [("full", lost.full), ("stale", lost.stale), ("refused", lost.refused), ("unsure", lost.unsure)];
         families.counters(
             "threadcast_fleet_messages_lost",
-            "Messages that did not reach another machine, or may not have",
+            "Messages that did not reach another machine, or may not have, by reason",
             "reason",
             lost.into_iter(),
         )
@@ -214,22 +210,22 @@ fn encode_process(families: &mut Families<'_>, process: &ProcessReading) -> fmt:
     if let Some(seconds) = process.cpu_seconds {
         let mut family = families.0.encode_descriptor(
             "process_cpu_seconds",
-            "Seconds of all threads on a processor",
+            "Seconds of CPU time of all threads",
             None,
             MetricType::Counter,
         )?;
         family.encode_counter::<NoLabelSet, _, f64>(&seconds, None)?;
     }
     if let Some(seconds) = process.start_time {
-        families.gauge("process_start_time_seconds", "When the process began, since 1970", seconds)?;
+        families.gauge("process_start_time_seconds", "Start of the process, since 1970", seconds)?;
     }
     let bytes = |kib: Option<u64>| kib.map(|kib| kib << 10);
     for (name, help, value) in [
         ("process_threads", "Threads of the process", process.threads),
-        ("process_resident_memory_bytes", "Memory of the process", bytes(process.resident_kib)),
-        ("process_virtual_memory_bytes", "Addresses of the process", bytes(process.virtual_kib)),
-        ("process_open_fds", "Descriptors that are open", process.open_fds),
-        ("process_max_fds", "Most descriptors that may be open", process.max_fds),
+        ("process_resident_memory_bytes", "Resident memory of the process", bytes(process.resident_kib)),
+        ("process_virtual_memory_bytes", "Virtual memory of the process", bytes(process.virtual_kib)),
+        ("process_open_fds", "Open file descriptors", process.open_fds),
+        ("process_max_fds", "Limit of open file descriptors", process.max_fds),
     ] {
         value.map_or(Ok(()), |value| families.gauge(name, help, value))?;
     }

@@ -32,7 +32,7 @@ pub fn parse(
             ErrorKind::InvalidUtf8 => not_utf8(&mut command, args),
             _ => what_is_wrong(&error, name_of),
         };
-        let hint = suggested(&error).map(|name| format!("; is it {name}?")).unwrap_or_default();
+        let hint = suggested(&error).map(|name| format!("; did you mean {name}?")).unwrap_or_default();
         (line(command.get_name(), &format!("{wrong}{hint}")), 2)
     })
 }
@@ -89,25 +89,25 @@ fn what_is_wrong(error: &Error, name_of: &dyn Fn(&str) -> String) -> String {
             let reason = error.source().map(ToString::to_string).unwrap_or_default();
             format!("{name} {}: {reason}", shown(&value))
         }
-        ErrorKind::UnknownArgument if arg.starts_with('-') => format!("there is no option {}", shown(&arg)),
+        ErrorKind::UnknownArgument if arg.starts_with('-') => format!("unknown option {}", shown(&arg)),
         ErrorKind::UnknownArgument => format!("{} is not an option", shown(&arg)),
         ErrorKind::TooManyValues => format!("{name} takes no value"),
         ErrorKind::ArgumentConflict => match first(ContextKind::PriorArg) {
-            other if other == arg => format!("{name} is there twice"),
+            other if other == arg => format!("{name} is given twice"),
             other => format!("{name} and {} exclude each other", called(&other)),
         },
         // Another option or the command needs it.
         ErrorKind::MissingRequiredArgument => {
             let missing = texts(error, ContextKind::InvalidArg);
-            let has = if missing.len() == 1 { "has" } else { "have" };
+            let is = if missing.len() == 1 { "is" } else { "are" };
             let missing: Vec<_> = missing.iter().map(|arg| plain(arg)).collect();
-            format!("{} {has} to be there too", listed(&missing, "and"))
+            format!("{} {is} missing", listed(&missing, "and"))
         }
         ErrorKind::MissingSubcommand => {
             format!("say what to do: {}", listed(&texts(error, ContextKind::ValidSubcommand), "or"))
         }
         ErrorKind::InvalidSubcommand => {
-            format!("there is no command {}", shown(&first(ContextKind::InvalidSubcommand)))
+            format!("unknown command {}", shown(&first(ContextKind::InvalidSubcommand)))
         }
         // None that is left is of an option that there is.
         _ => error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned(),

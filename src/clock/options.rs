@@ -42,16 +42,16 @@ pub const DEFAULT_PORT: u16 = 8888;
     max_term_width = 100,
     after_help = "\
 Signals:
-  SIGINT, SIGTERM   close every client, and end; another one, a second later, ends at once
-  SIGHUP            open the log file again; the end, if there is none
+  SIGINT, SIGTERM   close every client and end; another signal after a second ends at once
+  SIGHUP            reload certificates, tokens and log file, check --config; without any of these, end
   SIGUSR1           log the numbers of /stats
-  SIGUSR2           start the program again, hand on its sockets, and close the clients with 1012 when it serves
+  SIGUSR2           hand the sockets to a new process; when it serves, close the clients with 1012
 
 Environment:
-  THREADCAST_MAX_CLIENTS, and so on: each option but those of the lab, where the line does not have it
-  THREADCAST_REDIS           what --redis takes, and a password: redis://USER:PASSWORD@HOST:PORT
+  THREADCAST_MAX_CLIENTS     like --max-clients, which wins; so for each option outside of the lab
+  THREADCAST_REDIS           like --redis, also with a password: redis://USER:PASSWORD@HOST:PORT
   THREADCAST_PUBLISH_TOKEN   the token itself, in place of --publish-token-file
-  THREADCAST_ADMIN_TOKEN     the same for --admin-token-file
+  THREADCAST_ADMIN_TOKEN     the token itself, in place of --admin-token-file
 
 Example:
   threadcast --port 9000 --interval 250ms --log-file clock.log
@@ -67,11 +67,11 @@ pub struct Options {
     #[arg(long, value_name = "IP", value_parser = address)]
     pub address: Option<IpAddr>,
 
-    /// Serve the pages from this directory, not the ones in the binary
+    /// Serve the pages from this directory instead of the built-in ones
     #[arg(long, value_name = "DIR")]
     pub www: Option<PathBuf>,
 
-    /// Let only pages of this origin, and our own, connect; may be repeated [default: any; with --lab our own]
+    /// Accept WebSockets only from pages of this origin and our own; may be repeated [default: any; with --lab our own]
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     pub allow_origin: Vec<Origin>,
 
@@ -80,16 +80,16 @@ pub struct Options {
     #[arg(long, value_name = "NAME", value_parser = host)]
     pub host: Vec<String>,
 
-    /// Who may look at /stats and /metrics. A proxy on this machine that adds no X-Forwarded-For, or the like, is
-    /// taken for a local client: let it refuse both
+    /// Clients that can read /stats and /metrics. A proxy on this machine that adds no X-Forwarded-For or similar
+    /// header counts as a local client: let it refuse both
     #[arg(long, value_name = "WHO", value_enum, default_value_t = Audience::Local)]
     pub stats: Audience,
 
-    /// Read options from this file too: TOML with keys like max-clients = 100
+    /// Also read options from this file: TOML with keys like max-clients = 100
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Print this
+    /// Print this help
     #[arg(long, short, action = ArgAction::HelpShort)]
     help: Option<bool>,
 
@@ -120,21 +120,21 @@ pub struct Options {
     #[command(flatten)]
     pub instead: InsteadOptions,
 
-    /// What holds in the end, and where it is from.
+    /// The value of each option, and its source.
     #[arg(skip)]
     pub values: OptionValues,
 
-    /// What somebody should look at, though the program goes on.
+    /// Warnings about the configuration; the program starts all the same.
     #[arg(skip)]
     pub warnings: Vec<String>,
 }
 
-/// Who may look.
+/// The clients that can read the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Audience {
-    /// Who comes from this machine.
+    /// Clients on this machine.
     Local,
-    /// Everybody.
+    /// All clients.
     Public,
 }
 

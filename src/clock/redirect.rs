@@ -23,7 +23,10 @@ impl RedirectHandler {
     fn elsewhere(&self, request: &Request) -> Result<String> {
         let host = request.header("Host").unwrap_or_default();
         let host = Origin::parse(&format!("https://{host}")).map_err(|_| {
-            Error::refused(400, "400: This is https only, and without a Host header there is no address")
+            Error::refused(
+                400,
+                "400: This port only redirects to https, and the request has no valid Host header",
+            )
         })?;
         let origin = Origin::parse(&format!("https://{}:{}", host.host(), self.port))?;
         let query = Some(request.query()).filter(|query| !query.is_empty());
@@ -43,7 +46,7 @@ impl RequestHandler for RedirectHandler {
         let upgrade = exchange.header("Upgrade").unwrap_or_default();
         if upgrade.split(',').any(|to| to.trim().eq_ignore_ascii_case("websocket")) {
             let to = self.elsewhere(exchange)?.replacen("https", "wss", 1);
-            return Err(Error::refused(400, format!("400: This is wss only: {to}")));
+            return Err(Error::refused(400, format!("400: This port only redirects, so connect to {to}")));
         }
         self.redirect(exchange)
     }

@@ -66,7 +66,7 @@ impl Reload {
             }
         });
         if let Some(Err(TrySendError::Full(()))) = started.as_ref().map(|wishes| wishes.try_send(())) {
-            log::info!("a reload is waiting already");
+            log::info!("another reload is already pending");
         }
     }
 }
@@ -105,8 +105,8 @@ impl ReloadedFiles {
 
 fn told(what: &str, reloaded: Result<bool>) {
     match reloaded {
-        Ok(true) => log::info!("the {what} has been read again"),
+        Ok(true) => log::info!("reloaded the {what}"),
         Ok(false) => {}
-        Err(error) => log::error!("the {what} stays as it was: {error}"),
+        Err(error) => log::error!("cannot reload the {what}, so the old one stays in use: {error}"),
     }
 }

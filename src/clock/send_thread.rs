@@ -76,7 +76,7 @@ fn run(clients: &Clients, rounds: Rounds, stats: &RoundStats, stopped: &Receiver
             next = now;
             let late = stats.late();
             if late == 1 {
-                log::warn!("a round of pushes was not done within the interval; /stats counts those to come");
+                log::warn!("a round of pushes took longer than the interval; /stats counts the next ones");
             }
         }
         if stopped.recv_deadline(next) != Err(RecvTimeoutError::Timeout) {
@@ -93,7 +93,7 @@ fn push(clients: &Clients, rounds: &Rounds, fan_out: &FanOut) {
     let now = (rounds.wall)();
     let payload = time::payload(&now);
     let sent = fan_out.broadcast(sessions, time::padded(&now, rounds.pad)).unwrap_or_else(|error| {
-        log::error!("nobody gets this round: {error}");
+        log::error!("cannot push this round: {error}");
         0
     });
     if ids.len() < clients {

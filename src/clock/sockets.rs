@@ -45,7 +45,7 @@ impl Sockets {
         if sockets.len() > used {
             let more = if redirects { "" } else { "; --http-port uses another one" };
             return Err(Error::invalid(format!(
-                "LISTEN_FDS: there are {} sockets, and {used} of them can be used{more}",
+                "LISTEN_FDS: the supervisor passes {} sockets, and the program uses {used}{more}",
                 sockets.len()
             )));
         }

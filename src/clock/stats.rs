@@ -86,7 +86,7 @@ pub fn check_audience(request: &Request, public: bool) -> Result<()> {
     if public || request.is_local() {
         return Ok(());
     }
-    Err(Error::refused(403, "Only for this machine; --stats public shows it to all"))
+    Err(Error::refused(403, "For this machine only; --stats public shows it to all"))
 }
 
 /// The page `/stats`.

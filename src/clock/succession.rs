@@ -116,19 +116,19 @@ impl Succession {
     /// SIGTERM.
     pub fn begin(&self, sockets: Result<Vec<TcpListener>>) {
         if let Err(error) = self.start(sockets) {
-            log::error!("no restart at SIGUSR2: {error}");
+            log::error!("cannot restart at SIGUSR2: {error}");
         }
     }
 
     fn start(&self, sockets: Result<Vec<TcpListener>>) -> Result<()> {
         let mut successor = self.successor();
         if !matches!(*successor, Successor::None) {
-            log::info!("another SIGUSR2 while the successor starts changes nothing");
+            log::info!("ignoring a SIGUSR2, since the successor is still starting");
             return Ok(());
         }
         if env::var_os(notify::SOCKET).is_some_and(|socket| !socket.is_empty()) {
             return Err(Error::invalid(
-                "a supervisor started this program, and would not know the successor; use systemctl restart",
+                "a supervisor started this program, and would lose track of the successor; use systemctl restart",
             ));
         }
         if process::id() == 1 {
@@ -137,7 +137,7 @@ impl Succession {
         let (own, theirs) = UnixStream::pair().map_err(Error::io("cannot make a pair of sockets"))?;
         own.set_read_timeout(Some(START)).map_err(Error::io("cannot set a time limit"))?;
         let child = spawn(&own, theirs.into(), &sockets?)?;
-        log::info!("process {} starts to take the place of this one", child.id());
+        log::info!("process {} starts, to replace this one", child.id());
         *successor = Successor::Starting(child);
         drop(successor);
         let succession = self.clone();
@@ -172,7 +172,7 @@ impl Succession {
         if line.is_empty() {
             line = status.map_or_else(|error| error.to_string(), |status| format!("it ended with {status}"));
         }
-        log::error!("the successor failed, and this program goes on: {}", line.trim_end());
+        log::error!("the successor failed, so this process keeps serving: {}", line.trim_end());
         *successor = Successor::None;
     }
 

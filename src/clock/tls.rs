@@ -54,7 +54,7 @@ fn self_signed(options: &Options) -> Result<Tls> {
     let config = TlsConfig::from_pem(certificate.pem(), key.serialize_pem())?;
     let fingerprint = fingerprint(certificate.der());
     let note = format!(
-        "its certificate, made now for {}, has the SHA-256 fingerprint {fingerprint}",
+        "its new self-signed certificate, for {}, has the SHA-256 fingerprint {fingerprint}",
         names.join(", ")
     );
     Ok(Tls { config, note: Some(note) })

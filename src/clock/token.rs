@@ -123,7 +123,7 @@ impl Token {
         let count = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
         if self.is_line_due(Instant::now()) {
             let (ip, route) = (request.peer_addr().ip().to_canonical(), self.purpose.route);
-            log::warn!("a request to {route} without the right token, from {ip} ({count} so far)");
+            log::warn!("a request to {route} without a valid token, from {ip} ({count} so far)");
         }
         Err(Error::refused(401, "Send the token: Authorization: Bearer TOKEN")
             .with_header("WWW-Authenticate", "Bearer"))
@@ -164,8 +164,7 @@ fn secrets(place: &str, bytes: &[u8]) -> Result<Vec<Secret>> {
         }
         let line = if several { format!("line {} of ", number + 1) } else { String::new() };
         Err(Error::invalid(format!(
-            "not a valid token in {line}{place}: use at least {LEAST} printable ASCII characters without spaces, such as \
-             openssl rand -hex 32 prints"
+            "not a valid token in {line}{place}: use at least {LEAST} printable ASCII characters without spaces, e.g. from openssl rand -hex 32"
         )))
     };
     lines.into_iter().map(secret).collect()

@@ -51,7 +51,7 @@ impl Topics {
     /// Sends a message as it is to all who speak `threadcast.1`.
     pub fn greet(&self, message: Message) {
         if let Err(error) = self.wrapped.publish(ALL, message) {
-            log::error!("nobody is greeted: {error}");
+            log::error!("cannot send the greeting: {error}");
         }
     }
 
@@ -86,7 +86,7 @@ impl Topics {
             topic == ALL || self.allowed.is_empty() || self.allowed.iter().any(|one| one == topic);
         is_allowed
             .then_some(())
-            .ok_or_else(|| Error::refused(400, format!("There is no topic {topic:?} here")))
+            .ok_or_else(|| Error::refused(400, format!("This server has no topic {topic:?}")))
     }
 
     /// Publishes bytes, as a text if they are UTF-8, and else as binary. Returns how many clients of this process got
@@ -115,7 +115,9 @@ impl Topics {
 /// The topic is not valid; the error is a sentence.
 pub fn check(topic: &str) -> Result<(), String> {
     if topic.starts_with(OF_ONE) {
-        return Err(format!("topics that begin with {OF_ONE} cannot be asked for: each is one client's own"));
+        return Err(format!(
+            "clients cannot ask for topics that begin with {OF_ONE}: each belongs to one client"
+        ));
     }
     if topic.is_empty() || topic.len() > MAX_TOPIC || topic.contains(char::is_control) {
         let shown: String = topic.chars().take(40).collect();
@@ -164,8 +166,8 @@ mod tests {
             ("all", ""),
             ("weather in Bern", ""),
             ("idle", ""),
-            ("id/ann", "cannot be asked for"),
-            ("id/", "cannot be asked for"),
+            ("id/ann", "clients cannot ask for topics that begin with"),
+            ("id/", "clients cannot ask for topics that begin with"),
             ("", "is not a topic"),
             ("a\nb", "is not a topic"),
             (&"x".repeat(256), ""),

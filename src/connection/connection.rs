@@ -166,7 +166,7 @@ impl Connection {
     pub fn wait_for_room(&self, within: Duration) -> Result<()> {
         if self.outbox.state().is_early() && self.is_on_its_thread() {
             return Err(Error::invalid(
-                "wait_for_room waits for ever in open, since nothing is sent before open has returned: write without waiting there, or on another thread",
+                "wait_for_room would wait forever in open, since nothing is sent before open returns: write without waiting, or on another thread",
             ));
         }
         let deadline = Instant::now() + within.min(FOR_EVER);

@@ -199,7 +199,7 @@ impl Link for PeerLink {
             Delivery::Inline => state.budget.spawn_pump(format!("pump-{id}"), self.write_deadline(), run),
             Delivery::Handoff => state.budget.spawn(format!("writer-{id}"), Duration::ZERO, run),
         };
-        let started = started.inspect_err(|error| log::warn!("{self} has no pump: {error}"))?;
+        let started = started.inspect_err(|error| log::warn!("{self}: cannot start its pump: {error}"))?;
         *last = Some(started);
         Ok(())
     }

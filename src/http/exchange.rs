@@ -112,7 +112,7 @@ impl<'a> Exchange<'a> {
         if !to.bytes().all(|b| b.is_ascii_graphic()) {
             // Not shown: its query may have a token, and this goes to the log.
             return Err(Error::invalid(
-                "cannot redirect there: a URL has no spaces and only ASCII, the rest is percent-encoded",
+                "cannot redirect: a URL has only ASCII without spaces; percent-encode the rest",
             ));
         }
         self.response.status = status;
@@ -235,8 +235,7 @@ impl<'a> Exchange<'a> {
         let Response { status, headers, body } = self.response;
         if status != 200 || body.len() > 0 {
             return Err(Error::invalid(
-                "open has set a status, or written a body: its response is the 101. Refuse with \
-                 Err(Error::refused(..)), and send messages by the connection",
+                "open has set a status or written a body, but its response is the 101: refuse with Err(Error::refused(..)), and send messages through the connection",
             ));
         }
         Ok(headers)

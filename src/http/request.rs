@@ -107,12 +107,12 @@ impl Request {
         if self.framing.is_some() && matches!(self.method.as_str(), "GET" | "HEAD" | "OPTIONS") {
             return Err(Error::refused(
                 400,
-                format!("A {} request with a body is not accepted here.", self.method),
+                format!("This server accepts no {} request with a body.", self.method),
             ));
         }
         match self.header("Expect") {
             Some(expect) if !self.http_1_0 && !expect.eq_ignore_ascii_case("100-continue") => {
-                Err(Error::refused(417, "The only Expect here is 100-continue."))
+                Err(Error::refused(417, "The only supported Expect is 100-continue."))
             }
             _ => Ok(()),
         }

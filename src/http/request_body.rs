@@ -58,7 +58,7 @@ impl Framing {
         match (codings.len(), codings.iter().filter(|coding| chunked(coding)).count()) {
             (1, 1) => Ok(Some(Framing::Chunked)),
             (_, 1) if codings.last().is_some_and(chunked) => {
-                Err(Error::refused(501, "The only Transfer-Encoding here is chunked."))
+                Err(Error::refused(501, "The only supported Transfer-Encoding is chunked."))
             }
             _ => odd("A Transfer-Encoding ends with chunked, once."),
         }
@@ -210,7 +210,7 @@ fn within(length: u64, max: usize) -> Result<usize> {
     usize::try_from(length)
         .ok()
         .filter(|length| *length <= max)
-        .ok_or_else(|| Error::refused(413, "The body is larger than is accepted here."))
+        .ok_or_else(|| Error::refused(413, "The body is larger than the limit."))
 }
 
 fn malformed<T>() -> Result<T> {

@@ -192,7 +192,7 @@ fn remove_line(head: &mut Vec<u8>, line: &[u8]) {
 /// Returns an error if only the server writes this header.
 pub(crate) fn not_reserved(name: &str) -> Result<()> {
     if RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(name)) {
-        Err(Error::invalid(format!("the header {name} is the server's own")))
+        Err(Error::invalid(format!("the server writes the header {name} itself: leave it out")))
     } else {
         Ok(())
     }

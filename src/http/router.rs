@@ -53,7 +53,7 @@ impl<R> Router<R> {
             Err(matchit::InsertError::Conflict { with }) => {
                 panic!("the path {path} conflicts with {with}: they match the same requests")
             }
-            Err(error) => panic!("the path {path} is none: {error}"),
+            Err(error) => panic!("invalid route path {path}: {error}"),
         }
         self.routes.push((path.to_owned(), R::default()));
         &mut self.routes.last_mut().expect("was just added").1
@@ -72,7 +72,7 @@ impl<R> Router<R> {
         check_path(prefix);
         assert!(
             prefix.ends_with('/'),
-            "files are served below a path that ends with a slash: {prefix}/ instead of {prefix}"
+            "a path of static_files ends with a slash: {prefix}/ instead of {prefix}"
         );
         assert!(!prefix.contains('{'), "the prefix {prefix} cannot have parameters");
         if self.below.iter().all(|below| below.prefix != prefix) {
@@ -110,14 +110,14 @@ fn check_path(path: &str) {
     let odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '?' | '#');
     assert!(
         !path.contains(odd),
-        "no request has the path {path:?}: the query is no part of it, and a space is %20"
+        "no request has the path {path:?}: leave out the query, and write a space as %20"
     );
     let mut names = Vec::new();
     for segment in path.split('/').filter(|segment| segment.contains(['{', '}'])) {
         let name = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
         assert!(
             !name.starts_with('*'),
-            "the path {path} has {segment}, but a parameter is one segment: files below a path have static_files"
+            "the path {path} has {segment}, but a parameter is one segment: use static_files for files below a path"
         );
         assert!(
             !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_'),
@@ -191,8 +191,8 @@ mod tests {
         for (path, expected) in [
             ("echo", "a path begins with a slash: /echo instead of echo"),
             ("", "a path begins with a slash"),
-            ("/a?b", "the query is no part of it"),
-            ("/a b", "a space is %20"),
+            ("/a?b", "leave out the query"),
+            ("/a b", "write a space as %20"),
             ("/img{id}.png", "has img{id}.png, but a parameter is a whole segment"),
             ("/{a}{b}", "a parameter is a whole segment"),
             ("/{}", "a parameter is a whole segment"),

@@ -198,8 +198,7 @@ impl CookieAttributes {
         }
         if !self.path.starts_with('/') || !self.path.bytes().all(|b| b.is_ascii_graphic() && b != b';') {
             return Err(Error::invalid(format!(
-                "{:?} cannot be the path of cookie {name}: it begins with a slash, and has no spaces, semicolons, \
-                 non-ASCII",
+                "{:?} cannot be the path of cookie {name}: begin it with a slash, and leave out spaces, semicolons and non-ASCII",
                 self.path
             )));
         }

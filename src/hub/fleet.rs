@@ -158,8 +158,7 @@ impl Fleet {
         let target = redis_link::target(&options.url)?;
         if target.redis_settings().db() != 0 && options.channel == DEFAULT_CHANNEL {
             log::warn!(
-                "the database's number in the URL of Redis separates no fleets: what is published in one is heard in \
-                 all; for a second fleet there, choose another FleetOptions::channel (--channel)"
+                "the database number in a Redis URL does not separate fleets: messages published in one database reach all of them; for a second fleet, choose another FleetOptions::channel (--channel)"
             );
         }
         let state = Arc::new(FleetState::new(hub.clone(), options.clone(), target, Box::new(clients)));
@@ -172,7 +171,7 @@ impl Fleet {
         fleet.start("fleet-push", &stopped, |state, _| threads::push(state))?;
         fleet.start("fleet-out", &stopped, move |state, stop| writing::forward(state, writes, stop))?;
         if !state.wait_until_up(FIRST_BEAT) {
-            return Err(failed("what is published there does not come back".to_owned()));
+            return Err(failed("messages published to it do not come back".to_owned()));
         }
         fleet.is_relay = hub.set_relay(state);
         if !fleet.is_relay {

@@ -135,7 +135,7 @@ impl Crowd {
 
     fn place(&mut self, name: &str) -> Result<&mut Place, String> {
         let found = self.places.iter_mut().find(|place| place.name == name);
-        found.ok_or_else(|| format!("there is no server {name:?} here"))
+        found.ok_or_else(|| format!("unknown server {name:?}"))
     }
 
     fn stall(&mut self) -> Result<(), String> {
@@ -255,7 +255,7 @@ impl Place {
         let client = self.clients.iter_mut().find(|client| client.name == name);
         let client = client.ok_or_else(|| format!("the lab has no client {name:?} any more"))?;
         let frame = Frame::message(text.to_owned(), OpCode::Data(Data::Text), true);
-        if client.send(&masked(frame)) { Ok(()) } else { Err(format!("{name} could not say it")) }
+        if client.send(&masked(frame)) { Ok(()) } else { Err(format!("cannot send to {name}")) }
     }
 }
 

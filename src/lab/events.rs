@@ -180,5 +180,5 @@ impl Events {
 /// Ignores watchers that have left in the meantime.
 fn send<'a>(watchers: impl IntoIterator<Item = &'a Connection>, message: &Value) {
     let sent = Message::json(message).and_then(|message| broadcast(watchers, message));
-    sent.map(drop).unwrap_or_else(|error| log::error!("the lab's watchers miss something: {error}"));
+    sent.map(drop).unwrap_or_else(|error| log::error!("the lab's watchers miss an event: {error}"));
 }

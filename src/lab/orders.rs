@@ -49,10 +49,7 @@ impl Order {
             ["flood"] => Ok(Order::Flood),
             ["start"] => Ok(Order::Start),
             ["start", "again"] => Ok(Order::StartAgain),
-            _ => Err(format!(
-                "nobody here knows what to do with {:?}",
-                text.chars().take(60).collect::<String>()
-            )),
+            _ => Err(format!("unknown order {:?}", text.chars().take(60).collect::<String>())),
         }
     }
 }

@@ -15,7 +15,7 @@ const LISTEN_BACKLOG: i32 = 4096;
 /// Listens on the first of the addresses that this machine has. If that one is in use or forbidden, it fails: on the
 /// next address some clients would reach this server, and the rest another program.
 pub(crate) fn on_first_of(addresses: &[SocketAddr]) -> Result<TcpListener> {
-    let mut last = Error::invalid("cannot listen: there is no address");
+    let mut last = Error::invalid("cannot listen: the list of addresses is empty");
     for address in addresses {
         match on(*address) {
             Ok(listener) => return Ok(listener),

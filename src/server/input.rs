@@ -194,8 +194,8 @@ pub(crate) fn linger(client: &Client) {
 #[inline(never)]
 fn linger_shut(connection: &Connection) {
     connection.state().trouble().warn_of(
-        "messages and bodies that are not whole leave no room for others",
-        &"who holds most has to give way",
+        "incomplete messages and bodies fill their share of the memory",
+        &"closing the client that holds the most",
         connection,
     );
     let (begun, mut bytes) = (Instant::now(), vec![0; BODY_READ]);

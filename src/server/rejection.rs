@@ -56,7 +56,7 @@ impl Rejection {
             Rejection::AddressLimit(AddressLimit::Connects { rate, .. }) => {
                 format!("the limit of connects per address is {rate}")
             }
-            Rejection::Draining => "the server is about to end".to_owned(),
+            Rejection::Draining => "the server is about to shut down".to_owned(),
             Rejection::NotAProxy => "they are not trusted proxies, and the PROXY protocol is on".to_owned(),
         }
     }
@@ -76,7 +76,7 @@ impl Rejection {
             Rejection::AddressLimit(AddressLimit::Connects { .. }) => {
                 (429, "429: Too many connects from your address, try again later")
             }
-            Rejection::Draining => (503, "503: The server is about to end, try again later"),
+            Rejection::Draining => (503, "503: The server is about to shut down, try again later"),
         };
         let seconds = match self {
             Rejection::AddressLimit(AddressLimit::Connects { early, .. }) => whole_seconds(early),

@@ -94,7 +94,7 @@ fn exchange_flights(client: &Client, handshakes: &Handshakes, tls: &TlsStream, d
 #[inline(never)]
 fn refuse_plain(connection: &Connection, deadline: Deadline) {
     log::debug!("{connection}: no TLS: a request in plain text");
-    let response = Response::refusal(400, "400: This port speaks TLS: ask with https:// or wss://");
+    let response = Response::refusal(400, "400: This port speaks TLS: use https:// or wss://");
     let head = response.head(Then::Close).unwrap_or_default();
     // A failed write does not matter.
     let _ = response.write_to(head, None, |bytes| send_before(connection, bytes, deadline));

@@ -110,7 +110,7 @@ impl Server {
     pub fn serve_with(listener: TcpListener, application: Application, capacity: Capacity) -> Result<Server> {
         // A supervisor may pass an accepted socket (`Accept=yes`), or one that is only bound.
         if !sockopt::socket_acceptconn(&listener).map_err(|errno| Error::io(DOING)(errno.into()))? {
-            return Err(Error::invalid("the socket does not listen: hand over one that does"));
+            return Err(Error::invalid("the socket does not listen: pass one that does"));
         }
         Server::start_on(listener, application, capacity)
     }

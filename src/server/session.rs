@@ -115,7 +115,10 @@ impl<'a> Session<'a> {
             }
             Ok(outcome) if messages.end_of_reading().is_some() || connection.is_closed() => {
                 if let Err(error) = outcome {
-                    log::debug!("{connection}: {method} ended behind the end: {}", error.one_line());
+                    log::debug!(
+                        "{connection}: {method} failed after the connection ended: {}",
+                        error.one_line()
+                    );
                 }
                 let counted = messages.end_of_reading();
                 return (counted.unwrap_or(DisconnectReason::Done), counted.is_some());

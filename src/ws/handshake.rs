@@ -66,7 +66,7 @@ impl Upgrade {
     /// Checks the subprotocol that the handler chose: it is one of the offered ones.
     pub(crate) fn check_chosen(&self, subprotocol: &str) -> Result<()> {
         if !self.offered().contains(&subprotocol) {
-            return Err(Error::invalid(format!("{subprotocol:?} is none of the subprotocols offered")));
+            return Err(Error::invalid(format!("the client did not offer the subprotocol {subprotocol:?}")));
         }
         Ok(())
     }
@@ -128,7 +128,7 @@ fn plain(request: &Request) -> Result<Box<http::Request<()>>> {
         let mut lines = request.headers().get_all(name).iter();
         let Some(value) = lines.next() else { continue };
         if lines.next().is_some() {
-            return Err(Error::refused(400, format!("There are two lines of {name}.")));
+            return Err(Error::refused(400, format!("The request has more than one {name} header.")));
         }
         let value = if name == KEY { without_unused_bits(value) } else { value.clone() };
         plain.headers_mut().insert(name, value);

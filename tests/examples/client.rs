@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     let Some(url) = std::env::args().nth(1) else {
-        eprintln!("client: the server's address is missing, as ws://localhost:8888/websocket?Id=A");
+        eprintln!("client: give the server's address, such as ws://localhost:8888/websocket?Id=A");
         return ExitCode::from(2);
     };
     match run(&url) {

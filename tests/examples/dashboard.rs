@@ -45,7 +45,7 @@ impl RequestHandler for Metrics {
         let mut latest = self.0.latest.lock().unwrap();
         let new = posted.keys().filter(|name| !latest.contains_key(*name)).count();
         if latest.len() + new > MAX_NAMES {
-            return Err(Error::refused(507, format!("There are {MAX_NAMES} names at most.")));
+            return Err(Error::refused(507, format!("At most {MAX_NAMES} names are possible.")));
         }
         self.0.hub.publish(NUMBERS, json!(posted))?;
         latest.extend(posted);
@@ -70,7 +70,7 @@ fn watch(dashboard: &Dashboard, connection: &Connection, messages: &mut Messages
     dashboard.hub.subscribe(NUMBERS, connection)?;
     connection.write_message(json!(*latest))?;
     drop(latest);
-    messages.recv()?.map_or(Ok(()), |_| Err(Error::closing(1008, "this socket only tells")))
+    messages.recv()?.map_or(Ok(()), |_| Err(Error::closing(1008, "this socket only sends")))
 }
 
 /// The page, with the numbers in it already.
@@ -91,7 +91,7 @@ impl RequestHandler for Page {
 fn main() -> Result<()> {
     let token = std::env::var("DASHBOARD_TOKEN").unwrap_or_default();
     if token.is_empty() {
-        return Err(Error::invalid("set DASHBOARD_TOKEN to the token of those who post"));
+        return Err(Error::invalid("set DASHBOARD_TOKEN to the token that a POST must send"));
     }
     let dashboard = Dashboard { hub: Hub::new(), latest: Arc::default(), token: token.into() };
     let (metrics, watched, page) = (dashboard.clone(), dashboard.clone(), dashboard);

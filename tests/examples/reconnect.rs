@@ -15,7 +15,7 @@ use threadcast::{Result, printable};
 
 fn main() -> ExitCode {
     let Some(url) = std::env::args().nth(1) else {
-        eprintln!("reconnect: the server's address is missing, as ws://localhost:8888/websocket?Id=A");
+        eprintln!("reconnect: give the server's address, such as ws://localhost:8888/websocket?Id=A");
         return ExitCode::from(2);
     };
     let connections = client::reconnecting(Builder::new(&url)).on_failure(|error, pause| {

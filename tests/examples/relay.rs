@@ -16,9 +16,7 @@ const TOPIC: &str = "relay";
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let [address, url] = &arguments[..] else {
-        eprintln!(
-            "relay: two arguments are needed, as 127.0.0.1:9000 ws://localhost:8888/websocket?Id=relay"
-        );
+        eprintln!("relay: give two arguments, such as 127.0.0.1:9000 ws://localhost:8888/websocket?Id=relay");
         return ExitCode::from(2);
     };
     match run(address, url) {
@@ -36,7 +34,7 @@ fn run(address: &str, url: &str) -> Result<()> {
     let application = Application::new().websocket("/", move || {
         let hub = listeners.clone();
         move |connection: &Connection, messages: &mut Messages| {
-            hub.subscribe(TOPIC, connection)?; // it leaves by itself
+            hub.subscribe(TOPIC, connection)?; // until the connection ends
             while messages.recv()?.is_some() {} // nobody here is asked
             Ok(())
         }

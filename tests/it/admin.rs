@@ -112,7 +112,7 @@ fn a_client_is_closed_by_its_id_whatever_characters_that_has() {
         assert!(code == status && said.contains(why), "{target}: {code} {said}");
     }
     assert_eq!(ids(&list(&program, "")), ["A"]);
-    program.wait_for_line("Client B is told to go, with 4000, by 127.0.0.1");
+    program.wait_for_line("closing client B with 4000, as 127.0.0.1 requested");
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn it_is_for_who_has_the_token_alone() {
     assert_eq!(status(&head), 200, "any line of the file");
     let (head, _) = fetch(program.addr(), request("POST", "/clients/A", TOKEN));
     assert_eq!((status(&head), header_values(&head, "Allow")), (405, vec!["DELETE, OPTIONS"]));
-    program.wait_for_line("a request to /clients without the right token, from 127.0.0.1 (1 so far)");
+    program.wait_for_line("a request to /clients without a valid token, from 127.0.0.1 (1 so far)");
     let (_, stats) = fetch(program.addr(), support::get("/stats", ""));
     let stats: Value = serde_json::from_slice(&stats).expect("is JSON");
     assert_eq!(stats["unauthorized"], 6);

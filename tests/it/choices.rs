@@ -1,4 +1,4 @@
-//! What belongs to one route: its subprotocol, origins and limits, and everything below a prefix.
+//! The choices of one route: its subprotocol, origins and limits, and everything below a prefix.
 
 use crate::support;
 
@@ -181,7 +181,7 @@ fn a_route_has_its_own_limits() {
         let is_refused = first == close && payload.starts_with(&too_big);
         assert_eq!((is_echo, is_refused), (fits, !fits), "{target} {length}");
     }
-    // A slow consumer is one sooner or later. What came before is what the kernel and the backlog had taken.
+    // The server disconnects a slow consumer sooner or later. The frames before that were in the kernel and the backlog.
     let taken = |target| {
         let mut client = Raw::narrow(server.local_addr(), 4096).upgraded(target);
         let before = server.stats().disconnects.overflow;
@@ -279,7 +279,7 @@ fn below_one_prefix_there_may_be_sockets_and_pages_or_files() {
     let (head, mut client) = shake(&server, "/choices.rs", "");
     assert_eq!((status(&head), client.frame()), (101, frame(0x81, "choices.rs")));
     let (head, body) = fetch(server.local_addr(), get("/choices.rs", ""));
-    assert_eq!((status(&head), body.starts_with(b"//! What belongs")), (200, true));
+    assert_eq!((status(&head), body.starts_with(b"//! The choices of one route")), (200, true));
     let (head, mut client) = shake(&server, "/p/a/b", "");
     assert_eq!((status(&head), client.frame()), (101, frame(0x81, "a/b")));
     let (head, body) = fetch(server.local_addr(), get("/p/a/b", ""));
@@ -374,7 +374,7 @@ fn an_author_among_hundreds_is_the_only_one_left_out() {
 #[test]
 fn json_is_read_from_text_and_binary_and_a_mistake_names_its_place() {
     for message in [Message::text(r#"["tea", 2]"#), Message::binary(*br#"["tea", 2]"#)] {
-        // What it borrows is in the message.
+        // The borrowed value is in the message.
         assert_eq!(message.parse::<(&str, u32)>().unwrap(), ("tea", 2));
     }
     for (wrong, expected) in [(r#"["tea", -2]"#, "invalid value: integer `-2`"), ("[", "EOF"), ("", "EOF")] {

@@ -109,9 +109,9 @@ fn the_request_is_the_rfcs_with_the_callers_headers() {
 fn an_invalid_request_is_an_error_before_anything_is_sent() {
     let far = Far::bind();
     for (builder, says) in [
-        (to(&far).header("Host", "b.test"), "the header Host is the client's own"),
-        (to(&far).header("sec-websocket-key", "x"), "the header sec-websocket-key is the client's own"),
-        (to(&far).header("Connection", "close"), "the header Connection is the client's own"),
+        (to(&far).header("Host", "b.test"), "the client writes the header Host itself"),
+        (to(&far).header("sec-websocket-key", "x"), "the client writes the header sec-websocket-key itself"),
+        (to(&far).header("Connection", "close"), "the client writes the header Connection itself"),
         (to(&far).header("X-A", "b\r\nX-B: c"), "characters that a header cannot carry"),
         (to(&far).header("a b", "c"), "characters that a header cannot carry"),
         (to(&far).cookie("a", "b\nc"), "the value of cookie a has characters"),
@@ -279,11 +279,11 @@ fn answers_without_a_websocket_as_a_table() {
     let upgrade = "Upgrade: websocket\r\nConnection: Upgrade";
     let right = format!("{upgrade}\r\nSec-WebSocket-Accept: ACCEPT");
     for (answer, says, status) in [
-        ("SSH-2.0-OpenSSH_9.6\r\n\r\n".to_owned(), "what is no HTTP/1.1", None),
-        ("<html>\r\n\r\n".to_owned(), "what is no HTTP/1.1", None),
+        ("SSH-2.0-OpenSSH_9.6\r\n\r\n".to_owned(), "bytes that are not HTTP/1.1", None),
+        ("<html>\r\n\r\n".to_owned(), "bytes that are not HTTP/1.1", None),
         (switching(&right).replace("1.1", "1.0"), "HTTP/1.0", Some(101)),
-        (switching(&right).replace("1.1", "2"), "HTTP/1.0, or of a version that nobody knows", Some(101)),
-        ("HTTP/x 503 Busy\r\n\r\n".to_owned(), "what is no HTTP/1.1", None),
+        (switching(&right).replace("1.1", "2"), "HTTP/1.0, or of an unknown version", Some(101)),
+        ("HTTP/x 503 Busy\r\n\r\n".to_owned(), "bytes that are not HTTP/1.1", None),
         (
             switching(&format!("{right}\r\nX: {}", "y".repeat(20_000))),
             "a head of over 16384 bytes",
@@ -301,8 +301,8 @@ fn answers_without_a_websocket_as_a_table() {
             "without Connection",
             Some(101),
         ),
-        (switching(upgrade), "with 0 headers Sec-WebSocket-Accept", Some(101)),
-        (switching(&format!("{right}\r\nSec-WebSocket-Accept: ACCEPT")), "with 2 headers", Some(101)),
+        (switching(upgrade), "with 0 Sec-WebSocket-Accept headers", Some(101)),
+        (switching(&format!("{right}\r\nSec-WebSocket-Accept: ACCEPT")), "with 2 Sec-WebSocket-Accept", Some(101)),
         (
             switching(&right.replace("ACCEPT", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")),
             "a wrong Sec-WebSocket-Accept",
@@ -310,7 +310,7 @@ fn answers_without_a_websocket_as_a_table() {
         ),
         (
             switching(&format!("{right}\r\nSec-WebSocket-Protocol: chat")),
-            "subprotocol \"chat\", which was not",
+            "subprotocol \"chat\", which the client did not offer",
             Some(101),
         ),
         (
@@ -367,7 +367,7 @@ fn a_refusal_is_in_the_error_with_its_headers_and_its_body() {
     let header = ("www-authenticate".to_owned(), "Basic realm=\"door\"".to_owned());
     assert!(answer.headers.contains(&header), "{:?}", answer.headers);
     let server = Probed::start();
-    let failed = client::connect(&format!("ws://{}/elsewhere", server.addr));
+    let failed = client::connect(&format!("ws://{}/missing", server.addr));
     assert!(error(failed).contains("404 Not Found"));
 }
 
@@ -452,8 +452,8 @@ fn the_body_of_a_refusal_has_a_second_where_its_end_does_not_come() {
 fn a_server_that_is_slow_or_leaves_is_an_error_by_the_deadline() {
     type Drive = fn(support::Raw, &AtomicBool);
     let cases: [(&str, Drive, &str); 4] = [
-        ("leaves", |raw, _| drop(raw), "it ended the connection"),
-        ("leaves within the head", |mut raw, _| raw.send("HTTP/1.1 101 Swi"), "it ended the connection"),
+        ("leaves", |raw, _| drop(raw), "it closed the connection"),
+        ("leaves within the head", |mut raw, _| raw.send("HTTP/1.1 101 Swi"), "it closed the connection"),
         ("resets", |raw, _| raw.reset(), "Connection reset by peer"),
         (
             "dribbles",
@@ -463,7 +463,7 @@ fn a_server_that_is_slow_or_leaves_is_an_error_by_the_deadline() {
                     thread::park_timeout(Duration::from_millis(1));
                 }
             },
-            "what is no HTTP/1.1",
+            "bytes that are not HTTP/1.1",
         ),
     ];
     for (name, drive, says) in cases {

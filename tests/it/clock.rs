@@ -100,7 +100,7 @@ fn the_log_has_the_original_lines_with_the_name_of_the_thread() {
     let line = program.wait_for_line("write to client A:");
     let (before, payload) = line.split_once("write to client A:").unwrap();
     assert!(before.contains("(send)") && is_payload(payload.as_bytes()), "{line}");
-    // The time of the line, to the second. What follows it is in log_format.rs.
+    // The time of the line, to the second. log_format.rs tests the rest.
     let words: Vec<_> = before.split_whitespace().collect();
     assert!(
         words[0] == "[INFO]"
@@ -323,7 +323,7 @@ fn bad_input_is_one_line_and_the_exit_code() {
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let pipe = pipe.to_str().unwrap();
     let unread = format!(
-        "threadcast: cannot write the log file {pipe}: it is a pipe that nobody reads; start its reader first, or \
+        "threadcast: cannot write the log file {pipe}: it is a pipe without a reader; start its reader first, or \
          choose a file"
     );
     let table: &[(&[&str], i32, &str)] = &[
@@ -341,7 +341,7 @@ fn bad_input_is_one_line_and_the_exit_code() {
         (
             &["--redis", "x"],
             1,
-            "threadcast: --redis: this is no URL of a Redis: use redis://HOST:PORT, or rediss://HOST:PORT with TLS",
+            "threadcast: --redis: not a Redis URL: use redis://HOST:PORT, or rediss://HOST:PORT with TLS",
         ),
         (&["--www", "src"], 1, "threadcast: cannot serve the directory src: it has no index.html"),
         (
@@ -354,12 +354,12 @@ fn bad_input_is_one_line_and_the_exit_code() {
         (
             &["--prot", "1"],
             2,
-            "threadcast: there is no option --prot; is it --port? (--help shows the options)",
+            "threadcast: unknown option --prot; did you mean --port? (--help shows the options)",
         ),
         (
             &["--stack-size", "1KiB"],
             2,
-            "threadcast: --stack-size 1KiB: this size is from 64KiB to 1GiB (--help shows the options)",
+            "threadcast: --stack-size 1KiB: expected a size from 64KiB to 1GiB (--help shows the options)",
         ),
         (
             &["--allow-origin", "https://example.com/app"],
@@ -375,7 +375,7 @@ fn bad_input_is_one_line_and_the_exit_code() {
         (
             &["--port", "x"],
             2,
-            "threadcast: --port x: a port is a number from 0 to 65535; 0 lets the system choose (--help shows the \
+            "threadcast: --port x: expected a number from 0 to 65535; 0 lets the system choose (--help shows the \
              options)",
         ),
         (

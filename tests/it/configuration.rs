@@ -12,7 +12,7 @@ use support::{Directory, Program};
 
 const LOOPBACK: [&str; 4] = ["--port", "0", "--address", "127.0.0.1"];
 
-/// What it prints on both streams, and its exit code. `variables` are `NAME=value`.
+/// Returns its output on both streams, and its exit code. `variables` are `NAME=value`.
 fn run(args: &[&str], variables: &[&str]) -> (Option<i32>, String, String) {
     let variables = variables.iter().map(|variable| variable.split_once('=').expect("NAME=value"));
     let output = Program::command().args(args).envs(variables).output().expect("starts");
@@ -63,7 +63,7 @@ fn the_line_is_before_the_environment_and_that_is_before_the_file() {
     assert_eq!(of(&["config"]), line(&format!("# config = \"{file}\""), "THREADCAST_CONFIG"));
     assert_eq!(of(&["www"]), line("# www", "not set"));
     assert!(output.ends_with("\n# up to 13 clients (as chosen)\n"), "{output}");
-    // What it prints is a file for it.
+    // Its output is a valid file for --config.
     directory.write("b.toml", &output);
     let again = format!("{}/b.toml", directory.path());
     let (code, second, errors) = run(&["--check", "--config", &again], &[]);
@@ -89,13 +89,13 @@ fn each_option_but_those_of_the_lab_is_a_variable_and_a_key() {
         // Wrong for most options. The check goes on to say where it is from, or says that in the error.
         let (_, output, errors) = run(&["--check"], &[&format!("{variable}=\u{1}")]);
         // An option that needs another one is an error that names the other one.
-        let needs = errors.contains(" has to be there too");
+        let needs = errors.contains(" is missing");
         assert!(needs || format!("{output}{errors}").contains(&variable), "{option}: {output}{errors}");
-        assert!(!errors.contains("is not an option"), "{errors}");
+        assert!(!errors.contains("sets no option"), "{errors}");
         directory.write("one.toml", format!("\n{option} = '''/'''\n"));
         let file = format!("{}/one.toml", directory.path());
         let (_, output, errors) = run(&["--check", "--config", &file], &[]);
-        if option != "config" && !errors.contains(" has to be there too") {
+        if option != "config" && !errors.contains(" is missing") {
             assert!(format!("{output}{errors}").contains(&format!("{file}:2")), "{option}: {output}{errors}");
         }
     }
@@ -106,27 +106,27 @@ fn what_is_wrong_in_the_file_is_said_with_its_line() {
     let directory = Directory::new("wrong-file");
     let file = format!("{}/wrong.toml", directory.path());
     for (text, expected) in [
-        ("max-cleints = 1", "FILE:1: there is no key max-cleints; is it max-clients?"),
-        ("\nqqqq = 1", "FILE:2: there is no key qqqq"),
-        ("'' = 1", "FILE:1: there is no key \"\""),
-        ("port = \"x\"", "port (FILE:1) x: a port is a number from 0 to 65535; 0 lets the system choose"),
-        ("port = 99999", "port (FILE:1) 99999: a port is a number from 0 to 65535; 0 lets the system choose"),
-        ("port = [1, 2]", "port (FILE:1) has one value, not several"),
-        ("lab = true", "FILE:1: lab can be on the command line only"),
-        ("check = true", "FILE:1: check can be on the command line only"),
-        ("config = \"a\"", "FILE:1: config can be on the command line only"),
+        ("max-cleints = 1", "FILE:1: unknown key max-cleints; did you mean max-clients?"),
+        ("\nqqqq = 1", "FILE:2: unknown key qqqq"),
+        ("'' = 1", "FILE:1: unknown key \"\""),
+        ("port = \"x\"", "port (FILE:1) x: expected a number from 0 to 65535; 0 lets the system choose"),
+        ("port = 99999", "port (FILE:1) 99999: expected a number from 0 to 65535; 0 lets the system choose"),
+        ("port = [1, 2]", "port (FILE:1) takes one value, not several"),
+        ("lab = true", "FILE:1: lab works on the command line only"),
+        ("check = true", "FILE:1: check works on the command line only"),
+        ("config = \"a\"", "FILE:1: config works on the command line only"),
         ("tls-self-signed = 2", "tls-self-signed (FILE:1) 2: write true or false"),
-        ("tls-self-signed = \"\"\nport = \"\"\nport = 1", "FILE:3: this is not TOML: duplicate key"),
+        ("tls-self-signed = \"\"\nport = \"\"\nport = 1", "FILE:3: not TOML: duplicate key"),
         ("[tls]\ncert = \"a\"", "FILE:1: tls is a table; write key = value, without tables"),
         ("tls.cert = \"a\"", "FILE:1: tls is a table; write key = value, without tables"),
         ("host = [[\"a\"]]", "FILE:1: host is an array in an array; write key = value, without tables"),
         (
             "interval = 1.5",
-            "interval (FILE:1) 1.5: a time is a whole number with ms, s, m or h, such as 250ms or 1s",
+            "interval (FILE:1) 1.5: expected a whole number with ms, s, m or h, such as 250ms or 1s",
         ),
         (
             "host = [\"a\", \"b c\"]",
-            "host (FILE:1) \"b c\": a host is a name or an address without a port, such as example.com",
+            "host (FILE:1) \"b c\": expected a name or an address without a port, such as example.com",
         ),
         (
             "tls-cert = \"a\"\ntls-self-signed = true\ntls-key = \"b\"",
@@ -147,7 +147,7 @@ fn what_is_wrong_in_the_file_is_said_with_its_line() {
     ] {
         let (code, _, errors) = run(&["--config", &path], &[]);
         let expected = format!(
-            "threadcast: cannot read the file of --config, {path}: {expected} (--help shows the options)\n"
+            "threadcast: cannot read the --config file {path}: {expected} (--help shows the options)\n"
         );
         assert_eq!((code, errors), (Some(2), expected));
     }
@@ -160,14 +160,14 @@ fn what_is_wrong_in_the_environment_is_said_with_the_variable() {
     for (variables, expected) in [
         (
             &["THREADCAST_PORT=x"][..],
-            "THREADCAST_PORT x: a port is a number from 0 to 65535; 0 lets the system choose",
+            "THREADCAST_PORT x: expected a number from 0 to 65535; 0 lets the system choose",
         ),
         (&["THREADCAST_TLS_SELF_SIGNED=perhaps"], "THREADCAST_TLS_SELF_SIGNED perhaps: write true or false"),
         (
             &["THREADCAST_TLS_CERT=a", "THREADCAST_TLS_KEY=b", "THREADCAST_TLS_SELF_SIGNED=on"],
             "THREADCAST_TLS_CERT and THREADCAST_TLS_SELF_SIGNED exclude each other",
         ),
-        (&["THREADCAST_TLS_KEY=b"], "--tls-cert PEM has to be there too"),
+        (&["THREADCAST_TLS_KEY=b"], "--tls-cert PEM is missing"),
     ] {
         let (code, output, errors) = run(&[], variables);
         let expected = format!("threadcast: {expected} (--help shows the options)\n");
@@ -188,9 +188,9 @@ fn a_variable_that_is_nearly_an_option_has_a_warning() {
         &[&LOOPBACK[..], &["--check"]].concat(),
         &["THREADCAST_MAX_CLIENT=1", "THREADCAST_QQQQ=1", "THREADCAST_LAB=1", "THREADCAST_EMPTY="],
     );
-    let expected = "threadcast: warning: THREADCAST_LAB is not an option\n\
-        threadcast: warning: THREADCAST_MAX_CLIENT is not an option; is it THREADCAST_MAX_CLIENTS?\n\
-        threadcast: warning: THREADCAST_QQQQ is not an option\n";
+    let expected = "threadcast: warning: THREADCAST_LAB sets no option\n\
+        threadcast: warning: THREADCAST_MAX_CLIENT sets no option; did you mean THREADCAST_MAX_CLIENTS?\n\
+        threadcast: warning: THREADCAST_QQQQ sets no option\n";
     assert_eq!((code, &errors[..]), (Some(0), expected));
 }
 
@@ -266,7 +266,7 @@ fn a_check_tries_files_port_and_limits_and_leaves_nothing_behind() {
         assert_eq!((code, errors.lines().count()), (Some(1), 1), "{errors}");
         assert!(errors.ends_with(&format!("{expected}\n")), "{errors}");
     }
-    // A Redis that is away is no mistake, and nobody is asked.
+    // A Redis that is away is not a mistake: the check does not connect to it.
     let log = path("new.log");
     let good = ["--check", "--redis", "redis://127.0.0.1:1", "--log-file", &log];
     assert_eq!(run(&[&LOOPBACK[..], &good].concat(), &[]).0, Some(0));
@@ -295,7 +295,7 @@ fn the_manuals_file_and_the_packages_are_accepted() {
     let page = fs::read_to_string("src/guide/configuration.md").unwrap();
     let block = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a file");
     let package = fs::read_to_string("tests/package/threadcast.toml").unwrap();
-    // What is a comment there is a key with a good value, too; only the token's file is not here.
+    // Each comment there becomes a key with a valid value, too; only the token's file is missing here.
     let all = package
         .lines()
         .map(|line| line.strip_prefix('#').filter(|key| !key.starts_with(' ')).unwrap_or(line));

@@ -16,7 +16,7 @@ use threadcast::client::Builder;
 use threadcast::{Connection, Error};
 use tls::Identity;
 
-/// What a client waits for whose deadline is to pass.
+/// The step in which a client's deadline passes.
 const SHORT: Duration = Duration::from_millis(200);
 
 /// A proxy that opens every way, and keeps the heads of the requests.
@@ -65,7 +65,7 @@ fn pass(mut from: &TcpStream, mut to: &TcpStream) {
 
 fn error<T>(result: threadcast::Result<T>) -> String {
     match result {
-        Ok(_) => panic!("is no error"),
+        Ok(_) => panic!("connected"),
         Err(error) => error.to_string(),
     }
 }
@@ -158,7 +158,7 @@ fn a_proxy_that_opens_no_way_is_an_error_that_names_it_as_a_table() {
             Some(302),
         ),
         ("HTTP/1.1 101 Switching Protocols\r\n\r\n", "101 Switching Protocols", Some(101)),
-        ("HTTP/1.1 200 OK\r\n\r\nHello", "bytes that nobody has asked the server for", Some(200)),
+        ("HTTP/1.1 200 OK\r\n\r\nHello", "bytes that follow its head too early", Some(200)),
         (
             &format!("HTTP/1.1 403 No\r\nX: {long}\r\n\r\n"),
             "403 No, and a head of over 16384 bytes or 100 headers",
@@ -169,7 +169,7 @@ fn a_proxy_that_opens_no_way_is_an_error_that_names_it_as_a_table() {
             "200 OK, and a head of over 16384 bytes or 100 headers",
             Some(200),
         ),
-        ("SSH-2.0-OpenSSH_9.6\r\n\r\n", "what is no HTTP/1.1 (invalid HTTP version)", None),
+        ("SSH-2.0-OpenSSH_9.6\r\n\r\n", "bytes that are not HTTP/1.1 (invalid HTTP version)", None),
     ] {
         let failed = thread::scope(|scope| {
             let connected = scope.spawn(|| builder.connect());
@@ -205,13 +205,13 @@ fn a_proxy_that_is_not_there_or_silent_or_leaves_is_named() {
     thread::scope(|scope| {
         scope.spawn(|| drop(far.accept().0));
         let line = error(builder.connect());
-        assert_eq!(line, format!("{proxy} did not answer CONNECT chat.test:80: it ended the connection"));
+        assert_eq!(line, format!("{proxy} did not answer CONNECT chat.test:80: it closed the connection"));
     });
     let addr = far.addr();
     drop(far);
     assert_eq!(error(builder.connect()), format!("cannot connect to {proxy} ({addr}): Connection refused"));
     let line = error(Builder::new("ws://chat.test/").proxy("socks5://me:secret@a.test:1080").connect());
-    assert_eq!(line, "not the URL of a proxy, as http://host:3128: only http:// is spoken to a proxy");
+    assert_eq!(line, "not a proxy URL such as http://host:3128: only http:// proxies are supported");
 }
 
 /// Where the child finds the server.

@@ -1,4 +1,4 @@
-//! How a server leaves: the drain, which lets clients go elsewhere in their own time, and what a shutdown owes to those
+//! How a server leaves: the drain, which lets clients go to another server in their own time, and what a shutdown owes to those
 //! that it has accepted.
 
 use crate::support;
@@ -72,12 +72,12 @@ fn while_the_delay_lasts_pages_are_answered_and_new_websockets_get_503() {
             let after: Vec<u64> =
                 header_values(&head, "Retry-After").iter().map(|seconds| seconds.parse().unwrap()).collect();
             assert!(status(&head) == 503 && after.len() == 1 && (1..=10).contains(&after[0]), "{head}");
-            assert!(String::from_utf8_lossy(&body).contains("503: The server is about to end"));
+            assert!(String::from_utf8_lossy(&body).contains("503: The server is about to shut down"));
             let stats = probed.server.stats();
             assert_eq!((stats.rejections.draining, stats.rejected), (n, n));
         }
         assert!(!connection.is_closed() && !drain.is_finished());
-        // What somebody else's shutdown ends is the wait alone.
+        // A shutdown by another thread ends the wait alone.
         let shutdown = scope.spawn(|| probed.server.shutdown());
         assert_eq!(client.frame(), close_frame(1001, "server shutting down"));
         client.send_frame(0x88, 1001u16.to_be_bytes());
@@ -192,7 +192,7 @@ fn who_was_accepted_before_a_shutdown_gets_an_answer_and_only_who_is_idle_is_cut
         wants.send(upgrade("/ws", ""));
         let (head, _) = wants.response();
         assert!(status(&head) == 503 && is_close(&head), "{head}");
-        // Half a body is no silence.
+        // Half a body is not silence.
         assert!(silent.is_at_end());
         body.send("cd");
         let (head, answer) = body.response();
@@ -239,7 +239,7 @@ fn a_socket_that_does_not_listen_is_an_error() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let connection = OwnedFd::from(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
     let error = Server::serve(connection.into(), Application::new()).unwrap_err();
-    assert_eq!(error.to_string(), "the socket does not listen: hand over one that does");
+    assert_eq!(error.to_string(), "the socket does not listen: pass one that does");
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn the_program_drains_as_its_options_say() {
     let mut program = Program::start(&["--interval", "1h", "--drain-delay", "1h", "--drain", "0s"]);
     let _open = Raw::websocket(program.addr(), "/websocket?Id=A");
     program.signal(Signal::TERM);
-    program.wait_for_line("shutting down; another signal, a second or more from now, ends at once");
+    program.wait_for_line("shutting down; another signal after a second ends the program at once");
     eventually("it refuses WebSockets", || {
         let mut raw = Raw::connect(program.addr());
         raw.send(upgrade("/websocket?Id=B", ""));

@@ -61,6 +61,12 @@ fn prose(line: &str) -> &str {
     line.trim_start().trim_start_matches(['/', '!', '#', '*', '-', '|', '>', '<', ' '])
 }
 
+/// Whether a line is a heading: `# What it costs` is a title, and not a sentence.
+fn is_heading(line: &str) -> bool {
+    line.trim_start().trim_start_matches(['/', '!']).trim_start().starts_with('#')
+        && line.ends_with(|c: char| c.is_alphanumeric() || c == '`')
+}
+
 /// The constructions of a line: its phrases, and each sentence that begins with a headless `Who` or `What`.
 fn constructions(line: &str) -> Vec<&'static str> {
     let lower = line.to_lowercase().replace(|c: char| !c.is_alphanumeric() && c != '_', " ");
@@ -72,8 +78,8 @@ fn constructions(line: &str) -> Vec<&'static str> {
     }
     for sentence in prose(line).split_inclusive(['.', '?', ':']) {
         let begins = ["Who ", "What "].iter().find(|word| sentence.trim_start().starts_with(*word));
-        // A question, or a heading that asks one.
-        if let Some(word) = begins.filter(|_| !sentence.contains('?') && sentence.contains(' ')) {
+        let is_plain = sentence.contains('?') || is_heading(line);
+        if let Some(word) = begins.filter(|_| !is_plain) {
             found.push(if *word == "Who " { "Who ..." } else { "What ..." });
         }
     }
@@ -157,6 +163,9 @@ fn each_construction_is_found_and_plain_english_is_not() {
         ("this is no URL of a Redis", &["is no"]),
         ("It is told. What inflates is in a pool.", &["What ..."]),
         ("# What does a client cost?", &[]),
+        ("# What it costs", &[]),
+        ("//! # Who may ask", &[]),
+        ("# What a user gets: its dependencies.", &["What ..."]),
         ("the client is no longer there", &[]),
         ("A client that has left returns the same number.", &[]),
         ("let wishes = swish(anewt);", &["wishes"]),

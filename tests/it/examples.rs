@@ -140,7 +140,7 @@ fn the_client_sends_lines_and_prints_messages_and_ends_with_either_side() {
         .expect("ends");
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim_end(), r"a\u{1b}[31m\u{202e}b", "on a terminal");
     for (arguments, code, says) in [
-        (&[][..], 2, "client: the server's address is missing"),
+        (&[][..], 2, "client: give the server's address"),
         (&["http://a.test/"], 1, "write ws:// in place of http://"),
         (&[&format!("ws://{}/nothing", echo.addr())], 1, "answered the handshake with 404 Not Found"),
     ] {

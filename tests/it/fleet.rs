@@ -220,10 +220,10 @@ fn a_failed_join_says_why_and_shows_no_password() {
         (format!("redis://reader:hidden@127.0.0.1:{port}"), "NOPERM"),
         (format!("redis://writer:hidden@127.0.0.1:{port}"), "NOPERM"),
         (format!("redis://:hidden@127.0.0.1:{closed}"), "refused"),
-        (format!("redis://:hidden@127.0.0.1:{no_redis}"), "what answers there is no Redis"),
-        ("http://:hidden@127.0.0.1".to_owned(), "no URL of a Redis"),
+        (format!("redis://:hidden@127.0.0.1:{no_redis}"), "the server at this address is not Redis"),
+        ("http://:hidden@127.0.0.1".to_owned(), "not a Redis URL"),
         (format!("rediss://:hidden@127.0.0.1:{port}"), "cannot join the fleet"),
-        ("hidden".to_owned(), "no URL of a Redis"),
+        ("hidden".to_owned(), "not a Redis URL"),
     ] {
         let error = refusal(&url);
         assert!(error.contains(expected) && !error.contains("wrong@"), "{url}: {error}");
@@ -233,7 +233,7 @@ fn a_failed_join_says_why_and_shows_no_password() {
     Fleet::join(&Hub::new(), &right, || 0).unwrap().leave();
     let mut named = right;
     named.channel = "a*".to_owned();
-    assert!(Fleet::join(&Hub::new(), &named, || 0).unwrap_err().to_string().contains("no name of a fleet"));
+    assert!(Fleet::join(&Hub::new(), &named, || 0).unwrap_err().to_string().contains("is not a fleet name"));
 }
 
 #[test]

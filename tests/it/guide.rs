@@ -239,7 +239,8 @@ fn the_tables_of_options_in_readme_and_manual_are_those_of_help() {
             let options = if is_of_options { options_of_cell(first) } else { Vec::new() };
             for (name, value) in &options {
                 let of_help = help.iter().find(|option| option.name == *name);
-                let of_help = of_help.unwrap_or_else(|| panic!("{name} of {} is no option", page.display()));
+                let of_help =
+                    of_help.unwrap_or_else(|| panic!("{name} of {} is not an option", page.display()));
                 assert_eq!(*value, of_help.value.as_deref(), "{name} in {}", page.display());
                 let exact = of_help.default.as_deref().filter(|default| !default.contains(' '));
                 if has_default && options.len() == 1 && exact.is_some() {

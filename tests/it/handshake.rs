@@ -216,7 +216,7 @@ fn handshakes_that_are_refused_as_a_table() {
         (&[("Sec-WebSocket-Version", &["13.0"])], version),
         (&[("Host", &[])], host),
         (&[("Host", &["a", "a"])], host),
-        (&[("Content-Length", &["5"])], (400, "A GET request with a body is not accepted here.")),
+        (&[("Content-Length", &["5"])], (400, "This server accepts no GET request with a body.")),
     ];
     for (changes, (status, text)) in table {
         let case = format!("{changes:?}");
@@ -316,7 +316,12 @@ fn a_repeated_key_or_version_is_refused() {
     ] {
         let mut raw = Raw::connect(probed.addr);
         raw.send(handshake("/ws", &[(name, &values)]));
-        assert_refused(&mut raw, 400, &format!("There are two lines of {name}."), &format!("{values:?}"));
+        assert_refused(
+            &mut raw,
+            400,
+            &format!("The request has more than one {name} header."),
+            &format!("{values:?}"),
+        );
     }
 }
 

@@ -49,7 +49,7 @@ fn a_full_server_is_healthy_but_not_ready_and_shows_its_numbers() {
     let program = Program::start(&["--max-clients", "2", "--interval", "1h"]);
     let mut inside: Vec<_> =
         ["A", "B"].map(|id| Raw::websocket(program.addr(), &format!("/websocket?Id={id}"))).into();
-    let full = (503, "full: there are 2 clients\n".to_owned());
+    let full = (503, "full: 2 clients are connected\n".to_owned());
     assert_eq!(page(&program, "/ready"), full);
     assert_eq!(page(&program, "/health"), (200, OK.to_owned()));
     assert_eq!((page(&program, "/stats").0, page(&program, "/metrics").0), (200, 200));

@@ -662,7 +662,7 @@ fn bytes_after_a_body_are_never_read_as_a_second_request() {
     }
     let (head, body) = fetch(program.addr(), get("/", "Content-Length: 5\r\n"));
     assert_eq!(status(&head), 400);
-    assert_eq!(body, b"A GET request with a body is not accepted here.\n");
+    assert_eq!(body, b"This server accepts no GET request with a body.\n");
 }
 
 #[test]

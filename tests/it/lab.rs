@@ -298,9 +298,9 @@ fn an_order_that_cannot_be_carried_out_is_answered() {
     let program = Program::start(QUICK);
     let mut watcher = Watcher::new(&program);
     for (order, answer) in [
-        ("dance", "nobody here knows"),
+        ("dance", "unknown order"),
         ("come here 0", "not a number of clients"),
-        ("come nowhere 1", "there is no server"),
+        ("come nowhere 1", "unknown server"),
         ("say ann sleep 1", "no client \"ann\""),
     ] {
         watcher.order(order);

@@ -85,7 +85,7 @@ fn who_reads_at_a_tenth_of_the_rate_is_one_message_behind_and_is_not_disconnecte
     }
     assert_eq!(last.load(Ordering::SeqCst), FAST);
     for (mut client, mut before) in slow {
-        // What the kernel and the pump had, then the newest.
+        // The messages in the kernel and the pump, then the newest.
         let mut more = 0;
         while before < ROUNDS {
             let now = number(&client.frame().payload);

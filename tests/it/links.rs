@@ -55,7 +55,7 @@ fn definitions(page: &str) -> BTreeMap<&str, &str> {
     lines.collect()
 }
 
-/// What is in parentheses behind each link's text.
+/// Returns the text in parentheses behind each link's text.
 fn inline(prose: &str) -> Vec<&str> {
     prose.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target).collect()
 }

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use support::{Directory, Program, Raw, close_frame, eventually, fetch, get, status};
 
-/// Whether a text has digits where this has zeros, and is the same elsewhere.
+/// Whether a text has digits where this has zeros, and the same text around them.
 fn is_like(text: &str, form: &str) -> bool {
     let alike = |(found, wanted): (char, char)| match wanted {
         '0' => found.is_ascii_digit(),
@@ -81,7 +81,7 @@ fn an_error_at_the_start_is_an_object_too() {
     assert!(line["message"].as_str().unwrap().starts_with("threadcast: cannot "), "{line}");
 }
 
-/// What is written to a file that journald reads, says the environment.
+/// The environment names the file that journald reads.
 fn journal(args: &[&str]) -> String {
     let directory = Directory::new("journal");
     directory.write("journal", "");

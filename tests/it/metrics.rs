@@ -80,7 +80,7 @@ fn its_numbers_are_those_of_the_program() {
     assert_eq!(status(&refused.head()), 503);
     let mut without_id = Raw::connect(program.addr());
     without_id.send(upgrade("/websocket", ""));
-    // There is no room even for who would be told what is missing.
+    // A rejected client finds no room for its answer either.
     assert_eq!(status(&without_id.head()), 503);
     let mut last = BTreeMap::new();
     eventually("pushes are counted", || {

@@ -1,4 +1,4 @@
-//! What the program does instead of serving: it asks another one how it is, and prints a page for man and completions.
+//! Tasks in place of serving: `--health` asks a server, `--man` and `--completions` print.
 
 use crate::support;
 
@@ -36,7 +36,7 @@ fn health_is_the_exit_code() {
     assert!(error.contains("Connection refused") && error.lines().count() == 1, "{error}");
     for url in ["https://127.0.0.1/", "127.0.0.1:8888", "http://a:b@127.0.0.1/", ""] {
         let (code, error) = health(url);
-        assert!(code == Some(1) && error.starts_with("threadcast: not a URL to ask: "), "{url} {error}");
+        assert!(code == Some(1) && error.starts_with("threadcast: not a health URL: "), "{url} {error}");
     }
 }
 

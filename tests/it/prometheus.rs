@@ -39,7 +39,7 @@ fn promtool(args: &[&str], input: &str) -> String {
 fn ask(port: u16, path: &str) -> Option<Value> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(DEADLINE)).expect("a read timeout");
-    // In version 1.0 there are no chunks.
+    // HTTP/1.0 has no chunks.
     write!(stream, "GET /api/v1/{path} HTTP/1.0\r\nHost: localhost\r\n\r\n").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
@@ -49,7 +49,7 @@ fn ask(port: u16, path: &str) -> Option<Value> {
     Some(body["data"].take())
 }
 
-/// What an expression is now.
+/// Returns the present value of an expression.
 fn query(port: u16, expression: &str) -> Vec<Value> {
     let data = ask(port, &format!("query?query={}", utf8_percent_encode(expression, NON_ALPHANUMERIC)));
     data.and_then(|mut data| data["result"].as_array_mut().map(std::mem::take)).unwrap_or_default()
@@ -129,7 +129,7 @@ fn each_alert_comes_when_it_should() {
         let tests = format!("rule_files: [rules.yml]\nevaluation_interval: 1m\ntests:\n{}", test(well, "[]"));
         directory.write("well.yml", tests);
         promtool(&["test", "rules", &format!("{}/well.yml", directory.path())], "");
-        // What the annotations say is not of interest here; that there is one alert is.
+        // The test counts the alert, and does not read its annotations.
         let tests =
             format!("rule_files: [rules.yml]\nevaluation_interval: 1m\ntests:\n{}", test(values, "[]"));
         directory.write("bad.yml", tests);

@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 use support::{DEADLINE, Raw, close_frame, frame, header_values, masked, upgrade};
 use threadcast::{Application, Connection, Error, Hub, Messages, Result, Server};
 
-/// The modules of the clients; `None` where there is no Node.js.
+/// The modules of the clients; `None` without Node.js.
 fn modules() -> Option<PathBuf> {
     if Command::new("node").arg("--version").output().is_err() {
-        println!("not run: there is no Node.js");
+        println!("not run: Node.js is missing");
         return None;
     }
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("is below target");
@@ -192,9 +192,9 @@ await other.synced;
 await said(other.doc, 'hello');
 other.doc.getText('t').insert(5, ' world');
 await said(one.doc, 'hello world');
-const elsewhere = open('team');
-await elsewhere.connected;
-elsewhere.doc.getText('t').insert(0, 'nobody here');
+const apart = open('team');
+await apart.connected;
+apart.doc.getText('t').insert(0, 'nobody here');
 await said(one.doc, 'hello world');
 process.exit(0);
 "#;

@@ -48,7 +48,7 @@ fn the_client_is_who_the_header_names() {
     let probed = serve();
     for header in [V1.to_vec(), v2(0x21)] {
         assert_eq!(address(&probed, &header, "").to_string(), "192.0.2.1:12345");
-        // It is no proxy of ours, so its own word does not count.
+        // It is not a trusted proxy, so its header does not count.
         let client = address(&probed, &header, "X-Forwarded-For: 198.51.100.1\r\n");
         assert_eq!(client.to_string(), "192.0.2.1:12345");
     }

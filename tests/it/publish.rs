@@ -124,8 +124,8 @@ fn topics_that_cannot_be_had_are_400_as_a_table() {
     for (program, query, expected, reason) in [
         (&any, format!("Id=A{}", many(32)), 101, ""),
         (&any, format!("Id=A{}", many(33)), 400, "33 topics are too many: ask for 32 at most"),
-        (&any, "Id=A&topic=id/B".to_owned(), 400, "topics that begin with id/ cannot be asked for"),
-        (&any, "Id=A&topic=id/A".to_owned(), 400, "topics that begin with id/ cannot be asked for"),
+        (&any, "Id=A&topic=id/B".to_owned(), 400, "clients cannot ask for topics that begin with id/"),
+        (&any, "Id=A&topic=id/A".to_owned(), 400, "clients cannot ask for topics that begin with id/"),
         (&any, "Id=A&topic=".to_owned(), 400, "\"\" is not a topic: use 1 to 256 bytes"),
         (&any, format!("Id=A&topic={}", long(256)), 101, ""),
         (&any, format!("Id=A&topic={}", long(257)), 400, "is not a topic: use 1 to 256 bytes"),
@@ -133,7 +133,7 @@ fn topics_that_cannot_be_had_are_400_as_a_table() {
         (&any, format!("Id={}", long(256)), 101, ""),
         (&any, format!("Id={}", long(257)), 400, "An Id has at most 256 bytes"),
         (&some, "Id=A&topic=news&topic=weather&topic=all".to_owned(), 101, ""),
-        (&some, "Id=A&topic=news&topic=other".to_owned(), 400, "There is no topic \"other\" here"),
+        (&some, "Id=A&topic=news&topic=other".to_owned(), 400, "This server has no topic \"other\""),
         // Without publishing, it is an ordinary argument.
         (&without, format!("Id={}&topic=id/B", long(256)), 101, ""),
         (&without, format!("Id={}", long(257)), 400, "An Id has at most 256 bytes"),
@@ -245,9 +245,9 @@ fn without_the_token_no_body_is_read_and_the_numbers_and_one_line_of_the_log_say
     let (_, stats) = fetch(program.addr(), get("/stats", ""));
     let stats = String::from_utf8_lossy(&stats).into_owned();
     assert!(stats.contains("\"unauthorized\": 3"), "{stats}");
-    program.wait_for_line("without the right token");
+    program.wait_for_line("without a valid token");
     let lines = program.lines();
-    let told: Vec<_> = lines.iter().filter(|line| line.contains("without the right token")).collect();
+    let told: Vec<_> = lines.iter().filter(|line| line.contains("without a valid token")).collect();
     assert!(told.len() == 1 && told[0].ends_with("from 127.0.0.1 (1 so far)"), "{told:?}");
 }
 
@@ -287,8 +287,7 @@ fn an_invalid_token_is_one_line_without_it_and_exit_1() {
     }
     let file = |name: &str| format!("{}/{name}", directory.path());
     let none = "not a valid token in";
-    let write =
-        ": use at least 16 printable ASCII characters without spaces, such as openssl rand -hex 32 prints";
+    let write = ": use at least 16 printable ASCII characters without spaces, e.g. from openssl rand -hex 32";
     for (token, args, expected) in [
         (" ", vec![], format!("{none} THREADCAST_PUBLISH_TOKEN{write}")),
         ("a", vec![], format!("{none} THREADCAST_PUBLISH_TOKEN{write}")),

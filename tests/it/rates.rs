@@ -146,7 +146,7 @@ fn an_invalid_rate_is_one_line_that_says_what_to_write() {
         ("--max-messages", "0/s", "allows nothing: a rate is at least 1, such as 1/h"),
         ("--max-messages", "20", "is not a rate: expected a number and /s, /m or /h, such as 20/s"),
         ("--max-messages", "1MiB/s", "is not a rate: expected a number and /s, /m or /h, such as 20/s"),
-        ("--max-bytes", "0/s", "this size is from 1B to 1GiB"),
+        ("--max-bytes", "0/s", "expected a size from 1B to 1GiB"),
         ("--max-bytes", "1MiB", "expected a size and /s, /m or /h, such as 64KiB/s or 1MiB/s"),
         ("--max-bytes", "1MB/s", "such as 64KiB"),
         ("--over-limit", "stop", "slow"),

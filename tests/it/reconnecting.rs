@@ -1,4 +1,4 @@
-//! `client::reconnecting`: it comes back when a connection has ended, and knows when that is no use.
+//! `client::reconnecting`: it connects again when a connection has ended, and gives up where that cannot help.
 
 use crate::support;
 use support::far;
@@ -62,7 +62,7 @@ fn it_comes_back_after_each_end_and_each_failure_that_may_pass() {
         "408 Late",
         "425 Early",
         "500 Oh",
-        "it ended the connection",
+        "it closed the connection",
     ]) {
         assert!(failure.ends_with(end), "{failure}");
     }

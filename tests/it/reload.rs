@@ -1,4 +1,4 @@
-//! What SIGHUP reads again, and what stays as it was where that is wrong.
+//! SIGHUP reloads files, and keeps the old values where a new one is wrong.
 
 use crate::support;
 
@@ -41,14 +41,18 @@ fn sighup_reads_the_publish_token_again_and_a_wrong_one_changes_nothing() {
     directory.write("token", NEW);
     assert_eq!([OLD, NEW].map(|token| publish(program.addr(), token)), [200, 401], "nobody has said so");
     program.signal(Signal::HUP);
-    program.wait_for_line("the publish token has been read again");
+    program.wait_for_line("reloaded the publish token");
     assert_eq!([OLD, NEW].map(|token| publish(program.addr(), token)), [401, 200]);
     directory.write("token", "short");
     program.signal(Signal::HUP);
-    program.wait_for_line("the publish token stays as it was: not a valid token in the file ");
+    program.wait_for_line(
+        "cannot reload the publish token, so the old one stays in use: not a valid token in the file ",
+    );
     fs::remove_file(&file).unwrap();
     program.signal(Signal::HUP);
-    program.wait_for_line("the publish token stays as it was: cannot read the token from the file ");
+    program.wait_for_line(
+        "cannot reload the publish token, so the old one stays in use: cannot read the token from the file ",
+    );
     assert_eq!([OLD, NEW].map(|token| publish(program.addr(), token)), [401, 200]);
     let lines = program.lines();
     assert!(!lines.iter().any(|line| line.contains(OLD) || line.contains(NEW)), "{lines:#?}");
@@ -75,12 +79,14 @@ fn sighup_reads_the_certificate_again_and_a_wrong_one_changes_nothing() {
     ]);
     write_pair();
     program.signal(Signal::HUP);
-    program.wait_for_line("the certificate has been read again");
+    program.wait_for_line("reloaded the certificate");
     // The second time with the same mistake, too: somebody asks again.
     directory.write("cert.pem", "not PEM");
     for times in 1..=2 {
         program.signal(Signal::HUP);
-        eventually("it says so", || count(&program, "the certificate stays as it was: ") == times);
+        eventually("it says so", || {
+            count(&program, "cannot reload the certificate, so the old one stays in use: ") == times
+        });
     }
     assert_eq!(count(&program, "shutting down"), 0);
 }
@@ -100,7 +106,7 @@ fn with_a_configuration_sighup_is_no_end_and_says_what_only_a_restart_changes() 
     directory.write("a.toml", "max-clients = \"x\"\n");
     program.signal(Signal::HUP);
     let line = program.wait_for_line("the configuration has a mistake, so a restart would fail: ");
-    assert!(line.contains("a.toml:1) x: clients are a number from 1 to 4194304"), "{line}");
+    assert!(line.contains("a.toml:1) x: expected a number from 1 to 4194304"), "{line}");
     (0..3).for_each(|_| assert_eq!(client.frame().first, 0x81));
     assert_eq!(count(&program, "shutting down"), 0);
 }

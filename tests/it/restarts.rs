@@ -40,7 +40,7 @@ fn load() -> Load {
     }
 }
 
-/// What the clients have seen.
+/// The counts of what the clients saw.
 #[derive(Default)]
 struct Tally {
     over: AtomicBool,

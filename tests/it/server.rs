@@ -39,7 +39,7 @@ fn rooms() -> (Application, Arc<AtomicUsize>, Arc<AtomicUsize>) {
         count.fetch_add(1, Ordering::SeqCst);
         exchange.set_header("X-Room", "yes")?;
         match exchange.get_argument("name")? {
-            name if name == "none" => Err(Error::refused(404, "There is no such room")),
+            name if name == "none" => Err(Error::refused(404, "No such room")),
             name => Ok(Room { name, open: rooms.clone() }),
         }
     });
@@ -54,7 +54,7 @@ fn a_handler_is_made_of_the_request_and_its_refusal_is_the_answer() {
         ("/room?name=a", "", "101", 1),
         ("/room?name=none", "", "404", 1),
         ("/room", "", "400", 1),
-        ("/room?name=a", "Origin: http://elsewhere.test\r\n", "403", 1),
+        ("/room?name=a", "Origin: http://other.test\r\n", "403", 1),
         ("/none", "", "404", 0),
     ] {
         let before = made.load(Ordering::SeqCst);
@@ -130,7 +130,7 @@ fn an_address_that_is_not_here_is_passed_over_and_one_in_use_is_not() {
     let error = bind(&[&taken.to_string(), "127.0.0.1:0"]).unwrap_err().to_string();
     assert_eq!(error, format!("cannot listen on {taken}: Address already in use"));
     let error = bind(&[]).unwrap_err().to_string();
-    assert_eq!(error, "cannot listen: there is no address");
+    assert_eq!(error, "cannot listen: the list of addresses is empty");
 }
 
 #[test]

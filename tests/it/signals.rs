@@ -115,7 +115,7 @@ fn an_output_at_its_limit_loses_only_lines_and_later_says_how_many() {
     fs::File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
     eventually("it says so", || {
         expect_pushes(&mut client);
-        text().contains(" lines are lost, which could not be written\n")
+        text().contains(" lines were lost, because the log could not take them\n")
     });
     // The line that was cut at the limit has not absorbed the next one.
     assert!(text().starts_with('\n') || text().starts_with("[INFO] "), "{}", text());
@@ -149,10 +149,10 @@ fn a_log_file_that_cannot_be_opened_again_is_written_on() {
     let _ = fs::remove_dir_all(&moved);
     fs::rename(&folder, &moved).unwrap();
     program.signal(Signal::HUP);
-    program.wait_for_line("cannot open the log file again, so the old one is written on: No such file");
+    program.wait_for_line("cannot reopen the log file; still writing to the old one: No such file");
     expect_pushes(&mut client);
     eventually("the old one says so too", || {
-        fs::read_to_string(moved.join("clock.log")).unwrap().contains("so the old one is written on")
+        fs::read_to_string(moved.join("clock.log")).unwrap().contains("still writing to the old one")
     });
 }
 
@@ -221,7 +221,7 @@ fn a_later_second_stop_ends_it_at_once() {
         let mut program = Program::start(&["--interval", "1h"]);
         let _silent = client(&program);
         program.signal(Signal::TERM);
-        program.wait_for_line("shutting down; another signal, a second or more from now, ends at once");
+        program.wait_for_line("shutting down; another signal after a second ends the program at once");
         let later = Instant::now() + Duration::from_millis(1100);
         eventually("more than a second has passed", || Instant::now() > later);
         program.signal(second);

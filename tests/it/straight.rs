@@ -241,7 +241,7 @@ fn every_end_is_none_and_ended_by_says_which_as_a_table() {
             assert!(matches!(messages.recv(), Ok(None)), "and so it stays");
             assert!(matches!(messages.try_recv(), Ok(None)));
             ended.send(messages.ended_by().unwrap()).unwrap();
-            // What a handler does now fails, and that is no failure.
+            // Each call of a handler now fails, and the log has no failure.
             connection.write_message("late")
         },
     );
@@ -428,7 +428,7 @@ fn a_struct_may_have_open_run_and_on_close_each_runs_once() {
 fn a_shutdown_reaches_a_run_that_blocks_in_recv_and_one_that_blocks_elsewhere() {
     let (ended, ends) = unbounded();
     let server = serve(move |connection, messages| {
-        if messages.recv()?.unwrap().as_text() == Some("elsewhere") {
+        if messages.recv()?.unwrap().as_text() == Some("away") {
             let (open, end) = bounded::<()>(0);
             connection.on_end(move || drop(open));
             connection.write_message("blocks")?;
@@ -441,7 +441,7 @@ fn a_shutdown_reaches_a_run_that_blocks_in_recv_and_one_that_blocks_elsewhere() 
         ended.send(messages.ended_by()).unwrap();
         Ok(())
     });
-    let mut clients = ["here", "elsewhere"].map(|how| {
+    let mut clients = ["here", "away"].map(|how| {
         let mut client = connect(&server);
         client.send_frame(0x81, how);
         assert_eq!(client.frame(), frame(0x81, "blocks"));

@@ -23,10 +23,10 @@ const LOOPBACK: [&str; 4] = ["--port", "0", "--address", "127.0.0.1"];
 fn a_socket_that_is_handed_over_is_used_and_the_options_for_one_are_not() {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = socket.local_addr().unwrap();
-    // Who comes before the program is served.
+    // A client that comes before the program is served.
     let mut early = Raw::connect(addr);
     early.send(get("/", ""));
-    let warning = "warning: --port and --address do nothing: the supervisor's socket is used (LISTEN_FDS)";
+    let warning = "warning: --port and --address do nothing: the supervisor passes the socket (LISTEN_FDS)";
     for (args, warns) in
         [(&LOOPBACK[..], true), (&["--port", "1"], true), (&["--address", "127.0.0.1"], true), (&[], false)]
     {
@@ -54,7 +54,7 @@ fn of_two_sockets_the_one_that_is_named_redirect_or_the_second_one_is_for_http()
     {
         let mut command = supervised(&[&sockets[0], &sockets[1]], &args);
         let program = Program::spawn(command.env("LISTEN_FDNAMES", names));
-        assert_eq!((program.addr(), program.addr_in("leads there")), (main, redirect), "{names}");
+        assert_eq!((program.addr(), program.addr_in("redirects to it")), (main, redirect), "{names}");
         assert_eq!(status(&fetch(redirect, get("/", "")).0), 308);
     }
 }
@@ -67,11 +67,11 @@ fn sockets_that_cannot_be_used_are_one_line_and_exit_code_1() {
     for (mut command, told) in [
         (
             supervised(&[&listening, &listening], &[]),
-            "threadcast: LISTEN_FDS: there are 2 sockets, and 1 of them can be used; --http-port uses another one",
+            "threadcast: LISTEN_FDS: the supervisor passes 2 sockets, and the program uses 1; --http-port uses another one",
         ),
         (
             supervised(&[&OwnedFd::from(connection).into()], &[]),
-            "threadcast: LISTEN_FDS: the socket does not listen: hand over one that does",
+            "threadcast: LISTEN_FDS: the socket does not listen: pass one that does",
         ),
         (
             supervised(&[&OwnedFd::from(not_tcp).into()], &[]),
@@ -159,8 +159,8 @@ fn under_a_supervisor_sigusr2_starts_nothing_and_says_what_to_do() {
     let program = Program::spawn(Program::command().args(LOOPBACK).env("NOTIFY_SOCKET", &name));
     let addr = program.addr();
     program.signal(Signal::USR2);
-    let line = program.wait_for_line("no restart at SIGUSR2");
-    assert!(line.ends_with("would not know the successor; use systemctl restart"), "{line}");
+    let line = program.wait_for_line("cannot restart at SIGUSR2");
+    assert!(line.ends_with("would lose track of the successor; use systemctl restart"), "{line}");
     assert_eq!(status(&fetch(addr, get("/", "")).0), 200);
 }
 
@@ -174,7 +174,7 @@ fn where_the_successor_fails_the_program_goes_on_and_says_why() {
     let moved = format!("{}-moved", www.path());
     fs::rename(www.path(), &moved).unwrap();
     line.signal(Signal::USR2);
-    let told = line.first.wait_for_line("the successor failed, and this program goes on: ");
+    let told = line.first.wait_for_line("the successor failed, so this process keeps serving: ");
     assert!(told.contains(www.path()) && told.contains("No such file"), "{told}");
     assert_eq!(client.frame().first, 0x81);
     fs::rename(&moved, www.path()).unwrap();
@@ -198,7 +198,7 @@ fn a_program_that_was_replaced_is_succeeded_by_the_new_one_with_both_of_its_port
     let mut command = Command::new(&path);
     command.args(LOOPBACK).args(["--tls-self-signed", "--http-port", "0", "--drain", "0s"]);
     let mut line = Line::of(Program::spawn(&mut command));
-    let http = line.first.addr_in("leads there");
+    let http = line.first.addr_in("redirects to it");
     install();
     line.succeed();
     assert_eq!(line.first.wait().code(), Some(0));
@@ -221,9 +221,9 @@ fn while_the_successor_starts_another_sigusr2_changes_nothing_and_a_stop_ends_bo
     write.join().unwrap();
     // The next one waits for its token.
     line.signal(Signal::USR2);
-    let started = line.first.wait_for_line("starts to take the place of this one");
+    let started = line.first.wait_for_line("starts, to replace this one");
     line.signal(Signal::USR2);
-    line.first.wait_for_line("another SIGUSR2 while the successor starts changes nothing");
+    line.first.wait_for_line("ignoring a SIGUSR2, since the successor is still starting");
     line.signal(Signal::TERM);
     assert_eq!(line.first.wait().code(), Some(0));
     let process = support::restarts::words_after(&started, "process ").parse().unwrap();

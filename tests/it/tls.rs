@@ -145,7 +145,7 @@ fn garbage_after_the_101_gets_an_alert_and_on_close_is_called() {
         let mut client = Secure::websocket(probed.addr, &Arc::new(identity.client(versions)), "/ws");
         assert!(matches!(probed.next("open"), Event::Open(_)));
         // More than one read: the unread rest must not cost it the alert.
-        let garbage = b"\x17\x03\x03\x00\x20 this is no record of this session".repeat(5_000);
+        let garbage = b"\x17\x03\x03\x00\x20 not a record of this session".repeat(5_000);
         client.tls.sock.write_all(&garbage).unwrap();
         let error = client.rest().expect_err("an alert");
         assert!(error.to_string().contains("BadRecordMac"), "{error}");

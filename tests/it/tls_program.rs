@@ -17,7 +17,7 @@ use support::{
 };
 
 /// The end of the line with the port for http.
-const LEADS: &str = " leads there";
+const LEADS: &str = " redirects to it";
 
 /// `name`, in a directory, as an argument.
 fn path(directory: &Directory, name: &str) -> String {
@@ -73,7 +73,7 @@ fn the_first_line_says_https_and_the_next_wss() {
     let lines = program.lines();
     assert!(lines[0].starts_with(&format!("threadcast is at https://{addr}/ for up to ")), "{lines:#?}");
     assert_eq!(lines[1], format!("its WebSocket is at wss://{addr}/websocket?Id=NAME"));
-    assert_eq!(lines[2], format!("http://{http}/ leads there"));
+    assert_eq!(lines[2], format!("http://{http}/ redirects to it"));
     assert!(lines[3].starts_with(&format!("the lab is open: https://{addr}/lab ")), "{lines:#?}");
 }
 
@@ -104,7 +104,7 @@ fn a_key_that_others_may_read_is_warned_of() {
 fn a_self_signed_certificate_has_the_fingerprint_that_it_prints() {
     let files = Directory::new("tls-program-self-signed");
     let program = Program::start(&["--tls-self-signed"]);
-    let line = program.wait_for_line("its certificate, made now for localhost, 127.0.0.1, ::1");
+    let line = program.wait_for_line("its new self-signed certificate, for localhost, 127.0.0.1, ::1");
     files.write("served.pem", certificate_of(program.addr()));
     let printed = openssl(&files, "x509 -in served.pem -noout -fingerprint -sha256");
     let fingerprint = printed.trim().split('=').nth(1).expect("a fingerprint");
@@ -117,7 +117,7 @@ fn a_self_signed_certificate_has_the_fingerprint_that_it_prints() {
         assert!(page.contains("<title>"), "{page}");
     }
     let again = Program::start(&["--tls-self-signed"]);
-    assert_ne!(again.wait_for_line("its certificate, made now"), line, "it is made at each start");
+    assert_ne!(again.wait_for_line("its new self-signed certificate"), line, "it is made at each start");
 }
 
 #[test]
@@ -158,7 +158,10 @@ fn http_requests_are_redirected_to_https() {
     let body = String::from_utf8(body).expect("is text");
     assert_eq!(
         (status(&head), body.trim_end()),
-        (400, &*format!("400: This is wss only: wss://localhost:{port}/websocket?Id=A"))
+        (
+            400,
+            &*format!("400: This port only redirects, so connect to wss://localhost:{port}/websocket?Id=A")
+        )
     );
     let page = curl(&["--noproxy", "*", "--insecure", "--location", &format!("http://{http}/")]);
     assert!(page.contains("<title>"), "{page}");
@@ -226,7 +229,7 @@ fn wait_for_certificate(directory: &Directory, addr: SocketAddr, name: &str) {
 
 #[test]
 fn certificates_that_change_on_disk_are_for_new_connections_and_half_a_change_is_for_none() {
-    const STILL: &str = "new connections still get the certificate from before: ";
+    const STILL: &str = "new connections still get the old certificate: ";
     let files = Directory::new("tls-program-reload");
     for name in ["old", "new", "newer"] {
         make(&files, name, P256);

@@ -86,7 +86,7 @@ unshare --root="$image" --setgid "$user" --setuid "$user" /threadcast --health "
 ! unshare --root="$image" --setgid "$user" --setuid "$user" /threadcast --health "$url/none" 2>/dev/null ||
     fail "an unhealthy server is healthy"
 grep -q "threadcast is at $url/" "$out/image.log" || fail "no first line: $(cat "$out/image.log")"
-grep -q "no /bin/sh" "$out/image.log" || fail "it does not say what the lack of sh costs: $(cat "$out/image.log")"
+grep -q "/bin/sh is missing" "$out/image.log" || fail "it does not say what the lack of sh costs: $(cat "$out/image.log")"
 inner=$(pgrep -P "$server" | head -n 1)
 [ "$(awk '/^Uid:/ { print $2 }' "/proc/$inner/status")" = "$user" ] || fail "it runs as another user"
 kill -TERM "$inner"

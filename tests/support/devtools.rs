@@ -27,7 +27,7 @@ pub struct DevTools {
 
 #[derive(Default)]
 struct Shared {
-    /// Who waits for the answer to which call. Taken away when the browser has ended.
+    /// The waiters for answers, by call. `None` when the browser has ended.
     waiting: Mutex<Option<HashMap<u64, mpsc::Sender<Value>>>>,
     /// By session.
     complaints: Mutex<HashMap<String, Vec<String>>>,
@@ -88,7 +88,7 @@ impl DevTools {
         }
     }
 
-    /// What was said against the page of a session: exceptions, errors and warnings.
+    /// The complaints about the page of a session: exceptions, errors and warnings.
     pub fn complaints(&self, session: &str) -> Vec<String> {
         self.shared.complaints.lock().unwrap().get(session).cloned().unwrap_or_default()
     }
@@ -100,7 +100,7 @@ impl Shared {
             let mut message: Value = serde_json::from_slice(message.as_bytes()).expect("JSON");
             if let Some(id) = message["id"].as_u64() {
                 let waiting = self.waiting.lock().unwrap().as_mut().and_then(|waiting| waiting.remove(&id));
-                // Who asked may have given up.
+                // The caller may have given up.
                 let _ = waiting.map(|sender| sender.send(message));
                 continue;
             }

@@ -26,13 +26,13 @@ pub(super) struct Assignment {
 /// The file cannot be read, or has a mistake; the error says why or where, in one line.
 pub(super) fn read(path: &Path) -> Result<Vec<Assignment>, String> {
     let place = printable(path.display()).at_most(100);
-    let text = text(path).map_err(Error::io(format!("cannot read the file of --config, {place}")));
+    let text = text(path).map_err(Error::io(format!("cannot read the --config file {place}")));
     let text = text.map_err(|error| error.to_string())?;
     let line_of = |byte: usize| text.bytes().take(byte).filter(|byte| *byte == b'\n').count() + 1;
     let table = DeTable::parse(&text).map_err(|error| {
         let line = line_of(error.span().map_or(0, |span| span.start));
         // A hint may be on its own line.
-        format!("{place}:{line}: this is not TOML: {}", error.message().replace('\n', ", "))
+        format!("{place}:{line}: not TOML: {}", error.message().replace('\n', ", "))
     })?;
     let mut entries: Vec<_> = table.into_inner().into_iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);

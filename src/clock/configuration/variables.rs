@@ -43,9 +43,9 @@ pub(super) fn of<'a>(
             None => {
                 let option = rest.to_ascii_lowercase().replace('_', "-");
                 let similar = mistake::similar(command, &option);
-                let similar = similar.map(|name| format!("; is it {PREFIX}{}?", variable(&name)));
+                let similar = similar.map(|name| format!("; did you mean {PREFIX}{}?", variable(&name)));
                 let name = mistake::shown(&name);
-                warnings.push(format!("{name} is not an option{}", similar.unwrap_or_default()));
+                warnings.push(format!("{name} sets no option{}", similar.unwrap_or_default()));
             }
         }
     }

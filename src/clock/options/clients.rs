@@ -1,4 +1,4 @@
-//! Options: what a client may do, and how many there may be.
+//! Options: limits for clients.
 
 use clap::{Args, ValueEnum};
 use threadcast::Rate;
@@ -8,31 +8,31 @@ use super::values::{
     stack_size,
 };
 
-/// What a client may do, and how many there may be.
+/// Limits for clients.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Clients")]
 pub struct ClientOptions {
-    /// Most clients at a time [default: what this machine's limits allow]
+    /// Most concurrent clients [default: what this machine's limits allow]
     #[arg(long, value_name = "N", value_parser = clients)]
     pub max_clients: Option<usize>,
 
-    /// Most clients of one address at a time; one more gets a 503 [default: no limit]
+    /// Most concurrent clients of one address; one more gets a 503 [default: no limit]
     #[arg(long, value_name = "N", value_parser = clients_per_address)]
     pub max_clients_per_address: Option<usize>,
 
-    /// How often one address may connect, e.g. 20/s, 100/m or 5/h; beyond that it gets a 429 [default: no limit]
+    /// How often one address can connect, e.g. 20/s, 100/m or 5/h; beyond that it gets a 429 [default: no limit]
     #[arg(long, value_name = "RATE", value_parser = rate)]
     pub max_connects_per_address: Option<Rate>,
 
-    /// How many messages a client may send, e.g. 20/s, 100/m or 5/h [default: no limit]
+    /// How many messages a client can send, e.g. 20/s, 100/m or 5/h [default: no limit]
     #[arg(long, value_name = "RATE", value_parser = rate)]
     pub max_messages: Option<Rate>,
 
-    /// How many bytes a client may send, e.g. 64KiB/s or 1MiB/s [default: no limit]
+    /// How many bytes a client can send, e.g. 64KiB/s or 1MiB/s [default: no limit]
     #[arg(long, value_name = "RATE", value_parser = byte_rate)]
     pub max_bytes: Option<Rate>,
 
-    /// What happens to a client that sends more: it is read later, or closed with 1008
+    /// How to handle a client that sends more: read it later, or close it with 1008
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = OverLimitOption::Slow)]
     pub over_limit: OverLimitOption,
 
@@ -40,19 +40,19 @@ pub struct ClientOptions {
     #[arg(long, value_name = "SIZE", default_value = "10MiB", value_parser = size)]
     pub max_message: usize,
 
-    /// Backlog at which a client that reads too slowly is disconnected
+    /// Backlog at which the server disconnects a client that reads too slowly
     #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = size)]
     pub max_backlog: usize,
 
-    /// Size from which messages are compressed for clients that offer it, 1KiB is a good one, or `off`
+    /// Compress messages of at least this size, e.g. 1KiB, for clients that support it; `off` disables compression
     #[arg(long, value_name = "SIZE", default_value = "off", value_parser = size_or_off)]
     pub compression: SizeOrOff,
 
-    /// Silence after which a client is pinged, or `off`
+    /// Ping a client after this time of silence; `off` disables pings
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = interval_or_off)]
     pub ping_interval: OrOff,
 
-    /// Stack of a client's thread, from 64KiB
+    /// Stack of a client's thread, at least 64KiB
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = stack_size)]
     pub stack_size: usize,
 }
@@ -60,9 +60,9 @@ pub struct ClientOptions {
 /// [`threadcast::OverLimit`](threadcast::OverLimit), as an option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OverLimitOption {
-    /// Read it later.
+    /// Read its messages later.
     Slow,
-    /// Close it with 1008.
+    /// Close its connection with 1008.
     Close,
 }
 

@@ -8,12 +8,12 @@ use super::values::size;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Lab")]
 pub struct LabOptions {
-    /// Show the threads at /lab, echo at /echo?Id=NAME, obey `sleep 2000`, `spin 2000` (ms), `panic`; on
-    /// loopback
+    /// Show the threads at /lab, echo at /echo?Id=NAME, and obey clients that send `sleep 2000`, `spin 2000` (ms) or
+    /// `panic`; listen on loopback only
     #[arg(long)]
     pub lab: bool,
 
-    /// A server to show beside this one, see src/lab/beside.rs; may be repeated
+    /// Another server to show at /lab, see src/lab/beside.rs; may be repeated
     #[arg(long, value_name = "JSON", requires = "lab")]
     pub beside: Vec<String>,
 

@@ -1,15 +1,15 @@
-//! Options: what is logged, and where.
+//! Options: the log.
 
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use log::LevelFilter;
 
-/// What is logged, and where.
+/// The log: lines, format, file.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Log")]
 pub struct LogOptions {
-    /// Least important log lines to show
+    /// Lowest log level to show
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Logging::Info)]
     pub logging: Logging,
 
@@ -17,11 +17,11 @@ pub struct LogOptions {
     #[arg(long, value_name = "PATH")]
     pub log_file: Option<PathBuf>,
 
-    /// How lines look: for people, or a JSON object each
+    /// Format of log lines: plain text, or one JSON object a line
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Plain)]
     pub log_format: LogFormat,
 
-    /// Log each request and each WebSocket's end: address, path, status or close code, bytes, seconds
+    /// Log each request and the end of each WebSocket: address, path, status or close code, bytes, seconds
     #[arg(long)]
     pub access_log: bool,
 }
@@ -29,24 +29,24 @@ pub struct LogOptions {
 /// Log levels, with Tornado's names.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum Logging {
-    /// Everything, a line for each client and push.
+    /// All lines, one for each client and push.
     Debug,
-    /// What the tutorial prints.
+    /// The lines of Tornado's tutorial.
     Info,
-    /// What somebody should look at.
+    /// Trouble that the program survives.
     Warning,
-    /// What went wrong.
+    /// Failures only.
     Error,
-    /// Nothing.
+    /// No lines.
     None,
 }
 
-/// How lines of the log look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// A time, a thread, a text.
+    /// Plain text with a time.
     Plain,
-    /// An object.
+    /// One JSON object a line.
     Json,
 }
 

@@ -1,4 +1,4 @@
-//! Options: who may publish, to which topics, on which machines.
+//! Options: publishing and topics.
 
 use std::path::PathBuf;
 
@@ -6,29 +6,29 @@ use clap::Args;
 
 use super::values::{channel, topic};
 
-/// Who may publish, to which topics, on which machines.
+/// Publishing: tokens, topics, machines.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Messages")]
 pub struct MessageOptions {
-    /// Let callers that send a token in this file, one of 16 characters or more on each line, POST to
-    /// /publish?topic=all
+    /// Enable POST /publish?topic=all for callers that send a token from this file, which has one of at least 16
+    /// characters on each line
     #[arg(long, value_name = "PATH")]
     pub publish_token_file: Option<PathBuf>,
 
-    /// Let callers that send a token in this file list the clients at /clients, and close one by DELETE /clients/ID
+    /// Enable GET /clients, which lists the clients, and DELETE /clients/ID, which closes one, for callers that send a
+    /// token from this file
     #[arg(long, value_name = "PATH")]
     pub admin_token_file: Option<PathBuf>,
 
-    /// Topics that a client may ask for, besides `all` [default: any]
+    /// Topics that a client can subscribe to, in addition to `all` [default: any]
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = topic)]
     pub topics: Vec<String>,
 
-    /// Join the fleet at this Redis, redis://HOST:PORT, or rediss: for TLS: messages and Ids are those of all its
-    /// machines
+    /// Share messages and Ids with the other machines at this Redis: redis://HOST:PORT, or rediss://HOST:PORT with TLS
     #[arg(long, value_name = "URL")]
     pub redis: Option<String>,
 
-    /// Name of the fleet: its Redis channels begin with it [default: threadcast]
+    /// Name of this group of machines, with which its Redis channels begin [default: threadcast]
     #[arg(long, value_name = "NAME", value_parser = channel)]
     pub channel: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Options: what is pushed, and by whom.
+//! Options: pushes.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use super::values::threads;
 use crate::clock::interval;
 
-/// What is pushed, and by whom.
+/// Pushes: how often, and by which thread.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Pushes")]
 pub struct PushOptions {
@@ -15,11 +15,11 @@ pub struct PushOptions {
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval::parse)]
     pub interval: Duration,
 
-    /// Who writes what is pushed
+    /// Thread that writes pushes: the pushing one, or a writer for each client
     #[arg(long, value_name = "WAY", value_enum, default_value_t = DeliveryOption::Inline)]
     pub delivery: DeliveryOption,
 
-    /// Threads that share a round of 500 pushes or more [default: one for each core]
+    /// Threads that share a round of 500 or more pushes [default: one for each core]
     #[arg(long, value_name = "N", value_parser = threads)]
     pub push_threads: Option<usize>,
 }
@@ -27,7 +27,7 @@ pub struct PushOptions {
 /// [`threadcast::Delivery`](threadcast::Delivery), as an option.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum DeliveryOption {
-    /// The pushing thread; wakes nobody.
+    /// The pushing thread, which wakes no other thread.
     Inline,
     /// A writer thread for each client.
     Handoff,

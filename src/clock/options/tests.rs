@@ -134,9 +134,9 @@ fn hosts_have_no_port() {
 #[test]
 fn what_is_nearly_an_option_or_a_value_is_suggested() {
     for (args, hint) in [
-        (&["--prot", "1"][..], "; is it --port? ("),
-        (&["--log-fil", "x"], "; is it --log-file? ("),
-        (&["--logging", "warn"], "; is it warning? ("),
+        (&["--prot", "1"][..], "; did you mean --port? ("),
+        (&["--log-fil", "x"], "; did you mean --log-file? ("),
+        (&["--logging", "warn"], "; did you mean warning? ("),
     ] {
         let (text, _) = parse(args).unwrap_err();
         assert!(text.contains(hint), "{text}");
@@ -145,7 +145,7 @@ fn what_is_nearly_an_option_or_a_value_is_suggested() {
 
 #[test]
 fn nonsense_at_every_option_is_one_line_in_our_words() {
-    // What clap and Rust's library say of a mistake.
+    // Words of clap and of Rust's library for a mistake.
     const THEIRS: [&str; 7] =
         ["invalid", "unexpected", "parse", "too large", "supplied", "cannot be used", "required"];
     let (long, escapes) = ("9".repeat(5000), "\x1b".repeat(5000));
@@ -176,45 +176,45 @@ fn nonsense_at_every_option_is_one_line_in_our_words() {
 #[test]
 fn what_is_wrong_is_said_with_what_to_write() {
     for (args, expected) in [
-        (&["--port", "x"][..], "--port x: a port is a number from 0 to 65535; 0 lets the system choose"),
-        (&["--port", "-1"], "--port -1: a port is a number from 0 to 65535; 0 lets the system choose"),
+        (&["--port", "x"][..], "--port x: expected a number from 0 to 65535; 0 lets the system choose"),
+        (&["--port", "-1"], "--port -1: expected a number from 0 to 65535; 0 lets the system choose"),
         (&["--port"], "--port has no value: write --port PORT"),
-        (&["--port="], "--port \"\": a port is a number from 0 to 65535; 0 lets the system choose"),
-        (&["--port", "1", "--port", "2"], "--port is there twice"),
-        (&["--lab", "--lab"], "--lab is there twice"),
+        (&["--port="], "--port \"\": expected a number from 0 to 65535; 0 lets the system choose"),
+        (&["--port", "1", "--port", "2"], "--port is given twice"),
+        (&["--lab", "--lab"], "--lab is given twice"),
         (&["--lab=on"], "--lab takes no value"),
         (
             &["--address", "localhost"],
-            "--address localhost: an address is that of an interface here, such as 127.0.0.1 or ::1",
+            "--address localhost: expected an IP address of this machine, such as 127.0.0.1 or ::1",
         ),
-        (&["--push-threads", "65"], "--push-threads 65: threads are a number from 1 to 64"),
-        (&["--max-clients", "0"], "--max-clients 0: clients are a number from 1 to 4194304"),
+        (&["--push-threads", "65"], "--push-threads 65: expected a number from 1 to 64"),
+        (&["--max-clients", "0"], "--max-clients 0: expected a number from 1 to 4194304"),
         (
             &["--interval", "-1s"],
-            "--interval -1s: a time is a whole number with ms, s, m or h, such as 250ms or 1s",
+            "--interval -1s: expected a whole number with ms, s, m or h, such as 250ms or 1s",
         ),
         (
             &["--ping-interval", "999999999999999999999h"],
-            "--ping-interval 999999999999999999999h: a time is from 1ms to a year (8760h); or write off",
+            "--ping-interval 999999999999999999999h: expected a time from 1ms to a year (8760h); or write off",
         ),
         (
             &["--pad", "1 MB"],
-            "--pad \"1 MB\": a size is a whole number of bytes, or with KiB, MiB or GiB, such as 64KiB",
+            "--pad \"1 MB\": expected a whole number of bytes, KiB, MiB or GiB, such as 64KiB",
         ),
-        (&["--stack-size", "0"], "--stack-size 0: this size is from 64KiB to 1GiB"),
+        (&["--stack-size", "0"], "--stack-size 0: expected a size from 64KiB to 1GiB"),
         (&["--logging", "loud"], "--logging loud: write debug, info, warning, error or none"),
         (&["--stats="], "--stats has no value: write local or public"),
         (&["--log-file", "--lab"], "--log-file has no value: write --log-file PATH"),
-        (&["--channel", "a*"], "--channel a*: a name has 1 to 64 letters, digits, '.', '_' and '-'"),
+        (&["--channel", "a*"], "--channel a*: expected 1 to 64 letters, digits, '.', '_' and '-'"),
         (
             &["--topics", "a,,b"],
             "--topics \"\": this is not a topic: use 1 to 256 bytes of text without control characters",
         ),
-        (&["--tls-cert", "c.pem"], "--tls-key PEM has to be there too"),
-        (&["--http-port", "80"], "--tls-cert PEM or --tls-self-signed has to be there too"),
+        (&["--tls-cert", "c.pem"], "--tls-key PEM is missing"),
+        (&["--http-port", "80"], "--tls-cert PEM or --tls-self-signed is missing"),
         (&["--tls-self-signed", "--tls-key", "k.pem"], "--tls-self-signed and --tls-key exclude each other"),
-        (&["--prot", "1"], "there is no option --prot; is it --port?"),
-        (&["-p", "1"], "there is no option -p"),
+        (&["--prot", "1"], "unknown option --prot; did you mean --port?"),
+        (&["-p", "1"], "unknown option -p"),
         (&["extra"], "extra is not an option"),
     ] {
         let expected = format!("threadcast: {expected} (--help shows the options)\n");

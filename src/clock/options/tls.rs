@@ -10,7 +10,7 @@ use super::values::port;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "TLS", group = ArgGroup::new("tls").args(["tls_cert", "tls_self_signed"]))]
 pub struct TlsOptions {
-    /// Serve https and wss with this certificate, and the chain behind it
+    /// Serve https and wss with this certificate and its chain
     #[arg(long, value_name = "PEM", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
 
@@ -18,11 +18,11 @@ pub struct TlsOptions {
     #[arg(long, value_name = "PEM", requires = "tls_cert", conflicts_with = "tls_self_signed")]
     pub tls_key: Option<PathBuf>,
 
-    /// Serve https and wss with a certificate that is made now, for a try-out
+    /// Serve https and wss with a new self-signed certificate, for testing
     #[arg(long)]
     pub tls_self_signed: bool,
 
-    /// Send who comes by http to this port on to https; 0 lets the system choose one
+    /// Redirect HTTP requests on this port to HTTPS; 0 lets the system choose one
     #[arg(long, value_name = "PORT", value_parser = port, requires = "tls")]
     pub http_port: Option<u16>,
 }

@@ -1,4 +1,4 @@
-//! What the values of options mean. Pure.
+//! Parses the values of options. Pure.
 //!
 //! # Errors
 //! Of all of them: what the text should have been. It stands behind the option and the text.
@@ -22,12 +22,12 @@ pub struct OrOff(pub Option<Duration>);
 pub struct SizeOrOff(pub Option<usize>);
 
 pub(super) fn port(text: &str) -> Result<u16, String> {
-    let how = |_| "a port is a number from 0 to 65535; 0 lets the system choose".to_owned();
+    let how = |_| "expected a number from 0 to 65535; 0 lets the system choose".to_owned();
     text.parse().map_err(how)
 }
 
 pub(super) fn address(text: &str) -> Result<IpAddr, String> {
-    text.parse().map_err(|_| "an address is that of an interface here, such as 127.0.0.1 or ::1".to_owned())
+    text.parse().map_err(|_| "expected an IP address of this machine, such as 127.0.0.1 or ::1".to_owned())
 }
 
 pub(super) fn interval_or_off(text: &str) -> Result<OrOff, String> {
@@ -54,7 +54,7 @@ pub(super) fn stack_size(text: &str) -> Result<usize, String> {
 
 /// Returns a size that is at least so large; `shown` is how to write that.
 fn size_from(least: usize, shown: &str, text: &str) -> Result<usize, String> {
-    let how = || "a size is a whole number of bytes, or with KiB, MiB or GiB, such as 64KiB".to_owned();
+    let how = || "expected a whole number of bytes, KiB, MiB or GiB, such as 64KiB".to_owned();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let shift = match &text[digits..] {
         _ if digits == 0 => return Err(how()),
@@ -64,27 +64,25 @@ fn size_from(least: usize, shown: &str, text: &str) -> Result<usize, String> {
         "GiB" => 30,
         _ => return Err(how()),
     };
-    // What has too many digits is too large, whatever its unit.
+    // A number with too many digits is too large, whatever its unit.
     let number: usize = text[..digits].parse().unwrap_or(usize::MAX);
     let bytes = number.checked_mul(1 << shift).filter(|bytes| (least..=1 << 30).contains(bytes));
-    bytes.ok_or_else(|| format!("this size is from {shown} to 1GiB"))
+    bytes.ok_or_else(|| format!("expected a size from {shown} to 1GiB"))
 }
 
 pub(super) fn threads(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| (1..=64).contains(number));
-    number.ok_or_else(|| "threads are a number from 1 to 64".to_owned())
+    number.ok_or_else(|| "expected a number from 1 to 64".to_owned())
 }
 
 pub(super) fn clients(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| (1..=MOST_CLIENTS).contains(number));
-    number.ok_or_else(|| format!("clients are a number from 1 to {MOST_CLIENTS}"))
+    number.ok_or_else(|| format!("expected a number from 1 to {MOST_CLIENTS}"))
 }
 
 pub(super) fn clients_per_address(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| *number > 0);
-    number.ok_or_else(|| {
-        "an address has a number of clients from 1 on; leave the option out for no limit".to_owned()
-    })
+    number.ok_or_else(|| "expected a number of at least 1; leave the option out for no limit".to_owned())
 }
 
 pub(super) fn network(text: &str) -> Result<Network, String> {
@@ -107,7 +105,7 @@ pub(super) fn byte_rate(text: &str) -> Result<Rate, String> {
 pub(super) fn channel(text: &str) -> Result<String, String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if !(1..=64).contains(&text.len()) || !text.chars().all(is_plain) {
-        return Err("a name has 1 to 64 letters, digits, '.', '_' and '-'".to_owned());
+        return Err("expected 1 to 64 letters, digits, '.', '_' and '-'".to_owned());
     }
     Ok(text.to_owned())
 }
@@ -125,7 +123,8 @@ pub(super) fn origin(text: &str) -> Result<Origin, String> {
     }
     if origin.host().contains('*') {
         return Err(
-            "it stands for one host: repeat the option for each, or leave it out to let any".to_owned()
+            "an origin has one host, without *: repeat the option for each, or leave it out to accept any"
+                .to_owned(),
         );
     }
     Ok(origin)
@@ -138,7 +137,7 @@ pub(super) fn host(text: &str) -> Result<String, String> {
         Ok(origin) if !has_port && origin.host() != "." && !host.contains('*') => {
             Ok(origin.host().to_owned())
         }
-        _ => Err("a host is a name or an address without a port, such as example.com".to_owned()),
+        _ => Err("expected a name or an address without a port, such as example.com".to_owned()),
     }
 }
 

@@ -93,7 +93,7 @@ pub(super) fn linger(connection: &Connection) {
     let name = format!("linger-{}", connection.id());
     let started = state.budget.spawn(name, Duration::ZERO, run);
     if let Err(error) = started {
-        log::warn!("{connection} ends without its Close: {error}");
+        log::warn!("{connection} closes without a Close frame: {error}");
         connection.outbox().kill(DisconnectReason::Failed);
     }
 }

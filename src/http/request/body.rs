@@ -123,7 +123,7 @@ impl Request {
         match self.media_type().as_str() {
             "multipart/form-data" => Err(Error::refused(
                 415,
-                "multipart/form-data is not read here: send fields as application/x-www-form-urlencoded, and a file \
+                "multipart/form-data is not supported: send fields as application/x-www-form-urlencoded, and a file \
                  as the body.",
             )),
             _ => Ok(()),

@@ -75,7 +75,7 @@ pub(super) fn check_name(name: &str) -> Result<()> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(is_plain) {
         return Err(Error::invalid(format!(
-            "{name:?} is no name of a fleet: use 1 to {MAX_NAME} letters, digits, '.', '_' and '-'"
+            "{name:?} is not a fleet name: use 1 to {MAX_NAME} letters, digits, '.', '_' and '-'"
         )));
     }
     Ok(())

@@ -159,7 +159,7 @@ mod tests {
             for (machine, had_it) in answers {
                 there.answer("here", &order, *had_it);
                 let answer = CloseAnswer::of_json(&there.take_unsent().pop_front().unwrap()).unwrap();
-                here.heard("elsewhere", "c", &answer);
+                here.heard("away", "c", &answer);
                 here.heard("here", machine, &answer);
             }
             let deadline = Instant::now() + Duration::from_millis(1);

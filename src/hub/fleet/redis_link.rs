@@ -94,7 +94,7 @@ impl RedisLink {
         }
         match self.answer()?.extract_error() {
             Ok(Value::Array(role)) if role.first().is_some_and(is_replica) => {
-                let what = "it is a replica, and what is published there reaches nobody else";
+                let what = "it is a replica, and the other machines do not receive messages published to it";
                 Err(io::Error::other(what).into())
             }
             Ok(_) => Ok(()),
@@ -150,7 +150,7 @@ fn left(deadline: Instant) -> io::Result<Duration> {
 
 /// Connects to the first of a host's addresses that answers.
 fn tcp(host: &str, port: u16, names: &Names, deadline: Instant) -> io::Result<RedisSocket> {
-    let unknown = |error| io::Error::other(format!("the address of {host} is not known: {error}"));
+    let unknown = |error| io::Error::other(format!("cannot resolve {host}: {error}"));
     let addresses = names.find(host, port, deadline).map_err(unknown)?;
     let stream = connect_first(&addresses, deadline)?;
     stream.set_nodelay(true)?;

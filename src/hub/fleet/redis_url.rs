@@ -21,9 +21,7 @@ pub(super) fn wrong(url: &str) -> Error {
     } else {
         ""
     };
-    Error::invalid(format!(
-        "this is no URL of a Redis: use redis://HOST:PORT, or rediss://HOST:PORT with TLS{hint}"
-    ))
+    Error::invalid(format!("not a Redis URL: use redis://HOST:PORT, or rediss://HOST:PORT with TLS{hint}"))
 }
 
 /// Returns whether the text after the host must be the rest of a password. Otherwise the part before it would become

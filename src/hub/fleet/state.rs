@@ -156,7 +156,7 @@ impl FleetState {
         }
         (watch.told, watch.told_at) = (machines, Some(now));
         if let Some(Err(text)) = watch.tell.as_mut().map(|tell| caught(|| tell(machines))) {
-            log::error!("what Fleet::on_machines was given panicked, and is called no more: {text}");
+            log::error!("the function of Fleet::on_machines panicked, and is not called again: {text}");
             watch.tell = None;
         }
         now + BEAT
@@ -165,7 +165,7 @@ impl FleetState {
     /// Returns how many clients this machine has.
     pub(super) fn own_clients(&self) -> u64 {
         caught(|| (self.clients)()).unwrap_or_else(|text| {
-            log::error!("what counts a fleet's clients panicked: {text}");
+            log::error!("the function that counts a fleet's clients panicked: {text}");
             0
         })
     }
@@ -235,7 +235,7 @@ impl FleetState {
         link.reasons.push(why.to_owned());
         if has_broken {
             log::warn!(
-                "the fleet's link to Redis has broken: {}; this machine's own clients get everything",
+                "lost the fleet's link to Redis: {}; clients of this machine still get its own messages",
                 printable(why)
             );
         } else if is_new && link.was_up {
@@ -263,7 +263,7 @@ impl Relay for FleetState {
 /// Returns Redis' error text, without the URL or a password.
 pub(super) fn describe(error: &redis::RedisError) -> String {
     match (error.code(), error.detail()) {
-        _ if error.kind() == redis::ErrorKind::Parse => "what answers there is no Redis".to_owned(),
+        _ if error.kind() == redis::ErrorKind::Parse => "the server at this address is not Redis".to_owned(),
         (Some(code), Some(detail)) => format!("{code} {detail}"),
         (None, Some(detail)) => format!("{}: {detail}", error.category()),
         _ if error.is_timeout() => "no answer in time".to_owned(),
@@ -273,7 +273,9 @@ pub(super) fn describe(error: &redis::RedisError) -> String {
 
 fn certificate_hint(said: String) -> String {
     if said.contains("peer certificate") {
-        return format!("{said}; the file SSL_CERT_FILE is for the certificate of who has signed it");
+        return format!(
+            "{said}; put the certificate of the authority that signed it into the file SSL_CERT_FILE"
+        );
     }
     said
 }

@@ -78,7 +78,7 @@ fn listen(state: &FleetState, link: &mut RedisLink, stop: &Receiver<()>, pause: 
                 *pause = Pause::new();
             }
             Brought::Unheard if stood_still.is_zero() => {
-                return "other machines do not hear this one, so what it is linked to is not where they are"
+                return "other machines do not hear this one, so it is linked to another Redis than they are"
                     .to_owned();
             }
             Brought::Unheard | Brought::Other => {}
@@ -189,7 +189,7 @@ pub(super) fn push(state: &FleetState) {
             match state.hub.publish_here(&topic, message) {
                 Ok(_) => state.counts.received.fetch_add(1, Relaxed),
                 Err(error) => {
-                    log::debug!("what came through Redis is dropped: {}", error.one_line());
+                    log::debug!("dropping a message from Redis: {}", error.one_line());
                     state.counts.refused.fetch_add(1, Relaxed)
                 }
             };

@@ -43,7 +43,7 @@ impl SecondForm {
         match caught(|| (self.form)(topic, message)) {
             Ok(message) => publish(message),
             Err(text) => {
-                log::error!("what makes a hub's second form panicked: {text}");
+                log::error!("the function that makes a hub's second form panicked: {text}");
                 Ok(0)
             }
         }

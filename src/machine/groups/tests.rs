@@ -86,7 +86,7 @@ fn a_group_is_found_where_its_controller_is_mounted_as_a_table() {
             ("/proc/self/cgroup", groups),
             (memory, "5000\n"),
             (pids, "70\n"),
-            ("/elsewhere/pids.max", "1\n"),
+            ("/other/pids.max", "1\n"),
         ];
         let expected = Allowed { threads: Some(70), memory: Some(5000), ..Allowed::default() };
         assert_eq!(allowed(&table), expected, "{table:?}");

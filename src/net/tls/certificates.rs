@@ -51,13 +51,13 @@ pub(crate) fn pair(
     CertifiedKey::from_der(certificates, key, provider).map_err(|error| {
         Error::invalid(match error {
             TlsError::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-                format!("{key_is} does not belong to the first certificate of {chain_is}, which is to be the server's own")
+                format!("{key_is} does not belong to the first certificate of {chain_is}, which must be the server's own")
             }
             TlsError::InvalidCertificate(error) => {
                 format!("the first certificate of {chain_is} cannot be read: {}", pem::describe(&error))
             }
             _ => format!(
-                "the private key of {key_is} is of no supported kind: RSA of 2048 to 4096 bits, ECDSA on P-256 or P-384, Ed25519"
+                "the private key of {key_is} is of an unsupported kind: use RSA of 2048 to 4096 bits, ECDSA on P-256 or P-384, or Ed25519"
             ),
         })
     })
@@ -68,7 +68,7 @@ fn private_key(pem: &[u8], is: &str) -> Result<PrivateKeyDer<'static>> {
     let blocks = Pem::parse(pem).map_err(unread)?;
     if blocks.has_encrypted_key() {
         return Err(Error::invalid(format!(
-            "the private key of {is} is encrypted, and nobody is here to type the passphrase: openssl pkey decrypts it"
+            "the private key of {is} is encrypted, and the server has no passphrase: decrypt it with openssl pkey"
         )));
     }
     match blocks.private_key() {
@@ -84,7 +84,7 @@ fn private_key(pem: &[u8], is: &str) -> Result<PrivateKeyDer<'static>> {
 fn no_pem(bytes: &[u8], begin: &str) -> String {
     // A sequence (X.690, section 8.9): DER, or PKCS#12.
     if bytes.starts_with(&[0x30]) {
-        return ": it is binary, and PEM is needed, which openssl can make of it".to_owned();
+        return ": it is binary: convert it to PEM with openssl".to_owned();
     }
     format!(": its PEM begins with {begin}")
 }
@@ -219,10 +219,10 @@ impl WatchedFiles {
             Some(Ok(_)) => {
                 // The end of a problem that the log has warned of matters as much.
                 let level = if had_failed { log::Level::Warn } else { log::Level::Info };
-                log::log!(level, "new connections get the certificate that {} has now", self.chain.display());
+                log::log!(level, "new connections get the new certificate in {}", self.chain.display());
             }
             Some(Err(error)) => {
-                log::warn!("new connections still get the certificate from before: {}", error.one_line());
+                log::warn!("new connections still get the old certificate: {}", error.one_line());
             }
             None => {}
         }
@@ -249,7 +249,7 @@ fn read_both(chain: &Path, key: &Path, read: fn(&Path) -> io::Result<Vec<u8>>) -
 /// Reads a whole file; refuses one that would block or never end.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
     }
     let mut bytes = Vec::new();
     File::open(path)?.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;

@@ -47,7 +47,7 @@ impl Dialing {
     pub(crate) fn begin(config: Arc<ClientConfig>, host: &str) -> Result<Dialing> {
         let name = ServerName::try_from(host.to_owned());
         let name =
-            name.map_err(|_| Error::invalid(format!("{host} is no name that a certificate can be for")))?;
+            name.map_err(|_| Error::invalid(format!("{host} is not a name that a certificate can have")))?;
         let tls = ClientConnection::new(config, name)
             .map_err(|error| Error::invalid(format!("cannot set up TLS: {error}")))?;
         Ok(Dialing(tls))
@@ -112,7 +112,7 @@ fn with_roots(pem: &[u8]) -> Result<Arc<ClientConfig>> {
     }
     if roots.is_empty() {
         return Err(Error::invalid(
-            "there is no root certificate: its PEM begins with -----BEGIN CERTIFICATE-----",
+            "the root certificates' PEM has no certificate: one begins with -----BEGIN CERTIFICATE-----",
         ));
     }
     config_of(roots)
@@ -131,7 +131,7 @@ fn config_of(roots: RootCertStore) -> Result<Arc<ClientConfig>> {
 fn checked(config: &Arc<ClientConfig>) -> Result<Arc<ClientConfig>> {
     match config.alpn_protocols.iter().find(|name| *name != HTTP) {
         Some(other) => Err(Error::invalid(format!(
-            "the TLS configuration offers the protocol {} (ALPN), and a WebSocket here speaks http/1.1 only",
+            "the TLS configuration offers the protocol {} (ALPN), and a WebSocket speaks http/1.1 only",
             other.escape_ascii()
         ))),
         None => Ok(config.clone()),
@@ -141,16 +141,20 @@ fn checked(config: &Arc<ClientConfig>) -> Result<Arc<ClientConfig>> {
 fn describe(error: &TlsError) -> String {
     match error {
         TlsError::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
-            "nobody who is trusted here vouches for its certificate; root_certificates adds who does"
+            "no trusted authority signed its certificate; add the one that did with root_certificates"
                 .to_owned()
         }
         TlsError::InvalidCertificate(error @ CertificateError::Other(_)) => {
             let why = pem::describe(error);
             let is_authority = why.contains("CaUsedAsEndEntity");
-            let hint = if is_authority { ": it is an authority's own, made without CA:FALSE" } else { "" };
-            format!("its certificate is refused ({why}){hint}")
+            let hint = if is_authority {
+                ": it is a certificate of an authority; make the server's own with CA:FALSE"
+            } else {
+                ""
+            };
+            format!("the client refuses its certificate ({why}){hint}")
         }
-        TlsError::InvalidMessage(_) => format!("it does not speak TLS, so ws:// may be meant ({error})"),
+        TlsError::InvalidMessage(_) => format!("it does not speak TLS; did you mean ws://? ({error})"),
         _ => error.to_string(),
     }
 }

@@ -110,7 +110,7 @@ fn check(number: usize, label: &str) -> Result<(), String> {
         _ => "; remove it",
     };
     let shown: String = label.chars().take(MAX_SHOWN).collect();
-    Err(format!("has what is not understood: block {number} of its PEM, {shown:?}{instead}"))
+    Err(format!("has an unsupported PEM block, number {number}, {shown:?}{instead}"))
 }
 
 /// Decodes a block under the standard label of its kind.
@@ -121,7 +121,7 @@ fn read<T: PemObject>(at: usize, label: &str, block: &Block<'_>) -> Result<T, St
 }
 
 fn torn(number: usize) -> String {
-    format!("is damaged: a block of its PEM is not whole, number {number}")
+    format!("is damaged: its PEM block {number} is incomplete")
 }
 
 /// Says why a certificate cannot be read, and what to do about it.

@@ -66,7 +66,7 @@ where
         Err(error @ (Error::Closed | Error::SlowConsumer { .. })) => {
             if !connection.is_closed() {
                 log::debug!(
-                    "{connection}: on_message ended early, and goes on with the next message; of another connection: {error}"
+                    "{connection}: on_message failed with the error of another connection, and goes on with the next message: {error}"
                 );
             }
             Ok(())

@@ -160,7 +160,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 /// Starts a program; an error says how to build a missing one.
 pub fn start(manifest: &Manifest, name: &str, history: &History) -> Result<Server, Failure> {
     let greeter = GREETERS.iter().find(|greeter| greeter.name == name);
-    let greeter = greeter.ok_or_else(|| Failure::new(format!("there is no greeter {name}")))?;
+    let greeter = greeter.ok_or_else(|| Failure::new(format!("unknown greeter {name}")))?;
     let words: Vec<_> = greeter.command.iter().map(|word| (*word).to_owned()).collect();
     let address = free_address()?;
     let mut command = manifest.command(&words);

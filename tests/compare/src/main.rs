@@ -44,7 +44,7 @@ struct Options {
 enum Command {
     /// Measure all variants; write results.json, charts and the page of the results
     Run(RunOptions),
-    /// Print the ratios that threadcast is held to, a line each; a target that is missed is no failure
+    /// Print the target ratios of threadcast, a line each; missing one is not a failure
     Bench {
         #[command(flatten)]
         which: Which,

@@ -98,7 +98,7 @@ impl Manifest {
     pub fn keep(&mut self, names: &[String]) -> Result<(), Failure> {
         for name in names {
             if !self.variants.iter().any(|variant| variant.name == *name) {
-                let line = format!("there is no variant `{name}` in the manifest");
+                let line = format!("the manifest has no variant `{name}`");
                 return Err(Failure::new(line));
             }
         }

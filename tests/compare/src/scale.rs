@@ -127,7 +127,7 @@ impl Constants {
 pub fn run(manifest: &Manifest, most: usize, interval: Duration, message: usize) -> Result<(), Failure> {
     raise_descriptor_limit()?;
     let variant = manifest.variants.iter().find(|variant| variant.name == SUBJECT);
-    let variant = variant.ok_or_else(|| Failure::new(format!("there is no {SUBJECT} in the manifest")))?;
+    let variant = variant.ok_or_else(|| Failure::new(format!("the manifest has no {SUBJECT}")))?;
     let constants = measure(manifest, variant, most)?;
     println!("# Measured\n\n{}", constants.describe());
     let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
@@ -156,7 +156,7 @@ fn play(manifest: &Manifest, variant: &Variant, kind: Kind, clients: usize) -> R
 }
 
 fn figure(figures: &Figures, name: &str) -> Result<f64, Failure> {
-    figures.get(name).copied().ok_or_else(|| Failure::new(format!("there is no {name} in what was measured")))
+    figures.get(name).copied().ok_or_else(|| Failure::new(format!("the measurements lack {name}")))
 }
 
 /// Two sizes yield the cost of a push and of each of its clients. Each is measured in turns, and medians count.

@@ -103,7 +103,7 @@ impl Drop for Server {
 
 /// The unexpected end of a process, and its last line.
 fn ending(status: ExitStatus, words: &str) -> String {
-    let end = if status.success() { "ended by itself".to_owned() } else { format!("crashed: {status}") };
+    let end = if status.success() { "ended with status 0".to_owned() } else { format!("crashed: {status}") };
     if words.is_empty() { end } else { format!("{end}: {words}") }
 }
 
@@ -132,8 +132,8 @@ mod tests {
     #[test]
     fn only_what_fails_has_crashed() {
         for (status, words, expected) in [
-            (0, "", "ended by itself"),
-            (0, "no more files", "ended by itself: no more files"),
+            (0, "", "ended with status 0"),
+            (0, "no more files", "ended with status 0: no more files"),
             (1 << 8, "", "crashed: exit status: 1"),
             (6, "told to crash", "crashed: signal: 6 (SIGABRT): told to crash"),
         ] {

@@ -154,7 +154,7 @@ fn an_unreadable_record_is_answered_with_an_alert_and_nothing_is_sealed_after_it
         let (stream, mut peer, mut socket) = pair(version);
         let before = sealed(&mut peer, b"before");
         socket.write_all(&before).unwrap();
-        socket.write_all(b"\x17\x03\x03\x00\x20 which is no record of theirs ...").unwrap();
+        socket.write_all(b"\x17\x03\x03\x00\x20 which is not a record of theirs ...").unwrap();
         let mut into = [0; 1024];
         let length = loop {
             match stream.recv(&mut into) {

@@ -11,7 +11,7 @@ pub fn version(name: &str) -> &'static str {
     behind.and_then(|behind| behind.split('"').next()).unwrap_or("of an unknown version")
 }
 
-/// What the greeters are told.
+/// The configuration of the greeters.
 #[derive(clap::Parser)]
 pub struct Greeter {
     /// Port to listen on, at 127.0.0.1

@@ -66,7 +66,7 @@ pub struct Target {
     pub rate: Option<f64>,
 }
 
-/// What the clients do
+/// The task of the clients
 #[derive(Subcommand, Debug, Clone)]
 pub enum Scenario {
     /// Connect clients, and time every push at every client
@@ -78,7 +78,7 @@ pub enum Scenario {
         #[arg(long, default_value_t = 5, value_parser = values::count)]
         rounds: usize,
     },
-    /// The same with clients that offer compression
+    /// Clients that offer compression
     Json {
         /// Clients to connect
         #[arg(long, value_parser = values::count)]
