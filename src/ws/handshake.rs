@@ -109,7 +109,7 @@ impl Upgrade {
 #[inline(never)]
 fn created(request: &Request) -> Result<Box<http::Response<()>>> {
     let plain = plain(request)?;
-    create_response(&*plain).map(Box::new).map_err(refusal)
+    create_response(&plain).map(Box::new).map_err(refusal)
 }
 
 /// tungstenite has computed it for the key without its unused bits.
