@@ -58,6 +58,8 @@ pub enum Kind {
     Idle,
     /// Others come and leave as fast as possible.
     Storm,
+    /// Pushes to all clients, half of which have come for others that left.
+    Churn,
 }
 
 /// One experiment: a kind, and the number of clients.
@@ -176,7 +178,7 @@ impl Experiment {
     /// the figures hardly depend on the moment.
     pub fn rounds(self, rounds: usize) -> usize {
         match self.kind {
-            Kind::Push => rounds.min(PUSH_ROUNDS),
+            Kind::Push | Kind::Churn => rounds.min(PUSH_ROUNDS),
             // The kernel places its threads on the cores by chance, and keeps them there for the whole turn.
             Kind::Echo => rounds,
             Kind::Hold => rounds.min(HOLD_ROUNDS),
@@ -223,7 +225,9 @@ impl Experiment {
 
     fn setup(self, times: &Times) -> Setup {
         let (interval, pad) = match self.kind {
-            Kind::Push | Kind::Echo | Kind::Hold | Kind::Storm => (times.pushes(self.size).interval, 0),
+            Kind::Push | Kind::Churn | Kind::Echo | Kind::Hold | Kind::Storm => {
+                (times.pushes(self.size).interval, 0)
+            }
             // Compressing for each client takes the slowest servers a tenth of a second.
             Kind::Json => (times.some.interval, JSON_PAD),
             Kind::Blocked => (BLOCKED_INTERVAL, 0),
@@ -238,6 +242,7 @@ impl Experiment {
         let (name, extra) = match self.kind {
             Kind::Json => ("json", Some(("--rounds", times.some.count.to_string()))),
             Kind::Push => ("ticks", Some(("--rounds", times.pushes(self.size).count.to_string()))),
+            Kind::Churn => ("churn", Some(("--rounds", times.pushes(self.size).count.to_string()))),
             Kind::Echo => ("echo", Some(("--time", in_ms(times.echo)))),
             Kind::Blocked => ("blocked", Some(("--time", in_ms(times.block)))),
             Kind::Stalled => ("stalled", Some(("--time", in_ms(times.stall)))),

@@ -33,6 +33,10 @@ pub const PAGE_TABLES_KIB: &str = "page_tables_kib";
 pub const KERNEL_STACK_KIB: &str = "kernel_stack_kib";
 /// The sum of the three above.
 pub const MEMORY_KIB: &str = "memory_kib";
+/// Server CPU for one client that connects, in microseconds, including pushes to those that are there.
+pub const CONNECT_CPU_US: &str = "connect_cpu_us";
+/// Memory mappings of the server for each client.
+pub const MAPPINGS: &str = "mappings";
 /// Descriptors of the server for each client.
 pub const DESCRIPTORS: &str = "descriptors";
 /// Threads of the server.
@@ -82,8 +86,9 @@ pub const LOAD_WANTED: &str = "load_wanted";
 pub const LOAD_BOUND: &str = "load_bound";
 
 /// The headings of figures in tables.
-const HEADINGS: [(&str, &str); 31] = [
+const HEADINGS: [(&str, &str); 33] = [
     (CONNECT_S, "time to connect all, s"),
+    (CONNECT_CPU_US, "CPU of a connect, µs"),
     (CPU_MS, "CPU of a push, ms"),
     (SPREAD_MS, "first to last client of a push, ms"),
     (SPREAD_P50_MS, "until half of the clients have it, ms"),
@@ -95,6 +100,7 @@ const HEADINGS: [(&str, &str); 31] = [
     (PAGE_TABLES_KIB, "page tables"),
     (KERNEL_STACK_KIB, "kernel stacks"),
     (MEMORY_KIB, "memory of a client, kernel stack included, KiB"),
+    (MAPPINGS, "memory mappings of a client"),
     (DESCRIPTORS, "descriptors of a client"),
     (THREADS, "threads of the server"),
     (SWITCHES, "context switches of a push"),

@@ -279,8 +279,10 @@ impl RunOptions {
         experiments.push(Experiment::new(Kind::Blocked, WATCHERS));
         experiments.push(Experiment::new(Kind::Stalled, STALLED));
         experiments.push(Experiment::new(Kind::Hold, bench::ATTEMPTS));
-        if self.experiments.contains(&Kind::Idle) {
-            experiments.extend(sizes.iter().map(|size| Experiment::new(Kind::Idle, *size)));
+        for kind in [Kind::Idle, Kind::Churn] {
+            if self.experiments.contains(&kind) {
+                experiments.extend(sizes.iter().map(|size| Experiment::new(kind, *size)));
+            }
         }
         let wanted = experiments.into_iter().filter(|experiment| wanted(experiment.kind));
         wanted.map(|experiment| Trial { experiment, only: Vec::new() }).collect()

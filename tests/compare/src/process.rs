@@ -74,6 +74,13 @@ impl Process {
         Ok(switches)
     }
 
+    /// Its memory mappings, which Linux limits.
+    pub fn mappings(self) -> Result<f64, Failure> {
+        let path = self.directory().join("maps");
+        let maps = fs::read_to_string(&path).doing(format!("read {}", path.display()))?;
+        Ok(maps.lines().count() as f64)
+    }
+
     /// Its open files and sockets.
     pub fn descriptors(self) -> Result<f64, Failure> {
         let path = self.directory().join("fd");

@@ -237,7 +237,7 @@ fn what_is_wrong_with_a_command_line_is_one_line_that_says_what_to_write() {
             COMPARE,
             vec!["run", "--experiments", "9"],
             2,
-            "--experiments 9: write push, json, echo, blocked, stalled, hold, idle or storm",
+            "--experiments 9: write push, json, echo, blocked, stalled, hold, idle, storm or churn",
         ),
         (
             COMPARE,

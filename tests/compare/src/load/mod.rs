@@ -15,6 +15,7 @@ use crate::failure::{Failure, While};
 use crate::figures::Figures;
 use crate::load::awake::Awake;
 use crate::load::crowd::{Crowd, Pace};
+use crate::load::ticks::Clients;
 use crate::process::Process;
 use crate::program::interval;
 use crate::values;
@@ -78,7 +79,16 @@ pub enum Scenario {
         #[arg(long, default_value_t = 5, value_parser = values::count)]
         rounds: usize,
     },
-    /// Clients that offer compression
+    /// Pushes after every second client has left, and another one has come for it
+    Churn {
+        /// Clients to connect
+        #[arg(long, value_parser = values::count)]
+        clients: usize,
+        /// Rounds of pushes to measure
+        #[arg(long, default_value_t = 5, value_parser = values::count)]
+        rounds: usize,
+    },
+    /// Pushes to clients that offer compression
     Json {
         /// Clients to connect
         #[arg(long, value_parser = values::count)]
@@ -146,8 +156,13 @@ pub fn run(target: &Target, scenario: &Scenario) -> Result<Figures, Failure> {
     let processors = awake::allowed()?;
     stay_on_one_core(&processors)?;
     match *scenario {
-        Scenario::Ticks { clients, rounds } => ticks::run(target, clients, rounds, false),
-        Scenario::Json { clients, rounds } => ticks::run(target, clients, rounds, true),
+        Scenario::Ticks { clients, rounds } => ticks::run(target, clients, rounds, Clients::default()),
+        Scenario::Churn { clients, rounds } => {
+            ticks::run(target, clients, rounds, Clients { replaced: true, ..Clients::default() })
+        }
+        Scenario::Json { clients, rounds } => {
+            ticks::run(target, clients, rounds, Clients { compression: true, ..Clients::default() })
+        }
         Scenario::Echo { clients, time } => {
             // With more of them no processor ever sleeps.
             let lonely = clients < processors.len();

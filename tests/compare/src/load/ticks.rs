@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::failure::Failure;
 use crate::figures::{self, Figures};
 use crate::load::crowd::Crowd;
+use crate::load::event::{Action, Ended, Event};
 use crate::load::tally::Tally;
 use crate::load::{CLOCK, Target};
 use crate::process::{Memory, OwnUse};
@@ -20,12 +21,21 @@ const PATIENCE: u32 = 3;
 /// Time added to that, for servers that are busy.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Runs the scenario, with clients that offer compression or not.
-pub fn run(target: &Target, clients: usize, rounds: usize, compression: bool) -> Result<Figures, Failure> {
+/// The clients of a scenario, beyond their number.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Clients {
+    /// They offer compression.
+    pub compression: bool,
+    /// Half of them have left, and others have come in their places.
+    pub replaced: bool,
+}
+
+/// Runs the scenario.
+pub fn run(target: &Target, clients: usize, rounds: usize, manner: Clients) -> Result<Figures, Failure> {
     let server = target.process();
-    let before = (server.memory()?, server.descriptors()?);
+    let before = (server.memory()?, server.descriptors()?, server.mappings()?, server.cpu()?);
     let mut crowd = target.crowd()?;
-    crowd.offer_compression(compression);
+    crowd.offer_compression(manner.compression);
     let mut tally = Tally::new(clients, target.interval);
     let deadline = target.connect_deadline(clients);
     let own = OwnUse::now();
@@ -33,6 +43,10 @@ pub fn run(target: &Target, clients: usize, rounds: usize, compression: bool) ->
         tally.hear(&event, now)
     })?;
     let (_, wanted) = OwnUse::now().since(own, connect);
+    let connect_cpu = server.cpu()? - before.3;
+    if manner.replaced {
+        replace_half(target, clients, &mut crowd, &mut tally)?;
+    }
 
     await_end_of(tally.begun(), &mut crowd, &mut tally, target.interval)?;
     let first = tally.begun();
@@ -45,18 +59,47 @@ pub fn run(target: &Target, clients: usize, rounds: usize, compression: bool) ->
     let mut figures = tally.figures(first..first + rounds)?;
     figures.extend(memory_of_each(clients, before.0, server.memory()?));
     let descriptors = (server.descriptors()? - before.1) / clients as f64;
+    let mappings = (server.mappings()? - before.2) / clients as f64;
     for (name, value) in [
         (figures::CONNECT_S, connect.as_secs_f64()),
         (figures::CONNECT_LOAD_BOUND, figures::load_bound(wanted)),
+        (figures::CONNECT_CPU_US, connect_cpu.as_secs_f64() * 1e6 / clients as f64),
         (figures::CPU_MS, cpu.as_secs_f64() * 1000.0 / seen),
         (figures::WIRE_BYTES, received as f64 / seen / clients as f64),
         (figures::SWITCHES, switches.max(0.0) / seen),
+        (figures::MAPPINGS, mappings),
         (figures::DESCRIPTORS, descriptors),
         (figures::LOST, tally.lost as f64),
     ] {
         figures.insert(name.into(), value);
     }
     Ok(figures)
+}
+
+/// Every second client leaves, and as many come: the server's memory is then in another order than its clients.
+fn replace_half(
+    target: &Target,
+    clients: usize,
+    crowd: &mut Crowd,
+    tally: &mut Tally,
+) -> Result<(), Failure> {
+    let deadline = Instant::now() + target.connect_deadline(clients);
+    let leaves = |place: usize| place % 2 == 1;
+    while crowd.opened() > clients.div_ceil(2) {
+        if Instant::now() > deadline {
+            return Err(Failure::new("no push came at which half of the clients could leave"));
+        }
+        crowd.turn(Instant::now() + GLANCE, &mut |place, event, now| match event {
+            Event::Message(_) if leaves(place) => Action::HangUp,
+            Event::Ended(Ended::HungUp) => Action::None,
+            event => tally.hear(&event, now),
+        })?;
+    }
+    let come = (CLOCK, clients / 2);
+    crowd.connect_all(come, target.pace(), target.connect_deadline(clients), &mut |_, event, now| {
+        tally.hear(&event, now)
+    })?;
+    Ok(())
 }
 
 /// Waits until a round has ended; earlier rounds may take any time. While all clients have the latest push, it rests
