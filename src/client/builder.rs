@@ -134,7 +134,7 @@ impl Builder {
     }
 
     /// Connects through the proxy in the environment variable `HTTPS_PROXY`, for `ws` and `wss`, unless `NO_PROXY`
-    /// lists the server. The names may be in lower case. See [`guide::client`](crate::guide::client#behind-a-proxy).
+    /// lists the server. The names may be in lower case. See [`guide::client`](crate::guide::connecting#behind-a-proxy).
     pub fn proxy_from_environment(mut self) -> Builder {
         self.proxy = ProxyChoice::Environment;
         self

@@ -1,41 +1,54 @@
-//! The manual.
+//! The manual, in three parts. `make doc` builds it, and GitHub shows its pages in `src/guide`.
 //!
-//! Use it:
+//! # Use
 //!
 //! | page | what it tells |
 //! |---|---|
-//! | [`writing`] | programs with the library: functions and callbacks, which thread calls what, what may block |
+//! | [`writing`] | programs with the library: functions and callbacks, eight examples, errors |
+//! | [`blocking`] | which thread calls a handler, and what may block there |
 //! | [`protocols`] | subprotocols, a first message in time, private close codes, acknowledgements, heartbeats |
-//! | [`client`] | the other end: one thread reads, any other writes, how it connects and ends |
+//! | [`client`] | the other end: one thread reads, any other writes, and how a connection ends |
+//! | [`connecting`] | deadlines, proxies, and how a client returns after an outage |
 //! | [`topics`] | one message to many: who gets it, in which order, and what it costs |
 //! | [`compression`] | permessage-deflate: what it saves, what it costs, and what it reveals |
-//! | [`tls`] | `https` and `wss`: in the server or in a proxy, certificates, and what it costs |
+//! | [`tls`] | `https` and `wss`: in the server or in a proxy, and certificates |
 //! | [`many_machines`] | the same topics on many machines, through Redis |
 //!
-//! Run it:
+//! # Run
 //!
 //! | page | what it tells |
 //! |---|---|
-//! | [`operating`] | options, signals, numbers, limits, systemd, proxies |
+//! | [`operating`] | options, signals, limits, and what to do when something is odd |
 //! | [`configuration`] | options in the environment and in a file, logs, packages |
-//! | [`metrics`] | Prometheus, health checks, alerts, a board |
+//! | [`metrics`] | the numbers, Prometheus, health checks, alerts, a board |
 //! | [`restarts`] | draining, and restarts without a gap |
-//! | [`attacks`] | what strangers may do to a server, what it promises then, and what not |
-//! | [`capacity`] | how many clients a machine holds, and where each byte of one is |
+//! | [`attacks`] | what a server promises under an attack, and what it does not |
+//! | [`limits`] | limits for an address, for a client, and for all clients |
+//! | [`redis`] | the Redis of a fleet: its size, its rights, what to watch |
+//! | [`capacity`] | how many clients a machine holds, and which limit binds |
 //!
-//! Understand it:
+//! # Understand
 //!
 //! | page | what it tells |
 //! |---|---|
 //! | [`push`] | how a push travels: who writes, who waits, which thread does what |
-//! | [`lesson`] | threads or an event loop, with experiments |
+//! | [`memory`] | where each byte of an idle client is |
+//! | [`tls_inside`] | what TLS costs, and how the server does it |
+//! | [`lesson`] | threads or an event loop, and when to take which |
+//! | [`greeter`] | the same program on a thread, with callbacks, and with `await` |
+//! | [`echoes`] | why echoes on many connections cost more with threads, and objections |
+//! | [`million`] | what a million clients need |
 //! | [`teaching`] | the lab in 45 minutes: six experiments, questions and answers |
-//! | [`tornado`] | Tornado's names beside threadcast's, and what is different |
-//! | [`from_tungstenite`] | a client in tungstenite beside one here, and the usual hack |
+//! | [`tornado`] | Tornado's names beside threadcast's, and the differences |
+//! | [`from_tungstenite`] | a client in tungstenite beside one in threadcast |
 
 #[doc = include_str!("links.md")]
 #[doc = include_str!("attacks.md")]
 pub mod attacks {}
+
+#[doc = include_str!("links.md")]
+#[doc = include_str!("blocking.md")]
+pub mod blocking {}
 
 #[doc = include_str!("links.md")]
 #[doc = include_str!("capacity.md")]
@@ -54,20 +67,44 @@ pub mod compression {}
 pub mod configuration {}
 
 #[doc = include_str!("links.md")]
+#[doc = include_str!("connecting.md")]
+pub mod connecting {}
+
+#[doc = include_str!("links.md")]
+#[doc = include_str!("echoes.md")]
+pub mod echoes {}
+
+#[doc = include_str!("links.md")]
 #[doc = include_str!("from_tungstenite.md")]
 pub mod from_tungstenite {}
+
+#[doc = include_str!("links.md")]
+#[doc = include_str!("greeter.md")]
+pub mod greeter {}
 
 #[doc = include_str!("links.md")]
 #[doc = include_str!("lesson.md")]
 pub mod lesson {}
 
 #[doc = include_str!("links.md")]
+#[doc = include_str!("limits.md")]
+pub mod limits {}
+
+#[doc = include_str!("links.md")]
 #[doc = include_str!("many_machines.md")]
 pub mod many_machines {}
 
 #[doc = include_str!("links.md")]
+#[doc = include_str!("memory.md")]
+pub mod memory {}
+
+#[doc = include_str!("links.md")]
 #[doc = include_str!("metrics.md")]
 pub mod metrics {}
+
+#[doc = include_str!("links.md")]
+#[doc = include_str!("million.md")]
+pub mod million {}
 
 #[doc = include_str!("links.md")]
 #[doc = include_str!("operating.md")]
@@ -82,16 +119,24 @@ pub mod protocols {}
 pub mod push {}
 
 #[doc = include_str!("links.md")]
-#[doc = include_str!("teaching.md")]
-pub mod teaching {}
+#[doc = include_str!("redis.md")]
+pub mod redis {}
 
 #[doc = include_str!("links.md")]
 #[doc = include_str!("restarts.md")]
 pub mod restarts {}
 
 #[doc = include_str!("links.md")]
+#[doc = include_str!("teaching.md")]
+pub mod teaching {}
+
+#[doc = include_str!("links.md")]
 #[doc = include_str!("tls.md")]
 pub mod tls {}
+
+#[doc = include_str!("links.md")]
+#[doc = include_str!("tls_inside.md")]
+pub mod tls_inside {}
 
 #[doc = include_str!("links.md")]
 #[doc = include_str!("topics.md")]

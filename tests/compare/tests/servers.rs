@@ -72,19 +72,19 @@ fn the_three_greeters_have_the_same_conversation() {
 }
 
 #[test]
-fn the_lesson_shows_the_greeters_as_they_are() {
+fn the_manual_shows_the_greeters_as_they_are() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let lesson = fs::read_to_string(here.join("../../src/guide/lesson.md")).unwrap();
+    let page = fs::read_to_string(here.join("../../src/guide/greeter.md")).unwrap();
     for (source, begins) in [
         ("rivals/src/bin/greeter-straight.rs", "fn talk("),
         ("variants/greeter_callbacks.js", "function talk("),
         ("rivals/src/bin/greeter-async.rs", "async fn talk("),
     ] {
         let source = fs::read_to_string(here.join(source)).unwrap();
-        let block = lesson.split("```").find(|block| block.starts_with(&format!("text\n{begins}")));
+        let block = page.split("```").find(|block| block.starts_with(&format!("text\n{begins}")));
         let block =
-            block.unwrap_or_else(|| panic!("the lesson has no {begins}")).trim_start_matches("text\n");
-        assert!(source.contains(block), "this is in the lesson only:\n{block}");
+            block.unwrap_or_else(|| panic!("the page has no {begins}")).trim_start_matches("text\n");
+        assert!(source.contains(block), "this is on the page only:\n{block}");
     }
 }
 
