@@ -149,8 +149,9 @@ impl FrameStream {
         })
     }
 
-    /// [`read`](Read::read) with compression.
+    /// [`read`](Read::read) with compression. Not inlined: a client without it would pay for its stack frame.
     #[cfg(feature = "deflate")]
+    #[inline(never)]
     fn read_inflated(&mut self, into: &mut [u8]) -> io::Result<usize> {
         loop {
             let inflater = self.inflater.as_mut().expect("its caller has looked");

@@ -61,6 +61,8 @@ struct Peer {
 
 impl Messages {
     /// Makes a handler's messages, whose session ends the connection. `early` arrived with the head.
+    ///
+    /// Not inlined, like everything outside of each turn of the loop: an idle client's stack has no room for it.
     #[inline(never)]
     pub(crate) fn of_session(connection: &Connection, early: Vec<u8>) -> Messages {
         Messages::new(connection, early, Owner::Session)
@@ -76,6 +78,7 @@ impl Messages {
         Messages::new(connection, early, Owner::Messages(Box::new(Peer { name, headers })))
     }
 
+    #[inline]
     fn new(connection: &Connection, early: Vec<u8>, owner: Owner) -> Messages {
         let reader = Reader::new(connection, early);
         let connection = connection.clone();

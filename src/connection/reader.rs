@@ -59,9 +59,7 @@ pub(crate) enum End {
 
 impl Reader {
     /// `early` arrived with the other end's head, and is read first.
-    ///
-    /// Not inlined, like everything outside of each turn of the loop: an idle client's stack has no room for it.
-    #[inline(never)]
+    #[inline]
     pub(crate) fn new(connection: &Connection, early: Vec<u8>) -> Reader {
         Reader {
             stream: FrameStream::new(connection, early),

@@ -45,7 +45,10 @@ pub struct Request {
 impl Request {
     /// Parses a head from the front of `bytes`, and returns how many bytes it took; `None` while the head is
     /// incomplete. The error is the refusal for the client (400 or 431).
-    pub(crate) fn parse(bytes: &[u8], peer: SocketAddr) -> Result<Option<(Request, usize)>> {
+    ///
+    /// Not inlined, and the request is on the heap: an idle client keeps each stack page that was touched.
+    #[inline(never)]
+    pub(crate) fn parse(bytes: &[u8], peer: SocketAddr) -> Result<Option<(Box<Request>, usize)>> {
         let mut lines = vec![httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut head = httparse::Request::new(&mut lines);
         // No further than the limit, so that bytes after the head in the same read change nothing.
@@ -73,7 +76,7 @@ impl Request {
         let http_1_0 = head.version == Some(0);
         let method = head.method.unwrap_or_default();
         let (target, authority) = target::read(method, head.path.unwrap_or_default())?;
-        let mut request = Request {
+        let mut request = Box::new(Request {
             method: method.to_owned(),
             target,
             http_1_0,
@@ -85,7 +88,7 @@ impl Request {
             route: String::new(),
             path_arguments: Vec::new(),
             body: None,
-        };
+        });
         request.check()?;
         if let Some(authority) = authority.and_then(|authority| HeaderValue::try_from(authority).ok()) {
             // RFC 9112, section 3.2.2: this is the host, even if `Host` differs.

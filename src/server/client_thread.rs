@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::Instant;
 
+use crate::connection::connection::Connection;
 use crate::connection::timed_io::Deadline;
 use crate::error::{Error, Result};
 use crate::http::request::Request;
@@ -238,9 +239,15 @@ fn open<'a>(
     // Here, so that its stack is not on top of what the session needs.
     let upgrade = handshake::accept(request)?;
     registry.upgrade(client, request.peer_addr())?;
-    let connection = &client.connection;
-    connection.set_path(request.path(), request.peer_addr());
+    client.connection.set_path(request.path(), request.peer_addr());
     let (session, head) = Session::open(make, client, request, upgrade)?;
+    begin(&client.connection, request, head);
+    Ok(session)
+}
+
+/// Sends the 101: now other threads may send, too.
+#[inline(never)]
+fn begin(connection: &Connection, request: &Request, head: Vec<u8>) {
     let tcp = connection.link().tcp();
     // A socket that refuses these options is gone; then the first read fails.
     let _ = tcp.set_nodelay(true);
@@ -249,7 +256,6 @@ fn open<'a>(
     if connection.state().observer.is_watching() {
         connection.report(Event::Opened(request.target().to_owned()));
     }
-    Ok(session)
 }
 
 /// Removes a client from the registry when its thread is about to end.

@@ -45,8 +45,8 @@ pub(crate) fn head_deadline() -> Deadline {
     Deadline::within(HEAD_DEADLINE, "the head did not come in time")
 }
 
-/// Blocks until a whole head has arrived; `None` if the client left, or took too long. The request is on the heap, to
-/// keep the stack small. `relayed` is the client that a PROXY header has named.
+/// Blocks until a whole head has arrived; `None` if the client left, or took too long. `relayed` is the client that a
+/// PROXY header has named.
 #[inline(never)]
 pub(crate) fn read_head(
     client: &Client,
@@ -63,7 +63,7 @@ pub(crate) fn read_head(
             relayed.inspect(|client| request.set_relayed(*client));
             request.trust(&client.server.settings.proxies);
             received.drain(..length);
-            return Ok(Some(Box::new(request)));
+            return Ok(Some(request));
         }
         let have = received.len();
         received.resize(have + HEAD_READ, 0);

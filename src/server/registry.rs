@@ -166,6 +166,7 @@ impl Registry {
     ///
     /// # Errors
     /// The refusal, which is counted.
+    #[inline(never)]
     pub(crate) fn upgrade(&self, client: &Client, address: SocketAddr) -> Result<()> {
         self.take_place(client, address).map_err(|rejection| {
             self.note(address.ip(), &rejection);

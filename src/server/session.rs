@@ -170,20 +170,42 @@ fn agree(
         let made = make(exchange).map(Contained::new);
         exchange.keep_headers(made)
     })??;
-    let request = exchange.request();
-    if let Some(origin) = handshake::origin(request)
+    if let Some(origin) = handshake::origin(exchange.request())
         && !exchange.choices.allow(&origin)
-        && !guarded(connection, "the handshake", || handler.check_origin(request, &origin))?
     {
-        return Err(Error::refused(403, "Cross origin websockets not allowed"));
+        check_origin(&mut handler, connection, exchange.request(), &origin)?;
     }
     if exchange.choices.subprotocol.is_none() {
-        let offered = upgrade.offered();
-        let chosen = guarded(connection, "the handshake", || handler.select_subprotocol(&offered))?;
-        chosen.as_deref().map_or(Ok(()), |chosen| upgrade.check_chosen(chosen))?;
-        exchange.choices.subprotocol = chosen.map(String::into);
+        exchange.choices.subprotocol = select_subprotocol(&mut handler, connection, upgrade)?;
     }
     Ok(handler)
+}
+
+#[inline(never)]
+fn check_origin(
+    handler: &mut Box<dyn WebSocketHandler>,
+    connection: &Connection,
+    request: &Request,
+    origin: &str,
+) -> Result<()> {
+    if guarded(connection, "the handshake", || handler.check_origin(request, origin))? {
+        return Ok(());
+    }
+    Err(Error::refused(403, "Cross origin websockets not allowed"))
+}
+
+#[inline(never)]
+fn select_subprotocol(
+    handler: &mut Box<dyn WebSocketHandler>,
+    connection: &Connection,
+    upgrade: &Upgrade,
+) -> Result<Option<Box<str>>> {
+    let offered = upgrade.offered();
+    let chosen = guarded(connection, "the handshake", || handler.select_subprotocol(&offered))?;
+    if let Some(chosen) = &chosen {
+        upgrade.check_chosen(chosen)?;
+    }
+    Ok(chosen.map(String::into))
 }
 
 impl Drop for Session<'_> {

@@ -49,7 +49,9 @@ pub(crate) fn accept(request: &Request) -> Result<Upgrade> {
         return Err(Error::refused(400, r#""Connection" must be "Upgrade"."#));
     }
     let offered = request.header("Sec-WebSocket-Protocol").unwrap_or_default();
-    Ok(Upgrade { head: switching(request)?, offered })
+    let mut switching = created(request)?;
+    add_accept(&mut switching, request);
+    Ok(Upgrade { head: written(&switching)?, offered })
 }
 
 /// Returns the origin of a request, which every browser sends; old ones use another header.
@@ -100,18 +102,30 @@ impl Upgrade {
     }
 }
 
-/// Returns the 101 without the empty line at its end, or the refusal.
-///
-/// This is the deepest stack of a handshake. Not inlined, it stays within the two pages that a thread touches anyway.
+// The deepest stacks of a handshake begin here. Each step has returned before the next one begins, so they stay within
+// the two pages that a thread touches anyway.
+
+/// Returns tungstenite's 101, or the refusal.
 #[inline(never)]
-fn switching(request: &Request) -> Result<Vec<u8>> {
-    let mut switching = create_response(&*plain(request)?).map_err(refusal)?;
+fn created(request: &Request) -> Result<Box<http::Response<()>>> {
+    let plain = plain(request)?;
+    create_response(&plain).map(Box::new).map_err(refusal)
+}
+
+/// tungstenite has computed it for the key without its unused bits.
+#[inline(never)]
+fn add_accept(switching: &mut http::Response<()>, request: &Request) {
     let sent = request.headers().get(KEY).map_or(&[][..], HeaderValue::as_bytes);
     let accept = HeaderValue::try_from(derive_accept_key(sent));
     switching.headers_mut().insert("Sec-WebSocket-Accept", accept.expect("base64 is a header's value"));
+}
+
+/// Returns the head of a 101 without the empty line at its end.
+#[inline(never)]
+fn written(switching: &http::Response<()>) -> Result<Vec<u8>> {
     // A size that fits most heads: a vector that grows leaves its old memory with the thread.
     let mut head = Vec::with_capacity(HEAD);
-    write_response(&mut head, &switching).map_err(|error| Error::invalid(error.to_string()))?;
+    write_response(&mut head, switching).map_err(|error| Error::invalid(error.to_string()))?;
     head.truncate(head.len() - END.len());
     Ok(head)
 }

@@ -92,6 +92,9 @@ impl Inflater {
 
     /// Takes bytes of the current frame, no further than its end, and at most `room` of a frame that stays unchanged.
     /// `bytes` must not be empty, and all [ready](Inflater::ready) bytes must have been handed out.
+    ///
+    /// Not inlined, like the next two: an idle client's stack has no room for it.
+    #[inline(never)]
     pub(crate) fn take(&mut self, bytes: &[u8], room: usize) -> Result<Taken, InflateError> {
         if self.header.is_empty() {
             self.is_compressed = self.begins_compressed(bytes[0])?;
@@ -125,6 +128,7 @@ impl Inflater {
     }
 
     /// Returns bytes that are ready for tungstenite: at most the rest of one frame; nothing if it needs more input.
+    #[inline(never)]
     pub(crate) fn ready(&mut self) -> Result<&[u8], InflateError> {
         match &mut self.message {
             Some(message) => message.ready(self.is_masked),
@@ -133,6 +137,7 @@ impl Inflater {
     }
 
     /// Removes bytes that were ready. At the end of a message its state is free for another one.
+    #[inline(never)]
     pub(crate) fn handed_out(&mut self, bytes: usize) {
         let Some(message) = &mut self.message else { return };
         if let Some(state) = message.state.as_mut().and_then(|lent| lent.state.as_mut()) {

@@ -52,6 +52,7 @@ impl Connection {
 
     /// Called once, by the reading thread, when it knows the path of the WebSocket, and the other end: `client` is
     /// behind a proxy, or the peer.
+    #[inline(never)]
     pub(crate) fn set_path(&self, path: &str, client: SocketAddr) {
         if client != self.link().peer {
             self.link().forwarded.get_or_init(|| client);

@@ -2,11 +2,11 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn parse(head: &str) -> Result<Option<(Request, usize)>> {
+fn parse(head: &str) -> Result<Option<(Box<Request>, usize)>> {
     Request::parse(head.as_bytes(), ([127, 0, 0, 1], 1).into())
 }
 
-fn get(target: &str) -> Request {
+fn get(target: &str) -> Box<Request> {
     parse(&format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n")).unwrap().unwrap().0
 }
 

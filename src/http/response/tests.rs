@@ -1,6 +1,6 @@
 use super::*;
 
-fn request(lines: &str) -> Request {
+fn request(lines: &str) -> Box<Request> {
     let head = format!("GET / HTTP/1.1\r\nHost: h\r\n{lines}\r\n");
     Request::parse(head.as_bytes(), ([127, 0, 0, 1], 1).into()).unwrap().unwrap().0
 }
