@@ -136,6 +136,8 @@
 //! other program does.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// The manual names the items of all features.
+#![cfg_attr(not(feature = "program"), allow(rustdoc::broken_intra_doc_links))]
 #![deny(missing_docs, missing_debug_implementations, clippy::exhaustive_enums)]
 
 #[cfg(not(target_os = "linux"))]

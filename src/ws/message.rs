@@ -172,6 +172,13 @@ impl<const N: usize> From<&[u8; N]> for Message {
     }
 }
 
+/// The clone, which shares the bytes: a kept message is sent again.
+impl From<&Message> for Message {
+    fn from(message: &Message) -> Message {
+        message.clone()
+    }
+}
+
 impl From<Vec<u8>> for Message {
     fn from(bytes: Vec<u8>) -> Message {
         Message::binary(bytes)
@@ -248,6 +255,7 @@ mod tests {
             Message::from(Cow::Borrowed("hi")),
             Message::text("hi"),
             Message::from(text.clone()),
+            Message::from(&Message::from("hi")),
         ] {
             assert_eq!((message.as_text(), message.is_binary()), (Some("hi"), false));
             assert_eq!(message.as_bytes(), b"hi");

@@ -4,7 +4,7 @@
 //! The first two come from PyPI and npm, into `target`, in the versions that `tests/compare` measures.
 
 use crate::support;
-use support::browser;
+use support::{browser, python};
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -165,15 +165,7 @@ fn with_an_echo(client: impl Fn(&str) -> String) {
 
 #[test]
 fn websockets_for_python_sends_and_gets_compressed_messages_of_any_size() {
-    let venv = target("test-websockets");
-    let (python, pins) = (venv.join("bin/python"), Path::new(VARIANTS).join("requirements.txt"));
-    let done = venv.join("requirements.txt");
-    if fs::read(&done).ok() != fs::read(&pins).ok() {
-        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv));
-        run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "-r"]).arg(&pins));
-        fs::copy(&pins, &done).expect("copies");
-    }
-    with_an_echo(|url| run(Command::new(&python).args(["-c", WEBSOCKETS, url])));
+    with_an_echo(|url| run(Command::new(python::python()).args(["-c", WEBSOCKETS, url])));
 }
 
 #[test]

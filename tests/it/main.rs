@@ -58,6 +58,7 @@ mod responses;
 mod restarts;
 mod server;
 mod signals;
+mod slow_clients;
 mod small_stack;
 mod straight;
 mod supervisor;

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-/// The packages to install.
-const PACKAGES: [&str; 3] = ["tornado>=6,<7", "websockets>=15,<17", "redis>=5,<8"];
+/// The packages to install, beside `websockets`, which has the version that `tests/compare` measures.
+const PACKAGES: [&str; 2] = ["tornado>=6,<7", "redis>=5,<8"];
+/// Where that version is.
+const PINS: &str = include_str!("../compare/variants/requirements.txt");
 /// Fails if they are missing.
-const CHECK: &str =
-    "import sys, redis, tornado, websockets.sync.client; sys.exit(tornado.version_info[0] != 6)";
+const CHECK: &str = "import sys, redis, tornado, websockets.version as websockets\n\
+     sys.exit(tornado.version_info[0] != 6 or f'websockets=={websockets.version}' != sys.argv[1])";
 
 /// The Python of that environment; the first test that asks creates it.
 pub fn python() -> &'static Path {
@@ -25,12 +27,15 @@ fn install() -> Result<PathBuf, String> {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("is below target");
     let venv = target.join("test-venv");
     let python = venv.join("bin").join("python");
-    if python.exists() && run(Command::new(&python).args(["-c", CHECK])).is_ok() {
+    let websockets =
+        PINS.lines().find(|line| line.starts_with("websockets==")).ok_or("no pin of websockets")?;
+    let check = || run(Command::new(&python).args(["-c", CHECK, websockets]));
+    if python.exists() && check().is_ok() {
         return Ok(python);
     }
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
-    run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(PACKAGES))?;
-    run(Command::new(&python).args(["-c", CHECK]))?;
+    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", websockets]).args(PACKAGES))?;
+    check()?;
     Ok(python)
 }
 
