@@ -36,7 +36,7 @@ FULL := lint features crate doc suite loom stack packages autobahn-all stress fu
 # The files of tests/it that need more than Rust and a C compiler: a browser, Python, Redis, a proxy, OpenSSL, npm. A
 # test compares them with this list.
 NEED_MORE := admin arguments_and_cookies examples fleet fleet_links fleet_program interop interop_client lab_page \
-	page prometheus protocols proxies supervisor tls_attacks tls_config tls_page tls_program workflows
+	page prometheus protocols proxies supervisor tls_attacks tls_config tls_page tls_program tutorial workflows
 # Tests of tests/it that run at the same time, on however few cores: they wait, mostly.
 IT := RUST_TEST_THREADS=8 $(CARGO) test $(PROGRAM) --workspace --test it
 # The test crates that must be alone.

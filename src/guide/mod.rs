@@ -4,6 +4,7 @@
 //!
 //! | page | what it tells |
 //! |---|---|
+//! | [`tutorial`] | three steps: an echo, a chat with rooms, three machines with TLS |
 //! | [`writing`] | programs with the library: functions and callbacks, eight examples, errors |
 //! | [`blocking`] | which thread calls a handler, and what may block there |
 //! | [`protocols`] | subprotocols, a first message in time, private close codes, acknowledgements, heartbeats |
@@ -145,6 +146,10 @@ pub mod topics {}
 #[doc = include_str!("links.md")]
 #[doc = include_str!("tornado.md")]
 pub mod tornado {}
+
+#[doc = include_str!("links.md")]
+#[doc = include_str!("tutorial.md")]
+pub mod tutorial {}
 
 #[doc = include_str!("links.md")]
 #[doc = include_str!("writing.md")]

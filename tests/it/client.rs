@@ -302,7 +302,11 @@ fn answers_without_a_websocket_as_a_table() {
             Some(101),
         ),
         (switching(upgrade), "with 0 Sec-WebSocket-Accept headers", Some(101)),
-        (switching(&format!("{right}\r\nSec-WebSocket-Accept: ACCEPT")), "with 2 Sec-WebSocket-Accept", Some(101)),
+        (
+            switching(&format!("{right}\r\nSec-WebSocket-Accept: ACCEPT")),
+            "with 2 Sec-WebSocket-Accept",
+            Some(101),
+        ),
         (
             switching(&right.replace("ACCEPT", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")),
             "a wrong Sec-WebSocket-Accept",

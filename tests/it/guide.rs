@@ -124,6 +124,8 @@ fn each_block_runs_in_a_test_or_says_when_it_was_tried_by_hand() {
             "nginx" | "haproxy" | "yaml prometheus" | "yaml rules" | "json grafana" => true,
             // In tests/it/supervisor.rs.
             "ini threadcast.socket" | "ini threadcast.service" => true,
+            // In tutorial.rs.
+            "sh tutorial" | "rs echo" | "rs rooms" | "rs fleet" => true,
             "sh" | "ini" | "text" => section.contains(BY_HAND),
             _ => false,
         };

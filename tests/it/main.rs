@@ -67,6 +67,7 @@ mod tls_attacks;
 mod tls_config;
 mod tls_page;
 mod tls_program;
+mod tutorial;
 mod workflows;
 
 use std::collections::BTreeSet;

@@ -82,8 +82,7 @@ fn the_manual_shows_the_greeters_as_they_are() {
     ] {
         let source = fs::read_to_string(here.join(source)).unwrap();
         let block = page.split("```").find(|block| block.starts_with(&format!("text\n{begins}")));
-        let block =
-            block.unwrap_or_else(|| panic!("the page has no {begins}")).trim_start_matches("text\n");
+        let block = block.unwrap_or_else(|| panic!("the page has no {begins}")).trim_start_matches("text\n");
         assert!(source.contains(block), "this is on the page only:\n{block}");
     }
 }
