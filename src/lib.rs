@@ -1,10 +1,10 @@
 //! A WebSocket server without an async runtime: one blocking OS thread per client. It includes a blocking [`client`].
 //!
-//! It is three things. A *program* that pushes the local time to every client once a second, the well-known Tornado
-//! example done right. A *library*: Tornado's handler model for blocking Rust, and a full-duplex WebSocket, which any
-//! thread may write to while another is blocked in `read`. And a *lesson* in the real cost of threads.
+//! It is a *library*: Tornado's handler model for blocking Rust, and a full-duplex WebSocket, which any thread may write
+//! to while another is blocked in `read`. It is a *program*, Tornado's clock example, which pushes the local time to every
+//! client once a second. And it is a *lesson* in the cost of threads.
 //!
-//! It refuses to become a web framework: no templates, no uploads of forms with files, no HTTP/2.
+//! It is not a web framework, and will not become one: no templates, no file uploads in forms, no HTTP/2.
 //!
 //! # The clock, whole
 //!
@@ -47,7 +47,7 @@
 //!     let _server = Server::bind("0.0.0.0:8888", application)?;
 //!     loop {
 //!         let everybody: Vec<_> = clients.lock().unwrap().values().cloned().collect();
-//!         broadcast(&everybody, chrono::Local::now().to_string())?; // never blocks
+//!         broadcast(&everybody, chrono::Local::now().to_string())?; // does not block, however slow a client is
 //!         std::thread::sleep(Duration::from_secs(1));
 //!     }
 //! }
@@ -66,7 +66,7 @@
 //!         Ok(())
 //!     }
 //!     fn on_message(&mut self, _: &Connection, message: Message) -> Result<()> {
-//!         self.0.publish("chat", message)?; // never blocks
+//!         self.0.publish("chat", message)?; // does not block this thread
 //!         Ok(())
 //!     }
 //! }
@@ -89,8 +89,11 @@
 //!
 //! # The manual
 //!
-//! [`guide`] has the rest: the path of a push, the cost of a client, the behaviour in each case, and Tornado's names
-//! for this library's.
+//! [`guide`] is the manual, in three parts:
+//!
+//! - *Use*: [a tutorial](guide::tutorial), [writing programs](guide::writing), [clients](guide::client), and more.
+//! - *Run*: [operating](guide::operating), [metrics](guide::metrics), [attacks](guide::attacks), and more.
+//! - *Understand*: [how a push travels](guide::push), [the lesson](guide::lesson), and more.
 //!
 //! # Threads
 //!

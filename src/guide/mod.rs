@@ -19,10 +19,14 @@
 //!
 //! | page | what it tells |
 //! |---|---|
-//! | [`operating`] | options, signals, limits, and what to do when something is odd |
+//! | [`operating`] | options, signals, limits |
+//! | [`publishing`] | messages by POST, topics, and the list of clients |
+//! | [`web_pages`] | your own pages, and which web pages may connect |
+//! | [`proxies`] | nginx, HAProxy, and the address of a client behind a proxy |
 //! | [`configuration`] | options in the environment and in a file, logs, packages |
 //! | [`metrics`] | the numbers, Prometheus, health checks, alerts, a board |
 //! | [`restarts`] | draining, and restarts without a gap |
+//! | [`troubleshooting`] | what a line of the log or an answer means |
 //! | [`attacks`] | what a server promises under an attack, and what it does not |
 //! | [`limits`] | limits for an address, for a client, and for all clients |
 //! | [`redis`] | the Redis of a fleet: its size, its rights, what to watch |
@@ -116,6 +120,14 @@ pub mod operating {}
 pub mod protocols {}
 
 #[doc = include_str!("links.md")]
+#[doc = include_str!("proxies.md")]
+pub mod proxies {}
+
+#[doc = include_str!("links.md")]
+#[doc = include_str!("publishing.md")]
+pub mod publishing {}
+
+#[doc = include_str!("links.md")]
 #[doc = include_str!("push.md")]
 pub mod push {}
 
@@ -148,8 +160,16 @@ pub mod topics {}
 pub mod tornado {}
 
 #[doc = include_str!("links.md")]
+#[doc = include_str!("troubleshooting.md")]
+pub mod troubleshooting {}
+
+#[doc = include_str!("links.md")]
 #[doc = include_str!("tutorial.md")]
 pub mod tutorial {}
+
+#[doc = include_str!("links.md")]
+#[doc = include_str!("web_pages.md")]
+pub mod web_pages {}
 
 #[doc = include_str!("links.md")]
 #[doc = include_str!("writing.md")]

@@ -19,6 +19,9 @@ const PAGES: [&str; 9] = [
     "tests/autobahn/RESULTS.md",
 ];
 
+/// Words of a page of the manual, without its code and its link definitions: a reader finds one answer in five minutes.
+const MOST_WORDS: usize = 1200;
+
 fn read(path: impl AsRef<Path>) -> String {
     let path = path.as_ref();
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -103,6 +106,20 @@ fn every_link_leads_to_a_file_and_a_heading() {
         assert!(dead.is_empty(), "{dead:#?}");
     }
     assert!(seen > 200, "{seen}");
+}
+
+#[test]
+fn each_page_of_the_manual_has_fewer_than_1200_words() {
+    for path in manual() {
+        let page = prose(&read(&path));
+        let lines = page.lines().filter(|line| !(line.starts_with('[') && line.contains("]: ")));
+        let words = lines.flat_map(str::split_whitespace).count();
+        assert!(
+            words < MOST_WORDS,
+            "{} has {words} words: split it by its readers' questions",
+            path.display()
+        );
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use support::{DEADLINE, Directory, Program, Raw, eventually, get};
 use threadcast::client::Builder;
 use tls::Identity;
 
-const MANUAL: &str = "src/guide/operating.md";
+const MANUAL: &str = "src/guide/proxies.md";
 const TOKEN: &str = "token-of-the-tests";
 
 /// The manual's configuration blocks with this mark.
