@@ -1,15 +1,16 @@
-//! Hundreds of slow clients at once, and a shutdown among full sockets: no thread is left. `tests/it/slow_clients.rs` has
-//! what a single slow client does.
+//! The cost of slow clients in memory and threads: a flood, hundreds at once, a shutdown among full sockets.
+//! `tests/it/slow_clients.rs` has what a single slow client does.
 
 mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
-use support::{DEADLINE, Event, Probed, close_frame, eventually, server_threads};
+use support::{DEADLINE, Event, Probed, Program, Raw, close_frame, eventually, masked, server_threads};
 use threadcast::{Application, Connection, Message, broadcast};
 
-/// One test after the other: they look at all threads of this process, and load the machine.
+/// One test after the other: they look at all threads of this process, at memory, and load the machine.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -22,6 +23,68 @@ fn fill(connection: &Connection) {
         connection.write_message(message.clone()).expect("below the limit");
         connection.backlog() > 48 << 20
     });
+}
+
+/// A process's resident memory, in bytes.
+fn resident(pid: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
+}
+
+#[test]
+fn a_ping_flood_from_a_client_that_does_not_read_ends_in_back_pressure_and_not_in_memory() {
+    let _alone = alone();
+    let program = Program::start(&["--interval", "50ms", "--logging", "warning", "--ping-interval", "off"]);
+    let mut witness = Raw::websocket(program.addr(), "/websocket?Id=witness");
+    witness.frame();
+    let before = resident(program.pid());
+    // Narrow, or the flooder's own kernel buffers megabytes of pongs before its socket is full.
+    let flooder = Raw::narrow(program.addr(), 256 << 10).upgraded("/websocket?Id=flooder");
+    let mut writer = flooder.stream.try_clone().unwrap();
+    let flood = std::thread::spawn(move || {
+        let pings = masked(0x89, &[0; 125]).repeat(1000);
+        let mut sent = 0;
+        while std::io::Write::write_all(&mut writer, &pings).is_ok() {
+            sent += pings.len();
+        }
+        sent
+    });
+    // The flood runs until the server stops reading, and then until the write deadline ends it.
+    let (mut peak, begun) = (0, Instant::now());
+    while !flood.is_finished() {
+        // Each byte that the kernel takes begins the write deadline again.
+        assert!(begun.elapsed() < 3 * DEADLINE, "the flood has not ended");
+        witness.frame();
+        peak = peak.max(resident(program.pid()));
+    }
+    assert!(flood.join().unwrap() > 1 << 20);
+    program.wait_for_line("is a slow consumer: disconnected");
+    assert!(peak - before < 16 << 20, "{} bytes more", peak - before);
+    (0..3).for_each(|_| drop(witness.frame()));
+}
+
+#[test]
+fn an_idle_client_does_not_keep_the_buffer_of_its_largest_message() {
+    let _alone = alone();
+    // By default, glibc keeps freed memory for the next caller, and learns to keep more.
+    let command = &mut Program::command();
+    command.env("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=131072");
+    let program =
+        Program::spawn(command.args(["--lab", "--port", "0", "--interval", "1h", "--logging", "none"]));
+    let mut clients: Vec<_> =
+        (0..8).map(|n| Raw::websocket(program.addr(), &format!("/echo?Id={n}"))).collect();
+    let before = resident(program.pid());
+    let size = 8 << 20;
+    for client in &mut clients {
+        let mut writer = client.stream.try_clone().unwrap();
+        let sender = std::thread::spawn(move || {
+            std::io::Write::write_all(&mut writer, &masked(0x82, &vec![1; 8 << 20])).unwrap()
+        });
+        assert_eq!(client.frame().payload.len(), size);
+        sender.join().unwrap();
+    }
+    eventually("the buffers are given back", || resident(program.pid()) < before + size);
 }
 
 /// 500 clients that read at random speeds, 8 threads that write to each of them at once, messages of 0 to 300 KiB:

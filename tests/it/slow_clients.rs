@@ -28,13 +28,6 @@ fn pumps(stalled: &[(Raw, Connection)]) -> usize {
     with_a_pump(stalled).iter().filter(|has| **has).count()
 }
 
-/// A process's resident memory, in bytes.
-fn resident(pid: u32) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
-}
-
 #[test]
 fn a_full_socket_gets_a_pump_which_ends_with_the_backlog() {
     let probed = Probed::start_with(|application| application.max_backlog(64 << 20), |_, _| Ok(()));
@@ -139,37 +132,6 @@ fn a_backlog_that_stands_still_has_a_deadline() {
 }
 
 #[test]
-fn a_ping_flood_from_a_client_that_does_not_read_ends_in_back_pressure_and_not_in_memory() {
-    let program = Program::start(&["--interval", "50ms", "--logging", "warning", "--ping-interval", "off"]);
-    let mut witness = Raw::websocket(program.addr(), "/websocket?Id=witness");
-    witness.frame();
-    let before = resident(program.pid());
-    // Narrow, or the flooder's own kernel buffers megabytes of pongs before its socket is full.
-    let flooder = Raw::narrow(program.addr(), 256 << 10).upgraded("/websocket?Id=flooder");
-    let mut writer = flooder.stream.try_clone().unwrap();
-    let flood = std::thread::spawn(move || {
-        let pings = masked(0x89, &[0; 125]).repeat(1000);
-        let mut sent = 0;
-        while std::io::Write::write_all(&mut writer, &pings).is_ok() {
-            sent += pings.len();
-        }
-        sent
-    });
-    // The flood runs until the server stops reading, and then until the write deadline ends it.
-    let (mut peak, begun) = (0, Instant::now());
-    while !flood.is_finished() {
-        // Each byte that the kernel takes begins the write deadline again.
-        assert!(begun.elapsed() < 3 * DEADLINE, "the flood has not ended");
-        witness.frame();
-        peak = peak.max(resident(program.pid()));
-    }
-    assert!(flood.join().unwrap() > 1 << 20);
-    program.wait_for_line("is a slow consumer: disconnected");
-    assert!(peak - before < 16 << 20, "{} bytes more", peak - before);
-    (0..3).for_each(|_| drop(witness.frame()));
-}
-
-#[test]
 fn an_echo_to_a_client_that_does_not_read_stops_reading_and_loses_nothing() {
     let probed = Probed::start_with(
         |application| application.max_backlog(256 << 10).write_deadline(DEADLINE),
@@ -211,28 +173,6 @@ fn a_half_closed_peer_with_a_full_socket_leaves_no_thread_and_no_socket() {
         });
         drop(client);
     }
-}
-
-#[test]
-fn an_idle_client_does_not_keep_the_buffer_of_its_largest_message() {
-    // By default, glibc keeps freed memory for the next caller, and learns to keep more.
-    let command = &mut Program::command();
-    command.env("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=131072");
-    let program =
-        Program::spawn(command.args(["--lab", "--port", "0", "--interval", "1h", "--logging", "none"]));
-    let mut clients: Vec<_> =
-        (0..8).map(|n| Raw::websocket(program.addr(), &format!("/echo?Id={n}"))).collect();
-    let before = resident(program.pid());
-    let size = 8 << 20;
-    for client in &mut clients {
-        let mut writer = client.stream.try_clone().unwrap();
-        let sender = std::thread::spawn(move || {
-            std::io::Write::write_all(&mut writer, &masked(0x82, &vec![1; 8 << 20])).unwrap()
-        });
-        assert_eq!(client.frame().payload.len(), size);
-        sender.join().unwrap();
-    }
-    eventually("the buffers are given back", || resident(program.pid()) < before + size);
 }
 
 #[test]
