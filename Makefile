@@ -39,8 +39,9 @@ NEED_MORE := admin arguments_and_cookies examples fleet fleet_links fleet_progra
 	page prometheus protocols proxies supervisor tls_attacks tls_config tls_page tls_program tutorial workflows
 # Tests of tests/it that run at the same time, on however few cores: they wait, mostly.
 IT := RUST_TEST_THREADS=8 $(CARGO) test $(PROGRAM) --workspace --test it
-# The test crates that must be alone.
-ALONE := $(patsubst %.rs,--test %,$(notdir $(wildcard tests/*.rs tests/compare/tests/*.rs)))
+# The test crates that mostly wait, and run at the same time; and those that measure or load the machine.
+WAIT := capacity faults fleet_faults fleet_soak fuzz log_lines neighbours stack
+ALONE := $(filter-out $(WAIT),$(patsubst %.rs,%,$(notdir $(wildcard tests/*.rs tests/compare/tests/*.rs))))
 BEGUN := $(shell date +%s)
 # Where a check says why it was not run.
 export NOT_RUN := $(CURDIR)/target/not-run
@@ -116,8 +117,12 @@ doc: ## Build the manual into target/doc, without a warning
 suite: ## All tests, those of the pages in a browser
 	$(CARGO) test $(PROGRAM) --workspace --no-run
 	$(IT)
-	$(CARGO) test $(PROGRAM) --workspace --lib --bins $(ALONE)
+	@$(MAKE) --no-print-directory --jobs=$(words $(WAIT)) --output-sync --keep-going $(WAIT:%=crate-%)
+	$(CARGO) test $(PROGRAM) --workspace --lib --bins $(ALONE:%=--test %)
 	$(CARGO) test $(PROGRAM) --workspace --doc
+
+crate-%:
+	$(CARGO) test $(PROGRAM) --workspace --test $*
 
 .PHONY: stack
 stack: ## Check in a release build that an idle client keeps to two pages of stack

@@ -3,13 +3,13 @@
 mod support;
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write, stderr};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, id};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
-use support::{Probed, Program, Raw, eventually, frame, threads, upgrade};
+use rustix::process::Signal;
+use support::{Probed, Program, Raw, eventually, frame, has_descriptors, not_checked, threads, upgrade};
 use threadcast::{Application, Capacity, Message, Result, Server, WebSocketHandler};
 
 /// Places beyond the clients, for requests.
@@ -179,24 +179,9 @@ fn a_flood_of_half_open_connections_keeps_to_its_share_of_the_capacity() {
 /// Descriptors for the tests below. The program needs as many.
 const DESCRIPTORS: u64 = 2500;
 
-/// Raises the limit of descriptors, as the program does, from the usual 1,024. Returns false, and says so, if that is
-/// not enough for `what`.
-fn has_descriptors(what: &str) -> bool {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("up to the hard limit");
-    let is_enough = maximum.is_none_or(|maximum| maximum >= DESCRIPTORS);
-    if !is_enough {
-        // Not with println!, which shows only if a test fails.
-        let why = "raise it with ulimit -Hn";
-        let mut seen = stderr();
-        writeln!(seen, "NOT CHECKED: {what}: needs {DESCRIPTORS} descriptors; {why}").unwrap();
-    }
-    is_enough
-}
-
 #[test]
 fn a_thousand_half_open_connections_keep_nobody_out_and_pushes_go_on() {
-    if !has_descriptors("a thousand half-open connections") {
+    if !has_descriptors(DESCRIPTORS, "a thousand half-open connections") {
         return;
     }
     let half_a_head = &upgrade("/websocket?Id=half", "")[..60];
@@ -228,7 +213,7 @@ fn a_thousand_half_open_connections_keep_nobody_out_and_pushes_go_on() {
 
 /// The server serves as many clients as the program says, the next ones get 503, and the others notice nothing.
 fn serves_as_many_as_it_says(program: Program, limit: &str, what: &str) {
-    if !has_descriptors(what) {
+    if !has_descriptors(DESCRIPTORS, what) {
         return;
     }
     let line = program.wait_for_line("threadcast is at ");
@@ -340,6 +325,5 @@ fn in_a_control_group_of_48_mib_it_serves_as_many_as_it_says_and_refuses_the_nex
             Err(error) => refusals.push(format!("{root}: {error}")),
         }
     }
-    // Not with println!, which shows only if a test fails.
-    writeln!(io::stderr(), "capacity: NOT CHECKED: {IN_A_GROUP}: {}", refusals.join("; ")).unwrap();
+    not_checked(IN_A_GROUP, &refusals.join("; "));
 }

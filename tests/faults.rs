@@ -7,8 +7,8 @@ mod support;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{self, Child, ChildStdout, Command, Stdio};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -23,22 +23,11 @@ use clock::time::payload;
 use rustix::process::Signal;
 use serde_json::Value;
 use support::network::{in_a_private_network, ip};
-use support::{Program, Raw, eventually, frame, threads};
+use support::{Program, Raw, eventually, frame, free_port, threads};
 use threadcast::{Application, Server};
 
 fn client(addr: SocketAddr, id: &str) -> Raw {
     Raw::websocket(addr, &format!("/websocket?Id={id}"))
-}
-
-/// A free port of the loopback, outside the range from which the system assigns ports: so no other test gets it at the
-/// same time.
-fn free_port() -> SocketAddr {
-    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
-    let lowest: u16 = range.split_whitespace().next().unwrap().parse().unwrap();
-    // Each process begins at another one.
-    let first = lowest - 1 - (process::id() % 10_000) as u16;
-    let mut ports = (1024..=first).rev().map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
-    ports.find(|addr| TcpListener::bind(addr).is_ok()).expect("one of them is free")
 }
 
 #[test]

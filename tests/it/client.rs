@@ -3,7 +3,7 @@
 use crate::support;
 use support::far;
 
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -497,9 +497,12 @@ fn a_server_that_is_slow_or_leaves_is_an_error_by_the_deadline() {
 
 #[test]
 fn an_absent_server_is_named() {
-    let addr = Far::bind().addr();
-    let line = error(client::connect(&format!("ws://localhost:{}/x?token=secret", addr.port())));
-    assert!(line.starts_with(&format!("cannot connect to ws://localhost:{}/x (", addr.port())), "{line}");
+    let port = support::free_port().port();
+    // A bare system has no `/etc/hosts`.
+    let known = |host: &&str| (*host, port).to_socket_addrs().is_ok();
+    let host = ["localhost", "127.0.0.1"].into_iter().find(known).expect("an address");
+    let line = error(client::connect(&format!("ws://{host}:{port}/x?token=secret")));
+    assert!(line.starts_with(&format!("cannot connect to ws://{host}:{port}/x (")), "{line}");
     assert!(line.contains("127.0.0.1:") && line.ends_with("): Connection refused"), "{line}");
     let line = error(client::connect("ws://nobody.invalid/"));
     assert!(line.starts_with("cannot find nobody.invalid: "), "{line}");

@@ -207,9 +207,9 @@ fn a_proxy_that_is_not_there_or_silent_or_leaves_is_named() {
         let line = error(builder.connect());
         assert_eq!(line, format!("{proxy} did not answer CONNECT chat.test:80: it closed the connection"));
     });
-    let addr = far.addr();
-    drop(far);
-    assert_eq!(error(builder.connect()), format!("cannot connect to {proxy} ({addr}): Connection refused"));
+    let addr = support::free_port();
+    let line = error(Builder::new("ws://chat.test/").proxy(&format!("me:secret@{addr}")).connect());
+    assert_eq!(line, format!("cannot connect to the proxy http://{addr} ({addr}): Connection refused"));
     let line = error(Builder::new("ws://chat.test/").proxy("socks5://me:secret@a.test:1080").connect());
     assert_eq!(line, "not a proxy URL such as http://host:3128: only http:// proxies are supported");
 }

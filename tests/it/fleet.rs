@@ -127,7 +127,8 @@ fn a_redis_that_stands_still_holds_up_no_publish() {
     }
     assert!(longest < Duration::from_secs(1), "{longest:?}");
     let stats = machines[0].fleet.stats();
-    assert!(stats.lost.full > 0, "{stats:?}");
+    // A slow machine takes longer than the queue keeps a message.
+    assert!(stats.lost.full + stats.lost.stale > 0, "{stats:?}");
     eventually("the links are down", || machines.iter().all(|one| !one.fleet.stats().is_linked));
     machines[0].hub.publish("a", "here").unwrap();
     machines[0].hears("here");
@@ -202,7 +203,7 @@ fn a_failed_join_says_why_and_shows_no_password() {
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
         }
     });
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let closed = support::free_port().port();
     let administrator = redis::Client::open(format!("redis://:secret@127.0.0.1:{port}")).unwrap();
     let mut administrator = administrator.get_connection().unwrap();
     for (user, rights) in [

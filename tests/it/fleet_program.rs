@@ -6,8 +6,7 @@ use support::fleet as machines;
 use std::io::BufRead;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{self, Command};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::process::Command;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -303,7 +302,7 @@ fn a_redis_that_cannot_be_had_is_one_line_without_the_url_and_exit_1() {
     let locked = Redis::start(&["--requirepass", "right"]);
     let at = |user: &str| locked.url().replacen("//", &format!("//{user}@"), 1);
     // Nobody listens on it any more.
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = support::free_port();
     let web = machine(&Redis::start(&[]));
     let failed = "threadcast: cannot join the fleet at Redis: ";
     for (url, expected) in [
@@ -379,14 +378,8 @@ fn without_redis_nothing_of_a_fleet_runs_or_shows() {
 /// The offsets of a fleet's ports from the first.
 const PORTS: [u16; 5] = [0, 10, 11, 12, 13];
 
-/// A free port, with the others of a fleet also free, outside the range from which the system assigns ports.
 fn free_ports() -> u16 {
-    /// Each caller starts its search at another port.
-    static ASKED: AtomicU16 = AtomicU16::new(0);
-    let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-    let first = 12_000 + (process::id() % 8_000) as u16 + 200 * ASKED.fetch_add(1, Ordering::Relaxed);
-    let mut ports = (first..first + 10_000).step_by(20);
-    ports.find(|port| PORTS.into_iter().all(|more| free(port + more))).expect("some are free")
+    support::free_ports(&PORTS)
 }
 
 /// The script, which keeps its logs in a directory of this name. A background process of a shell ignores SIGINT and

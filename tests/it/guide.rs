@@ -135,6 +135,9 @@ fn each_block_runs_in_a_test_or_says_when_it_was_tried_by_hand() {
 
 #[test]
 fn commands_beside_a_running_program_succeed() {
+    if Command::new("curl").arg("--version").output().is_err() {
+        return support::not_checked("the manual's commands beside a running program", "curl is missing");
+    }
     let program = Program::start(&[]);
     let directory = commands("guide-run", program.pid());
     let port = program.addr().port().to_string();

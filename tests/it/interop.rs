@@ -171,7 +171,7 @@ fn websockets_for_python_sends_and_gets_compressed_messages_of_any_size() {
 #[test]
 fn ws_for_node_sends_and_gets_compressed_messages_of_any_size() {
     if Command::new("node").arg("--version").output().is_err() {
-        println!("not run: Node.js is missing");
+        support::not_checked("`ws` for Node.js as a client", "Node.js is missing");
         return;
     }
     let modules = target("test-node");

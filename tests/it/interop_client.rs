@@ -132,7 +132,7 @@ fn websockets_for_python_echoes_and_closes() {
 #[test]
 fn ws_for_node_echoes_and_closes() {
     if Command::new("node").arg("--version").output().is_err() {
-        println!("not run: Node.js is missing");
+        support::not_checked("`ws` for Node.js as a server", "Node.js is missing");
         return;
     }
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("is below target");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use support::{Raw, eventually, frame};
+use support::{DEADLINE, Raw, eventually, frame};
 use threadcast::{Application, Capacity, Connection, Hub, Messages, Server};
 
 /// Bytes of a message, with its number in front: more than a kernel takes that was told to take little.
@@ -30,6 +30,8 @@ fn number(payload: &[u8]) -> usize {
 fn serve(hub: &Hub) -> Server {
     let hub = hub.clone();
     let application = Application::new().max_backlog(4 * SIZE).max_buffered(1 << 30).send_buffer(4096);
+    // On a slow machine a client may take longer than that from one message to the next.
+    let application = application.write_deadline(DEADLINE).ping_interval(None);
     let application = application.websockets("/", move |exchange| {
         let (topic, hub) = (exchange.path_rest()?, hub.clone());
         Ok(move |connection: &Connection, messages: &mut Messages| {

@@ -520,9 +520,9 @@ fn the_page_reconnects_when_the_server_comes_back() {
 
     page.wait_for(
         "a countdown",
-        "state === 'closed' && /^Try 1 in \\d+ s$/.test($('countdown').textContent)",
+        "state === 'closed' && /^Try 1 in \\d+ s$/.test($('countdown').textContent) \
+           && !$('countdown').hidden && !$('connect').hidden",
     );
-    assert!(page.is("!$('countdown').hidden && !$('connect').hidden"));
     assert_eq!([page.text("closed-code"), page.text("closed-clean")], ["1006", "false"]);
     page.wait_for("a try that fails", "/^Try 2 in \\d+ s$/.test($('countdown').textContent)");
     assert!(!page.log_lines("onerror").is_empty());

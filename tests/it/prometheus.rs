@@ -4,7 +4,7 @@ use crate::support;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -158,7 +158,7 @@ fn it_scrapes_and_its_rules_and_its_board_have_answers() {
     let program = Program::start(&["--interval", "100ms"]);
     let _client = Raw::websocket(program.addr(), "/websocket?Id=A");
     let directory = Directory::new("prometheus");
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
+    let port = support::free_port().port();
     let target = format!("localhost:{}", program.addr().port());
     let configuration = block("yaml prometheus").replace("localhost:8888", &target).replace("15s", "1s");
     assert!(configuration.contains(&target), "{configuration}");

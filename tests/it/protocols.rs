@@ -17,7 +17,7 @@ use threadcast::{Application, Connection, Error, Hub, Messages, Result, Server};
 /// The modules of the clients; `None` without Node.js.
 fn modules() -> Option<PathBuf> {
     if Command::new("node").arg("--version").output().is_err() {
-        println!("not run: Node.js is missing");
+        support::not_checked("protocols of npm", "Node.js is missing");
         return None;
     }
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("is below target");

@@ -3,7 +3,7 @@
 use crate::support;
 use support::far;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -107,7 +107,7 @@ fn a_server_that_asks_for_time_gets_it() {
 
 #[test]
 fn a_server_that_is_away_is_waited_for_longer_each_time() {
-    let addr: SocketAddr = Far::bind().addr();
+    let addr = support::free_port();
     let (told, pauses) = mpsc::channel();
     let connections = client::reconnecting(Builder::new(&format!("ws://{addr}/")));
     let mut connections = connections.pauses(8 * FIRST, 64 * FIRST).on_failure(move |error, pause| {

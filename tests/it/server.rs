@@ -125,8 +125,8 @@ fn an_address_that_is_not_here_is_passed_over_and_one_in_use_is_not() {
         Server::bind(&addresses[..], Application::new()).map(|server| server.local_addr().ip().to_string())
     };
     assert_eq!(bind(&["192.0.2.1:0", "[2001:db8::1]:0", "127.0.0.1:0"]).unwrap(), "127.0.0.1");
-    let taken = TcpListener::bind("127.0.0.2:0").unwrap().local_addr().unwrap();
-    let _taken = TcpListener::bind(taken).unwrap();
+    let listener = TcpListener::bind("127.0.0.2:0").unwrap();
+    let taken = listener.local_addr().unwrap();
     let error = bind(&[&taken.to_string(), "127.0.0.1:0"]).unwrap_err().to_string();
     assert_eq!(error, format!("cannot listen on {taken}: Address already in use"));
     let error = bind(&[]).unwrap_err().to_string();

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::SigSet;
 use rustix::process::Signal;
 use serde_json::Value;
-use support::{Program, Raw, close_frame, eventually};
+use support::{Program, Raw, close_frame, eventually, kill};
 
 const ARGS: [&str; 4] = ["--port", "0", "--address", "127.0.0.1"];
 
@@ -27,11 +27,6 @@ fn after(shell: &str, args: &[&str]) -> Program {
     let mut command = Command::new("env");
     command.args(["--default-signal", "sh", "-c", &script, env!("CARGO_BIN_EXE_threadcast")]);
     Program::spawn(command.args(ARGS).args(args))
-}
-
-fn kill(program: &Program, signal: &str) {
-    let pid = program.pid().to_string();
-    assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success(), "{signal}");
 }
 
 /// A path that does not exist.
@@ -65,7 +60,7 @@ fn other_signals_do_not_end_it() {
         "XFSZ", "XCPU", "PIPE", "ALRM", "VTALRM", "PROF", "IO", "PWR", "STKFLT", "URG", "WINCH", "CHLD",
         "CONT", "34", "64",
     ] {
-        kill(&program, signal);
+        kill(program.pid(), signal);
         expect_pushes(&mut client);
     }
     assert_eq!(program.lines().iter().filter(|line| line.contains("shutting down")).count(), 0);
@@ -76,7 +71,7 @@ fn faults_and_sigquit_end_it_by_their_signal() {
     for (name, number) in [("ILL", 4), ("FPE", 8), ("ABRT", 6), ("QUIT", 3)] {
         let mut program = after("ulimit -c 0", &[]);
         program.addr();
-        let status = program.wait_while(|program| kill(program, name));
+        let status = program.wait_while(|program| kill(program.pid(), name));
         assert_eq!(status.signal(), Some(number), "{name}");
     }
 }

@@ -1,7 +1,7 @@
 //! A test's own Redis, and hubs in a fleet around it.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
@@ -22,7 +22,7 @@ pub struct Redis {
 impl Redis {
     /// Starts one on a free port of the loopback, `PORT` in its arguments.
     pub fn start(arguments: &[&str]) -> Redis {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = super::free_port().port();
         let own =
             ["--bind", "127.0.0.1", "--save", "", "--dir", env!("CARGO_TARGET_TMPDIR"), "--port", "PORT"];
         let arguments = own.iter().chain(arguments).map(|one| one.replace("PORT", &port.to_string()));

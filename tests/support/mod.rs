@@ -17,7 +17,7 @@ pub mod tls;
 
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use rustix::net::{AddressFamily, SocketType};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use threadcast::{Application, Capacity, Connection, Exchange, Message, Result, Server, WebSocketHandler};
 
 /// How long any event may take before its test fails. Long, since two cores may be busy.
@@ -602,6 +603,53 @@ pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "waited for: {what}");
         thread::park_timeout(Duration::from_millis(2));
     }
+}
+
+/// Says that a test has not run, and why. Not with `println!`, which shows only if a test fails.
+pub fn not_checked(what: &str, why: &str) {
+    writeln!(std::io::stderr(), "NOT CHECKED: {what}: {why}").expect("stderr is open");
+}
+
+/// Sends a signal by its name or number, as another process. The shell's own `kill` is there without the package procps.
+pub fn kill(pid: u32, signal: &str) {
+    let mut kill = Command::new("bash");
+    kill.args(["-c", "kill -s \"$0\" \"$1\"", signal, &pid.to_string()]);
+    assert!(kill.status().expect("bash runs").success(), "{signal}");
+}
+
+/// A port of the loopback on which nobody listens.
+pub fn free_port() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], free_ports(&[0])))
+}
+
+/// The first of ports of the loopback on which nobody listens: it, and those at these offsets from it. They are outside
+/// the range from which the system assigns ports, so no other test gets them at the same time.
+pub fn free_ports(offsets: &[u16]) -> u16 {
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").expect("reads");
+    let lowest: u16 = range.split_whitespace().next().and_then(|port| port.parse().ok()).expect("a port");
+    let width = offsets.iter().max().map_or(1, |last| usize::from(*last) + 1);
+    let ports = 1024..if lowest > 2048 { lowest } else { u16::MAX };
+    // Each process begins at another one, and no port is returned twice.
+    let begin = std::process::id() as usize * 97;
+    let mut found = (0..ports.len()).map(|_| {
+        let number = begin + ASKED.fetch_add(width, Ordering::Relaxed);
+        ports.start + (number % (ports.len() - width)) as u16
+    });
+    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    found.find(|port| offsets.iter().all(|offset| is_free(port + offset))).expect("some are free")
+}
+
+/// Raises the limit of descriptors, as the program does, from the usual 1,024. Returns false, and says so, if that is
+/// not enough for `what`.
+pub fn has_descriptors(descriptors: u64, what: &str) -> bool {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("up to the hard limit");
+    let is_enough = maximum.is_none_or(|maximum| maximum >= descriptors);
+    if !is_enough {
+        not_checked(what, &format!("needs {descriptors} descriptors; raise it with ulimit -Hn"));
+    }
+    is_enough
 }
 
 /// The names of a process's threads.

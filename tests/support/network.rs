@@ -1,7 +1,6 @@
 //! Tests in a private network, with links that they can take down, or with private names of hosts.
 
 use std::env;
-use std::io::{Write, stderr};
 use std::process::Command;
 
 /// Runs `test`, whose name is `name`, in a new network namespace. That needs the superuser, a user namespace, or sudo
@@ -21,31 +20,37 @@ fn in_a_namespace(name: &str, kind: &str, setup: &str, test: fn()) {
     if super::is_run_again() {
         return test();
     }
+    match namespace(kind, setup) {
+        Ok(unshare) => {
+            // Set again in the script, because sudo drops the environment.
+            let script = format!("{setup} && exec env {}=1 \"$0\" \"$@\"", super::AGAIN);
+            super::run_again(name, unshare(&script).arg(env::current_exe().unwrap()));
+        }
+        Err(why) => super::not_checked(name, &why),
+    }
+}
+
+/// Returns what runs a script in a new namespace of this kind, if `setup` succeeds there; or why nothing does.
+pub fn namespace(kind: &str, setup: &str) -> Result<impl Fn(&str) -> Command, String> {
     let mut refusals = Vec::new();
     for words in [
-        &["unshare", "--user", "--map-root-user", kind][..],
-        &["unshare", kind],
-        &["sudo", "-n", "unshare", kind],
+        vec!["unshare", "--user", "--map-root-user", kind],
+        vec!["unshare", kind],
+        vec!["sudo", "-n", "unshare", kind],
     ] {
-        let unshare = |script: &str| {
-            let mut command = Command::new(words[0]);
-            command.args(&words[1..]).args(["sh", "-c", script]);
+        let program = words[0];
+        let unshare = move |script: &str| {
+            let mut command = Command::new(program);
+            command.args(&words[1..]).args(["bash", "-c", script]);
             command
         };
         match unshare(setup).output() {
-            Ok(output) if output.status.success() => {
-                // Set again in the script, because sudo drops the environment.
-                let script = format!("{setup} && exec env {}=1 \"$0\" \"$@\"", super::AGAIN);
-                super::run_again(name, unshare(&script).arg(env::current_exe().unwrap()));
-                return;
-            }
+            Ok(output) if output.status.success() => return Ok(unshare),
             Ok(output) => refusals.push(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-            Err(error) => refusals.push(format!("{}: {error}", words[0])),
+            Err(error) => refusals.push(format!("{program}: {error}")),
         }
     }
-    // Not with println!, which shows only if a test fails.
-    let mut seen = stderr();
-    writeln!(seen, "NOT CHECKED: {name}: {}", refusals.join("; ")).unwrap();
+    Err(refusals.join("; "))
 }
 
 /// Runs the command `ip`.
