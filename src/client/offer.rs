@@ -140,7 +140,7 @@ impl Offer<'_> {
         let window_bits: Option<u8> = None;
         if !extensions.is_empty() && window_bits.is_none() {
             return Err(format!(
-                "a 101 with the extensions {extensions:?}, which the client did not offer; without compression it offers none"
+                "a 101 with the extensions {extensions:?}, which do not match the client's offer; without compression it offers none"
             ));
         }
         Ok(Agreement {

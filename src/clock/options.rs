@@ -48,7 +48,7 @@ Signals:
   SIGUSR2           hand the sockets to a new process; when it serves, close the clients with 1012
 
 Environment:
-  THREADCAST_MAX_CLIENTS     like --max-clients, which wins; so for each option outside of the lab
+  THREADCAST_MAX_CLIENTS     like --max-clients, which wins; each option has one, except those of the lab
   THREADCAST_REDIS           like --redis, also with a password: redis://USER:PASSWORD@HOST:PORT
   THREADCAST_PUBLISH_TOKEN   the token itself, in place of --publish-token-file
   THREADCAST_ADMIN_TOKEN     the token itself, in place of --admin-token-file

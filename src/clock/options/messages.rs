@@ -28,7 +28,7 @@ pub struct MessageOptions {
     #[arg(long, value_name = "URL")]
     pub redis: Option<String>,
 
-    /// Name of this group of machines, with which its Redis channels begin [default: threadcast]
+    /// Prefix of the Redis channels: machines with one prefix share messages [default: threadcast]
     #[arg(long, value_name = "NAME", value_parser = channel)]
     pub channel: Option<String>,
 }

@@ -319,7 +319,7 @@ mod tests {
     #[test]
     fn the_trials_cover_each_goal_once() {
         let trials = trials("");
-        assert_eq!(trials.len(), 8);
+        assert_eq!(trials.len(), 9);
         for (experiment, only) in [
             (Experiment::new(Kind::Push, 1000), vec![SUBJECT, FLOOR, WSS, TOKIO_WSS]),
             (Experiment::new(Kind::Push, 5000), vec![SUBJECT, FLOOR, TOKIO, WSS]),

@@ -228,8 +228,8 @@ fn what_is_wrong_with_a_command_line_is_one_line_that_says_what_to_write() {
     let of_load = |more: &[&'static str]| [&load[..], more].concat();
     let hint = " (--help shows the options)";
     for (program, args, code, expected) in [
-        (COMPARE, vec!["run", "--rounds", "x"], 2, "--rounds x: it is a number from 1 to 1000000"),
-        (COMPARE, vec!["run", "--sizes", "1,-2"], 2, "--sizes -2: it is a number from 1 to 1000000"),
+        (COMPARE, vec!["run", "--rounds", "x"], 2, "--rounds x: expected a number from 1 to 1000000"),
+        (COMPARE, vec!["run", "--sizes", "1,-2"], 2, "--sizes -2: expected a number from 1 to 1000000"),
         (COMPARE, vec!["rum"], 2, "unknown command rum; did you mean run?"),
         (COMPARE, vec![], 2, "say what to do: run, bench, report, agree, greeter, scale, lab, load or help"),
         (COMPARE, vec!["agree"], 2, "FIRST and SECOND are missing"),
@@ -245,12 +245,12 @@ fn what_is_wrong_with_a_command_line_is_one_line_that_says_what_to_write() {
             2,
             "--time 5: expected a whole number with ms, s, m or h, such as 250ms or 1s",
         ),
-        (COMPARE, of_load(&["--rate", "0", "hold"]), 2, "--rate 0: a rate is a number from 0.001 to 1000000"),
+        (COMPARE, of_load(&["--rate", "0", "hold"]), 2, "--rate 0: expected a number from 0.001 to 1000000"),
         (
             COMPARE,
             vec!["load", "--pid", "1", "--address", "localhost", "hold"],
             2,
-            "--address localhost: an address has a port, such as 127.0.0.1:8888 or [::1]:8888",
+            "--address localhost: expected an address with a port, such as 127.0.0.1:8888 or [::1]:8888",
         ),
         (
             env!("CARGO_BIN_EXE_compare-floor"),
@@ -262,7 +262,7 @@ fn what_is_wrong_with_a_command_line_is_one_line_that_says_what_to_write() {
             env!("CARGO_BIN_EXE_compare-tokio"),
             vec!["--port", "0", "--pad", "-1"],
             2,
-            "--pad -1: a size in bytes is a number from 0 to 1073741824",
+            "--pad -1: expected a number from 0 to 1073741824",
         ),
         (COMPARE, vec!["agree", "nowhere", "nowhere"], 1, "read nowhere: No such file or directory"),
         (
