@@ -323,13 +323,15 @@ pub fn fetch(addr: SocketAddr, request: impl AsRef<[u8]>) -> (String, Vec<u8>) {
 
 /// Bytes that clients have sent to a server of this machine and that it has not read.
 pub fn on_its_way(addr: SocketAddr) -> u64 {
-    let port = format!(":{:04X}", addr.port());
+    // With the address: a client of another server may have this port at another one.
+    let SocketAddr::V4(addr) = addr else { panic!("{addr} is in another table") };
+    let server = format!("{:08X}:{:04X}", u32::from_ne_bytes(addr.ip().octets()), addr.port());
     let table = fs::read_to_string("/proc/net/tcp").expect("reads");
     let queues = table.lines().filter_map(|line| {
         let fields: Vec<_> = line.split_whitespace().collect();
         let (sent, received) = fields.get(4)?.split_once(':')?;
         let bytes = |queue| u64::from_str_radix(queue, 16).unwrap_or(0);
-        match (fields[1].ends_with(&port), fields[2].ends_with(&port)) {
+        match (fields[1] == server, fields[2] == server) {
             (true, _) => Some(bytes(received)),
             (_, true) => Some(bytes(sent)),
             _ => None,
