@@ -78,6 +78,7 @@ fmt: ## Format the source
 lint: ## Check the format, and clippy without a warning
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(PROGRAM) --workspace --all-targets -- -D warnings
+	cd tests/compare/rivals && $(CARGO) fmt --check && $(CARGO) update --quiet --workspace --locked
 
 .PHONY: features
 features: ## Check the library without features and with each alone, without a warning; `lint` has all of them
