@@ -77,12 +77,10 @@ impl Watchdog {
             let mut before = None;
             while stopped.recv_timeout(every / 2) == Err(RecvTimeoutError::Timeout) {
                 let beat = server.beat();
-                let lives = before != Some(beat) && rounds.standstill().is_none();
-                before = Some(beat);
-                // A server that ends does not accept.
-                if lives || server.is_draining() {
+                if lives(beat, before, rounds.standstill().is_some(), server.is_draining()) {
                     tell("WATCHDOG=1");
                 }
+                before = Some(beat);
             }
         };
         let thread = thread::Builder::new().name("watchdog".to_owned()).spawn(run)?;
@@ -97,6 +95,11 @@ impl Watchdog {
     }
 }
 
+/// Returns whether `listener`, by its beat, and `send` are alive. A server that ends does not accept.
+fn lives(beat: u64, before: Option<u64>, send_stands_still: bool, is_draining: bool) -> bool {
+    is_draining || (before != Some(beat) && !send_stands_still)
+}
+
 /// Returns the time within which the supervisor wants to hear from this process.
 fn wanted(variable: impl Fn(&str) -> Option<String>) -> Option<Duration> {
     let micros = variable(WATCHDOG_MICROS)?.parse().ok().filter(|micros| *micros > 0)?;
@@ -107,6 +110,20 @@ fn wanted(variable: impl Fn(&str) -> Option<String>) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_supervisor_hears_nothing_where_send_or_the_listener_stands_still() {
+        for (beat, before, send_stands_still, is_draining, expected) in [
+            (1, None, false, false, true),
+            (2, Some(1), false, false, true),
+            (2, Some(2), false, false, false),
+            (2, Some(1), true, false, false),
+            (2, Some(2), true, true, true),
+        ] {
+            let found = lives(beat, before, send_stands_still, is_draining);
+            assert_eq!(found, expected, "{beat} after {before:?}, {send_stands_still}, {is_draining}");
+        }
+    }
 
     #[test]
     fn the_watchdog_is_wanted_of_this_process_and_in_microseconds() {

@@ -45,6 +45,20 @@ fn a_socket_that_is_handed_over_is_used_and_the_options_for_one_are_not() {
 }
 
 #[test]
+fn a_program_that_is_killed_leaves_its_connects_to_the_next_one() {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut first = Program::spawn(&mut supervised(&[&socket], &[]));
+    let mut client = Raw::websocket(first.addr(), "/websocket?Id=A");
+    first.signal(Signal::KILL);
+    assert_eq!(first.wait().code(), None);
+    while client.frame_or_end().is_some() {}
+    let mut early = Raw::connect(socket.local_addr().unwrap());
+    early.send(get("/health", ""));
+    let _second = Program::spawn(&mut supervised(&[&socket], &[]));
+    assert_eq!(status(&early.response().0), 200);
+}
+
+#[test]
 fn of_two_sockets_the_one_that_is_named_redirect_or_the_second_one_is_for_http() {
     let sockets = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let [first, second] = sockets.each_ref().map(|socket| socket.local_addr().unwrap());
