@@ -78,6 +78,7 @@ fmt: ## Format the source
 lint: ## Check the format, and clippy without a warning
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(PROGRAM) --workspace --all-targets -- -D warnings
+	cd tests/compare/rivals && $(CARGO) fmt --check && $(CARGO) update --quiet --workspace --locked
 
 .PHONY: features
 features: ## Check the library without features and with each alone, without a warning; `lint` has all of them
@@ -238,7 +239,7 @@ endef
 # passed. DURATION sets the time of stress, fuzz and soak.
 define checked
 @echo "make $(1) takes about $(2) minutes on 2 cores, and 5 GB below target/. It runs"; $(call list,$(3))
-@$(call needs,cc curl openssl browser python ip unshare redis haproxy nginx prometheus systemd-analyze)
+@$(call needs,cc curl openssl browser python ip unshare redis haproxy nginx caddy apache2 prometheus systemd-analyze)
 @passed= skipped= left=" $(3)"; \
 end() { \
 	echo; echo "make $(1): $$1 after $$((($$(date +%s) - $(BEGUN) + 59) / 60)) min. Passed:$${passed:- nothing}."; \
@@ -268,6 +269,7 @@ for need in $(1); do case $$need in \
 	python) python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=" python3 python3-venv";; \
 	cc) command -v cc >/dev/null || missing+=" build-essential";; \
 	haproxy|nginx) PATH=$$PATH:$(SBIN) command -v "$$need" >/dev/null || missing+=" $$need";; \
+	apache2) PATH=$$PATH:$(SBIN) command -v "$$need" >/dev/null || missing+=" apache2-bin";; \
 	ip) command -v ip >/dev/null || missing+=" iproute2";; \
 	systemd-analyze) command -v "$$need" >/dev/null || missing+=" systemd";; \
 	redis) command -v redis-server >/dev/null || missing+=" redis-server";; \

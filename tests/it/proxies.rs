@@ -1,5 +1,5 @@
-//! The manual's lines for nginx and HAProxy, in front of the program: the page, its WebSocket and its pushes pass, and
-//! the numbers do not.
+//! The manual's lines for nginx, HAProxy, Caddy and Apache, in front of the program: the page, its WebSocket and its
+//! pushes pass, and the numbers do not.
 
 use crate::support;
 use support::tls;
@@ -16,6 +16,8 @@ use tls::Identity;
 
 const MANUAL: &str = "src/guide/proxies.md";
 const TOKEN: &str = "token-of-the-tests";
+/// Where Debian has the modules of Apache.
+const MODULES: &str = "/usr/lib/apache2/modules";
 
 /// The manual's configuration blocks with this mark.
 fn blocks(mark: &str) -> Vec<String> {
@@ -201,6 +203,57 @@ fn haproxy_passes_the_page_and_its_websocket() {
     let file = directory("haproxy").join("haproxy.cfg");
     fs::write(&file, configuration).expect("writes");
     let _haproxy = start("haproxy", &["-db", "-f", file.to_str().expect("a path")], port);
+    expect_all(port, "/");
+    expect_no_numbers(port);
+}
+
+#[test]
+fn caddy_passes_the_page_and_its_websocket_and_a_reload_ends_the_websockets() {
+    let program = Program::start(&["--interval", "50ms", "--stats", "public"]);
+    let [site] = &blocks("caddy")[..] else { panic!("one block for Caddy in {MANUAL}") };
+    let (place, port) = (directory("caddy"), free_port());
+    let site = site
+        .replace("localhost:80 ", &format!("localhost:{port} "))
+        .replace("8888", &program.addr().port().to_string());
+    let (place, file) = (place.display(), format!("{place}/Caddyfile", place = place.display()));
+    let with = |more: &str| format!("{{\n admin unix/{place}/admin\n}}\n{more}\n{site}");
+    fs::write(&file, with("")).expect("writes");
+    let own = ["CONFIG", "DATA"].map(|what| format!("XDG_{what}_HOME={place}"));
+    let run = [&own[0], &own[1], "caddy", "run", "--config", &file, "--adapter", "caddyfile"];
+    let _caddy = start("env", &run, port);
+    expect_all(port, "/");
+    expect_no_numbers(port);
+    let (_connection, mut messages) =
+        Builder::new(&format!("ws://localhost:{port}/websocket?Id=R")).connect().expect("connects");
+    messages.recv().expect("comes").expect("goes on");
+    fs::write(&file, with("# another comment")).expect("writes");
+    let admin = format!("unix/{place}/admin");
+    let reload = ["reload", "--force", "--config", &file, "--adapter", "caddyfile", "--address", &admin];
+    let reloaded = Command::new("caddy").args(reload).output().expect("runs");
+    assert!(reloaded.status.success(), "{reloaded:?}");
+    while let Ok(Some(_)) = messages.recv() {}
+    expect_all(port, "/");
+}
+
+#[test]
+fn apache_passes_the_page_and_its_websocket() {
+    let program = Program::start(&["--interval", "50ms", "--stats", "public"]);
+    let [lines] = &blocks("apache")[..] else { panic!("one block for Apache in {MANUAL}") };
+    let (place, port) = (directory("apache"), free_port());
+    let lines = lines.replace("8888", &program.addr().port().to_string());
+    let modules: String = ["mpm_event", "authz_core", "proxy", "proxy_http"]
+        .iter()
+        .map(|name| format!("LoadModule {name}_module {MODULES}/mod_{name}.so\n"))
+        .collect();
+    let place = place.display();
+    let configuration = format!(
+        "{modules}ServerName localhost\nListen 127.0.0.1:{port}\nUser nobody\nGroup nogroup\n\
+         DocumentRoot {place}\nPidFile {place}/pid\nErrorLog {place}/error.log\n{lines}"
+    );
+    let file = format!("{place}/apache.conf");
+    fs::write(&file, configuration).expect("writes");
+    // One process, so that none is left behind.
+    let _apache = start("apache2", &["-X", "-f", &file], port);
     expect_all(port, "/");
     expect_no_numbers(port);
 }
