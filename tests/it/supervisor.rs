@@ -262,16 +262,29 @@ fn the_units_of_the_manual_are_as_systemd_wants_them_and_hardened() {
     for (name, text) in &units {
         directory.write(name, text.replace("/usr/local/bin/threadcast", env!("CARGO_BIN_EXE_threadcast")));
     }
+    // The package's units are these, with its own paths.
+    for (name, text) in &units {
+        let packaged = fs::read_to_string(format!("tests/package/{name}")).unwrap();
+        let own = ["Description=", "ExecStart="];
+        let missing = |line: &&str| {
+            !own.iter().any(|key| line.starts_with(key)) && !packaged.lines().any(|other| other == *line)
+        };
+        assert_eq!(text.lines().find(missing), None, "tests/package/{name}");
+        // The man page is not installed here.
+        let packaged = packaged.replace("Documentation=man:threadcast(1)\n", "");
+        let packaged = packaged.replace("/usr/bin/threadcast", env!("CARGO_BIN_EXE_threadcast"));
+        directory.write(&name.replace("threadcast", "packaged"), packaged);
+    }
     let analyze = |args: &[&str]| {
         let mut command = Command::new("systemd-analyze");
-        command.args(args).args(["threadcast.service"]).current_dir(&directory.0);
+        command.args(args).args(["threadcast.service", "packaged.service"]).current_dir(&directory.0);
         command
             .env("SYSTEMD_UNIT_PATH", format!("{}:", directory.path()))
             .output()
             .expect("systemd-analyze runs")
     };
     // An unknown key is a line, and no failure.
-    let output = analyze(&["verify", "./threadcast.socket"]);
+    let output = analyze(&["verify", "./threadcast.socket", "./packaged.socket"]);
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     let output = analyze(&["security", "--offline=true", "--threshold=15"]);
     assert!(output.status.success(), "{output:?}");
