@@ -78,10 +78,10 @@ fmt: ## Format the source
 lint: ## Check the format, and clippy without a warning
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(PROGRAM) --workspace --all-targets -- -D warnings
-	cd tests/compare/rivals && $(CARGO) fmt --check && $(CARGO) update --quiet --workspace --locked
 
 .PHONY: features
 features: ## Check the library without features and with each alone, without a warning; `lint` has all of them
+	cd tests/compare/rivals && $(CARGO) fmt --check && $(CARGO) update --quiet --workspace --locked
 	for feature in default $$(sed -n '/^\[features\]/,/^\[\[/s/^\([a-z0-9_-]*\) = .*/\1/p' Cargo.toml | \
 		grep -v -e default -e program); do \
 		$(CARGO) rustc --locked --package threadcast --lib --features $$feature --profile check -- -D warnings; done

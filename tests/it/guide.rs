@@ -121,7 +121,9 @@ fn each_block_runs_in_a_test_or_says_when_it_was_tried_by_hand() {
             // In configuration.rs beside this file.
             "toml" => true,
             // In proxies.rs and prometheus.rs.
-            "nginx" | "haproxy" | "yaml prometheus" | "yaml rules" | "json grafana" => true,
+            "nginx" | "haproxy" | "caddy" | "apache" | "yaml prometheus" | "yaml rules" | "json grafana" => {
+                true
+            }
             // In tests/it/supervisor.rs.
             "ini threadcast.socket" | "ini threadcast.service" => true,
             // In tutorial.rs.

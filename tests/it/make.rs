@@ -113,7 +113,7 @@ const NOW: &str = "1.99.0";
 #[test]
 fn a_missing_tool_is_named_in_one_line_and_nothing_runs() {
     let everything = "build-essential curl openssl chromium python3 python3-venv iproute2 util-linux redis-server \
-                      haproxy nginx prometheus systemd";
+                      haproxy nginx caddy apache2-bin prometheus systemd";
     let old = |tool: &str, found: &str| {
         format!("threadcast needs Rust 1.88 or later; {tool} here: {found}. See https://rustup.rs")
     };
@@ -200,6 +200,8 @@ fn the_tests_begin_with_their_plan_and_end_with_the_tests_that_did_not_run() {
         "redis-server",
         "haproxy",
         "nginx",
+        "caddy",
+        "apache2",
         "prometheus",
         "systemd-analyze",
     ];
@@ -315,7 +317,9 @@ fn the_library_is_checked_without_features_and_with_each_alone() {
             "cargo rustc --locked --package threadcast --lib --features {feature} --profile check -- -D warnings"
         )
     };
-    assert_eq!(run.calls, ["default", "deflate", "tls", "redis"].map(call));
+    let rivals = ["cargo fmt --check", "cargo update --quiet --workspace --locked"];
+    assert_eq!(run.calls[..2], rivals);
+    assert_eq!(run.calls[2..], ["default", "deflate", "tls", "redis"].map(call));
 }
 
 #[test]
