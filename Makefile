@@ -25,7 +25,7 @@ RUST := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 # Minutes that `test` takes on 2 cores from an empty target/, and what `full` adds: a release build, all of Autobahn,
 # and what of stress is not told how long. Fuzz, soak, the abuse and the fleet's soak take DURATION seconds each. Of the
 # six tests of both directions, which take DUPLEX seconds each, two run at once.
-TEST_MINUTES := 20
+TEST_MINUTES := 12
 MORE_MINUTES := 30
 FULL_MINUTES = $$(($(TEST_MINUTES) + $(MORE_MINUTES) + (4 * $(DURATION) + 3 * $(DUPLEX) + 59) / 60))
 
