@@ -60,7 +60,11 @@ fn the_reader_and_a_producer_take_turns() {
             }
         };
         let turns = || went.lock().unwrap().len();
-        let both_wait = || outbox.sleepers.lock().unwrap().count == 2 && !outbox.has_room();
+        // Under the lock: between two looks, one of them may leave and push.
+        let both_wait = || {
+            let sleepers = outbox.sleepers.lock().unwrap();
+            sleepers.count == 2 && !outbox.has_room()
+        };
         while turns() < ROUNDS {
             until(&|| both_wait() || turns() >= ROUNDS);
             let before = (outbox.state().frames(), turns());
