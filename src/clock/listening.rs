@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::io::Errno;
 
 use crate::clock::console;
-use crate::clock::options::{DEFAULT_PORT, Options};
+use crate::clock::options::Options;
 use crate::clock::sockets::Sockets;
 use crate::clock::succession::Predecessor;
 use crate::clock::tls::Tls;
@@ -94,8 +94,11 @@ pub fn try_port(options: &Options, option: &str, port: u16) -> Result<TcpListene
 /// As of [`Sockets::take`].
 pub fn handed_over(options: &Options, predecessor: Option<&Predecessor>) -> Result<Sockets> {
     let sockets = Sockets::take(predecessor, options.tls.http_port.is_some())?;
-    if sockets.supervised && (options.port != DEFAULT_PORT || options.address.is_some()) {
-        console::warn("--port and --address do nothing: the supervisor passes the socket (LISTEN_FDS)");
+    let given = ["port", "address"].into_iter().filter(|option| options.values.source(option).is_some());
+    let given: Vec<_> = given.map(|option| options.values.name(option)).collect();
+    if sockets.supervised && !given.is_empty() {
+        let (names, does) = (given.join(" and "), if given.len() == 1 { "does" } else { "do" });
+        console::warn(format!("{names} {does} nothing: the supervisor passes the socket (LISTEN_FDS)"));
     }
     Ok(sockets)
 }

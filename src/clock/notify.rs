@@ -4,6 +4,7 @@
 //! Never blocks: a notification is dropped if the supervisor's socket is full.
 
 use std::env;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
@@ -28,10 +29,15 @@ const SLACK: Duration = Duration::from_secs(10);
 
 /// Says this to the supervisor, if there is one.
 pub fn tell(text: &str) {
-    let Some(name) = env::var_os(SOCKET) else { return };
+    if let Some(name) = env::var_os(SOCKET) {
+        tell_at(&name, text);
+    }
+}
+
+fn tell_at(name: &OsStr, text: &str) {
     let address = match name.as_bytes() {
         [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
-        _ => SocketAddr::from_pathname(&name),
+        _ => SocketAddr::from_pathname(name),
     };
     // Does not fail if the supervisor is gone or busy.
     let _ = address.and_then(|address| {
@@ -71,6 +77,15 @@ impl Watchdog {
     /// If the system has no thread for it.
     pub fn start(server: &Arc<Server>, rounds: &Arc<RoundStats>) -> io::Result<Option<Watchdog>> {
         let Some(every) = wanted(|name| env::var(name).ok()) else { return Ok(None) };
+        Watchdog::feed(every, env::var_os(SOCKET).unwrap_or_default(), server, rounds).map(Some)
+    }
+
+    fn feed(
+        every: Duration,
+        supervisor: OsString,
+        server: &Arc<Server>,
+        rounds: &Arc<RoundStats>,
+    ) -> io::Result<Watchdog> {
         let (stop, stopped) = crossbeam_channel::bounded::<()>(0);
         let (server, rounds) = (server.clone(), rounds.clone());
         let run = move || {
@@ -78,13 +93,13 @@ impl Watchdog {
             while stopped.recv_timeout(every / 2) == Err(RecvTimeoutError::Timeout) {
                 let beat = server.beat();
                 if lives(beat, before, rounds.standstill().is_some(), server.is_draining()) {
-                    tell("WATCHDOG=1");
+                    tell_at(&supervisor, "WATCHDOG=1");
                 }
                 before = Some(beat);
             }
         };
         let thread = thread::Builder::new().name("watchdog".to_owned()).spawn(run)?;
-        Ok(Some(Watchdog { thread, stop }))
+        Ok(Watchdog { thread, stop })
     }
 
     /// Ends it. Nobody feeds the supervisor then.
@@ -109,7 +124,83 @@ fn wanted(variable: impl Fn(&str) -> Option<String>) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpStream;
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
+    use chrono::{DateTime, Local};
+    use threadcast::{Application, Capacity, Event, Observer};
+
     use super::*;
+    use crate::clock::clients::Clients;
+    use crate::clock::send_thread::{Rounds, SendThread};
+
+    /// How long any event may take.
+    const DEADLINE: Duration = Duration::from_secs(60);
+    /// Of the watchdog; without a word for that many of them it has stopped.
+    const EVERY: Duration = Duration::from_millis(20);
+    const SILENCE: Duration = Duration::from_secs(1);
+
+    /// Each thread stands still while the test holds its lock.
+    static SEND: Mutex<()> = Mutex::new(());
+    static LISTENER: Mutex<()> = Mutex::new(());
+
+    fn pass(lock: &'static Mutex<()>) -> MutexGuard<'static, ()> {
+        lock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Blocks until the supervisor has a sign of life.
+    fn hear(supervisor: &UnixDatagram) {
+        supervisor.set_read_timeout(Some(DEADLINE)).unwrap();
+        let mut bytes = [0; 64];
+        let length = supervisor.recv(&mut bytes).expect("a sign of life");
+        assert_eq!(&bytes[..length], b"WATCHDOG=1");
+    }
+
+    /// Blocks until the supervisor hears nothing any more.
+    fn hear_the_end(supervisor: &UnixDatagram) {
+        supervisor.set_read_timeout(Some(SILENCE)).unwrap();
+        let begun = std::time::Instant::now();
+        while supervisor.recv(&mut [0; 64]).is_ok() {
+            assert!(begun.elapsed() < DEADLINE, "the watchdog is still fed");
+        }
+    }
+
+    #[test]
+    fn the_watchdog_is_fed_only_while_send_and_the_listener_run() {
+        let name = format!("threadcast-watchdog-{}", process::id());
+        let supervisor = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+        let observer = Observer::new(|_, event| {
+            if event == Event::Accepted {
+                drop(pass(&LISTENER));
+            }
+        });
+        observer.watch(true);
+        let application = Application::new().observer(observer);
+        let server = Server::bind_with("127.0.0.1:0", application, Capacity::new(10)).unwrap();
+        let (server, interval) = (Arc::new(server), Duration::from_millis(10));
+        let rounds = Arc::new(RoundStats::new(interval));
+        let wall: fn() -> DateTime<Local> = || {
+            drop(pass(&SEND));
+            Local::now()
+        };
+        let how = Rounds { interval, pad: 0, threads: Some(1), wall };
+        let send = SendThread::start(Arc::new(Clients::new()), how, rounds.clone()).unwrap();
+        let watchdog = Watchdog::feed(EVERY, format!("@{name}").into(), &server, &rounds).unwrap();
+        (0..3).for_each(|_| hear(&supervisor));
+        let stuck = pass(&SEND);
+        hear_the_end(&supervisor);
+        assert!(rounds.standstill().is_some());
+        drop(stuck);
+        (0..3).for_each(|_| hear(&supervisor));
+        let stuck = pass(&LISTENER);
+        let _client = TcpStream::connect(server.local_addr()).unwrap();
+        hear_the_end(&supervisor);
+        assert!(rounds.standstill().is_none());
+        drop(stuck);
+        (0..3).for_each(|_| hear(&supervisor));
+        watchdog.stop();
+        send.stop();
+    }
 
     #[test]
     fn the_supervisor_hears_nothing_where_send_or_the_listener_stands_still() {

@@ -31,9 +31,6 @@ pub mod pushes;
 pub mod tls;
 mod values;
 
-/// The port of `--port`, unless it is set.
-pub const DEFAULT_PORT: u16 = 8888;
-
 /// A WebSocket server with one blocking thread per client, which pushes the time.
 #[derive(Debug, Parser)]
 #[command(
@@ -60,7 +57,7 @@ Example:
 )]
 pub struct Options {
     /// Port to listen on; 0 lets the system choose one
-    #[arg(long, default_value_t = DEFAULT_PORT, value_parser = port)]
+    #[arg(long, default_value_t = 8888, value_parser = port)]
     pub port: u16,
 
     /// Address to listen on [default: all, IPv4 and IPv6]

@@ -2,10 +2,12 @@
 
 use crate::support;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 
 use support::{Directory, Program};
@@ -192,6 +194,37 @@ fn a_variable_that_is_nearly_an_option_has_a_warning() {
         threadcast: warning: THREADCAST_MAX_CLIENT sets no option; did you mean THREADCAST_MAX_CLIENTS?\n\
         threadcast: warning: THREADCAST_QQQQ sets no option\n";
     assert_eq!((code, &errors[..]), (Some(0), expected));
+}
+
+/// The names of variables in the code below a directory, without that of its tests.
+fn variables_in(directory: &Path, names: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            variables_in(&path, names);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            let code = fs::read_to_string(&path).unwrap();
+            let code = code.split("#[cfg(test)]").next().unwrap_or_default();
+            let rest = code.split("\"THREADCAST_").skip(1).filter_map(|rest| rest.split('"').next());
+            names.extend(rest.filter(|name| !name.is_empty()).map(|name| format!("THREADCAST_{name}")));
+        }
+    }
+}
+
+#[test]
+fn a_variable_that_the_program_reads_or_sets_has_no_warning() {
+    let mut names = BTreeSet::new();
+    variables_in(Path::new("src"), &mut names);
+    for name in ["PREDECESSOR", "BEGUN", "KEEP_SIGNAL_STACKS", "PUBLISH_TOKEN", "ADMIN_TOKEN"] {
+        assert!(names.contains(&format!("THREADCAST_{name}")), "{name} in {names:?}");
+    }
+    for name in names {
+        let (_, _, errors) = run(&[&LOOPBACK[..], &["--check"]].concat(), &[&format!("{name}=1")]);
+        assert!(!errors.contains("sets no option"), "{errors}");
+        let typo = format!("{name}S");
+        let (_, _, errors) = run(&[&LOOPBACK[..], &["--check"]].concat(), &[&format!("{typo}=1")]);
+        assert!(errors.contains(&format!("warning: {typo} sets no option")), "{errors}");
+    }
 }
 
 #[test]

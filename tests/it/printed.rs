@@ -34,10 +34,33 @@ fn health_is_the_exit_code() {
     let (code, error) = health(&url);
     assert_eq!(code, Some(1));
     assert!(error.contains("Connection refused") && error.lines().count() == 1, "{error}");
-    for url in ["https://127.0.0.1/", "127.0.0.1:8888", "http://a:b@127.0.0.1/", ""] {
+    for url in ["ws://127.0.0.1/", "127.0.0.1:8888", "http://a:b@127.0.0.1/", ""] {
         let (code, error) = health(url);
         assert!(code == Some(1) && error.starts_with("threadcast: not a health URL: "), "{url} {error}");
     }
+}
+
+#[test]
+fn health_over_tls_accepts_every_certificate_at_a_loopback_address() {
+    let secure = Program::start(&["--tls-self-signed"]);
+    let port = secure.addr().port();
+    for host in ["127.0.0.1", "localhost"] {
+        assert_eq!(health(&format!("https://{host}:{port}/health")), (Some(0), String::new()), "{host}");
+    }
+    let url = format!("https://127.0.0.1:{port}/not/there");
+    assert_eq!(health(&url), (Some(1), format!("threadcast: {url} answers 404\n")));
+    // Each of the two schemes, asked of the other one's server.
+    let url = format!("http://127.0.0.1:{port}/health");
+    assert_eq!(health(&url), (Some(1), format!("threadcast: {url} answers 400; did you mean https://?\n")));
+    let plain = Program::start(&[]);
+    let url = format!("https://{}/health", plain.addr());
+    let (code, error) = health(&url);
+    let expected = format!("threadcast: no answer from {url}: ");
+    assert!(code == Some(1) && error.starts_with(&expected), "{error}");
+    assert!(error.ends_with("; did you mean http://?\n") && error.lines().count() == 1, "{error}");
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/health", silent.local_addr().unwrap());
+    assert_eq!(health(&url), (Some(1), format!("threadcast: no answer from {url}: timed out\n")));
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! The manual's lines for nginx, HAProxy, Caddy and Apache, in front of the program: the page, its WebSocket and its
-//! pushes pass, and the numbers do not.
+//! pushes pass, and the numbers do not. An idle WebSocket lives on by its Pings, and a reload does what the manual says.
 
 use crate::support;
 use support::tls;
@@ -10,6 +10,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use rustix::process::Signal;
 use support::{DEADLINE, Directory, Program, Raw, eventually, get};
 use threadcast::client::Builder;
 use tls::Identity;
@@ -38,14 +39,58 @@ fn directory(name: &str) -> PathBuf {
     directory
 }
 
-/// Starts a proxy, which Debian installs outside the usual PATH, and waits until it listens.
-fn start(program: &str, args: &[&str], port: u16) -> Program {
+/// A command that Debian installs outside the usual PATH.
+fn command(program: &str, args: &[&str]) -> Command {
     let path = format!("{}:/usr/sbin", std::env::var("PATH").expect("a PATH"));
     let mut command = Command::new("sh");
     command.args(["-c", "exec \"$@\"", "sh", program]).args(args).env("PATH", path).stdin(Stdio::null());
-    let proxy = Program::spawn(&mut command);
-    eventually("it listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
-    proxy
+    command
+}
+
+/// A proxy with its other processes, which end when it does in order.
+struct Proxy(Program);
+
+impl Proxy {
+    /// Starts it, and waits until it listens.
+    fn start(program: &str, args: &[&str], port: u16) -> Proxy {
+        let proxy = Proxy(Program::spawn(&mut command(program, args)));
+        eventually("it listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        proxy
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.0.signal(Signal::TERM);
+        self.0.wait();
+    }
+}
+
+/// Seconds in place of the manual's 60, and the program's options for Pings that are more frequent, and for no pushes.
+const TIMEOUT: u32 = 4;
+const IDLE: [&str; 6] = ["--interval", "1h", "--ping-interval", "1s", "--stats", "public"];
+
+/// A WebSocket that nothing passes but Pings, for longer than the timeout. A reload then ends it or not, and new clients
+/// are served.
+fn expect_idle_and_reload(port: u16, reload: impl FnOnce(), survives: bool) {
+    let addr = ([127, 0, 0, 1], port).into();
+    let mut client = Raw::websocket(addr, "/websocket?Id=idle");
+    let pings = |client: &mut Raw, most: u32| {
+        let mut pings = 0;
+        while let Some(frame) = if pings < most { client.frame_or_end() } else { None } {
+            if frame.first == 0x89 {
+                client.send_frame(0x8a, frame.payload);
+                pings += 1;
+            }
+        }
+        pings
+    };
+    let longer = TIMEOUT + 2;
+    assert_eq!(pings(&mut client, longer), longer, "the proxy ends an idle WebSocket");
+    reload();
+    assert_eq!(pings(&mut client, longer) == longer, survives, "a WebSocket survives a reload");
+    assert_eq!(answer(port, "/health").0, "200");
+    Raw::websocket(addr, "/websocket?Id=B");
 }
 
 /// The status, and the whole answer.
@@ -114,25 +159,34 @@ fn expect_no_numbers(port: u16) {
 fn expect_all(port: u16, below: &str) {
     let (status, page) = answer(port, below);
     assert!(status == "200" && page.contains("static/clock.js"), "{below}: {status}");
-    for (file, expected) in
-        [("static/clock.js", "200"), ("stats", "404"), ("metrics", "404"), ("ready", "200")]
-    {
+    for (file, expected) in [
+        ("static/clock.js", "200"),
+        ("stats", "404"),
+        ("metrics", "404"),
+        ("ready", "200"),
+        ("health", "200"),
+    ] {
         assert_eq!(answer(port, &format!("{below}{file}")).0, expected, "{below}{file}");
     }
     expect_pushes(&Builder::new(&format!("ws://localhost:{port}{below}websocket?Id=A")));
 }
 
-#[test]
-fn nginx_passes_the_page_and_its_websocket_below_a_path_and_over_tls_too() {
-    let program = Program::start(&["--interval", "50ms", "--stats", "public"]);
+/// Reloads, and waits until the proxy's log, in its directory of this name, says so.
+fn reload_and_wait(mut reload: Command, name: &str, said: &str) {
+    assert!(reload.status().expect("runs").success());
+    let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name).join("error.log");
+    eventually(said, || fs::read_to_string(&log).is_ok_and(|log| log.contains(said)));
+}
+
+/// nginx in front of the program, its ports for http and https, and its command to reload.
+fn nginx(program: &Program, name: &str, identity: &Identity, seconds: u32) -> (Proxy, [u16; 2], Command) {
     let [whole, below] = &blocks("nginx")[..] else { panic!("two blocks for nginx in {MANUAL}") };
     let (_, lines) = whole.split_once("8888;\n").expect("the other lines");
     let (lines, _) = lines.split_once('}').expect("the end of `location /`");
     let other = "    # and the other lines of `location /`\n";
     assert!(below.contains(other), "{below}");
     let below = below.replace(other, lines);
-    let (place, identity, [port, secure]) =
-        (directory("nginx"), Identity::new(), [(); 2].map(|()| free_port()));
+    let (place, [port, secure]) = (directory(name), [(); 2].map(|()| free_port()));
     fs::write(place.join("chain.pem"), &identity.chain).expect("writes");
     fs::write(place.join("key.pem"), &identity.key).expect("writes");
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -140,22 +194,40 @@ fn nginx_passes_the_page_and_its_websocket_below_a_path_and_over_tls_too() {
         .map(|what| format!("{what}_temp_path {}/{what};", place.display()))
         .collect();
     let locations = format!("{whole}{below}").replace("8888", &program.addr().port().to_string());
+    let locations = locations.replace("60s", &format!("{seconds}s"));
     let place = place.display();
     let configuration = format!(
-        "daemon off; master_process off; pid {place}/pid; error_log {place}/error.log; events {{}}\n\
+        "daemon off; worker_processes 1; pid {place}/pid; error_log {place}/error.log notice; events {{}}\n\
          http {{ access_log off; {temporary}\n\
          server {{ listen 127.0.0.1:{port}; listen 127.0.0.1:{secure} ssl;\n\
          ssl_certificate {place}/chain.pem; ssl_certificate_key {place}/key.pem;\n{locations}}} }}\n"
     );
     let file = format!("{place}/nginx.conf");
     fs::write(&file, configuration).expect("writes");
-    let _nginx = start("nginx", &["-e", &format!("{place}/error.log"), "-c", &file], port);
+    let log = format!("{place}/error.log");
+    let args = ["-e", &log, "-c", &file];
+    let nginx = Proxy::start("nginx", &args, port);
+    (nginx, [port, secure], command("nginx", &[&args[..], &["-s", "reload"]].concat()))
+}
+
+#[test]
+fn nginx_passes_the_page_and_its_websocket_below_a_path_and_over_tls_too() {
+    let program = Program::start(&["--interval", "50ms", "--stats", "public"]);
+    let identity = Identity::new();
+    let (_nginx, [port, secure], _) = nginx(&program, "nginx", &identity, 60);
     for below in ["/", "/clock/"] {
         expect_all(port, below);
         let url = format!("wss://localhost:{secure}{below}websocket?Id=A");
         expect_pushes(&Builder::new(&url).root_certificates(&identity.chain));
     }
     expect_no_numbers(port);
+}
+
+#[test]
+fn nginx_lets_an_idle_websocket_live_also_through_a_reload() {
+    let program = Program::start(&IDLE);
+    let (_nginx, [port, _], reload) = nginx(&program, "nginx-idle", &Identity::new(), TIMEOUT);
+    expect_idle_and_reload(port, || reload_and_wait(reload, "nginx-idle", "reconfiguring"), true);
 }
 
 /// With the lines of the manual's section about it, and a bind address of the loopback that is not the usual one.
@@ -175,7 +247,7 @@ fn haproxy_tells_the_client_by_a_proxy_header_and_checks_without_one() {
         );
         let file = directory(version).join("haproxy.cfg");
         fs::write(&file, configuration).expect("writes");
-        let haproxy = start("haproxy", &["-db", "-f", file.to_str().expect("a path")], port);
+        let haproxy = Proxy::start("haproxy", &["-db", "-f", file.to_str().expect("a path")], port);
         expect_pushes(&Builder::new(&format!("ws://localhost:{port}/websocket?Id=A")));
         let proxy = ([127, 0, 0, 1], port).into();
         let client = Raw::connect_from(77, proxy).upgraded("/websocket?Id=B");
@@ -186,74 +258,111 @@ fn haproxy_tells_the_client_by_a_proxy_header_and_checks_without_one() {
         let address = clients["clients"][0]["address"].as_str().expect("an address");
         assert!(address.starts_with("127.0.0.77:"), "{version}: {clients}");
         // Its checks come from itself, and are answered.
-        assert!(!haproxy.lines().iter().any(|line| line.contains("DOWN")), "{:#?}", haproxy.lines());
+        assert!(!haproxy.0.lines().iter().any(|line| line.contains("DOWN")), "{:#?}", haproxy.0.lines());
         assert!(!program.lines().iter().any(|line| line.contains("PROXY")), "{:#?}", program.lines());
         drop(client);
     }
 }
 
-#[test]
-fn haproxy_passes_the_page_and_its_websocket() {
-    let program = Program::start(&["--interval", "50ms", "--stats", "public"]);
+/// HAProxy in front of the program, with a process that reloads it at SIGUSR2.
+fn haproxy(program: &Program, name: &str, seconds: u32) -> (Proxy, u16) {
     let [configuration] = &blocks("haproxy")[..] else { panic!("one block for HAProxy in {MANUAL}") };
     let port = free_port();
     let configuration = configuration
         .replace("bind :80", &format!("bind 127.0.0.1:{port}"))
+        .replace("60s", &format!("{seconds}s"))
         .replace("8888", &program.addr().port().to_string());
-    let file = directory("haproxy").join("haproxy.cfg");
+    let file = directory(name).join("haproxy.cfg");
     fs::write(&file, configuration).expect("writes");
-    let _haproxy = start("haproxy", &["-db", "-f", file.to_str().expect("a path")], port);
+    (Proxy::start("haproxy", &["-W", "-db", "-f", file.to_str().expect("a path")], port), port)
+}
+
+#[test]
+fn haproxy_passes_the_page_and_its_websocket() {
+    let program = Program::start(&["--interval", "50ms", "--stats", "public"]);
+    let (_haproxy, port) = haproxy(&program, "haproxy", 60);
     expect_all(port, "/");
     expect_no_numbers(port);
 }
 
 #[test]
-fn caddy_passes_the_page_and_its_websocket_and_a_reload_ends_the_websockets() {
-    let program = Program::start(&["--interval", "50ms", "--stats", "public"]);
+fn haproxy_lets_an_idle_websocket_live_also_through_a_reload() {
+    let program = Program::start(&IDLE);
+    let (haproxy, port) = haproxy(&program, "haproxy-idle", TIMEOUT);
+    let workers = || haproxy.0.lines().iter().filter(|line| line.contains("New worker")).count();
+    let reload = || {
+        let before = workers();
+        haproxy.0.signal(Signal::USR2);
+        eventually("there is another worker", || workers() > before);
+    };
+    expect_idle_and_reload(port, reload, true);
+}
+
+/// Caddy in front of the program, and its command to reload.
+fn caddy(program: &Program, name: &str) -> (Proxy, u16, Command) {
     let [site] = &blocks("caddy")[..] else { panic!("one block for Caddy in {MANUAL}") };
-    let (place, port) = (directory("caddy"), free_port());
+    let (place, port) = (directory(name), free_port());
     let site = site
         .replace("localhost:80 ", &format!("localhost:{port} "))
         .replace("8888", &program.addr().port().to_string());
     let (place, file) = (place.display(), format!("{place}/Caddyfile", place = place.display()));
-    let with = |more: &str| format!("{{\n admin unix/{place}/admin\n}}\n{more}\n{site}");
-    fs::write(&file, with("")).expect("writes");
-    let own = ["CONFIG", "DATA"].map(|what| format!("XDG_{what}_HOME={place}"));
-    let run = [&own[0], &own[1], "caddy", "run", "--config", &file, "--adapter", "caddyfile"];
-    let _caddy = start("env", &run, port);
-    expect_all(port, "/");
-    expect_no_numbers(port);
-    let (_connection, mut messages) =
-        Builder::new(&format!("ws://localhost:{port}/websocket?Id=R")).connect().expect("connects");
-    messages.recv().expect("comes").expect("goes on");
-    fs::write(&file, with("# another comment")).expect("writes");
     let admin = format!("unix/{place}/admin");
-    let reload = ["reload", "--force", "--config", &file, "--adapter", "caddyfile", "--address", &admin];
-    let reloaded = Command::new("caddy").args(reload).output().expect("runs");
-    assert!(reloaded.status.success(), "{reloaded:?}");
-    while let Ok(Some(_)) = messages.recv() {}
-    expect_all(port, "/");
+    fs::write(&file, format!("{{\n admin {admin}\n}}\n{site}")).expect("writes");
+    let own = ["CONFIG", "DATA"].map(|what| format!("XDG_{what}_HOME={place}"));
+    let of_file = ["--config", &file, "--adapter", "caddyfile"];
+    let run = [&[&own[0][..], &own[1], "caddy", "run"], &of_file[..]].concat();
+    // Without --force it leaves an unchanged configuration alone.
+    let reload = [&["reload", "--force", "--address", &admin], &of_file[..]].concat();
+    (Proxy::start("env", &run, port), port, command("caddy", &reload))
 }
 
 #[test]
-fn apache_passes_the_page_and_its_websocket() {
+fn caddy_passes_the_page_and_its_websocket() {
     let program = Program::start(&["--interval", "50ms", "--stats", "public"]);
+    let (_caddy, port, _) = caddy(&program, "caddy");
+    expect_all(port, "/");
+    expect_no_numbers(port);
+}
+
+#[test]
+fn caddy_lets_an_idle_websocket_live_and_ends_it_at_a_reload() {
+    let program = Program::start(&IDLE);
+    let (_caddy, port, mut reload) = caddy(&program, "caddy-idle");
+    expect_idle_and_reload(port, || assert!(reload.output().expect("runs").status.success()), false);
+}
+
+/// Apache in front of the program, and its command to reload.
+fn apache(program: &Program, name: &str, seconds: u32) -> (Proxy, u16, Command) {
     let [lines] = &blocks("apache")[..] else { panic!("one block for Apache in {MANUAL}") };
-    let (place, port) = (directory("apache"), free_port());
+    let (place, port) = (directory(name), free_port());
     let lines = lines.replace("8888", &program.addr().port().to_string());
+    let lines = lines.replace("ProxyTimeout 60", &format!("ProxyTimeout {seconds}"));
     let modules: String = ["mpm_event", "authz_core", "proxy", "proxy_http"]
         .iter()
         .map(|name| format!("LoadModule {name}_module {MODULES}/mod_{name}.so\n"))
         .collect();
     let place = place.display();
     let configuration = format!(
-        "{modules}ServerName localhost\nListen 127.0.0.1:{port}\nUser nobody\nGroup nogroup\n\
+        "{modules}ServerName localhost\nListen 127.0.0.1:{port}\nUser nobody\nGroup nogroup\nStartServers 1\nTimeout {seconds}\n\
          DocumentRoot {place}\nPidFile {place}/pid\nErrorLog {place}/error.log\n{lines}"
     );
     let file = format!("{place}/apache.conf");
     fs::write(&file, configuration).expect("writes");
-    // One process, so that none is left behind.
-    let _apache = start("apache2", &["-X", "-f", &file], port);
+    let apache = Proxy::start("apache2", &["-DFOREGROUND", "-f", &file], port);
+    (apache, port, command("apache2", &["-f", &file, "-k", "graceful"]))
+}
+
+#[test]
+fn apache_passes_the_page_and_its_websocket() {
+    let program = Program::start(&["--interval", "50ms", "--stats", "public"]);
+    let (_apache, port, _) = apache(&program, "apache", 60);
     expect_all(port, "/");
     expect_no_numbers(port);
+}
+
+#[test]
+fn apache_lets_an_idle_websocket_live_also_through_a_reload() {
+    let program = Program::start(&IDLE);
+    let (_apache, port, reload) = apache(&program, "apache-idle", TIMEOUT);
+    expect_idle_and_reload(port, || reload_and_wait(reload, "apache-idle", "Doing graceful restart"), true);
 }

@@ -26,16 +26,29 @@ fn a_socket_that_is_handed_over_is_used_and_the_options_for_one_are_not() {
     // A client that comes before the program is served.
     let mut early = Raw::connect(addr);
     early.send(get("/", ""));
-    let warning = "warning: --port and --address do nothing: the supervisor passes the socket (LISTEN_FDS)";
-    for (args, warns) in
-        [(&LOOPBACK[..], true), (&["--port", "1"], true), (&["--address", "127.0.0.1"], true), (&[], false)]
-    {
-        let mut program = Program::spawn(&mut supervised(&[&socket], args));
+    let directory = Directory::new("handed-over");
+    directory.write("a.toml", "port = 8888\n");
+    let file = format!("{}/a.toml", directory.path());
+    // Also where the value is that of the default.
+    for (args, variable, ignored) in [
+        (&LOOPBACK[..], ("A", "b"), Some("--port and --address do")),
+        (&["--port", "8888"], ("A", "b"), Some("--port does")),
+        (&["--address", "127.0.0.1"], ("THREADCAST_PORT", "8888"), Some("THREADCAST_PORT and --address do")),
+        (&["--config", &file], ("A", "b"), Some(&format!("port ({file}:1) does")[..])),
+        (&[], ("A", "b"), None),
+    ] {
+        let mut command = supervised(&[&socket], args);
+        let mut program = Program::spawn(command.env(variable.0, variable.1));
         assert_eq!(program.addr(), addr);
         assert_eq!(status(&fetch(addr, get("/", "")).0), 200);
         program.signal(Signal::TERM);
         assert_eq!(program.wait().code(), Some(0));
-        assert_eq!(program.lines().iter().any(|line| line.contains(warning)), warns, "{args:?}");
+        let lines = program.lines();
+        let warnings: Vec<_> = lines.iter().filter(|line| line.contains("warning")).collect();
+        let expected = ignored.map(|names| {
+            format!("threadcast: warning: {names} nothing: the supervisor passes the socket (LISTEN_FDS)")
+        });
+        assert_eq!(warnings, Vec::from_iter(&expected), "{args:?}");
     }
     assert_eq!(status(&early.response().0), 200);
     // Variables for another process are not for this one.
@@ -222,6 +235,8 @@ fn a_program_that_was_replaced_is_succeeded_by_the_new_one_with_both_of_its_port
     line.succeed();
     eventually("the second one ends", || !is_running(line.serving[1]));
     assert_eq!(status(&fetch(http, get("/", "")).0), 308);
+    let lines = line.first.lines();
+    assert!(!lines.iter().any(|line| line.contains("sets no option")), "{lines:#?}");
 }
 
 #[test]
@@ -262,14 +277,15 @@ fn the_units_of_the_manual_are_as_systemd_wants_them_and_hardened() {
     for (name, text) in &units {
         directory.write(name, text.replace("/usr/local/bin/threadcast", env!("CARGO_BIN_EXE_threadcast")));
     }
-    // The package's units are these, with its own paths.
+    // The package's units are these, with its own paths, and with lines for the files that only a package has.
     for (name, text) in &units {
         let packaged = fs::read_to_string(format!("tests/package/{name}")).unwrap();
-        let own = ["Description=", "ExecStart="];
-        let missing = |line: &&str| {
-            !own.iter().any(|key| line.starts_with(key)) && !packaged.lines().any(|other| other == *line)
+        let own = ["Description=", "Documentation=", "ExecStart=", "ExecReload=", "EnvironmentFile="];
+        let common = |text: &str| -> Vec<String> {
+            let lines = text.lines().filter(|line| !own.iter().any(|key| line.starts_with(key)));
+            lines.map(str::to_owned).collect()
         };
-        assert_eq!(text.lines().find(missing), None, "tests/package/{name}");
+        assert_eq!(common(text), common(packaged.trim_end()), "tests/package/{name}");
         // The man page is not installed here.
         let packaged = packaged.replace("Documentation=man:threadcast(1)\n", "");
         let packaged = packaged.replace("/usr/bin/threadcast", env!("CARGO_BIN_EXE_threadcast"));
@@ -293,4 +309,6 @@ fn the_units_of_the_manual_are_as_systemd_wants_them_and_hardened() {
     {
         assert!(service.contains(line), "{line}");
     }
+    let packaged = fs::read_to_string("tests/package/threadcast.toml").unwrap();
+    assert!(packaged.lines().any(|line| line == "drain = \"0s\""), "{packaged}");
 }

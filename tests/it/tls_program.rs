@@ -11,7 +11,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use openssl::{P256, certificate_of, make, openssl};
+use rcgen::{CertificateParams, DnType, KeyPair};
 use rustix::process::Signal;
+use support::network::{in_a_private_network, ip};
 use support::{
     DEADLINE, Directory, Program, Raw, eventually, fetch, get, header_values, status, threads, upgrade,
 };
@@ -291,4 +293,62 @@ fn while_a_certificate_cannot_be_read_clients_are_served_and_a_stop_is_obeyed() 
     program.signal(Signal::TERM);
     assert!(program.wait().success());
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+}
+
+const VERIFIED: &str = "a_health_check_of_another_machine_verifies_the_certificate";
+
+#[test]
+fn a_health_check_of_another_machine_verifies_the_certificate() {
+    in_a_private_network(VERIFIED, verified);
+}
+
+/// With an address that is not a loopback one, though it is this machine's.
+fn verified() {
+    const HOST: &str = "192.0.2.1";
+    ip(&["address", "add", HOST, "dev", "lo"]);
+    let directory = Directory::new("verified");
+    for (name, host) in [("right", HOST), ("other", "192.0.2.2")] {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new([host.to_owned()]).expect("names");
+        params.distinguished_name.push(DnType::CommonName, host);
+        let certificate = params.self_signed(&key).expect("a certificate");
+        directory.write(&format!("{name}.pem"), certificate.pem());
+        directory.secret(&format!("{name}.key"), key.serialize_pem());
+    }
+    let health = |url: &str, roots: &str| {
+        let mut command = Program::command();
+        let command = command.args(["--health", url]).env("SSL_CERT_FILE", roots).env_remove("SSL_CERT_DIR");
+        let output = command.output().expect("starts");
+        (output.status.code(), String::from_utf8(output.stderr).expect("is UTF-8"))
+    };
+    let trust = "; SSL_CERT_FILE names a file of trusted authorities, and at a loopback address any certificate will do\n";
+    for (served, trusted, expected) in [
+        ("right", "right", None),
+        ("right", "other", Some("UnknownIssuer")),
+        ("other", "other", Some("certificate not valid for name")),
+    ] {
+        let file = |end: &str| path(&directory, &format!("{served}.{end}"));
+        let args = ["--tls-cert", &file("pem"), "--tls-key", &file("key"), "--port", "0"];
+        let program = Program::spawn(Program::command().args(args));
+        let port = program.addr().port();
+        let roots = path(&directory, &format!("{trusted}.pem"));
+        let url = format!("https://{HOST}:{port}/health");
+        let (code, error) = health(&url, &roots);
+        match expected {
+            None => assert_eq!((code, &error[..]), (Some(0), "")),
+            Some(why) => {
+                assert!(
+                    code == Some(1) && error.contains(why) && error.ends_with(trust),
+                    "{served}: {error}"
+                );
+                assert_eq!(error.lines().count(), 1, "{error}");
+            }
+        }
+        assert_eq!(health(&format!("https://127.0.0.1:{port}/health"), &roots), (Some(0), String::new()));
+        let (code, error) = health(&url, "/dev/null");
+        assert!(
+            code == Some(1) && error.contains("no root certificates: install ca-certificates"),
+            "{error}"
+        );
+    }
 }

@@ -443,17 +443,14 @@ impl Program {
         program
     }
 
-    /// Without variables of the tests, and of the user who runs them: each could be an option.
     pub fn command() -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_threadcast"));
-        let names = std::env::vars_os().map(|(name, _)| name);
-        for name in names.filter(|name| name.to_string_lossy().starts_with("THREADCAST_")) {
-            command.env_remove(name);
-        }
+        without_variables(&mut command);
         command
     }
 
     pub fn spawn(command: &mut Command) -> Program {
+        without_variables(command);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
         let output = Arc::new(Output::default());
         let collectors = vec![
@@ -580,6 +577,17 @@ pub const AGAIN: &str = "RUN_AGAIN_BY_A_TEST";
 
 pub fn is_run_again() -> bool {
     std::env::var_os(AGAIN).is_some()
+}
+
+/// Keeps the variables of the tests, and of the user who runs them, from a program: each could be an option. Those that
+/// the command sets stay.
+fn without_variables(command: &mut Command) {
+    let set: Vec<_> = command.get_envs().map(|(name, _)| name.to_owned()).collect();
+    let names = std::env::vars_os().map(|(name, _)| name);
+    for name in names.filter(|name| name.to_string_lossy().starts_with("THREADCAST_") && !set.contains(name))
+    {
+        command.env_remove(name);
+    }
 }
 
 /// Runs the test with this name (without its module) again, in the process that `command` makes of this binary and its

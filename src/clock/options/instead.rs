@@ -12,7 +12,8 @@ pub struct InsteadOptions {
     #[arg(long)]
     pub check: bool,
 
-    /// Ask a server at this URL, e.g. http://127.0.0.1:8888/health; exit with 0 if it answers 200 within a second, else 1
+    /// Ask a server at this URL, e.g. http://127.0.0.1:8888/health; exit with 0 if it answers 200 within a second, else 1.
+    /// Over https it verifies the certificate, except at a loopback address
     #[arg(long, value_name = "URL", conflicts_with = "check")]
     pub health: Option<String>,
 
