@@ -1,13 +1,14 @@
 //! The layers: rooms in an order, files in an order within each, imports one way. The test reads both orders from the
-//! `mod` lines of `src/lib.rs` and of each room's file.
+//! `mod` lines of `src/lib.rs`, of `src/main.rs`, and of each room's file.
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Rooms beside each other: none imports from another.
-const BESIDE: [&str; 3] = ["client", "hub", "server"];
+/// A crate's rooms that are beside each other: none imports from another.
+const LIBRARY: [&str; 3] = ["client", "hub", "server"];
+const PROGRAM: [&str; 2] = ["clock", "lab"];
 
 /// A file's place in the order: its room, and its place within.
 type Place = (usize, usize);
@@ -62,14 +63,14 @@ fn imports(source: &str) -> Vec<Vec<String>> {
     found
 }
 
-fn is_beside(room: &str, other: &str) -> bool {
-    room != other && BESIDE.contains(&room) && BESIDE.contains(&other)
+fn is_beside(beside: &[&str], room: &str, other: &str) -> bool {
+    room != other && beside.contains(&room) && beside.contains(&other)
 }
 
-#[test]
-fn in_the_library_imports_run_one_way() {
-    let rooms = declared("src/lib.rs");
-    assert!(BESIDE.iter().all(|room| rooms.iter().any(|other| other == room)), "{rooms:?}");
+/// Checks the imports of all rooms that the root of a crate declares. Returns their number.
+fn assert_one_way(root: &str, beside: &[&str]) -> usize {
+    let rooms = declared(root);
+    assert!(beside.iter().all(|room| rooms.iter().any(|other| other == room)), "{rooms:?}");
     let files: Vec<_> = rooms.iter().map(|room| declared(&format!("src/{room}.rs"))).collect();
     let place = |path: &[String]| -> Option<Place> {
         let room = rooms.iter().position(|room| *room == path[0])?;
@@ -93,13 +94,30 @@ fn in_the_library_imports_run_one_way() {
             let own = own.unwrap_or(0);
             for import in imports(&read(&path)) {
                 let Some(place) = place(&import) else { continue };
-                assert!(!is_beside(name, &import[0]), "{} imports {}", path.display(), import.join("::"));
+                assert!(
+                    !is_beside(beside, name, &import[0]),
+                    "{} imports {}",
+                    path.display(),
+                    import.join("::")
+                );
                 let within = place.0 == room && (place.1 < own || (place.1 == own && inner.is_some()));
                 assert!(place.0 < room || within, "{} imports {}", path.display(), import.join("::"));
                 seen += 1;
             }
         }
     }
+    seen
+}
+
+#[test]
+fn in_the_library_imports_run_one_way() {
+    let seen = assert_one_way("src/lib.rs", &LIBRARY);
+    assert!(seen > 100, "{seen} imports were found");
+}
+
+#[test]
+fn in_the_program_imports_run_one_way() {
+    let seen = assert_one_way("src/main.rs", &PROGRAM);
     assert!(seen > 100, "{seen} imports were found");
 }
 
@@ -109,18 +127,23 @@ fn an_import_that_runs_back_up_is_found() {
                   fn f() { crate::ws::frame::close(); }\n#[cfg(test)]\nmod tests {\nuse crate::hub::x;\n}";
     let found: Vec<_> = imports(source).iter().map(|path| path.join("::")).collect();
     assert_eq!(found, ["net::outbox", "net::closer", "error::Error", "ws::frame::close"]);
-    assert!(is_beside("hub", "client") && is_beside("client", "server"));
-    assert!(
-        !is_beside("hub", "hub") && !is_beside("hub", "connection") && !is_beside("connection", "server")
-    );
+    for (room, other, expected) in [
+        ("hub", "client", true),
+        ("client", "server", true),
+        ("hub", "hub", false),
+        ("hub", "connection", false),
+        ("connection", "server", false),
+    ] {
+        assert_eq!(is_beside(&LIBRARY, room, other), expected, "{room} {other}");
+    }
 }
 
 #[test]
 fn the_programs_two_parts_do_not_know_each_other_nor_the_inside_of_the_library() {
-    for (part, other) in [("clock", "lab"), ("lab", "clock")] {
+    for part in PROGRAM {
         for path in sources(format!("src/{part}")) {
             for import in imports(&read(&path)) {
-                assert_eq!(import[0], part, "{} imports {}, not {other}", path.display(), import.join("::"));
+                assert_eq!(import[0], part, "{} imports {}", path.display(), import.join("::"));
             }
         }
     }
