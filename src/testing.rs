@@ -79,7 +79,7 @@ fn end(stream: TcpStream, role: Role) -> Result<(Connection, Messages)> {
     let state = SharedState::new(settings, u64::MAX, counters, budget, observer, closer);
     let transport = MaybeTls::Plain(Tcp::new(stream, true));
     let connection = Connection::over(transport, role, peer, Arc::new(state));
-    connection.set_path("/", peer);
+    connection.link().set_path("/", peer);
     connection.link().tcp().set_recv_timeout(interval).map_err(failed())?;
     // No bytes precede the first frame.
     let _ = connection.outbox().begin(Bytes::new());

@@ -1,8 +1,10 @@
 //! Faults around the program that its clients must not notice.
 
-#[path = "../src/clock/mod.rs"]
+#[path = "../src"]
 #[allow(dead_code, reason = "the program's own module, of which this test needs a part")]
-mod clock;
+mod program {
+    pub mod clock;
+}
 mod support;
 
 use std::fs;
@@ -20,6 +22,7 @@ use clock::handlers::{self, Site};
 use clock::rounds::RoundStats;
 use clock::send_thread::{Rounds, SendThread};
 use clock::time::payload;
+use program::clock;
 use rustix::process::Signal;
 use serde_json::Value;
 use support::network::{in_a_private_network, ip};

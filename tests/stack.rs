@@ -5,10 +5,13 @@
 //! A touched stack page stays, so the lowest present page is the high-water mark. `cargo test --features program
 //! --release --test stack -- --nocapture` shows the tables. `make footprint` shows the second one for 5,000 clients.
 
-#[path = "../src/clock/mod.rs"]
+#[path = "../src"]
 #[allow(dead_code, reason = "the program's own module, of which this test needs a part")]
-mod clock;
+mod program {
+    pub mod clock;
+}
 use clock::options::logging::{LogFormat, LogOptions, Logging};
+use program::clock;
 use support::openssl;
 mod support;
 use support::tls;

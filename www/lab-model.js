@@ -1,6 +1,6 @@
 // The events as lanes: one for each thread, with its actions and their times.
 //
-// The server sends events (see src/lab/mod.rs); apply() puts them into lanes. Times are the server's, in
+// The server sends events (see src/lab.rs); apply() puts them into lanes. Times are the server's, in
 // milliseconds since the lab began. Nothing in this file draws or knows of sockets.
 
 export const WINDOW_MS = 8_000; // how much the lanes show

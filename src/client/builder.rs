@@ -255,7 +255,7 @@ impl Builder {
         #[cfg(not(feature = "tls"))]
         let transport = MaybeTls::Plain(transport);
         let connection = Connection::over(transport, Role::Client, peer, Arc::new(state));
-        connection.set_path(url.path(), peer);
+        connection.link().set_path(url.path(), peer);
         #[cfg(feature = "tls")]
         if let Some(dialing) = dialing {
             connecting::secure(&connection, &url, dialing, deadline)?;
@@ -264,7 +264,7 @@ impl Builder {
             Ok(answer) => {
                 #[cfg(feature = "deflate")]
                 if let Some(bits) = answer.agreement.window_bits {
-                    connection.set_compressed(bits);
+                    connection.link().set_compressed(bits);
                 }
                 let timeout = connection.link().tcp().set_recv_timeout(self.settings.ping_interval);
                 timeout.map_err(Error::io(doing()))?;

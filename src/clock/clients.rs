@@ -6,6 +6,9 @@ use std::time::Instant;
 
 use threadcast::Connection;
 
+/// Most bytes of an Id. It is kept as long as its client is connected.
+pub const MAX_ID: usize = 256;
+
 /// Sessions by Id. Written by `client-N` in `open` and `on_close`, read by `send`. The lock is held for
 /// a look-up or a copy, never while something is sent.
 #[derive(Default)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::clock::clients::Clients;
+use crate::clock::clients::{Clients, MAX_ID};
 use crate::clock::greeting::Greeting;
 use crate::clock::received_lines::ReceivedLines;
 use crate::clock::topics::Topics;
@@ -11,9 +11,6 @@ use threadcast::{
     Application, CloseCode, Connection, Error, Exchange, Fleet, Message, Origin, Request, RequestHandler,
     Result, StaticFiles, WebSocketHandler, printable,
 };
-
-/// Most bytes of an Id. The server keeps it as long as its client is connected.
-pub const MAX_ID: usize = 256;
 
 /// The subprotocol (RFC 6455, section 1.9) of a client that gets the interval before the first push, and the topic of
 /// each published message. With the interval it can tell a silent connection from a slow clock. The page offers it.

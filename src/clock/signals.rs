@@ -1,7 +1,7 @@
 //! Signals: which ones end the program, and which ones do not. On the thread `threadcast`, and from the first stop
 //! signal on `signals`, so that the next one is heard while the server shuts down.
 //!
-//! Faults (SIGSEGV, SIGABRT and the like), SIGQUIT, and the signals that stop and continue keep their defaults.
+//! All others keep their defaults. Rust's runtime ignores SIGPIPE.
 
 use std::fs;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{SigSet, Signal};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use nix::sys::signal::SigSet;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use signal_hook::{flag, low_level};
 
@@ -21,24 +21,11 @@ use threadcast::{Error, Result};
 /// that closes and its shell both say so, and systemd may send SIGHUP behind SIGTERM.
 const SAME_WISH: Duration = Duration::from_secs(1);
 
-/// By default these kill the process, though none of them is a stop signal. SIGXFSZ and SIGXCPU say that a limit of the
-/// system is reached; a write then fails with an error.
-const NO_WISH: [Signal; 10] = [
-    Signal::SIGXFSZ,
-    Signal::SIGXCPU,
-    Signal::SIGPIPE,
-    Signal::SIGUSR2,
-    Signal::SIGALRM,
-    Signal::SIGVTALRM,
-    Signal::SIGPROF,
-    Signal::SIGIO,
-    Signal::SIGPWR,
-    Signal::SIGSTKFLT,
-];
-/// Signals without a name, which kill by default too.
-const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;
+/// By default these kill the process. A write beyond a limit of the system fails with an error instead, and a request
+/// for a successor does nothing until [`listen`].
+const HARMLESS: [i32; 2] = [SIGXFSZ, SIGUSR2];
 
-/// Unblocks signals that a parent may have blocked, and ignores those that are not stop signals. Must run before
+/// Unblocks signals that a parent may have blocked, and takes the effect from [`HARMLESS`] ones. Must run before
 /// another thread starts, since each one inherits the mask.
 ///
 /// # Errors
@@ -47,13 +34,9 @@ pub fn prepare() -> Result<()> {
     SigSet::empty().thread_set_mask().map_err(|errno| Error::io("cannot unblock signals")(errno.into()))?;
     // A handler without effect: child processes would inherit an ignored signal.
     let unread = Arc::new(AtomicBool::new(false));
-    for signal in NO_WISH {
-        flag::register(signal as i32, unread.clone())
-            .map_err(Error::io(format!("cannot handle {signal}")))?;
-    }
-    for signal in REAL_TIME {
-        // Some C libraries keep the first of them to themselves.
-        let _ = flag::register(signal, unread.clone());
+    for signal in HARMLESS {
+        flag::register(signal, unread.clone())
+            .map_err(Error::io(format!("cannot handle signal {signal}")))?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@
 use data_encoding::BASE64;
 use serde_json::Value;
 
-use crate::clock::handlers::MAX_ID;
+use crate::clock::clients::MAX_ID;
 use threadcast::{Connection, Error, Hub, Message, Request, Result};
 
 /// The topic of every client.

@@ -3,7 +3,6 @@
 
 mod identity;
 mod latest;
-mod noted;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,6 +15,7 @@ use tungstenite::protocol::Role;
 use crate::connection::link::PeerLink;
 use crate::connection::state::SharedState;
 use crate::error::{Error, Result};
+use crate::http::exchange::Choices;
 use crate::metrics::{DisconnectReason, PushTally};
 use crate::net::maybe_tls::MaybeTls;
 use crate::net::outbox::{Link, Outbox, PushError};
@@ -135,6 +135,11 @@ impl Connection {
         self.outbox.bytes()
     }
 
+    /// Returns the bytes that the system has accepted for the peer so far: frames, and the overhead of TLS.
+    pub fn bytes_sent(&self) -> u64 {
+        self.link().sent.load(Relaxed)
+    }
+
     /// Blocks until at most a quarter of its backlog's limit is in use, for at most `within`. A producer that waits
     /// first never makes its client a slow consumer. Several producers for one client may all wait, and room is only a
     /// hint: each should send little (together no more than half of [`max_backlog`](crate::Application::max_backlog))
@@ -212,13 +217,24 @@ impl Connection {
         set.map_err(|error| Error::io(format!("cannot set TCP_NODELAY of {self}"))(error))
     }
 
+    /// Called once, when the handshake is done.
+    #[inline(never)]
+    pub(crate) fn set_choices(&self, choices: Choices) {
+        if let Some(bytes) = choices.max_backlog {
+            self.outbox().set_limit(bytes as u64);
+        }
+        if choices.subprotocol.is_some() || choices.max_message.is_some() {
+            self.link().choices.get_or_init(|| Box::new(choices));
+        }
+    }
+
     pub(crate) fn push(&self, frame: Frame) -> Result<()> {
         self.push_saving(frame, 0, &mut PushTally::default())
     }
 
     /// Pushes a frame on which compression saved `saved` bytes.
     fn push_saving<'a>(&'a self, mut frame: Frame, saved: usize, tally: &mut PushTally<'a>) -> Result<()> {
-        if self.is_client() {
+        if self.link().is_client() {
             frame = mask::masked(&frame);
         }
         let (bytes, is_close) = (frame.bytes.len(), frame.is_close);

@@ -60,7 +60,7 @@ pub(crate) struct FrameStream {
 impl FrameStream {
     /// `early` arrived with the other end's head, and is read first.
     pub(crate) fn new(connection: &Connection, early: Vec<u8>) -> FrameStream {
-        let max_message = connection.max_message();
+        let max_message = connection.link().max_message();
         let scanner = Scanner::new(max_message as u64);
         FrameStream {
             received: Received::new(connection, early),
@@ -68,7 +68,7 @@ impl FrameStream {
             #[cfg(feature = "deflate")]
             inflater: connection
                 .is_compressed()
-                .then(|| Box::new(Inflater::new(max_message, !connection.is_client()))),
+                .then(|| Box::new(Inflater::new(max_message, !connection.link().is_client()))),
             message: 0,
             held: Held::new(&connection.state().buffers),
             failure: None,
@@ -90,7 +90,7 @@ impl FrameStream {
         let of_receiving = || match &self.received {
             received if received.is_silent() => Some(ReadFailure::PingTimeout),
             received if received.is_too_fast() => Some(ReadFailure::TooFast),
-            received if received.connection().has_given_way() => Some(ReadFailure::GaveWay),
+            received if received.connection().link().has_given_way() => Some(ReadFailure::GaveWay),
             _ => None,
         };
         self.failure.or_else(of_receiving)
@@ -220,7 +220,7 @@ impl Write for FrameStream {
     /// tungstenite writes one whole frame per call: its own pongs and its reply to a Close.
     fn write(&mut self, written: &[u8]) -> io::Result<usize> {
         // At the client's end, a push masks it again.
-        let plain = if self.connection().is_client() { &mask::unmasked(written)[..] } else { written };
+        let plain = if self.connection().link().is_client() { &mask::unmasked(written)[..] } else { written };
         let is_close = plain.first().is_some_and(|first| first & 0x0f == CLOSE);
         // Answers a Close with only a code, as Tornado does; tungstenite adds a reason, and does not know all of IANA's
         // codes.

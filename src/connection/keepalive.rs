@@ -67,7 +67,7 @@ impl Keepalive {
         let Some((_, sent)) = self.ping.take_if(|(number, _)| payload == number.to_be_bytes()) else {
             return false;
         };
-        connection.set_latency(sent.elapsed());
+        connection.link().set_latency(sent.elapsed());
         true
     }
 }

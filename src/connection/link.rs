@@ -1,11 +1,14 @@
 //! [`PeerLink`]: the owner of a connection's outbox. The reading thread, a server's `client-N`, reads its transport,
 //! and the drainer writes it. Any thread may read the other fields.
 
-use std::net::{Shutdown, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::{Duration, Instant};
-use std::{fmt, io};
+mod writing;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use tungstenite::protocol::Role;
 
@@ -13,23 +16,19 @@ use crate::connection::membership::Memberships;
 use crate::connection::state::SharedState;
 use crate::http::exchange::Choices;
 use crate::metrics::DisconnectReason;
-use crate::net::buffers::MayGiveWay;
-use crate::net::closer::{CLOSE_GRACE, Errand, Kill, Overdue, OverduePeer};
+use crate::net::closer::Errand;
 use crate::net::maybe_tls::MaybeTls;
-use crate::net::outbox::{Link, Outbox};
-use crate::net::seal::Delivery;
 use crate::net::tcp::Tcp;
 use crate::net::thread_budget::Worker;
 use crate::net::unacked::{Unacked, canonical};
-use crate::observer::Event;
+use crate::printable::printable;
 #[cfg(feature = "deflate")]
 use crate::ws::compress::MAX_WINDOW_BITS;
 #[cfg(feature = "deflate")]
 use crate::ws::frame::{Frame, Prepared};
 
-/// How long a pump blocks in one write before it checks the clock; less if the write deadline is shorter, because it
-/// must not overshoot that by much.
-const PUMP_WRITE: Duration = Duration::from_millis(500);
+/// Most characters that log lines show of a path. It is kept as long as the WebSocket is open.
+const MAX_PATH: usize = 200;
 
 /// The round trip of the last keepalive's Ping, in microseconds, and when it ended, in microseconds since the
 /// state was made; 0 before the first one.
@@ -52,7 +51,7 @@ pub(crate) struct PeerLink {
 
     // Written by the reading thread: once, before it begins to read.
     /// The client, if the peer is a proxy. Written before the path.
-    pub(crate) forwarded: OnceLock<SocketAddr>,
+    forwarded: OnceLock<SocketAddr>,
     /// The path of the WebSocket, as log lines show it.
     pub(crate) path: OnceLock<String>,
     /// The subprotocol chosen in the handshake, if any.
@@ -80,7 +79,7 @@ pub(crate) struct PeerLink {
     /// Why it has ended: from the reading thread, or from the first thread that killed it.
     ended_by: Mutex<Option<DisconnectReason>>,
     /// Whether it has to give way to clients that need the room of its message. Read by the reading thread.
-    pub(crate) has_given_way: AtomicBool,
+    has_given_way: AtomicBool,
     /// The topics, which the reading thread leaves at the end.
     pub(crate) memberships: Memberships,
 }
@@ -124,13 +123,84 @@ impl PeerLink {
         *self.forwarded.get().unwrap_or(&self.peer)
     }
 
+    /// Returns whether this is the client's end.
+    #[inline]
+    pub(crate) fn is_client(&self) -> bool {
+        self.role == Role::Client
+    }
+
+    /// Called once, by the reading thread, when it knows the path of the WebSocket, and the other end: `client` is
+    /// behind a proxy, or the peer.
+    #[inline(never)]
+    pub(crate) fn set_path(&self, path: &str, client: SocketAddr) {
+        if client != self.peer {
+            self.forwarded.get_or_init(|| client);
+        }
+        self.path.get_or_init(|| printable(path).at_most(MAX_PATH).to_string());
+    }
+
+    /// Returns true once the path of a WebSocket is known.
+    pub(crate) fn is_websocket(&self) -> bool {
+        self.path.get().is_some()
+    }
+
+    /// Called by the reading thread before it opens a WebSocket with compression.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn set_compressed(&self, window_bits: u8) {
+        self.window_bits.store(window_bits.into(), Relaxed);
+    }
+
+    /// Returns the most bytes in a message that is read.
+    pub(crate) fn max_message(&self) -> usize {
+        let chosen = self.choices.get().and_then(|choices| choices.max_message);
+        chosen.unwrap_or(self.state.settings.max_message)
+    }
+
+    /// Called by the reading thread when a keepalive's Ping has been answered.
+    pub(crate) fn set_latency(&self, round_trip: Duration) {
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
+        self.latency.round_trip.store(micros(round_trip), Relaxed);
+        self.latency.at.store(micros(self.state.began.elapsed()), Relaxed);
+    }
+
+    /// Called once, by the reading thread, when the peer's Close frame has arrived.
+    pub(crate) fn set_close(&self, code: Option<u16>, reason: Option<String>) {
+        self.close.get_or_init(|| (code, reason.filter(|reason| !reason.is_empty())));
+    }
+
+    /// Returns whether the peer's Close frame has arrived.
+    pub(crate) fn has_peers_close(&self) -> bool {
+        self.close.get().is_some()
+    }
+
+    /// Called by the reading thread, which may find the end before its flag is set.
+    pub(crate) fn set_given_way(&self) {
+        self.has_given_way.store(true, Release);
+    }
+
+    /// Returns whether it has to give way to clients that need the room of its incomplete message or body.
+    pub(crate) fn has_given_way(&self) -> bool {
+        self.has_given_way.load(Acquire)
+    }
+
+    /// Called by the reading thread when it has read the end, unless another thread has already killed the connection.
+    pub(crate) fn set_ended(&self, reason: DisconnectReason) {
+        self.ended_by().get_or_insert(reason);
+    }
+
+    /// Called by the reading thread when the WebSocket has ended: leaves all topics, for good.
+    pub(crate) fn leave_topics(&self) {
+        self.memberships.end(self.id);
+        self.has_closed();
+    }
+
     /// Returns the compressed form of a message, if this peer should get it.
     #[cfg(feature = "deflate")]
     #[inline(never)]
     pub(crate) fn deflated(&self, message: &Prepared<'_>) -> Option<Frame> {
         let from = self.state.settings.compression?;
         // No distance within a message is longer than the message, so a short message fits a small window.
-        let bits = self.window_bits.load(Ordering::Relaxed);
+        let bits = self.window_bits.load(Relaxed);
         let longest = if bits == u64::from(MAX_WINDOW_BITS) { usize::MAX } else { 1 << bits };
         if (from..=longest).contains(&message.payload().len()) { message.deflated() } else { None }
     }
@@ -145,7 +215,7 @@ impl PeerLink {
     /// retransmitted the rest in vain; `None` if the kernel does not say.
     pub(crate) fn acknowledged(&self) -> Option<(u64, Unacked)> {
         let unacked = self.state.tcp_table.unacked(self.tcp().local_addr().ok()?, self.peer)?;
-        Some((self.sent.load(Ordering::Relaxed).saturating_sub(unacked.bytes), unacked))
+        Some((self.sent.load(Relaxed).saturating_sub(unacked.bytes), unacked))
     }
 
     /// Called when the connection can no longer send: runs the calls that wait for that.
@@ -161,104 +231,6 @@ impl PeerLink {
     /// Returns why it has ended, to read or to set.
     pub(crate) fn ended_by(&self) -> MutexGuard<'_, Option<DisconnectReason>> {
         self.ended_by.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Link for PeerLink {
-    type Transport = MaybeTls;
-
-    fn transport(&self) -> &MaybeTls {
-        &self.transport
-    }
-
-    fn delivery(&self) -> Delivery {
-        self.state.settings.delivery
-    }
-
-    fn write_deadline(&self) -> Duration {
-        self.state.settings.write_deadline
-    }
-
-    fn start_pump(&self, pump: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        self.tcp().set_send_timeout(PUMP_WRITE.min(self.write_deadline()))?;
-        let PeerLink { id, state, pump: last, .. } = self;
-        let (id, observer, counters) = (*id, state.observer.clone(), state.counters.clone());
-        // Held until the pump is in it: another thread may need the next pump before that.
-        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = last.take();
-        let run = move || {
-            // The pump has given up its role, so it is about to end.
-            before.inspect(Worker::join);
-            observer.report(id, Event::PumpBegins);
-            let running = counters.pump_begins();
-            pump();
-            drop(running);
-            observer.report(id, Event::PumpEnds);
-        };
-        let started = match self.delivery() {
-            Delivery::Inline => state.budget.spawn_pump(format!("pump-{id}"), self.write_deadline(), run),
-            Delivery::Handoff => state.budget.spawn(format!("writer-{id}"), Duration::ZERO, run),
-        };
-        let started = started.inspect_err(|error| log::warn!("{self}: cannot start its pump: {error}"))?;
-        *last = Some(started);
-        Ok(())
-    }
-
-    fn disconnect(&self, reason: DisconnectReason, backlog: u64) {
-        *self.ended_by() = Some(reason);
-        // Counted before another thread can notice.
-        self.state.counters.disconnected(reason);
-        self.tcp().shutdown(Shutdown::Both);
-        self.has_closed();
-        let why = match reason {
-            DisconnectReason::Overflow => "its backlog is full",
-            DisconnectReason::Stalled => "it has read nothing within the write deadline",
-            DisconnectReason::NoPump => "no thread became free to write to it",
-            _ => return log::debug!("{self}: disconnected ({reason:?})"),
-        };
-        self.report(Event::SlowConsumer { backlog });
-        log::warn!("{self} is a slow consumer: disconnected, {why}, {backlog} bytes are lost");
-    }
-
-    fn hold(&self, bytes: u64, all: u64) -> bool {
-        self.state.buffers.hold(bytes, all)
-    }
-
-    fn release(&self, bytes: u64) {
-        self.state.buffers.release(bytes);
-    }
-
-    fn close_written(&self, connection: Weak<dyn Kill>) {
-        // A peer that has sent a Close has answered ours, or needs no further answer; but then a server has to end the
-        // TCP connection.
-        if self.close.get().is_none() || self.role == Role::Client {
-            let (deadline, peer) = (Instant::now() + CLOSE_GRACE, OverduePeer::Closing(connection));
-            // Without a closer the server is shutting down, which has its own deadline.
-            let _ = self.state.closer.send(Errand::Overdue(Overdue { deadline, peer }));
-        }
-    }
-
-    #[inline]
-    fn sent(&self, bytes: usize) {
-        // There is only one drainer, so the addition need not be atomic.
-        self.sent.store(self.sent.load(Ordering::Relaxed) + bytes as u64, Ordering::Relaxed);
-    }
-
-    #[inline]
-    fn report(&self, event: Event) {
-        self.state.observer.report(self.id, event);
-    }
-}
-
-impl MayGiveWay for Outbox<PeerLink> {
-    fn give_way(&self) {
-        self.link.has_given_way.store(true, Ordering::Release);
-        if self.has_room() {
-            self.link.tcp().shutdown(Shutdown::Read);
-        } else {
-            // Its thread does not read: it waits until the client has read the earlier answers.
-            self.kill(DisconnectReason::GaveWay);
-        }
     }
 }
 

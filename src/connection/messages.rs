@@ -182,7 +182,7 @@ impl Messages {
     #[inline(never)]
     fn end(&mut self, end: End) -> Result<Option<Incoming>> {
         let reason = match &end {
-            _ if self.connection.has_given_way() => DisconnectReason::GaveWay,
+            _ if self.connection.link().has_given_way() => DisconnectReason::GaveWay,
             End::Fail(_, reason) => *reason,
             End::Over | End::Lost(_) => DisconnectReason::Done,
         };
@@ -190,15 +190,15 @@ impl Messages {
         if let End::Fail(close, _) = &end {
             self.failed = Some(close.code);
         }
-        self.connection.set_ended(reason);
+        self.connection.link().set_ended(reason);
         // Before the peer learns why.
         self.reader.give_up();
         match &self.owner {
             Owner::Session => ending::of_session(&self.connection, &end),
             Owner::Messages(peer) => {
-                self.connection.leave_topics();
+                self.connection.link().leave_topics();
                 let ended = ending::of_owner(&self.connection, &peer.name, end);
-                if self.connection.is_client() {
+                if self.connection.link().is_client() {
                     ended?;
                 }
                 // At a server's end, an end is never an error.
@@ -250,7 +250,7 @@ impl Iterator for Messages {
 impl Drop for Messages {
     fn drop(&mut self) {
         if let (Owner::Messages(_), None) = (&self.owner, &self.end) {
-            self.connection.leave_topics();
+            self.connection.link().leave_topics();
             // The outbox refuses it if a Close is out already.
             let _ = self.connection.close(Some(GOING_AWAY), None);
             ending::linger(&self.connection);

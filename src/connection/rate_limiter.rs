@@ -127,5 +127,5 @@ impl RateLimiter {
 
 /// Returns whether further waiting is pointless.
 fn is_over(connection: &Connection) -> bool {
-    connection.is_closed() || connection.has_given_way()
+    connection.is_closed() || connection.link().has_given_way()
 }

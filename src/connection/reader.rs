@@ -111,12 +111,12 @@ impl Reader {
                 WsMessage::Pong(payload) => Incoming::Pong(payload),
                 WsMessage::Close(frame) => {
                     let close = self.stream.close();
-                    if frame.is_some() && close.is_none() && self.stream.connection().is_client() {
+                    if frame.is_some() && close.is_none() && self.stream.connection().link().is_client() {
                         // Its code is invalid: a client's program gets an error, a server's handler sees no code.
                         return Err(End::Fail(CloseCode::PROTOCOL_ERROR, DisconnectReason::Failed));
                     }
                     let reason = close.map(|(_, reason)| reason.to_owned());
-                    self.stream.connection().set_close(close.map(|(code, _)| code), reason);
+                    self.stream.connection().link().set_close(close.map(|(code, _)| code), reason);
                     Incoming::Close // The next read writes the answer, and ends.
                 }
                 WsMessage::Frame(_) => unreachable!("tungstenite reads no raw frames"),
@@ -150,7 +150,7 @@ impl Reader {
     #[cold]
     #[inline(never)]
     fn end_of(&self, error: WsError) -> Result<Incoming, End> {
-        if self.stream.connection().has_peers_close() {
+        if self.stream.connection().link().has_peers_close() {
             // Input behind it does not count.
             return Err(End::Over);
         }
@@ -200,7 +200,7 @@ fn must_give_way() -> End {
 }
 
 fn context(connection: &Connection) -> WebSocketContext {
-    let max = Some(connection.max_message());
+    let max = Some(connection.link().max_message());
     let config = WebSocketConfig::default()
         .read_buffer_size(TUNGSTENITE_READ)
         .write_buffer_size(0)

@@ -52,7 +52,7 @@ impl Received {
             is_silent: false,
             is_too_fast: false,
             limiter: RateLimiter::new(connection),
-            patience: connection.is_client().then(|| Box::new(Patience::new())),
+            patience: connection.link().is_client().then(|| Box::new(Patience::new())),
         }
     }
 
@@ -135,7 +135,7 @@ impl Received {
         let outbox = self.connection.outbox();
         let Some(patience) = &mut self.patience else { return Ok(outbox.wait_to_read()) };
         match patience.deadline() {
-            _ if self.connection.is_client() && patience.may_read(&self.connection) => {}
+            _ if self.connection.link().is_client() && patience.may_read(&self.connection) => {}
             Some(deadline) if !outbox.wait_to_read_until(deadline) => {
                 return Err(ErrorKind::WouldBlock.into());
             }

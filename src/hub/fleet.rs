@@ -18,12 +18,14 @@ mod claims;
 mod closing;
 mod others;
 mod control;
+mod pause;
 mod queue;
 mod redis_url;
 mod redis_link;
 mod state;
-mod threads;
-mod writing;
+mod fleet_in;
+mod fleet_push;
+mod fleet_out;
 
 /// How long the first beat may take to come back from Redis.
 const FIRST_BEAT: Duration = Duration::from_secs(3);
@@ -162,14 +164,14 @@ impl Fleet {
             );
         }
         let state = Arc::new(FleetState::new(hub.clone(), options.clone(), target, Box::new(clients)));
-        let reads = threads::subscribe(&state).map_err(|error| failed(describe(&error)))?;
-        let writes = writing::WriteLink::announce(&state, 1).map_err(|error| failed(describe(&error)))?;
+        let reads = fleet_in::subscribe(&state).map_err(|error| failed(describe(&error)))?;
+        let writes = fleet_out::WriteLink::announce(&state, 1).map_err(|error| failed(describe(&error)))?;
         let (stop, stopped) = crossbeam_channel::bounded(0);
         let mut fleet =
             Fleet { state: state.clone(), is_relay: false, stop: Some(stop), threads: Vec::new() };
-        fleet.start("fleet-in", &stopped, move |state, stop| threads::read(state, reads, stop))?;
-        fleet.start("fleet-push", &stopped, |state, _| threads::push(state))?;
-        fleet.start("fleet-out", &stopped, move |state, stop| writing::forward(state, writes, stop))?;
+        fleet.start("fleet-in", &stopped, move |state, stop| fleet_in::read(state, reads, stop))?;
+        fleet.start("fleet-push", &stopped, |state, _| fleet_push::push(state))?;
+        fleet.start("fleet-out", &stopped, move |state, stop| fleet_out::forward(state, writes, stop))?;
         if !state.wait_until_up(FIRST_BEAT) {
             return Err(failed("messages published to it do not come back".to_owned()));
         }

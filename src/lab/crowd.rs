@@ -20,7 +20,7 @@ use crate::lab::beside::HERE;
 use crate::lab::events::Change;
 use crate::lab::nuisance::Nuisance;
 use crate::lab::orders::Order;
-use crate::lab::visitor::{Host, Visitor};
+use crate::lab::visitor::{Host, Visitor, masked};
 
 /// Time from one reading of the sockets to the next.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -283,13 +283,4 @@ impl CrowdMember {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         rustix::net::send(&self.visitor.stream, &frame, flags) == Ok(frame.len())
     }
-}
-
-/// Returns the bytes of a client's frame. A mask of zeros changes nothing of the payload (RFC 6455, section 5.3).
-pub(crate) fn masked(mut frame: Frame) -> Vec<u8> {
-    frame.header_mut().mask = Some([0; 4]);
-    let mut bytes = Vec::with_capacity(frame.len());
-    // Writing to a Vec never fails.
-    let _ = frame.format(&mut bytes);
-    bytes
 }

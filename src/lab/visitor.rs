@@ -13,6 +13,7 @@ use rustls::crypto::ring::default_provider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
 use threadcast::{Error, Result};
+use tungstenite::protocol::frame::Frame;
 
 /// How long a connection, or a step of its handshake, may take; longer only where a server's queue is full.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -73,6 +74,15 @@ impl Visitor {
         let sealed = self.seal(bytes)?;
         (&self.stream).write_all(&sealed)
     }
+}
+
+/// Returns the bytes of a client's frame. A mask of zeros changes nothing of the payload (RFC 6455, section 5.3).
+pub fn masked(mut frame: Frame) -> Vec<u8> {
+    frame.header_mut().mask = Some([0; 4]);
+    let mut bytes = Vec::with_capacity(frame.len());
+    // Writing to a Vec never fails.
+    let _ = frame.format(&mut bytes);
+    bytes
 }
 
 fn handshake(

@@ -28,7 +28,7 @@ pub(crate) fn answered(client: &Client, asked: Asked<'_>, status: u16, bytes: u6
 pub(crate) fn ended(client: &Client, failed: Option<u16>) {
     let link = client.connection.link();
     client.server.settings.access.tell(|| {
-        let none = if client.connection.has_peers_close() { 1005 } else { 1006 };
+        let none = if client.connection.link().has_peers_close() { 1005 } else { 1006 };
         Access {
             address: link.addr(),
             method: "GET",

@@ -43,9 +43,9 @@ pub(crate) fn run(client: &Client, routes: &Router<Route>, registry: &Registry) 
     let connection = &client.connection;
     connection.state().counters.accepted.add(1);
     let reason = serve(client, routes, registry);
-    connection.leave_topics();
+    connection.link().leave_topics();
     client.set_stage(Stage::Lingering);
-    if client.server.is_stopping() && !connection.is_websocket() {
+    if client.server.is_stopping() && !connection.link().is_websocket() {
         registry.has_answered();
     }
     input::linger(client);
@@ -57,7 +57,7 @@ fn why(client: &Client, reason: DisconnectReason) -> DisconnectReason {
     match reason {
         _ if client.server.is_stopping() => DisconnectReason::Shutdown,
         _ if client.is_evicted() => DisconnectReason::Evicted,
-        _ if client.connection.has_given_way() => DisconnectReason::GaveWay,
+        _ if client.connection.link().has_given_way() => DisconnectReason::GaveWay,
         reason => reason,
     }
 }
@@ -91,10 +91,10 @@ fn serve(client: &Client, routes: &Router<Route>, registry: &Registry) -> Discon
             }
             Next::Session(mut session) => {
                 let (reason, is_over) = session.run(received);
-                connection.set_ended(why(client, reason));
+                connection.link().set_ended(why(client, reason));
                 let failed = session.failed();
                 session.close();
-                connection.leave_topics();
+                connection.link().leave_topics();
                 connection.outbox().wait_until_written();
                 accessed::ended(client, failed);
                 // Not together with a Close of ours that waits for an answer: a peer that gets both drops its own data.
@@ -239,7 +239,7 @@ fn open<'a>(
     // Here, so that its stack is not on top of what the session needs.
     let upgrade = handshake::accept(request)?;
     registry.upgrade(client, request.peer_addr())?;
-    client.connection.set_path(request.path(), request.peer_addr());
+    client.connection.link().set_path(request.path(), request.peer_addr());
     let (session, head) = Session::open(make, client, request, upgrade)?;
     begin(&client.connection, request, head);
     Ok(session)
@@ -268,7 +268,7 @@ impl ClientGuard<'_> {
     #[inline(never)]
     fn deregister(&self, reason: DisconnectReason) {
         let connection = &self.client.connection;
-        connection.leave_topics();
+        connection.link().leave_topics();
         connection.outbox().kill(reason);
         connection.link().join_pump();
         connection.report(Event::Gone);

@@ -128,7 +128,7 @@ pub(crate) fn read_body(
         }
         received.resize(BODY_READ, 0);
         match receive(client, received, Deadline { at: pace.deadline(), what: TOO_SLOW }) {
-            Ok(0) if connection.has_given_way() => return Err(no_room(client, HoldError::GiveWay)),
+            Ok(0) if connection.link().has_given_way() => return Err(no_room(client, HoldError::GiveWay)),
             Ok(0) => return check_evicted(client).map(|()| None),
             Ok(length) => {
                 received.truncate(length);
@@ -154,7 +154,7 @@ fn no_room(client: &Client, error: HoldError) -> Error {
     let refusal = match error {
         HoldError::Full => Error::refused(503, "503: No room for this body, try again later"),
         HoldError::GiveWay => {
-            client.connection.set_given_way();
+            client.connection.link().set_given_way();
             Error::refused(413, "413: No room for all of this body, try again later")
         }
     };
@@ -174,11 +174,11 @@ fn send_continue(client: &Client) -> bool {
 #[inline(never)]
 pub(crate) fn linger(client: &Client) {
     let connection = &client.connection;
-    if connection.has_given_way() {
+    if connection.link().has_given_way() {
         linger_shut(connection);
     }
     connection.link().tcp().shutdown(Shutdown::Write);
-    let is_websocket = connection.is_websocket();
+    let is_websocket = connection.link().is_websocket();
     if !is_websocket {
         client.begin_wait(Wait::ForInput);
     }

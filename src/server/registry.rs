@@ -225,7 +225,7 @@ impl Registry {
     }
 
     fn take(&self, client: &Client) -> Option<Arc<Client>> {
-        if client.connection.is_websocket() {
+        if client.connection.link().is_websocket() {
             client.end_wait()
         } else {
             client.end_half_open()

@@ -45,7 +45,7 @@ impl<'a> Session<'a> {
         let mut upgrade = upgrade;
         #[cfg(feature = "deflate")]
         if let Some(bits) = upgrade.compress(request, connection.state().settings.compression)? {
-            connection.set_compressed(bits);
+            connection.link().set_compressed(bits);
         }
         let mut exchange = Box::new(Exchange::new(request, &client.server.settings.cookies));
         let handler = agree(make, connection, &mut exchange, &upgrade)?;
@@ -135,7 +135,7 @@ impl<'a> Session<'a> {
         };
         self.failed = Some(code);
         // No thread reads any more, so none awaits an answer.
-        connection.set_close(None, None);
+        connection.link().set_close(None, None);
         log::debug!("{connection}: closing with {code} {}", printable(&reason));
         // The outbox refuses it if a Close is out already, which is enough.
         let _ = connection.close(Some(code), Some(&reason));

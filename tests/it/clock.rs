@@ -354,17 +354,17 @@ fn bad_input_is_one_line_and_the_exit_code() {
         (
             &["--prot", "1"],
             2,
-            "threadcast: unknown option --prot; did you mean --port? (--help shows the options)",
+            "threadcast: unexpected argument '--prot' found; tip: a similar argument exists: '--port' (--help shows the options)",
         ),
         (
             &["--stack-size", "1KiB"],
             2,
-            "threadcast: --stack-size 1KiB: expected a size from 64KiB to 1GiB (--help shows the options)",
+            "threadcast: invalid value '1KiB' for '--stack-size <SIZE>': expected a size from 64KiB to 1GiB (--help shows the options)",
         ),
         (
             &["--allow-origin", "https://example.com/app"],
             2,
-            "threadcast: --allow-origin https://example.com/app: this is more than an origin: write \
+            "threadcast: invalid value 'https://example.com/app' for '--allow-origin <ORIGIN>': this is more than an origin: write \
              https://example.com (--help shows the options)",
         ),
         (
@@ -375,7 +375,7 @@ fn bad_input_is_one_line_and_the_exit_code() {
         (
             &["--port", "x"],
             2,
-            "threadcast: --port x: expected a number from 0 to 65535; 0 lets the system choose (--help shows the \
+            "threadcast: invalid value 'x' for '--port <PORT>': expected a number from 0 to 65535; 0 lets the system choose (--help shows the \
              options)",
         ),
         (

@@ -91,13 +91,13 @@ fn each_option_but_those_of_the_lab_is_a_variable_and_a_key() {
         // Wrong for most options. The check goes on to say where it is from, or says that in the error.
         let (_, output, errors) = run(&["--check"], &[&format!("{variable}=\u{1}")]);
         // An option that needs another one is an error that names the other one.
-        let needs = errors.contains(" is missing");
+        let needs = errors.contains("were not provided");
         assert!(needs || format!("{output}{errors}").contains(&variable), "{option}: {output}{errors}");
         assert!(!errors.contains("sets no option"), "{errors}");
         directory.write("one.toml", format!("\n{option} = '''/'''\n"));
         let file = format!("{}/one.toml", directory.path());
         let (_, output, errors) = run(&["--check", "--config", &file], &[]);
-        if option != "config" && !errors.contains(" is missing") {
+        if option != "config" && !errors.contains("were not provided") {
             assert!(format!("{output}{errors}").contains(&format!("{file}:2")), "{option}: {output}{errors}");
         }
     }
@@ -111,8 +111,14 @@ fn what_is_wrong_in_the_file_is_said_with_its_line() {
         ("max-cleints = 1", "FILE:1: unknown key max-cleints; did you mean max-clients?"),
         ("\nqqqq = 1", "FILE:2: unknown key qqqq"),
         ("'' = 1", "FILE:1: unknown key \"\""),
-        ("port = \"x\"", "port (FILE:1) x: expected a number from 0 to 65535; 0 lets the system choose"),
-        ("port = 99999", "port (FILE:1) 99999: expected a number from 0 to 65535; 0 lets the system choose"),
+        (
+            "port = \"x\"",
+            "invalid value 'x' for 'port (FILE:1)': expected a number from 0 to 65535; 0 lets the system choose",
+        ),
+        (
+            "port = 99999",
+            "invalid value '99999' for 'port (FILE:1)': expected a number from 0 to 65535; 0 lets the system choose",
+        ),
         ("port = [1, 2]", "port (FILE:1) takes one value, not several"),
         ("lab = true", "FILE:1: lab works on the command line only"),
         ("check = true", "FILE:1: check works on the command line only"),
@@ -124,17 +130,20 @@ fn what_is_wrong_in_the_file_is_said_with_its_line() {
         ("host = [[\"a\"]]", "FILE:1: host is an array in an array; write key = value, without tables"),
         (
             "interval = 1.5",
-            "interval (FILE:1) 1.5: expected a whole number with ms, s, m or h, such as 250ms or 1s",
+            "invalid value '1.5' for 'interval (FILE:1)': expected a whole number with ms, s, m or h, such as 250ms or 1s",
         ),
         (
             "host = [\"a\", \"b c\"]",
-            "host (FILE:1) \"b c\": expected a name or an address without a port, such as example.com",
+            "invalid value 'b c' for 'host (FILE:1)': expected a name or an address without a port, such as example.com",
         ),
         (
             "tls-cert = \"a\"\ntls-self-signed = true\ntls-key = \"b\"",
-            "tls-cert (FILE:1) and tls-self-signed (FILE:2) exclude each other",
+            "the argument 'tls-cert (FILE:1)' cannot be used with 'tls-self-signed (FILE:2)'",
         ),
-        ("logging = \"loud\"", "logging (FILE:1) loud: write debug, info, warning, error or none"),
+        (
+            "logging = \"loud\"",
+            "invalid value 'loud' for 'logging (FILE:1)' [possible values: debug, info, warning, error, none]",
+        ),
     ] {
         directory.write("wrong.toml", text);
         let (code, output, errors) = run(&["--config", &file], &[]);
@@ -162,14 +171,14 @@ fn what_is_wrong_in_the_environment_is_said_with_the_variable() {
     for (variables, expected) in [
         (
             &["THREADCAST_PORT=x"][..],
-            "THREADCAST_PORT x: expected a number from 0 to 65535; 0 lets the system choose",
+            "invalid value 'x' for 'THREADCAST_PORT': expected a number from 0 to 65535; 0 lets the system choose",
         ),
         (&["THREADCAST_TLS_SELF_SIGNED=perhaps"], "THREADCAST_TLS_SELF_SIGNED perhaps: write true or false"),
         (
             &["THREADCAST_TLS_CERT=a", "THREADCAST_TLS_KEY=b", "THREADCAST_TLS_SELF_SIGNED=on"],
-            "THREADCAST_TLS_CERT and THREADCAST_TLS_SELF_SIGNED exclude each other",
+            "the argument 'THREADCAST_TLS_CERT' cannot be used with 'THREADCAST_TLS_SELF_SIGNED'",
         ),
-        (&["THREADCAST_TLS_KEY=b"], "--tls-cert PEM is missing"),
+        (&["THREADCAST_TLS_KEY=b"], "the following required arguments were not provided: --tls-cert <PEM>"),
     ] {
         let (code, output, errors) = run(&[], variables);
         let expected = format!("threadcast: {expected} (--help shows the options)\n");

@@ -58,10 +58,10 @@ fn sections(page: &str) -> Vec<String> {
 fn blocks() -> Vec<Block> {
     let pages = fs::read_dir("src/guide").unwrap().map(|entry| entry.unwrap().path());
     let pages: Vec<_> = pages.filter(|path| path.extension().is_some_and(|end| end == "md")).collect();
-    let listed = fs::read_to_string("src/guide/mod.rs").unwrap();
+    let listed = fs::read_to_string("src/guide.rs").unwrap();
     for page in &pages {
         let name = page.file_name().unwrap().to_str().unwrap();
-        assert!(listed.contains(&format!("include_str!(\"{name}\")")), "{name} is not a page");
+        assert!(listed.contains(&format!("include_str!(\"guide/{name}\")")), "{name} is not a page");
     }
     let texts: Vec<_> = pages.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
     texts.iter().flat_map(|text| sections(text)).flat_map(|section| blocks_of(&section)).collect()

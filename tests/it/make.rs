@@ -63,7 +63,7 @@ impl Machine {
 
     /// A shim's line that writes its call to the log.
     fn logs(&self, tool: &str) -> String {
-        format!("echo $THREADCAST_DUPLEX_SECONDS {tool} \"$@\" >> '{}'", self.log.display())
+        format!("echo {tool} \"$@\" >> '{}'", self.log.display())
     }
 
     fn with_apt_get(self) -> Machine {
@@ -84,18 +84,11 @@ impl Machine {
         self
     }
 
-    /// Runs a target, optionally with variables. The home directory is another one, because make looks for Python 2.7
-    /// in it.
+    /// Runs a target.
     fn make(&self, target: &str) -> Run {
         let mut command = Command::new(self.path.join("make"));
-        command.args(target.split(' ')).current_dir(env!("CARGO_MANIFEST_DIR")).env_clear();
-        let not_run = format!("NOT_RUN={}", self.path.join("not-run").display());
-        let output = command
-            .args([&not_run, "SBIN="])
-            .env("PATH", &self.path)
-            .env("HOME", &self.path)
-            .output()
-            .unwrap();
+        command.args([target, "SBIN="]).current_dir(env!("CARGO_MANIFEST_DIR")).env_clear();
+        let output = command.env("PATH", &self.path).output().unwrap();
         let errors = String::from_utf8(output.stderr).unwrap();
         let errors = errors.lines().filter(|line| !line.starts_with("make"));
         let calls = fs::read_to_string(&self.log).unwrap_or_default();
@@ -147,6 +140,12 @@ fn a_missing_tool_is_named_in_one_line_and_nothing_runs() {
             "please install what Debian calls: build-essential".to_owned(),
         ),
         (
+            "all that the check of each change needs",
+            Machine::new("bare-check", 1000, NOW).with_apt_get(),
+            "check",
+            "please install as root: apt-get install build-essential".to_owned(),
+        ),
+        (
             "all that the tests need",
             Machine::new("bare", 1000, NOW).with_apt_get(),
             "test",
@@ -185,141 +184,6 @@ fn only_missing_tools_are_installed() {
     }
     let run = Machine::new("has-all", 1000, NOW).with(&["cc"]).make("run");
     assert_eq!(run.calls, ["cargo run --locked --features program --release --bin threadcast --"]);
-}
-
-#[test]
-fn the_tests_begin_with_their_plan_and_end_with_the_tests_that_did_not_run() {
-    let needed = [
-        "cc",
-        "curl",
-        "openssl",
-        "chromium",
-        "python3",
-        "ip",
-        "unshare",
-        "redis-server",
-        "haproxy",
-        "nginx",
-        "caddy",
-        "apache2",
-        "prometheus",
-        "systemd-analyze",
-    ];
-    let all = |name: &str| Machine::new(name, 1000, NOW).with(&needed);
-    let machine = all("test-passes");
-    for tool in ["dirname", "cat"] {
-        machine.link(tool);
-    }
-    let run = machine.make("test");
-    assert!(run.succeeded, "{:?}", run.errors);
-    assert!(run.printed.starts_with("make test takes about "), "{}", run.printed);
-    for check in ["lint", "features", "pack", "doc", "suite", "loom", "autobahn"] {
-        assert!(run.printed.contains(&format!("\nmake {check} ")), "{check}: {}", run.printed);
-    }
-    let last: Vec<_> = run.printed.lines().rev().take(2).collect();
-    assert!(last[1].ends_with(" min. Passed: lint features pack doc suite loom."), "{last:?}");
-    assert!(last[0].starts_with("make test: NOT run: autobahn (no Python 2.7 found"), "{last:?}");
-
-    let full = all("full-passes");
-    for tool in ["dirname", "cat"] {
-        full.link(tool);
-    }
-    let run = full.make("full");
-    assert!(run.succeeded, "{:?}", run.errors);
-    let duplex = "cargo test --locked --features program --release --test tls_duplex --test client_duplex -- --nocapture";
-    assert!(run.calls.iter().any(|call| call == &format!("120 {duplex}")), "{:?}", run.calls);
-    let last: Vec<_> = run.printed.lines().rev().take(2).collect();
-    let passed = "min. Passed: lint features crate doc suite loom stack stress fuzz soak.";
-    assert!(last[1].ends_with(passed), "{last:?}");
-    assert!(
-        last[0].starts_with("make full: NOT run: packages (no dpkg-deb) autobahn-all (no Python 2.7 found"),
-        "{last:?}"
-    );
-
-    let machine = all("test-fails");
-    machine.shim("cargo", "case $1 in --version) echo cargo 1.99.0;; test) exit 1;; esac");
-    let run = machine.make("test");
-    assert!(!run.succeeded);
-    let last: Vec<_> = run.printed.lines().rev().take(2).collect();
-    assert!(last[1].starts_with("make test: FAILED in suite after "), "{last:?}");
-    assert!(last[1].ends_with(" min. Passed: lint features pack doc."), "{last:?}");
-    assert_eq!(last[0], "make test: NOT run: loom autobahn.");
-}
-
-#[test]
-fn the_minutes_that_it_takes_match_the_page_and_grow_with_its_arguments() {
-    let minutes = |target: &str| -> u32 {
-        // Nothing gets installed, so nothing runs.
-        let printed = Machine::new("minutes", 1000, NOW).make(target).printed;
-        let rest = printed.split_once(" takes about ").unwrap_or_else(|| panic!("{printed}")).1;
-        rest.split(' ').next().unwrap().parse().expect("a number")
-    };
-    let (test, full) = (minutes("test"), minutes("full"));
-    let page = fs::read_to_string(".github/CONTRIBUTING.md").unwrap().replace('\n', " ");
-    assert!(page.contains(&format!("It takes about {test} minutes on 2 cores")), "{test}");
-    assert!(page.contains(&format!("`make full` takes {full} minutes")), "{full}");
-    // Four take DURATION seconds, and six tests DUPLEX, two of them at once.
-    assert_eq!(minutes("full DURATION=1200"), full + 40);
-    assert_eq!(minutes("full DUPLEX=240"), full + 6);
-    assert_eq!(minutes("full DURATION=1 DUPLEX=1"), full - 45);
-}
-
-#[test]
-fn a_package_is_made_without_a_word_of_the_tests_that_are_not_in_it() {
-    let kind = |kind: &str, end: &str| {
-        format!("warning: ignoring {kind} `one` as `tests/one.rs` is not included in the {end}")
-    };
-    let noise = ["test", "benchmark", "example"].map(|of| kind(of, "published package"));
-    let others = [
-        "warning: manifest has no documentation".to_owned(),
-        kind("binary", "published package"),
-        kind("test", "published package, and more"),
-        "error: failed to verify".to_owned(),
-    ];
-    let said = noise.iter().chain(&others).map(|line| format!("echo '{line}' >&2\n")).collect::<String>();
-    for (name, code) in [("crate", 0), ("crate-fails", 101)] {
-        let machine = Machine::new(name, 1000, NOW);
-        machine.shim("cargo", &format!("{said}echo a line for the standard output\nexit {code}"));
-        let run = machine.make("crate");
-        assert_eq!((run.succeeded, &run.errors[..]), (code == 0, &others[..]), "{name}");
-        assert!(run.printed.ends_with("\na line for the standard output\n"), "{name}: {}", run.printed);
-    }
-    let calls = |name: &str, target: &str| Machine::new(name, 1000, NOW).make(target).calls;
-    let package = "cargo package --locked --package threadcast --allow-dirty";
-    assert_eq!(calls("crate-builds", "crate"), [package.to_owned()]);
-    assert_eq!(calls("crate-packs", "pack"), [format!("{package} --no-verify")]);
-}
-
-#[test]
-fn the_check_of_each_change_needs_rust_and_a_c_compiler() {
-    let bare = Machine::new("check-bare", 1000, NOW).with_apt_get().make("check");
-    assert_eq!(bare.errors, ["please install as root: apt-get install build-essential"]);
-    assert_eq!(bare.calls, [""; 0]);
-    let run = Machine::new("check", 1000, NOW).with(&["cc"]).make("check");
-    assert!(run.succeeded, "{:?}", run.errors);
-    let program = "--locked --features program --workspace";
-    assert_eq!(run.calls[0], "cargo fmt --all --check");
-    assert_eq!(run.calls[1], format!("cargo clippy {program} --all-targets -- -D warnings"));
-    assert_eq!(run.calls[2], format!("cargo test {program} --lib --bins"));
-    assert!(
-        run.calls[3].starts_with(&format!("cargo test {program} --test it -- --skip ")),
-        "{:?}",
-        run.calls
-    );
-    assert_eq!(run.calls.len(), 4);
-}
-
-#[test]
-fn the_library_is_checked_without_features_and_with_each_alone() {
-    let run = Machine::new("features", 1000, NOW).make("features");
-    let call = |feature| {
-        format!(
-            "cargo rustc --locked --package threadcast --lib --features {feature} --profile check -- -D warnings"
-        )
-    };
-    let rivals = ["cargo fmt --check", "cargo update --quiet --workspace --locked"];
-    assert_eq!(run.calls[..2], rivals);
-    assert_eq!(run.calls[2..], ["default", "deflate", "tls", "redis"].map(call));
 }
 
 #[test]

@@ -106,7 +106,7 @@ fn with_a_configuration_sighup_is_no_end_and_says_what_only_a_restart_changes() 
     directory.write("a.toml", "max-clients = \"x\"\n");
     program.signal(Signal::HUP);
     let line = program.wait_for_line("the configuration has a mistake, so a restart would fail: ");
-    assert!(line.contains("a.toml:1) x: expected a number from 1 to 4194304"), "{line}");
+    assert!(line.contains("a.toml:1)': expected a number from 1 to 4194304"), "{line}");
     (0..3).for_each(|_| assert_eq!(client.frame().first, 0x81));
     assert_eq!(count(&program, "shutting down"), 0);
 }

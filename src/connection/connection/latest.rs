@@ -18,7 +18,7 @@ impl Connection {
         tally: &mut PushTally<'a>,
     ) -> Result<()> {
         let (mut frame, saved) = self.form_of(message);
-        if self.is_client() {
+        if self.link().is_client() {
             frame = mask::masked(&frame);
         }
         let bytes = frame.bytes.len();

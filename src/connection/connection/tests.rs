@@ -71,7 +71,7 @@ fn two_are_equal_if_they_are_the_same_and_ordered_as_they_came() {
 fn its_name_has_the_path_and_not_the_query_where_secrets_travel() {
     let connection = connection();
     assert_eq!(connection.to_string(), format!("client-{} ({})", connection.id(), connection.peer_addr()));
-    connection.set_path("/websocket", connection.peer_addr());
+    connection.link().set_path("/websocket", connection.peer_addr());
     let (id, peer) = (connection.id(), connection.peer_addr());
     assert_eq!(connection.to_string(), format!("client-{id} ({peer} /websocket)"));
 }

@@ -24,7 +24,7 @@ pub(super) fn of_session(connection: &Connection, end: &End) {
         }
         End::Fail(CloseCode { code, reason, .. }, _) => {
             // No thread reads any more, so none awaits an answer.
-            connection.set_close(None, None);
+            connection.link().set_close(None, None);
             log::debug!("{connection}: closing with {code} {reason}");
             // Not accepted if a Close is out already: then there is nothing to add.
             let _ = connection.close(Some(*code), Some(reason));
@@ -83,7 +83,7 @@ pub(super) fn linger(connection: &Connection) {
     let (own, state) = (connection.clone(), connection.state());
     let run = move || {
         own.outbox().wait_until_written();
-        if !own.is_client() {
+        if !own.link().is_client() {
             // A client waits until its server ends the connection.
             own.link().tcp().shutdown(Shutdown::Write);
         }

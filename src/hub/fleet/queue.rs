@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 const MAX_ITEMS: usize = 65_536;
 /// The most bytes that wait.
 const MAX_BYTES: usize = 16 << 20;
+/// The most items that a thread takes together.
+pub(super) const BATCH: usize = 512;
 /// An item that has waited this long is dropped: old news is worse than no news.
 const MAX_AGE: Duration = Duration::from_secs(2);
 

@@ -30,7 +30,7 @@ fn an_ended_connection_is_in_no_topic_and_joins_none() {
     assert!(hub.subscribe("a", &one).unwrap() && other.subscribe("a", &one).unwrap());
     assert!(!hub.subscribe("a", &one).unwrap(), "it is there already");
     assert!(hub.subscribe("b", &one).unwrap() && hub.unsubscribe("b", &one) && !hub.unsubscribe("b", &one));
-    one.leave_topics();
+    one.link().leave_topics();
     assert_eq!((hub.topics(), other.topics()), (vec![], vec![]));
     assert!(matches!(hub.subscribe("a", &one), Err(Error::Closed)));
     assert!(!hub.unsubscribe("a", &one));
@@ -49,7 +49,7 @@ fn a_connection_that_ends_while_threads_subscribe_it_is_in_no_topic() {
                     let topic = ["a", "b", "c"][(n + m) % 3];
                     start.wait();
                     match n {
-                        0 => one.leave_topics(),
+                        0 => one.link().leave_topics(),
                         1 => assert!(hub.publish(topic, "hi").is_ok()),
                         2 => _ = hub.unsubscribe(topic, one),
                         _ => assert!(matches!(hub.subscribe(topic, one), Ok(_) | Err(Error::Closed))),
@@ -65,7 +65,7 @@ fn a_connection_that_ends_while_threads_subscribe_it_is_in_no_topic() {
 fn a_hub_that_is_gone_has_nothing_to_be_left() {
     let one = connection();
     Hub::new().subscribe("a", &one).unwrap();
-    one.leave_topics();
+    one.link().leave_topics();
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn behind_a_poisoned_lock_it_goes_on() {
     hub.0.shards.iter().for_each(poison);
     assert!(hub.subscribe("a", &one).unwrap());
     assert_eq!(hub.publish("a", "hi").unwrap(), 1);
-    one.leave_topics();
+    one.link().leave_topics();
     assert_eq!(hub.count("a"), 0);
 }
 
@@ -109,7 +109,7 @@ fn a_connection_keeps_nothing_of_topics_and_hubs_that_are_gone() {
         "the room is given back"
     );
     drop(hub);
-    one.leave_topics();
+    one.link().leave_topics();
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_hub_that_goes_while_its_subscribers_end_leaves_nothing() {
                 drop(hub);
             });
             start.wait();
-            crowd.iter().for_each(Connection::leave_topics);
+            crowd.iter().for_each(|one| one.link().leave_topics());
         });
         assert!(crowd.iter().all(|one| noted(one) == 0));
     }
@@ -192,7 +192,7 @@ proptest! {
                 }
                 Act::End(who) => {
                     ended.insert(who);
-                    crowd[who].leave_topics();
+                    crowd[who].link().leave_topics();
                     model.values_mut().for_each(|set| _ = set.remove(&crowd[who].id()));
                 }
             }

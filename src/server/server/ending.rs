@@ -105,7 +105,8 @@ impl Server {
     /// Ends the wait for input from clients without a WebSocket.
     fn cut(&self, which: impl Fn(&Client) -> bool) {
         let clients = self.registry.all();
-        let clients = clients.iter().filter(|client| !client.connection.is_websocket() && which(client));
+        let clients =
+            clients.iter().filter(|client| !client.connection.link().is_websocket() && which(client));
         clients.for_each(|client| client.connection.link().tcp().shutdown(Shutdown::Read));
     }
 
@@ -168,7 +169,7 @@ impl Server {
 /// Closes a client, unless it is closing already.
 fn close(client: &Client, CloseCode { code, reason, .. }: CloseCode) {
     if code == CloseCode::SHUTTING_DOWN.code {
-        client.connection.set_ended(DisconnectReason::Shutdown);
+        client.connection.link().set_ended(DisconnectReason::Shutdown);
     }
     let _ = client.connection.close(Some(code), Some(reason));
 }

@@ -14,9 +14,10 @@ use crate::hub::fleet::channel;
 use crate::hub::fleet::claims::Claim;
 use crate::hub::fleet::control;
 use crate::hub::fleet::others::BEAT;
+use crate::hub::fleet::pause::Pause;
+use crate::hub::fleet::queue::BATCH;
 use crate::hub::fleet::redis_link::RedisLink;
 use crate::hub::fleet::state::{Addressed, FleetState, describe};
-use crate::hub::fleet::threads::{BATCH, Pause};
 
 /// A link for writing.
 pub(super) struct WriteLink {

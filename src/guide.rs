@@ -47,130 +47,130 @@
 //! | [`tornado`] | Tornado's names beside threadcast's, and the differences |
 //! | [`from_tungstenite`] | a client in tungstenite beside one in threadcast |
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("attacks.md")]
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("guide/attacks.md")]
 pub mod attacks {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("blocking.md")]
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("guide/blocking.md")]
 pub mod blocking {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("capacity.md")]
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("guide/capacity.md")]
 pub mod capacity {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("client.md")]
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("guide/client.md")]
 pub mod client {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("compression.md")]
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("guide/compression.md")]
 pub mod compression {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("configuration.md")]
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("guide/configuration.md")]
 pub mod configuration {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("connecting.md")]
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("guide/connecting.md")]
 pub mod connecting {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("echoes.md")]
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("guide/echoes.md")]
 pub mod echoes {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("from_tungstenite.md")]
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("guide/from_tungstenite.md")]
 pub mod from_tungstenite {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("greeter.md")]
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("guide/greeter.md")]
 pub mod greeter {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("lesson.md")]
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("guide/lesson.md")]
 pub mod lesson {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("limits.md")]
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("guide/limits.md")]
 pub mod limits {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("many_machines.md")]
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("guide/many_machines.md")]
 pub mod many_machines {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("memory.md")]
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("guide/memory.md")]
 pub mod memory {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("metrics.md")]
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("guide/metrics.md")]
 pub mod metrics {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("million.md")]
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("guide/million.md")]
 pub mod million {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("operating.md")]
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("guide/operating.md")]
 pub mod operating {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("protocols.md")]
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("guide/protocols.md")]
 pub mod protocols {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("proxies.md")]
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("guide/proxies.md")]
 pub mod proxies {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("publishing.md")]
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("guide/publishing.md")]
 pub mod publishing {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("push.md")]
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("guide/push.md")]
 pub mod push {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("redis.md")]
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("guide/redis.md")]
 pub mod redis {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("restarts.md")]
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("guide/restarts.md")]
 pub mod restarts {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("teaching.md")]
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("guide/teaching.md")]
 pub mod teaching {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("tls.md")]
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("guide/tls.md")]
 pub mod tls {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("tls_inside.md")]
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("guide/tls_inside.md")]
 pub mod tls_inside {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("topics.md")]
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("guide/topics.md")]
 pub mod topics {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("tornado.md")]
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("guide/tornado.md")]
 pub mod tornado {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("troubleshooting.md")]
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("guide/troubleshooting.md")]
 pub mod troubleshooting {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("tutorial.md")]
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("guide/tutorial.md")]
 pub mod tutorial {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("web_pages.md")]
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("guide/web_pages.md")]
 pub mod web_pages {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("writing.md")]
+#[doc = include_str!("guide/links.md")]
+#[doc = include_str!("guide/writing.md")]
 pub mod writing {}

@@ -1,26 +1,22 @@
-//! Two of the fleet's threads: `fleet-in` only reads, `fleet-push` pushes to this machine's subscribers.
+//! The thread `fleet-in`, which reads from Redis: messages for `fleet-push`, claims, beats.
 //!
-//! Never here: writing a message to Redis.
+//! Never here: writing to Redis, or pushing a message to a subscriber.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, TryRecvError};
 use redis::RedisResult;
 
 use crate::hub::fleet::channel::{self, ChannelName};
 use crate::hub::fleet::control::Control;
 use crate::hub::fleet::others::{News, SILENCE};
+use crate::hub::fleet::pause::Pause;
 use crate::hub::fleet::redis_link::RedisLink;
 use crate::hub::fleet::state::{FleetState, describe};
 
 /// Nothing wakes a blocked read, so it checks for other work this often.
 const SLICE: Duration = Duration::from_millis(500);
-/// The first and the longest pause before another attempt to connect.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
-/// Messages that are written together.
-pub(super) const BATCH: usize = 512;
 
 /// Connects, and subscribes to all channels of the fleet.
 pub(super) fn subscribe(state: &FleetState) -> RedisResult<RedisLink> {
@@ -179,45 +175,6 @@ fn control(state: &FleetState, machine: &str, bytes: &[u8], now: Instant) -> Bro
     Brought::Other
 }
 
-/// The thread `fleet-push`: pushes incoming messages to this machine's subscribers, until the queue is closed.
-pub(super) fn push(state: &FleetState) {
-    loop {
-        let next = state.tell_machines();
-        let taken = state.incoming.take(BATCH, next);
-        state.counts.stale.fetch_add(taken.stale, Relaxed);
-        for (topic, message) in taken.items {
-            match state.hub.publish_here(&topic, message) {
-                Ok(_) => state.counts.received.fetch_add(1, Relaxed),
-                Err(error) => {
-                    log::debug!("dropping a message from Redis: {}", error.one_line());
-                    state.counts.refused.fetch_add(1, Relaxed)
-                }
-            };
-        }
-        if taken.is_last {
-            return;
-        }
-    }
-}
-
-/// The pauses between attempts to connect: doubled each time, with some jitter, so that the machines of a fleet do not
-/// connect all at once.
-pub(super) struct Pause(Duration);
-
-impl Pause {
-    pub(super) fn new() -> Pause {
-        Pause(PAUSE.0)
-    }
-
-    /// Blocks for the length of this pause. Returns true if `stop` has ended.
-    pub(super) fn is_over(&mut self, stop: &Receiver<()>) -> bool {
-        let random = RandomState::new().hash_one(()) % 1000;
-        let pause = self.0.mul_f64(0.5 + random as f64 / 2000.0);
-        self.0 = (self.0 * 2).min(PAUSE.1);
-        stop.recv_timeout(pause) == Err(RecvTimeoutError::Disconnected)
-    }
-}
-
 fn has_ended(stop: &Receiver<()>) -> bool {
-    stop.try_recv() == Err(crossbeam_channel::TryRecvError::Disconnected)
+    stop.try_recv() == Err(TryRecvError::Disconnected)
 }

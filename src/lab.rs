@@ -10,6 +10,8 @@
 //!
 //! While nobody watches, both threads are blocked, and an event costs its thread one relaxed load.
 //!
+//! A file imports only files above it in the list at the end.
+//!
 //! # Routes
 //!
 //! | route | content |
@@ -59,19 +61,19 @@
 //! | `start` | the first six come, if the lab has no clients at this server |
 //! | `start again` | all leave, the stalled ones too, and the first six come |
 
-pub mod batch;
 pub mod beside;
 pub mod commands;
-pub mod crowd;
 pub mod echo;
-pub mod events;
-pub mod lanes;
-pub mod nuisance;
-pub mod numbers;
-pub mod orders;
 pub mod page;
 pub mod proc;
-pub mod recorder;
-pub mod setup;
 pub mod visitor;
+pub mod lanes;
+pub mod recorder;
+pub mod batch;
+pub mod numbers;
+pub mod orders;
+pub mod events;
+pub mod nuisance;
+pub mod crowd;
 pub mod watch;
+pub mod setup;
