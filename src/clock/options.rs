@@ -148,13 +148,14 @@ impl Options {
         let command = Options::command();
         let line: Vec<_> = args.into_iter().collect();
         // Help for somebody whose file is wrong, too.
-        if let Err((text, 0)) = mistake::parse(command.clone(), &line, &|option| option.to_owned()) {
+        if let Err((text, 0)) = mistake::parse_arguments(command.clone(), &line, &|option| option.to_owned())
+        {
             return Err((text, 0));
         }
-        let wrong = |text: String| (mistake::line(command.get_name(), &text), 2);
+        let wrong = |text: String| (mistake::one_line(command.get_name(), &text), 2);
         let configuration = Configuration::read(&command, line, environment).map_err(wrong)?;
         let name_of = |option: &str| configuration.name(option);
-        let matches = mistake::parse(command.clone(), &configuration.args, &name_of)?;
+        let matches = mistake::parse_arguments(command.clone(), &configuration.args, &name_of)?;
         let mut options = Options::from_arg_matches(&matches).map_err(|error| wrong(error.to_string()))?;
         // Not where the value is parsed: what is said of a wrong one has the value in it.
         if options.messages.redis.as_deref().is_some_and(fleet::has_password)

@@ -12,7 +12,7 @@ use crate::clock::interval;
 #[command(next_help_heading = "Pushes")]
 pub struct PushOptions {
     /// Time between two pushes: 250ms, 1s, 2m, 1h
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval::parse)]
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval::parse_time)]
     pub interval: Duration,
 
     /// Thread that writes pushes: the pushing one, or a writer for each client

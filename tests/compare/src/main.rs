@@ -78,7 +78,7 @@ enum Command {
         #[arg(long, default_value_t = 15_000, value_parser = values::count)]
         clients: usize,
         /// Between two messages to everybody, in the table that is computed
-        #[arg(long, default_value = "1s", value_parser = interval::parse)]
+        #[arg(long, default_value = "1s", value_parser = interval::parse_time)]
         interval: std::time::Duration,
         /// Bytes of a message, in the table that is computed
         #[arg(long, default_value_t = 26, value_parser = values::bytes)]
@@ -142,7 +142,7 @@ struct RunOptions {
     #[arg(long, value_delimiter = ',', value_enum)]
     experiments: Vec<Kind>,
     /// Interval of the clocks where pushes are measured, whatever the number of clients
-    #[arg(long, value_parser = interval::parse)]
+    #[arg(long, value_parser = interval::parse_time)]
     interval: Option<std::time::Duration>,
     /// Pushes to measure each time
     #[arg(long, value_parser = values::count)]
@@ -157,7 +157,7 @@ struct LabOptions {
     #[arg(long, value_delimiter = ',', default_values = lab::COLUMNS)]
     only: Vec<String>,
     /// Interval of the variants' clocks
-    #[arg(long, default_value = "250ms", value_parser = interval::parse)]
+    #[arg(long, default_value = "250ms", value_parser = interval::parse_time)]
     interval: std::time::Duration,
     /// Options for the threadcast that serves the page
     #[arg(last = true)]
