@@ -14,7 +14,7 @@ use threadcast_compare::program::interval;
 use threadcast_compare::report::{charts, page};
 use threadcast_compare::results::Results;
 use threadcast_compare::runner::{self, Trial};
-use threadcast_compare::{agree, bench, command_line, greeter, lab, scale, values};
+use threadcast_compare::{agree, bench, calls, command_line, greeter, lab, scale, values};
 
 /// The manifest beside this crate's sources.
 const MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/variants.toml");
@@ -55,6 +55,8 @@ enum Command {
         #[arg(long, default_value = "", hide_default_value = true)]
         of: String,
     },
+    /// Count the system calls of a client's life, with strace
+    Calls(Which),
     /// Write charts and pages again, from an earlier results.json
     Report(Output),
     /// Compare the ratios of two runs
@@ -168,6 +170,9 @@ fn main() -> ExitCode {
     let outcome = match command_line::options::<Options>().command {
         Command::Run(options) => run(&options),
         Command::Bench { which, rounds, of } => run_bench(&which, rounds, &of),
+        Command::Calls(which) => {
+            which.read().and_then(|manifest| calls::line(&manifest)).map(|line| println!("{line}"))
+        }
         Command::Report(output) => {
             Results::read(&output.out.join("results.json")).and_then(|results| report(&results, &output))
         }
