@@ -293,9 +293,10 @@ fn a_loop_freezes_and_threads_do_not() {
     let page = open(&program);
 
     let worst = |name: &str| format!("+document.querySelector('[data-name={name}]').dataset.worst");
+    // An order goes over a second connection.
     page.wait_for(
-        "pushes from both",
-        "lab.beside.columns.filter((c) => c.arrivals.length > 10).length === 2",
+        "pushes from both, and both connections for orders",
+        "lab.beside.columns.filter((c) => c.arrivals.length > 10 && c.trouble.readyState === 1).length === 2",
     );
     assert!(page.is(&format!("{} < 2000 && {} < 2000", worst("threads"), worst("loop"))));
     page.click("show-beside");
