@@ -187,9 +187,10 @@ compare: ## Measure it beside other servers, 40 minutes, into tests/compare/resu
 
 .PHONY: bench
 bench: ## The ratios that it is held to, one line each
-	@$(call needs,cc python redis)
+	@$(call needs,cc python redis strace)
 	$(CARGO) build $(PROGRAM) --release --workspace
 	$(COMPARE) bench $(ARGS)
+	$(COMPARE) calls
 	$(CARGO) test $(PROGRAM) --release --lib -- --nocapture unwatched a_publish_costs | grep -E "watches|of a broadcast"
 	$(COSTS) $(CARGO) test $(PROGRAM) --release --bench compression_cost -- --nocapture | grep compression:
 	$(COSTS) $(CARGO) test $(PROGRAM) --release --bench hub_memory -- --nocapture | grep "a subscription takes"

@@ -66,7 +66,7 @@ pub(crate) fn closer() -> io::Result<Sender<Errand>> {
         return Ok(closer.clone());
     }
     let (sender, errands) = crossbeam_channel::unbounded();
-    let run = move || closer::run(errands, crossbeam_channel::never());
+    let run = move || closer::run_errands(errands, crossbeam_channel::never());
     thread::Builder::new().name("closer".to_owned()).spawn(run)?;
     Ok(closer.insert(sender).clone())
 }

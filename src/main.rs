@@ -45,7 +45,7 @@ fn main() -> ExitCode {
             }
         }
         Err((text, 0)) => {
-            console::print(&text);
+            console::print_text(&text);
             ExitCode::SUCCESS
         }
         Err((text, code)) => {
@@ -79,13 +79,13 @@ fn run(options: &Options, predecessor: Option<&Predecessor>) -> Result<()> {
     let clients = Arc::new(Clients::new());
     let before = predecessor.map(|predecessor| predecessor.process);
     let also = if options.lab.lab { commands::run } else { |_: &str| {} };
-    let (application, capacity, readings) = application::from_options(options, &clients, also, before)?;
+    let (application, capacity, readings) = application::make_application(options, &clients, also, before)?;
     let (lab, application) = if options.lab.lab {
         lab(options, &clients, application).map(|(lab, application)| (Some(lab), application))?
     } else {
         (None, application)
     };
-    let tls = tls::from_options(options)?;
+    let tls = tls::make_tls(options)?;
     let application = match &tls {
         Some(tls) => application.tls(tls.config.clone()),
         None => application,
@@ -118,7 +118,7 @@ fn run(options: &Options, predecessor: Option<&Predecessor>) -> Result<()> {
     let succession = Succession::default();
     let succeed = || succession.begin(ending::sockets(&server, redirect.as_ref()));
     let reload = Reload::new(options, log.file, tls.map(|tls| tls.config), readings.tokens.clone());
-    signals::wait_for_end(&mut wishes, reload.as_ref(), || logging::print(readings.read()), succeed);
+    signals::wait_for_end(&mut wishes, reload.as_ref(), || logging::print_line(readings.read()), succeed);
     signals::end_at_the_next(wishes, reload);
     log::info!("{}", readings.read());
     log::info!("shutting down; another signal after a second ends the program at once");
@@ -135,18 +135,18 @@ fn run(options: &Options, predecessor: Option<&Predecessor>) -> Result<()> {
 
 /// Checks the options as [`run`] would use them, and prints them.
 fn check(options: &Options) -> Result<()> {
-    console::print(&options.values.to_toml());
+    console::print_text(&options.values.to_toml());
     let clients = Arc::new(Clients::new());
-    let (application, capacity, _) = application::from_options(options, &clients, |_| {}, None)?;
+    let (application, capacity, _) = application::make_application(options, &clients, |_| {}, None)?;
     if options.lab.lab {
         lab(options, &clients, application)?;
     }
-    tls::from_options(options)?;
-    options.log.log_file.as_deref().map_or(Ok(()), logging::check)?;
+    tls::make_tls(options)?;
+    options.log.log_file.as_deref().map_or(Ok(()), logging::check_log_file)?;
     let _port = listening::try_port(options, "port", options.port)?;
     let _redirect =
         options.tls.http_port.map(|port| listening::try_port(options, "http-port", port)).transpose()?;
-    console::print(&format!("# up to {} clients ({})\n", capacity.clients, capacity.limit));
+    console::print_text(&format!("# up to {} clients ({})\n", capacity.clients, capacity.limit));
     Ok(())
 }
 

@@ -15,7 +15,7 @@ pub(crate) mod capacity;
 pub(crate) mod accessed;
 pub(crate) mod session;
 pub(crate) mod registry;
-pub(crate) mod answer;
+pub(crate) mod responding;
 pub(crate) mod input;
 pub(crate) mod proxy_header;
 #[cfg(feature = "tls")]

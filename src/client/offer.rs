@@ -135,7 +135,7 @@ impl Offer<'_> {
         };
         let extensions = head.values("Sec-WebSocket-Extensions").join(", ");
         #[cfg(feature = "deflate")]
-        let window_bits = permessage_deflate::answered(&extensions).filter(|_| self.wishes.compression);
+        let window_bits = permessage_deflate::agreed_bits(&extensions).filter(|_| self.wishes.compression);
         #[cfg(not(feature = "deflate"))]
         let window_bits: Option<u8> = None;
         if !extensions.is_empty() && window_bits.is_none() {

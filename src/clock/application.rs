@@ -25,7 +25,7 @@ use threadcast::{Application, Capacity, Error, Result, StaticFiles};
 ///
 /// # Errors
 /// An option names a file, a directory or a Redis that cannot be used; the error says why.
-pub fn from_options(
+pub fn make_application(
     options: &Options,
     clients: &Arc<Clients>,
     also: fn(&str),

@@ -39,7 +39,7 @@ pub fn wait_for_room(file: impl AsFd) {
 }
 
 /// Prints a text as it is. Never panics because the reader has gone away, nor do the functions below.
-pub fn print(text: &str) {
+pub fn print_text(text: &str) {
     let _ = write_whole(stdout(), text.as_bytes());
 }
 

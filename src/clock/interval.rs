@@ -9,7 +9,7 @@ const LONGEST_MS: u64 = 8760 * 3_600_000;
 ///
 /// # Errors
 /// The text is not a time; the error describes the expected form.
-pub fn parse(text: &str) -> Result<Duration, String> {
+pub fn parse_time(text: &str) -> Result<Duration, String> {
     from(1, "1ms", text)
 }
 
@@ -46,12 +46,12 @@ mod tests {
         for (text, millis) in
             [("250ms", 250), ("1s", 1000), ("90s", 90_000), ("2m", 120_000), ("8760h", LONGEST_MS)]
         {
-            assert_eq!(parse(text), Ok(Duration::from_millis(millis)), "{text}");
+            assert_eq!(parse_time(text), Ok(Duration::from_millis(millis)), "{text}");
         }
         for text in
             ["", "1", "s", "0s", "1.5s", "-1s", "1 s", "9999999999999999999s", "8761h", "99999h", "1d"]
         {
-            assert!(parse(text).is_err(), "{text}");
+            assert!(parse_time(text).is_err(), "{text}");
         }
         assert_eq!(parse_wait("0s"), Ok(Duration::ZERO));
         assert!(parse_wait("0").is_err() && parse_wait("8761h").is_err());

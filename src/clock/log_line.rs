@@ -69,13 +69,15 @@ impl Style {
     pub fn own(self, level: Level, text: &str) -> String {
         match self.format {
             LogFormat::Plain => text.to_owned(),
-            LogFormat::Json => line(self.format, Local::now(), level, "", text, &None::<(&str, Value<'_>)>),
+            LogFormat::Json => {
+                format_record(self.format, Local::now(), level, "", text, &None::<(&str, Value<'_>)>)
+            }
         }
     }
 }
 
 /// Returns a line without its end. `message` has no control characters; `fields` are for programs only.
-pub fn line(
+pub fn format_record(
     format: LogFormat,
     time: DateTime<Local>,
     level: Level,
@@ -134,11 +136,11 @@ mod tests {
         let clock = time.format("%H:%M:%S");
         let fields = [("n", 7_u64.to_value()), ("s", 0.5.to_value()), ("text", "a\"b".to_value())];
         assert_eq!(
-            line(LogFormat::Plain, time, Level::Info, "main", "hello", &fields),
+            format_record(LogFormat::Plain, time, Level::Info, "main", "hello", &fields),
             format!("{day} {clock}.007{zone} (main) hello")
         );
         assert_eq!(
-            line(LogFormat::Json, time, Level::Warn, "cl\"1", r"a\n\u{202e}", &fields),
+            format_record(LogFormat::Json, time, Level::Warn, "cl\"1", r"a\n\u{202e}", &fields),
             format!(
                 r#"{{"time":"{day}T{clock}.007{zone}","level":"warn","thread":"cl\"1","message":"a\\n\\u{{202e}}","n":7,"s":0.5,"text":"a\"b"}}"#
             )

@@ -61,7 +61,7 @@ pub fn logger(options: &LogOptions) -> Result<(Box<dyn Log>, Started)> {
 }
 
 /// Writes a line that somebody has asked for, at any level.
-pub fn print(what: impl Display) {
+pub fn print_line(what: impl Display) {
     always(Level::Info, format_args!("{what}"), &[]);
 }
 
@@ -86,7 +86,7 @@ fn has_stdout(options: &LogOptions) -> bool {
 ///
 /// # Errors
 /// [`Error::Io`] if it could not.
-pub fn check(file: &Path) -> Result<()> {
+pub fn check_log_file(file: &Path) -> Result<()> {
     LogOutput::check(file).map_err(Error::io(doing(file)))
 }
 
@@ -168,7 +168,8 @@ impl Log for Lines {
             let name = thread.name().unwrap_or_default();
             // Here too, since each line is: a text that somebody forgot to escape forges no other.
             let text = printable(record.args()).at_most(LINE).to_string();
-            let line = log_line::line(self.format, now, record.level(), name, &text, record.key_values());
+            let line =
+                log_line::format_record(self.format, now, record.level(), name, &text, record.key_values());
             let line: Arc<str> = line.into();
             self.places().iter().for_each(|thread| thread.write(record.level(), line.clone()));
         }

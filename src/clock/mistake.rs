@@ -14,7 +14,7 @@ const SHOWN: usize = 60;
 /// # Errors
 /// The text to print, and the exit code: 0 for `--help`, 2 for a mistake, which is one line. Only a line without the
 /// command that it needs gets all of the help.
-pub fn parse(
+pub fn parse_arguments(
     mut command: Command,
     args: &[OsString],
     name_of: &dyn Fn(&str) -> String,
@@ -23,12 +23,12 @@ pub fn parse(
         ErrorKind::DisplayHelp
         | ErrorKind::DisplayVersion
         | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => (error.to_string(), error.exit_code()),
-        _ => (line(command.get_name(), &on_one_line(&error, name_of)), error.exit_code()),
+        _ => (one_line(command.get_name(), &on_one_line(&error, name_of)), error.exit_code()),
     })
 }
 
 /// Returns the line that says what is wrong.
-pub fn line(program: &str, wrong: &str) -> String {
+pub fn one_line(program: &str, wrong: &str) -> String {
     format!("{program}: {wrong} (--help shows the options)\n")
 }
 

@@ -31,7 +31,7 @@ pub mod pushes;
 pub mod tls;
 mod values;
 
-/// A WebSocket server with one blocking thread per client, which pushes the time.
+/// A WebSocket server that pushes the time to its clients, with one blocking thread per client.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -39,14 +39,15 @@ mod values;
     max_term_width = 100,
     after_help = "\
 Signals:
-  SIGINT, SIGTERM   close every client and end; another signal after a second ends at once
-  SIGHUP            reload certificates, tokens and log file, check --config; without any of these, end
+  SIGINT, SIGTERM   close every client and exit; a second signal, over a second later, exits at once
+  SIGHUP            reload certificates, tokens and log file, check --config; if none is set, exit
   SIGUSR1           log the numbers of /stats
-  SIGUSR2           hand the sockets to a new process; when it serves, close the clients with 1012
+  SIGUSR2           pass the sockets to a new process; once it serves, close the clients with 1012
 
 Environment:
-  THREADCAST_MAX_CLIENTS     like --max-clients, which wins; each option has one, except those of the lab
-  THREADCAST_REDIS           like --redis, also with a password: redis://USER:PASSWORD@HOST:PORT
+  THREADCAST_MAX_CLIENTS     same as --max-clients, which takes precedence; each option has such a
+                             variable, except those of the lab and those under Instead of serving
+  THREADCAST_REDIS           same as --redis, also with a password: redis://USER:PASSWORD@HOST:PORT
   THREADCAST_PUBLISH_TOKEN   the token itself, in place of --publish-token-file
   THREADCAST_ADMIN_TOKEN     the token itself, in place of --admin-token-file
 
@@ -68,17 +69,18 @@ pub struct Options {
     #[arg(long, value_name = "DIR")]
     pub www: Option<PathBuf>,
 
-    /// Accept WebSockets only from pages of this origin and our own; may be repeated [default: any; with --lab our own]
+    /// Accept WebSockets only from pages of this origin and the server's own; may be repeated [default: any; with --lab
+    /// the server's own]
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     pub allow_origin: Vec<Origin>,
 
-    /// Answer only requests for this name or address, on any port; `localhost` includes every name and address
-    /// of the loopback; may be repeated [default: any; --lab adds localhost and --address]
+    /// Answer only requests whose Host is this name or address, on any port; `localhost` includes every name and
+    /// address of the loopback; may be repeated [default: any; --lab adds localhost and --address]
     #[arg(long, value_name = "NAME", value_parser = host)]
     pub host: Vec<String>,
 
     /// Clients that can read /stats and /metrics. A proxy on this machine that adds no X-Forwarded-For or similar
-    /// header counts as a local client: let it refuse both
+    /// header counts as a local client: let that proxy refuse both paths
     #[arg(long, value_name = "WHO", value_enum, default_value_t = Audience::Local)]
     pub stats: Audience,
 
@@ -148,13 +150,14 @@ impl Options {
         let command = Options::command();
         let line: Vec<_> = args.into_iter().collect();
         // Help for somebody whose file is wrong, too.
-        if let Err((text, 0)) = mistake::parse(command.clone(), &line, &|option| option.to_owned()) {
+        if let Err((text, 0)) = mistake::parse_arguments(command.clone(), &line, &|option| option.to_owned())
+        {
             return Err((text, 0));
         }
-        let wrong = |text: String| (mistake::line(command.get_name(), &text), 2);
+        let wrong = |text: String| (mistake::one_line(command.get_name(), &text), 2);
         let configuration = Configuration::read(&command, line, environment).map_err(wrong)?;
         let name_of = |option: &str| configuration.name(option);
-        let matches = mistake::parse(command.clone(), &configuration.args, &name_of)?;
+        let matches = mistake::parse_arguments(command.clone(), &configuration.args, &name_of)?;
         let mut options = Options::from_arg_matches(&matches).map_err(|error| wrong(error.to_string()))?;
         // Not where the value is parsed: what is said of a wrong one has the value in it.
         if options.messages.redis.as_deref().is_some_and(fleet::has_password)

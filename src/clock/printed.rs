@@ -14,7 +14,7 @@ use threadcast::{Error, Result};
 pub fn man() -> Result<()> {
     let mut page = Vec::new();
     clap_mangen::Man::new(Options::command()).render(&mut page).map_err(Error::io("cannot make the page"))?;
-    console::print(&String::from_utf8_lossy(&page));
+    console::print_text(&String::from_utf8_lossy(&page));
     Ok(())
 }
 
@@ -22,5 +22,5 @@ pub fn man() -> Result<()> {
 pub fn completions(shell: Shell) {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Options::command(), "threadcast", &mut text);
-    console::print(&String::from_utf8_lossy(&text));
+    console::print_text(&String::from_utf8_lossy(&text));
 }

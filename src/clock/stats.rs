@@ -70,7 +70,7 @@ impl Readings {
 
     /// Returns how many requests lacked the right token.
     pub fn unauthorized(&self) -> u64 {
-        self.tokens.iter().map(|token| token.refused()).sum()
+        self.tokens.iter().map(|token| token.unauthorized()).sum()
     }
 }
 

@@ -26,7 +26,7 @@ pub struct Tls {
 ///
 /// # Errors
 /// As of [`TlsConfig::from_pem_files`]; [`Error::Invalid`] if no certificate can be made.
-pub fn from_options(options: &Options) -> Result<Option<Tls>> {
+pub fn make_tls(options: &Options) -> Result<Option<Tls>> {
     if let (Some(chain), Some(key)) = (&options.tls.tls_cert, &options.tls.tls_key) {
         let config = TlsConfig::from_pem_files(chain, key)?;
         console::warn_if_others_may_read(key, "private key");

@@ -39,7 +39,7 @@ pub struct Token {
     /// Read by `client-N`, written by `reload`, each for a moment.
     secrets: RwLock<Vec<Secret>>,
     /// Requests without one. Written by any `client-N`, read for `/stats`.
-    refused: AtomicU64,
+    unauthorized: AtomicU64,
     /// When a log line last reported them.
     logged: Mutex<Option<Instant>>,
 }
@@ -88,7 +88,7 @@ impl Token {
 
     fn new(purpose: Purpose, file: Option<&Path>, secrets: Vec<Secret>) -> Token {
         let (file, secrets) = (file.map(Path::to_owned), RwLock::new(secrets));
-        Token { purpose, file, secrets, refused: AtomicU64::new(0), logged: Mutex::default() }
+        Token { purpose, file, secrets, unauthorized: AtomicU64::new(0), logged: Mutex::default() }
     }
 
     /// Returns what it is called.
@@ -108,8 +108,8 @@ impl Token {
     }
 
     /// Returns how many requests came without one.
-    pub fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
+    pub fn unauthorized(&self) -> u64 {
+        self.unauthorized.load(Ordering::Relaxed)
     }
 
     /// Accepts a request that has one of the tokens.
@@ -120,7 +120,7 @@ impl Token {
         if self.is_in(request) {
             return Ok(());
         }
-        let count = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
+        let count = self.unauthorized.fetch_add(1, Ordering::Relaxed) + 1;
         if self.is_line_due(Instant::now()) {
             let (ip, route) = (request.peer_addr().ip().to_canonical(), self.purpose.route);
             log::warn!("a request to {route} without a valid token, from {ip} ({count} so far)");

@@ -81,7 +81,7 @@ impl Topics {
     }
 
     fn check(&self, topic: &str) -> Result<()> {
-        check(topic).map_err(|reason| Error::refused(400, reason))?;
+        check_topic(topic).map_err(|reason| Error::refused(400, reason))?;
         let is_allowed =
             topic == ALL || self.allowed.is_empty() || self.allowed.iter().any(|one| one == topic);
         is_allowed
@@ -98,7 +98,7 @@ impl Topics {
         let checked = match topic.strip_prefix(OF_ONE) {
             Some(id) if id.len() > MAX_ID => Err(format!("an Id has at most {MAX_ID} bytes")),
             Some(_) => Ok(()),
-            None => check(topic),
+            None => check_topic(topic),
         };
         checked.map_err(|reason| Error::refused(400, reason))?;
         let message = match std::str::from_utf8(bytes) {
@@ -113,7 +113,7 @@ impl Topics {
 ///
 /// # Errors
 /// The topic is not valid; the error is a sentence.
-pub fn check(topic: &str) -> Result<(), String> {
+pub fn check_topic(topic: &str) -> Result<(), String> {
     if topic.starts_with(OF_ONE) {
         return Err(format!(
             "clients cannot ask for topics that begin with {OF_ONE}: each belongs to one client"
@@ -173,7 +173,7 @@ mod tests {
             (&"x".repeat(256), ""),
             (&"x".repeat(257), "is not a topic"),
         ] {
-            let found = check(topic).err().unwrap_or_default();
+            let found = check_topic(topic).err().unwrap_or_default();
             assert!(found.contains(wrong) && found.is_empty() == wrong.is_empty(), "{topic}: {found}");
         }
     }

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::http::exchange::Choices;
 use crate::metrics::{DisconnectReason, PushTally};
 use crate::net::maybe_tls::MaybeTls;
-use crate::net::outbox::{Link, Outbox, PushError};
+use crate::net::outbox::{Link, Outbox};
 use crate::observer::Event;
 use crate::rate::FOR_EVER;
 use crate::ws::frame::{self, Frame, Prepared};
@@ -242,7 +242,7 @@ impl Connection {
         if is_close {
             self.link().has_closed();
         }
-        pushed.map_err(refused)?;
+        pushed?;
         tally.add(&self.state().counters, bytes, saved);
         Ok(())
     }
@@ -285,14 +285,6 @@ impl Connection {
     #[inline]
     pub(crate) fn report(&self, event: Event) {
         self.link().report(event);
-    }
-}
-
-#[cold]
-fn refused(error: PushError) -> Error {
-    match error {
-        PushError::Closed => Error::Closed,
-        PushError::Full(backlog) => Error::SlowConsumer { backlog },
     }
 }
 

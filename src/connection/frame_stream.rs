@@ -8,12 +8,10 @@
 //! Never here: a second thread, a server's read while the client's backlog is over half its limit.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::time::Instant;
 
 use tungstenite::Bytes;
 
 use crate::connection::connection::Connection;
-use crate::connection::rate_limiter::TooFast;
 use crate::connection::received::Received;
 use crate::error::Error;
 use crate::net::buffers::{Held, HoldError};
@@ -44,9 +42,14 @@ pub(crate) enum ReadFailure {
     TooFast,
 }
 
-/// See the [module](self).
-pub(crate) struct FrameStream {
-    received: Received,
+/// See the [module](self). Lives for one read of tungstenite, with what the [`Reader`](super::reader::Reader) lends it.
+pub(crate) struct FrameStream<'a> {
+    pub(crate) received: &'a mut Received,
+    pub(crate) frames: &'a mut FrameState,
+}
+
+/// The state between two reads: the frame and the message that are being received.
+pub(crate) struct FrameState {
     scanner: Scanner,
     /// Runs before the scanner if compression was negotiated.
     #[cfg(feature = "deflate")]
@@ -57,14 +60,11 @@ pub(crate) struct FrameStream {
     failure: Option<ReadFailure>,
 }
 
-impl FrameStream {
-    /// `early` arrived with the other end's head, and is read first.
-    pub(crate) fn new(connection: &Connection, early: Vec<u8>) -> FrameStream {
+impl FrameState {
+    pub(crate) fn new(connection: &Connection) -> FrameState {
         let max_message = connection.link().max_message();
-        let scanner = Scanner::new(max_message as u64);
-        FrameStream {
-            received: Received::new(connection, early),
-            scanner,
+        FrameState {
+            scanner: Scanner::new(max_message as u64),
             #[cfg(feature = "deflate")]
             inflater: connection
                 .is_compressed()
@@ -75,19 +75,14 @@ impl FrameStream {
         }
     }
 
-    /// Returns the peer of this stream.
-    pub(crate) fn connection(&self) -> &Connection {
-        self.received.connection()
-    }
-
     /// Returns code and reason of the peer's Close frame, if it had a valid code.
     pub(crate) fn close(&self) -> Option<(u16, &str)> {
         self.scanner.close()
     }
 
     /// Returns why the last read failed; `None` after the end of the connection.
-    pub(crate) fn failure(&self) -> Option<ReadFailure> {
-        let of_receiving = || match &self.received {
+    pub(crate) fn failure(&self, received: &Received) -> Option<ReadFailure> {
+        let of_receiving = || match received {
             received if received.is_silent() => Some(ReadFailure::PingTimeout),
             received if received.is_too_fast() => Some(ReadFailure::TooFast),
             received if received.connection().link().has_given_way() => Some(ReadFailure::GaveWay),
@@ -108,30 +103,8 @@ impl FrameStream {
         self.held.clear();
     }
 
-    /// Counts a message that has arrived. An error if the client exceeds its rate, unless it is slowed.
-    #[inline]
-    pub(crate) fn count_message(&mut self) -> Result<(), TooFast> {
-        self.received.count_message()
-    }
-
-    /// Blocks as long as the client is slowed. False if the caller's deadline passes first.
-    #[inline]
-    pub(crate) fn keep_to_rate(&mut self) -> bool {
-        self.received.keep_to_rate()
-    }
-
-    /// Takes a Pong that answers the keepalive's Ping. False for any other Pong, which goes to the handler.
-    pub(crate) fn take_pong(&mut self, payload: &[u8]) -> bool {
-        self.received.take_pong(payload)
-    }
-
-    /// Sets until when a read waits; after that it returns `WouldBlock`, and the next one continues.
-    pub(crate) fn wait_until(&mut self, until: Option<Instant>) {
-        self.received.wait_until(until);
-    }
-
     /// Counts bytes that it returns, and waiting bytes of a compressed message.
-    fn count(&mut self, bytes: usize) -> io::Result<()> {
+    fn count(&mut self, bytes: usize, connection: &Connection) -> io::Result<()> {
         self.message += bytes as u64;
         let kept = self.message;
         #[cfg(feature = "deflate")]
@@ -140,7 +113,7 @@ impl FrameStream {
         if kept <= LARGE {
             return Ok(());
         }
-        self.held.grow_to(kept, self.received.connection().outbox()).map_err(|error| {
+        self.held.grow_to(kept, connection.outbox()).map_err(|error| {
             self.failure = Some(match error {
                 HoldError::Full => ReadFailure::NoRoom,
                 HoldError::GiveWay => ReadFailure::GaveWay,
@@ -148,14 +121,17 @@ impl FrameStream {
             ErrorKind::OutOfMemory.into()
         })
     }
+}
 
+impl FrameStream<'_> {
     /// [`read`](Read::read) with compression. Not inlined: a client without it would pay for its stack frame.
     #[cfg(feature = "deflate")]
     #[inline(never)]
     fn read_inflated(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let frames = &mut *self.frames;
         loop {
-            let inflater = self.inflater.as_mut().expect("its caller has looked");
-            let failure = &mut self.failure;
+            let inflater = frames.inflater.as_mut().expect("its caller has looked");
+            let failure = &mut frames.failure;
             let mut fail = |error| {
                 *failure = Some(ReadFailure::Inflate(error));
                 io::Error::from(ErrorKind::InvalidData)
@@ -163,10 +139,10 @@ impl FrameStream {
             let ready = inflater.ready().map_err(&mut fail)?;
             if !ready.is_empty() {
                 let offered = &ready[..ready.len().min(into.len())];
-                let taken = scan(&mut self.scanner, &mut self.failure, offered)?;
+                let taken = scan(&mut frames.scanner, &mut frames.failure, offered)?;
                 into[..taken].copy_from_slice(&offered[..taken]);
                 inflater.handed_out(taken);
-                self.count(taken)?;
+                frames.count(taken, self.received.connection())?;
                 return Ok(taken);
             }
             let is_large = inflater.left() > LARGE;
@@ -176,15 +152,15 @@ impl FrameStream {
             }
             match inflater.take(received, into.len()).map_err(fail)? {
                 Taken::Plain(taken) => {
-                    let taken = scan(&mut self.scanner, &mut self.failure, &received[..taken])?;
+                    let taken = scan(&mut frames.scanner, &mut frames.failure, &received[..taken])?;
                     into[..taken].copy_from_slice(&received[..taken]);
                     self.received.handed_out(taken);
-                    self.count(taken)?;
+                    frames.count(taken, self.received.connection())?;
                     return Ok(taken);
                 }
                 Taken::Kept(taken) => {
                     self.received.handed_out(taken);
-                    self.count(0)?;
+                    frames.count(0, self.received.connection())?;
                 }
             }
         }
@@ -199,32 +175,37 @@ fn scan(scanner: &mut Scanner, failure: &mut Option<ReadFailure>, bytes: &[u8]) 
     })
 }
 
-impl Read for FrameStream {
-    /// An error ends the connection; [`failure`](FrameStream::failure) says why.
+impl Read for FrameStream<'_> {
+    /// An error ends the connection; [`failure`](FrameState::failure) says why.
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         #[cfg(feature = "deflate")]
-        if self.inflater.is_some() {
+        if self.frames.inflater.is_some() {
             return self.read_inflated(into);
         }
-        let received = self.received.bytes(self.scanner.left() > LARGE)?;
+        let frames = &mut *self.frames;
+        let received = self.received.bytes(frames.scanner.left() > LARGE)?;
         let offered = &received[..received.len().min(into.len())];
-        let taken = scan(&mut self.scanner, &mut self.failure, offered)?;
+        let taken = scan(&mut frames.scanner, &mut frames.failure, offered)?;
         into[..taken].copy_from_slice(&offered[..taken]);
         self.received.handed_out(taken);
-        self.count(taken)?;
+        frames.count(taken, self.received.connection())?;
         Ok(taken)
     }
 }
 
-impl Write for FrameStream {
+impl Write for FrameStream<'_> {
     /// tungstenite writes one whole frame per call: its own pongs and its reply to a Close.
     fn write(&mut self, written: &[u8]) -> io::Result<usize> {
         // At the client's end, a push masks it again.
-        let plain = if self.connection().link().is_client() { &mask::unmasked(written)[..] } else { written };
+        let plain = if self.received.connection().link().is_client() {
+            &mask::unmasked(written)[..]
+        } else {
+            written
+        };
         let is_close = plain.first().is_some_and(|first| first & 0x0f == CLOSE);
         // Answers a Close with only a code, as Tornado does; tungstenite adds a reason, and does not know all of IANA's
         // codes.
-        let frame = match (self.close(), plain) {
+        let frame = match (self.frames.close(), plain) {
             (Some((code, _)), _) if is_close => frame::close(Some(code), None).map_err(io::Error::other)?,
             (None, [first, 3..=125, code @ .., _]) if is_close => {
                 Frame { bytes: [&[*first, 2], &code[..2]].concat().into(), is_close }

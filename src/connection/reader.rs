@@ -10,8 +10,9 @@ use tungstenite::error::{CapacityError, Error as WsError, ProtocolError};
 use tungstenite::protocol::{Message as WsMessage, WebSocketConfig, WebSocketContext};
 
 use crate::connection::connection::Connection;
-use crate::connection::frame_stream::{FrameStream, LARGE, ReadFailure};
+use crate::connection::frame_stream::{FrameState, FrameStream, LARGE, ReadFailure};
 use crate::connection::rate_limiter::TooFast;
+use crate::connection::received::Received;
 use crate::metrics::DisconnectReason;
 use crate::printable::printable;
 use crate::ws::close::CloseCode;
@@ -26,7 +27,8 @@ const TUNGSTENITE_READ: usize = 256;
 
 /// See the [module](self).
 pub(crate) struct Reader {
-    stream: FrameStream,
+    received: Received,
+    frames: FrameState,
     context: WebSocketContext,
     /// The length of the message that was returned last, if its handler may still run.
     before: Option<usize>,
@@ -62,7 +64,8 @@ impl Reader {
     #[inline]
     pub(crate) fn new(connection: &Connection, early: Vec<u8>) -> Reader {
         Reader {
-            stream: FrameStream::new(connection, early),
+            received: Received::new(connection, early),
+            frames: FrameState::new(connection),
             context: context(connection),
             before: None,
             slowed: None,
@@ -71,12 +74,12 @@ impl Reader {
 
     /// Sets until when [`next`](Reader::next) waits.
     pub(crate) fn wait_until(&mut self, until: Option<Instant>) {
-        self.stream.wait_until(until);
+        self.received.wait_until(until);
     }
 
     /// Frees the room of a message that will never be complete.
     pub(crate) fn give_up(&mut self) {
-        self.stream.message_handled();
+        self.frames.message_handled();
     }
 
     /// Blocks until an event arrives. The previous message has been handled.
@@ -86,20 +89,21 @@ impl Reader {
             return Ok(self.at_its_rate(*slowed));
         }
         if let Some(length) = self.before.take() {
-            self.stream.message_handled();
+            self.frames.message_handled();
             if length as u64 > LARGE {
                 self.shrink();
             }
         }
         loop {
-            let message = match self.context.read(&mut self.stream) {
+            let mut stream = FrameStream { received: &mut self.received, frames: &mut self.frames };
+            let message = match self.context.read(&mut stream) {
                 Ok(message) => message,
                 Err(error) => return self.end_of(error),
             };
             // A control frame may arrive in the middle of a message, which then continues.
             if message.is_text() || message.is_binary() {
                 self.before = Some(message.len());
-                if !self.stream.message_is_whole() {
+                if !self.frames.message_is_whole() {
                     return Err(must_give_way());
                 }
             }
@@ -107,21 +111,21 @@ impl Reader {
                 WsMessage::Text(text) => Incoming::Message(Message::received_text(text)),
                 WsMessage::Binary(bytes) => Incoming::Message(Message::received_binary(bytes)),
                 WsMessage::Ping(payload) => Incoming::Ping(payload),
-                WsMessage::Pong(payload) if self.stream.take_pong(&payload) => continue,
+                WsMessage::Pong(payload) if self.received.take_pong(&payload) => continue,
                 WsMessage::Pong(payload) => Incoming::Pong(payload),
                 WsMessage::Close(frame) => {
-                    let close = self.stream.close();
-                    if frame.is_some() && close.is_none() && self.stream.connection().link().is_client() {
+                    let close = self.frames.close();
+                    if frame.is_some() && close.is_none() && self.received.connection().link().is_client() {
                         // Its code is invalid: a client's program gets an error, a server's handler sees no code.
                         return Err(End::Fail(CloseCode::PROTOCOL_ERROR, DisconnectReason::Failed));
                     }
                     let reason = close.map(|(_, reason)| reason.to_owned());
-                    self.stream.connection().link().set_close(close.map(|(code, _)| code), reason);
+                    self.received.connection().link().set_close(close.map(|(code, _)| code), reason);
                     Incoming::Close // The next read writes the answer, and ends.
                 }
                 WsMessage::Frame(_) => unreachable!("tungstenite reads no raw frames"),
             };
-            return match self.stream.count_message() {
+            return match self.received.count_message() {
                 Ok(()) => Ok(self.at_its_rate(incoming)),
                 Err(TooFast) => Err(too_fast()),
             };
@@ -131,7 +135,7 @@ impl Reader {
     /// Returns the event at the time at which the rate allows it. Keeps it if that is after the caller's deadline.
     #[inline]
     fn at_its_rate(&mut self, incoming: Incoming) -> Incoming {
-        if self.stream.keep_to_rate() {
+        if self.received.keep_to_rate() {
             return incoming;
         }
         self.slowed = Some(Box::new(incoming));
@@ -143,18 +147,18 @@ impl Reader {
     #[cold]
     #[inline(never)]
     fn shrink(&mut self) {
-        self.context = context(self.stream.connection());
+        self.context = context(self.received.connection());
     }
 
     /// Returns how it ended, and for a failure the code that it closes with (RFC 6455, section 7.4.1).
     #[cold]
     #[inline(never)]
     fn end_of(&self, error: WsError) -> Result<Incoming, End> {
-        if self.stream.connection().link().has_peers_close() {
+        if self.received.connection().link().has_peers_close() {
             // Input behind it does not count.
             return Err(End::Over);
         }
-        let failure = self.stream.failure();
+        let failure = self.frames.failure(&self.received);
         let close = match (failure, error) {
             (Some(ReadFailure::PingTimeout), _) => {
                 return Err(End::Fail(CloseCode::PING_TIMEOUT, DisconnectReason::PingTimeout));
@@ -176,7 +180,7 @@ impl Reader {
                 return Ok(Incoming::Nothing);
             }
             (None, WsError::Io(error)) => {
-                log::debug!("{}: lost: {}", self.stream.connection(), printable(&error));
+                log::debug!("{}: lost: {}", self.received.connection(), printable(&error));
                 return Err(End::Lost(error));
             }
             (None, WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => {

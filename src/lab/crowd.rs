@@ -20,7 +20,7 @@ use crate::lab::beside::HERE;
 use crate::lab::events::Change;
 use crate::lab::nuisance::Nuisance;
 use crate::lab::orders::Order;
-use crate::lab::visitor::{Host, Visitor, masked};
+use crate::lab::visitor::{Host, Visitor, client_bytes};
 
 /// Time from one reading of the sockets to the next.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -184,7 +184,7 @@ impl Crowd {
         self.stalled.retain(|client| !client.is_over());
         self.floods.retain(|client| !client.is_over());
         let mut scrap = vec![0; 64 << 10];
-        let pong = masked(Frame::pong(Vec::new()));
+        let pong = client_bytes(Frame::pong(Vec::new()));
         let before = self.to_json();
         for place in &mut self.places {
             place.leaving.retain_mut(|client| client.is_there(&mut scrap));
@@ -238,7 +238,7 @@ impl Place {
     }
 
     fn leave(&mut self) {
-        let away = masked(Frame::close(Some(CloseFrame { code: CloseCode::Away, reason: "".into() })));
+        let away = client_bytes(Frame::close(Some(CloseFrame { code: CloseCode::Away, reason: "".into() })));
         self.leaving
             .extend(self.clients.drain(..).filter_map(|mut client| client.send(&away).then_some(client)));
     }
@@ -255,7 +255,7 @@ impl Place {
         let client = self.clients.iter_mut().find(|client| client.name == name);
         let client = client.ok_or_else(|| format!("the lab has no client {name:?} any more"))?;
         let frame = Frame::message(text.to_owned(), OpCode::Data(Data::Text), true);
-        if client.send(&masked(frame)) { Ok(()) } else { Err(format!("cannot send to {name}")) }
+        if client.send(&client_bytes(frame)) { Ok(()) } else { Err(format!("cannot send to {name}")) }
     }
 }
 

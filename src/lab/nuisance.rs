@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tungstenite::protocol::frame::Frame;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 
-use crate::lab::visitor::{Host, Visitor, masked};
+use crate::lab::visitor::{Host, Visitor, client_bytes};
 
 /// Bytes in each message of a stalled client: large enough that a few of them fill everything, and small enough
 /// that the page can still show the server's steps one by one.
@@ -70,12 +70,12 @@ impl Nuisance {
 }
 
 fn never_read(mut visitor: Visitor) {
-    let message = masked(Frame::message(vec![0; MESSAGE], OpCode::Data(Data::Binary), true));
+    let message = client_bytes(Frame::message(vec![0; MESSAGE], OpCode::Data(Data::Binary), true));
     while visitor.write_all(&message).is_ok() {}
 }
 
 fn flood(mut visitor: Visitor) {
-    let message = masked(Frame::message("hello again", OpCode::Data(Data::Text), true));
+    let message = client_bytes(Frame::message("hello again", OpCode::Data(Data::Text), true));
     let (wave, end) = (message.repeat(WAVE), Instant::now() + FLOOD);
     while Instant::now() < end && visitor.write_all(&wave).is_ok() {}
     let _ = visitor.stream.shutdown(Shutdown::Both);

@@ -39,7 +39,8 @@ impl Visitor {
     pub fn connect(host: &Host, path: &str, name: &str) -> io::Result<Visitor> {
         let mut stream = TcpStream::connect_timeout(&host.address, CONNECT)?;
         stream.set_nodelay(true)?;
-        let tls = host.tls.clone().map(|config| handshake(config, host.address, &mut stream)).transpose()?;
+        let tls =
+            host.tls.clone().map(|config| connect_tls(config, host.address, &mut stream)).transpose()?;
         let mut visitor = Visitor { stream, tls };
         let request = format!(
             "GET {path}?Id={name} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -77,7 +78,7 @@ impl Visitor {
 }
 
 /// Returns the bytes of a client's frame. A mask of zeros changes nothing of the payload (RFC 6455, section 5.3).
-pub fn masked(mut frame: Frame) -> Vec<u8> {
+pub fn client_bytes(mut frame: Frame) -> Vec<u8> {
     frame.header_mut().mask = Some([0; 4]);
     let mut bytes = Vec::with_capacity(frame.len());
     // Writing to a Vec never fails.
@@ -85,7 +86,7 @@ pub fn masked(mut frame: Frame) -> Vec<u8> {
     bytes
 }
 
-fn handshake(
+fn connect_tls(
     config: Arc<ClientConfig>,
     address: SocketAddr,
     stream: &mut TcpStream,

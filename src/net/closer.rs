@@ -65,7 +65,7 @@ pub(crate) enum Errand {
 
 /// Runs until the server drops the other end of `stop`. Every deadline lies equally far ahead when it is sent, so they
 /// come in their order.
-pub(crate) fn run(errands: Receiver<Errand>, stop: Receiver<()>) {
+pub(crate) fn run_errands(errands: Receiver<Errand>, stop: Receiver<()>) {
     let mut waiting: VecDeque<Overdue> = VecDeque::new();
     loop {
         let due = waiting.front().map_or_else(never, |next| at(next.deadline));

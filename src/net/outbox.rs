@@ -31,6 +31,7 @@ use drain::Drain;
 use latest::Slot;
 use waiting::Sleepers;
 
+use crate::error::Error;
 use crate::metrics::DisconnectReason;
 use crate::net::backlog::{Backlog, OVERHEAD, State};
 use crate::net::closer::Kill;
@@ -87,6 +88,16 @@ pub(crate) enum PushError {
     Closed,
     /// The backlog, in bytes; the connection has been killed.
     Full(u64),
+}
+
+impl From<PushError> for Error {
+    #[cold]
+    fn from(error: PushError) -> Error {
+        match error {
+            PushError::Closed => Error::Closed,
+            PushError::Full(backlog) => Error::SlowConsumer { backlog },
+        }
+    }
 }
 
 /// A frame that waits in the channel.
@@ -188,7 +199,7 @@ impl<L: Link> Outbox<L> {
                 Drain::new(self, frame, cost).inline()
             }
             Ok(before) => self.queue(QueuedFrame::Frame(frame), before),
-            Err(before) => Err(self.refused(before)),
+            Err(before) => Err(self.push_error(before)),
         }
     }
 
@@ -215,7 +226,7 @@ impl<L: Link> Outbox<L> {
 
     /// Returns why a frame is not accepted, and ends the connection if that is for its backlog.
     #[cold]
-    fn refused(&self, before: State) -> PushError {
+    fn push_error(&self, before: State) -> PushError {
         if before.is_closing() || before.is_dead() { PushError::Closed } else { self.overflow() }
     }
 

@@ -4,5 +4,5 @@ pub(crate) mod pem;
 pub(crate) mod certificates;
 pub(crate) mod config;
 pub(crate) mod duplex;
-pub(crate) mod handshake;
+pub(crate) mod threads;
 pub(crate) mod dialing;

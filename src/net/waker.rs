@@ -56,6 +56,7 @@ impl Waker {
         self.poll(&mut [PollFd::new(&self.event, PollFlags::IN)], Some(timeout))
     }
 
+    /// The first of the descriptors is the eventfd.
     fn poll(&self, descriptors: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<()> {
         // Longer than any timeout in use.
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
@@ -63,8 +64,10 @@ impl Waker {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        // Only resets the counter; its value does not matter.
-        let _ = rustix::io::read(&self.event, &mut [0; 8]);
+        if !descriptors[0].revents().is_empty() {
+            // Only resets the counter; its value does not matter.
+            let _ = rustix::io::read(&self.event, &mut [0; 8]);
+        }
         Ok(())
     }
 }

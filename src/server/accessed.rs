@@ -10,9 +10,9 @@ use crate::server::client::Client;
 /// A request and when its head was read; `None` without a request, or without an access log.
 pub(crate) type Asked<'a> = Option<(&'a Request, Instant)>;
 
-/// Reports an answer.
+/// Reports a response.
 #[inline(never)]
-pub(crate) fn answered(client: &Client, asked: Asked<'_>, status: u16, bytes: u64) {
+pub(crate) fn responded(client: &Client, asked: Asked<'_>, status: u16, bytes: u64) {
     client.server.settings.access.tell(|| {
         let (address, method, path) = match asked {
             Some((request, _)) => (request.peer_addr(), request.method(), request.path()),

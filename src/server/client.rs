@@ -53,7 +53,7 @@ impl Client {
         // An accepted socket inherits it from the listening one.
         let transport = Tcp::new(stream, true);
         #[cfg(feature = "tls")]
-        let transport = match server.handshakes {
+        let transport = match server.tls_handshakes {
             Some(_) => MaybeTls::Tls(Box::new(TlsStream::new(transport))),
             None => MaybeTls::Plain(transport),
         };

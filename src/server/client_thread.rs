@@ -24,7 +24,7 @@ use crate::server::registry::Registry;
 #[cfg(feature = "tls")]
 use crate::server::secure;
 use crate::server::session::Session;
-use crate::server::{answer, input, pages, proxy_header};
+use crate::server::{input, pages, proxy_header, responding};
 use crate::ws::handshake;
 
 /// The next step after a request.
@@ -38,7 +38,7 @@ enum Next<'a> {
 }
 
 /// Serves one client until it is gone.
-pub(crate) fn run(client: &Client, routes: &Router<Route>, registry: &Registry) {
+pub(crate) fn serve_client(client: &Client, routes: &Router<Route>, registry: &Registry) {
     let guard = ClientGuard { client, registry };
     let connection = &client.connection;
     connection.state().counters.accepted.add(1);
@@ -74,7 +74,7 @@ fn serve(client: &Client, routes: &Router<Route>, registry: &Registry) -> Discon
         None
     };
     #[cfg(feature = "tls")]
-    if !secure::handshake(client, deadline) {
+    if !secure::begin_tls(client, deadline) {
         return DisconnectReason::Done;
     }
     let connection = &client.connection;
@@ -140,7 +140,7 @@ fn serve_one<'a>(
                 refuse(client, begun.map(|begun| (&*request, begun)), &refusal)
             }
         },
-        None => answer(client, registry, route, &mut request, received, begun),
+        None => serve_page(client, registry, route, &mut request, received, begun),
     }
 }
 
@@ -155,7 +155,7 @@ fn read_request<'r>(
 ) -> Result<Option<(Box<Request>, Option<&'r Route>)>> {
     client.begin_wait(Wait::ForInput);
     let Some(mut request) = input::read_head(client, received, deadline, relayed)? else { return Ok(None) };
-    // A client whose request has arrived gets its answer; but see `answer`.
+    // A client whose request has arrived gets its answer; but see `responding`.
     client.end_wait();
     input::check_evicted(client)?;
     let found = routes.find(request.path());
@@ -188,7 +188,7 @@ fn websocket_for<'r>(route: &'r Route, request: &Request) -> Option<&'r MakeFor>
 
 /// Answers a plain HTTP request.
 #[inline(never)]
-fn answer<'a>(
+fn serve_page<'a>(
     client: &Client,
     registry: &Registry,
     route: Option<&Route>,
@@ -196,7 +196,7 @@ fn answer<'a>(
     received: &mut Vec<u8>,
     begun: Option<Instant>,
 ) -> Next<'a> {
-    let Some(response) = pages::answer(client, route, request, received) else { return Next::End };
+    let Some(response) = pages::response(client, route, request, received) else { return Next::End };
     // Bytes behind an unread body are not a request. The extra places for requests do not stay open after one.
     let goes_on = request.keep_alive()
         && request.unread_body().is_none()
@@ -214,8 +214,8 @@ fn respond<'a>(
     response: &Response,
     then: Then,
 ) -> Next<'a> {
-    let (written, bytes) = answer::write(client, request, response, then);
-    accessed::answered(client, asked, response.status, bytes);
+    let (written, bytes) = responding::write_response(client, request, response, then);
+    accessed::responded(client, asked, response.status, bytes);
     match written {
         Ok(()) if then == Then::KeepAlive => Next::Request,
         _ => Next::End,
@@ -225,7 +225,7 @@ fn respond<'a>(
 /// Answers with an error, and ends.
 #[inline(never)]
 fn refuse<'a>(client: &Client, asked: Asked<'_>, error: &Error) -> Next<'a> {
-    respond(client, asked, None, &pages::refusal(&client.connection, error), Then::Close)
+    respond(client, asked, None, &pages::error_response(&client.connection, error), Then::Close)
 }
 
 /// Opens a WebSocket; an error is a refusal that has not been sent.

@@ -15,7 +15,7 @@ use crate::http::router::Router;
 use crate::log_limit::LogLimiter;
 use crate::net::closer::{CLOSE_GRACE, Errand, Overdue, OverduePeer, discard_input};
 #[cfg(feature = "tls")]
-use crate::net::tls::handshake;
+use crate::net::tls::threads;
 use crate::net::waker::Waker;
 use crate::observer::Event;
 use crate::server::addresses::Neighbour;
@@ -177,7 +177,7 @@ impl Listener {
         registry.insert(client, newcomer.counted);
         let name = format!("client-{}", client.connection.id());
         let (own, routes, its_registry) = (client.clone(), routes.clone(), registry.clone());
-        let run = move || client_thread::run(&own, &routes, &its_registry);
+        let run = move || client_thread::serve_client(&own, &routes, &its_registry);
         let started = state.shared.budget.spawn(name, Duration::ZERO, run);
         started.map(drop).inspect_err(|_| registry.withdraw(client))
     }
@@ -203,8 +203,8 @@ impl Listener {
             return self.let_go(stream);
         }
         #[cfg(feature = "tls")]
-        if self.state.handshakes.is_some() {
-            let _ = stream.write(&handshake::FULL);
+        if self.state.tls_handshakes.is_some() {
+            let _ = stream.write(&threads::FULL);
             return self.let_go(stream);
         }
         let response = Response::from_error(&rejection.to_error());

@@ -23,7 +23,7 @@ const FILE_METHODS: [&str; 2] = ["GET", "HEAD"];
 /// Answers a request by its route, and reads its body if the handler wants it; `None` if the client has left. If the
 /// body is [unread](Request::unread_body) after this, the connection must end.
 #[inline(never)]
-pub(crate) fn answer(
+pub(crate) fn response(
     client: &Client,
     route: Option<&Route>,
     request: &mut Request,
@@ -75,7 +75,7 @@ fn page(
     };
     let mut handler = match guarded(connection, method, || Contained::new(make())) {
         Ok(handler) => handler,
-        Err(panicked) => return Some(refusal(connection, &panicked.into())),
+        Err(panicked) => return Some(error_response(connection, &panicked.into())),
     };
     if method == "methods" {
         let is_options = request.method() == "OPTIONS";
@@ -87,7 +87,7 @@ fn page(
         // The body counts until the answer is complete.
         Ok(Some((prepared, _body))) => respond(client, &mut **handler, method, request, prepared),
         Ok(None) => return None,
-        Err(error) => refusal(connection, &error),
+        Err(error) => error_response(connection, &error),
     };
     // RFC 9110, section 15.5.6.
     Some(if response.status == 405 {
@@ -131,7 +131,7 @@ fn with_methods(
 ) -> Response {
     match guarded(connection, "methods", || handler.methods()) {
         Ok(methods) => with_allow(response, methods, refused),
-        Err(panicked) => refusal(connection, &panicked.into()),
+        Err(panicked) => error_response(connection, &panicked.into()),
     }
 }
 
@@ -180,12 +180,12 @@ fn finish(connection: &Connection, exchange: Exchange<'_>, result: Result<()>) -
             exchange.response.with_etag(request)
         }
         Ok(()) => exchange.response,
-        Err(error) => refusal(connection, &error),
+        Err(error) => error_response(connection, &error),
     }
 }
 
 /// Makes the response to an error, and logs the error unless it is the client's fault.
-pub(crate) fn refusal(connection: &Connection, error: &Error) -> Response {
+pub(crate) fn error_response(connection: &Connection, error: &Error) -> Response {
     match error {
         Error::Refused { .. } => log::debug!("{connection}: {}", error.one_line()),
         _ => log::error!("{connection}: the handler failed: {}", error.one_line()),

@@ -32,9 +32,11 @@ const LEAST_WAITING: usize = 8;
 pub(crate) struct Registry {
     state: Arc<ServerState>,
     waker: Arc<Waker>,
+    /// Locked by the listener, by each `client-N` as it comes and goes, and by a broadcast, which takes a copy and
+    /// pushes without the lock. A mutex lets one thread in at a time. Each leaves after one look or change.
     clients: Mutex<Entries>,
     /// Signalled when the last client has left, and, while the server ends, when a client has its answer. Only if a
-    /// thread waits.
+    /// thread waits. A thread that waits gives the lock back while it sleeps, and has it again when it wakes.
     changed: Condvar,
     /// Logs rejections.
     trouble: Mutex<LogLimiter>,
@@ -177,7 +179,7 @@ impl Registry {
     fn take_place(&self, client: &Client, address: SocketAddr) -> Result<(), Rejection> {
         let mut clients = self.clients();
         let Entries { alive, websockets, addresses, is_awaited } = &mut *clients;
-        if self.state.refuses_websockets() {
+        if self.state.rejects_websockets() {
             return Err(Rejection::Draining);
         }
         let most = self.state.max_clients;

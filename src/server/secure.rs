@@ -9,7 +9,7 @@ use crate::connection::timed_io::{Deadline, send_before};
 use crate::http::response::{Response, Then};
 use crate::net::maybe_tls::MaybeTls;
 use crate::net::tls::duplex::TlsStream;
-use crate::net::tls::handshake::{FULL, HandshakeProgress, Handshakes};
+use crate::net::tls::threads::{FULL, TlsHandshakes, TlsProgress};
 use crate::printable::printable;
 use crate::server::client::Client;
 use crate::server::input;
@@ -26,9 +26,10 @@ const EVICTED_SEND: Duration = Duration::from_millis(10);
 /// Blocks until the handshake is done, if the server uses TLS. False if it has failed, or the client has left; the
 /// client already knows why.
 #[inline(never)]
-pub(crate) fn handshake(client: &Client, deadline: Deadline) -> bool {
+pub(crate) fn begin_tls(client: &Client, deadline: Deadline) -> bool {
     let connection = &client.connection;
-    let (Some(handshakes), MaybeTls::Tls(tls)) = (&client.server.handshakes, &connection.link().transport)
+    let (Some(handshakes), MaybeTls::Tls(tls)) =
+        (&client.server.tls_handshakes, &connection.link().transport)
     else {
         return true;
     };
@@ -40,7 +41,12 @@ pub(crate) fn handshake(client: &Client, deadline: Deadline) -> bool {
 
 /// Does the handshake; see above.
 #[inline(never)]
-fn exchange_flights(client: &Client, handshakes: &Handshakes, tls: &TlsStream, deadline: Deadline) -> bool {
+fn exchange_flights(
+    client: &Client,
+    handshakes: &TlsHandshakes,
+    tls: &TlsStream,
+    deadline: Deadline,
+) -> bool {
     let connection = &client.connection;
     let mut handshake = handshakes.begin();
     let (mut is_first, mut flight) = (true, 0);
@@ -73,16 +79,16 @@ fn exchange_flights(client: &Client, handshakes: &Handshakes, tls: &TlsStream, d
             flight = 0;
         }
         match step.progress {
-            HandshakeProgress::Continues(_) if flight > MAX_FLIGHT => {
+            TlsProgress::Continues(_) if flight > MAX_FLIGHT => {
                 log::debug!("{connection}: no TLS: more than {MAX_FLIGHT} bytes without an end");
                 return false;
             }
-            HandshakeProgress::Continues(next) => handshake = next,
-            HandshakeProgress::Done(done) => {
+            TlsProgress::Continues(next) => handshake = next,
+            TlsProgress::Done(done) => {
                 tls.begin(done);
                 return true;
             }
-            HandshakeProgress::Failed(why) => {
+            TlsProgress::Failed(why) => {
                 log::debug!("{connection}: no TLS: {}", printable(why));
                 return false;
             }

@@ -18,7 +18,7 @@ use crate::machine::message_limit;
 use crate::metrics::{Meter, Stats};
 use crate::net::thread_budget::ThreadBudget;
 #[cfg(feature = "tls")]
-use crate::net::tls::handshake::HandshakeThreads;
+use crate::net::tls::threads::TlsThreads;
 use crate::net::waker::Waker;
 use crate::net::{closer, listen};
 use crate::server::application::Application;
@@ -47,7 +47,7 @@ pub struct Server {
     /// The other threads, until a shutdown has joined them.
     threads: Mutex<Vec<JoinHandle<()>>>,
     #[cfg(feature = "tls")]
-    handshakes: Mutex<Option<HandshakeThreads>>,
+    tls_threads: Mutex<Option<TlsThreads>>,
     /// Dropped at the end of a shutdown; then `stopped` has no sender any more, which the closer and
     /// [`join`](Server::join) wait for.
     running: Mutex<Option<Sender<()>>>,
@@ -137,15 +137,15 @@ impl Server {
         }
         let counters = meter.0.clone();
         #[cfg(feature = "tls")]
-        let tls = settings.tls.as_ref().map(HandshakeThreads::start).transpose().map_err(Error::io(DOING))?;
+        let tls = settings.tls.as_ref().map(TlsThreads::start).transpose().map_err(Error::io(DOING))?;
         let places = max_clients.saturating_add(SPARE_PLACES);
         let budget = Arc::new(ThreadBudget::new(places, connections.delivery, settings.stack_size));
         let shared = SharedState::new(connections, buffered, counters, budget, observer, to_closer);
         let state = ServerState::new(settings, Arc::new(shared), max_clients);
         #[cfg(feature = "tls")]
-        let (handshakes, handshake_threads) = tls.unzip();
+        let (tls_handshakes, tls_threads) = tls.unzip();
         #[cfg(feature = "tls")]
-        let state = state.with_handshakes(handshakes);
+        let state = state.with_tls_handshakes(tls_handshakes);
         let state = Arc::new(state);
         let (routes, registry) = (Arc::new(routes), Arc::new(Registry::new(state.clone(), waker.clone())));
         state.shared.budget.set_waker(waker.clone());
@@ -160,14 +160,15 @@ impl Server {
             accepting: Mutex::default(),
             threads: Mutex::default(),
             #[cfg(feature = "tls")]
-            handshakes: Mutex::new(handshake_threads),
+            tls_threads: Mutex::new(tls_threads),
             running: Mutex::new(Some(running)),
             stopped: stopped.clone(),
             open: Mutex::new(Some(open)),
             closing,
         };
         server.state.shared.budget.start_reaper().map_err(Error::io(DOING))?;
-        let closer = start("closer", move || closer::run(errands, stopped)).map_err(Error::io(DOING))?;
+        let closer =
+            start("closer", move || closer::run_errands(errands, stopped)).map_err(Error::io(DOING))?;
         lock(&server.threads).push(closer);
         let accepting = Listener::new(state, routes, registry, waker);
         let accepting = start("listener", move || accepting.run(&listener)).map_err(Error::io(DOING))?;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::connection::state::SharedState;
 #[cfg(feature = "tls")]
-use crate::net::tls::handshake::Handshakes;
+use crate::net::tls::threads::TlsHandshakes;
 use crate::server::half_open::HalfOpen;
 use crate::server::settings::ServerSettings;
 
@@ -23,7 +23,7 @@ pub(crate) struct ServerState {
     half_open: Mutex<HalfOpen>,
     /// The threads that do the arithmetic of handshakes, if it serves TLS.
     #[cfg(feature = "tls")]
-    pub(crate) handshakes: Option<Handshakes>,
+    pub(crate) tls_handshakes: Option<TlsHandshakes>,
     /// The number of turns of the listener's loop. Written by it, read by any thread.
     pub(crate) beats: AtomicU64,
     /// Set once, by the thread that ends the server, before it wakes the listener. `Release` and `Acquire`: a thread
@@ -43,7 +43,7 @@ impl ServerState {
             max_clients,
             half_open: Mutex::default(),
             #[cfg(feature = "tls")]
-            handshakes: None,
+            tls_handshakes: None,
             beats: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             refusing: AtomicBool::new(false),
@@ -52,8 +52,8 @@ impl ServerState {
 
     /// Does a TLS handshake with every client, if it is `Some`.
     #[cfg(feature = "tls")]
-    pub(crate) fn with_handshakes(mut self, handshakes: Option<Handshakes>) -> ServerState {
-        self.handshakes = handshakes;
+    pub(crate) fn with_tls_handshakes(mut self, tls_handshakes: Option<TlsHandshakes>) -> ServerState {
+        self.tls_handshakes = tls_handshakes;
         self
     }
 
@@ -62,12 +62,12 @@ impl ServerState {
     }
 
     /// Refuses new WebSockets from now on.
-    pub(crate) fn refuse_websockets(&self) {
+    pub(crate) fn reject_websockets(&self) {
         self.refusing.store(true, Ordering::Release);
     }
 
     /// Returns whether it refuses new WebSockets.
-    pub(crate) fn refuses_websockets(&self) -> bool {
+    pub(crate) fn rejects_websockets(&self) -> bool {
         self.refusing.load(Ordering::Acquire)
     }
 

@@ -40,7 +40,7 @@ pub(crate) fn negotiate(offers: &str) -> Option<Agreed> {
 
 /// Returns the bits of a server's window for this client's messages; `None` if the answer does not match [`OFFER`]: it
 /// must name this extension alone, without context takeover.
-pub(crate) fn answered(answer: &str) -> Option<u8> {
+pub(crate) fn agreed_bits(answer: &str) -> Option<u8> {
     let has = |parameter: &str| split(answer, ';').any(|other| other == parameter);
     // In an answer, `client_max_window_bits` has a value.
     if split(answer, ',').count() != 1 || !has(SERVER_NO_CONTEXT_TAKEOVER) || has(CLIENT_MAX_WINDOW_BITS) {
@@ -139,7 +139,7 @@ mod tests {
             ("permessage-deflate; client_no_context_takeover".to_owned(), None),
             ("x-webkit-deflate-frame; server_no_context_takeover".to_owned(), None),
         ] {
-            assert_eq!(answered(&answer), bits, "{answer}");
+            assert_eq!(agreed_bits(&answer), bits, "{answer}");
         }
     }
 

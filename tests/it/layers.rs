@@ -183,21 +183,43 @@ fn types(source: &str) -> Vec<&str> {
     found
 }
 
-#[test]
-fn a_types_name_is_found_once_in_the_tree() {
-    /// Loom's build has a second one.
-    const IN_TWO_BUILDS: &str = "Channel";
+/// The functions that a file shows to other rooms; not methods.
+fn shown_functions(source: &str) -> Vec<&str> {
+    let shown = source.lines().filter_map(|line| {
+        let code = line.strip_prefix("pub(crate) ").or_else(|| line.strip_prefix("pub "))?;
+        code.trim_start_matches("const ").strip_prefix("fn ")
+    });
+    shown.filter_map(|rest| rest.split(|c: char| !(c.is_alphanumeric() || c == '_')).next()).collect()
+}
+
+/// Checks that no two files declare the same name. Returns the number of names.
+fn assert_once(declared: fn(&str) -> Vec<&str>, in_two_builds: Option<&str>) -> usize {
     let mut first: HashMap<String, PathBuf> = HashMap::new();
     for path in sources("src") {
-        for name in types(&read(&path)) {
+        for name in declared(&read(&path)) {
             let before = first.insert(name.to_owned(), path.clone());
-            let before = before.filter(|_| name != IN_TWO_BUILDS);
+            let before = before.filter(|_| Some(name) != in_two_builds);
             assert_eq!(before, None, "{name} is in {}, too", path.display());
         }
     }
-    assert!(first.len() > 100, "{}", first.len());
+    first.len()
+}
+
+#[test]
+fn a_types_name_is_found_once_in_the_tree() {
+    // Loom's build has a second Channel.
+    let names = assert_once(types, Some("Channel"));
+    assert!(names > 100, "{names}");
     let source = "pub struct A<T>;\n  pub(crate) enum B {\n  type Transport = A;\ntype C = A;\npub(super) trait D: E {}";
     assert_eq!(types(source), ["A", "B", "C", "D"]);
+}
+
+#[test]
+fn the_name_of_a_function_that_a_room_shows_is_found_once_in_the_tree() {
+    let names = assert_once(shown_functions, None);
+    assert!(names > 100, "{names}");
+    let source = "pub fn a(\npub(crate) fn b_2<T>(\npub(crate) const fn c(\nfn d(\npub(super) fn e(\n    pub fn f(&self)";
+    assert_eq!(shown_functions(source), ["a", "b_2", "c"]);
 }
 
 /// The crates that a user of the library compiles, with these features.

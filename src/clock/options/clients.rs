@@ -12,11 +12,11 @@ use super::values::{
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Clients")]
 pub struct ClientOptions {
-    /// Most concurrent clients [default: what this machine's limits allow]
+    /// Maximum number of concurrent clients [default: what this machine's limits allow]
     #[arg(long, value_name = "N", value_parser = clients)]
     pub max_clients: Option<usize>,
 
-    /// Most concurrent clients of one address; one more gets a 503 [default: no limit]
+    /// Maximum number of concurrent clients from one address; the next one gets a 503 [default: no limit]
     #[arg(long, value_name = "N", value_parser = clients_per_address)]
     pub max_clients_per_address: Option<usize>,
 
@@ -32,7 +32,7 @@ pub struct ClientOptions {
     #[arg(long, value_name = "RATE", value_parser = byte_rate)]
     pub max_bytes: Option<Rate>,
 
-    /// How to handle a client that sends more: read it later, or close it with 1008
+    /// How to treat a client above its rate: `slow` reads its messages later, `close` closes it with 1008
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = OverLimitOption::Slow)]
     pub over_limit: OverLimitOption,
 
@@ -40,7 +40,7 @@ pub struct ClientOptions {
     #[arg(long, value_name = "SIZE", default_value = "10MiB", value_parser = size)]
     pub max_message: usize,
 
-    /// Backlog at which the server disconnects a client that reads too slowly
+    /// Disconnect a slow client once this much waits to be sent to it
     #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = size)]
     pub max_backlog: usize,
 
@@ -48,11 +48,11 @@ pub struct ClientOptions {
     #[arg(long, value_name = "SIZE", default_value = "off", value_parser = size_or_off)]
     pub compression: SizeOrOff,
 
-    /// Ping a client after this time of silence; `off` disables pings
+    /// Ping a client that has been silent for this time; `off` disables pings
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = interval_or_off)]
     pub ping_interval: OrOff,
 
-    /// Stack of a client's thread, at least 64KiB
+    /// Stack size of each client's thread, at least 64KiB
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = stack_size)]
     pub stack_size: usize,
 }

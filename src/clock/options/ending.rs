@@ -8,14 +8,14 @@ use crate::clock::interval;
 
 /// How the program ends.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "End")]
+#[command(next_help_heading = "Shutdown")]
 pub struct EndOptions {
-    /// At SIGTERM or SIGINT, keep serving for this time with /ready at 503, until the load balancer notices
+    /// At SIGTERM or SIGINT, answer /ready with 503 but keep serving for this time, so that a load balancer can notice
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = interval::parse_wait)]
     pub drain_delay: Duration,
 
-    /// Then close the clients with 1012, spread over this time, so that they return to another server; 0s closes all at
-    /// once [default: close them with 1001, at once]
+    /// After that delay, close the clients with 1012, spread over this time, so that they reconnect to another server;
+    /// 0s closes all at once [default: close all at once, with 1001]
     #[arg(long, value_name = "TIME", value_parser = interval::parse_wait)]
     pub drain: Option<Duration>,
 }

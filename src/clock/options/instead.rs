@@ -7,8 +7,8 @@ use clap_complete::Shell;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Instead of serving")]
 pub struct InsteadOptions {
-    /// Check the options: print each value and its source, open the files and listen on the port, then exit with 0, or
-    /// with 1 or 2 as a start would
+    /// Check the options: print each value and its source, open the files and listen on the port, then exit: with 0 if a
+    /// start would succeed, else with its exit code, 1 or 2
     #[arg(long)]
     pub check: bool,
 

@@ -8,8 +8,8 @@ use super::values::size;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Lab")]
 pub struct LabOptions {
-    /// Show the threads at /lab, echo at /echo?Id=NAME, and obey clients that send `sleep 2000`, `spin 2000` (ms) or
-    /// `panic`; listen on loopback only
+    /// Serve the lab: show the threads at /lab, echo at /echo?Id=NAME, and let clients send `sleep 2000`, `spin 2000`
+    /// (ms) or `panic` to their handlers; listen on loopback only
     #[arg(long)]
     pub lab: bool,
 

@@ -17,7 +17,7 @@ pub struct LogOptions {
     #[arg(long, value_name = "PATH")]
     pub log_file: Option<PathBuf>,
 
-    /// Format of log lines: plain text, or one JSON object a line
+    /// Format of log lines: plain text, or one JSON object per line
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Plain)]
     pub log_format: LogFormat,
 

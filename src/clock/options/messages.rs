@@ -10,8 +10,8 @@ use super::values::{channel, topic};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Messages")]
 pub struct MessageOptions {
-    /// Enable POST /publish?topic=all for callers that send a token from this file, which has one of at least 16
-    /// characters on each line
+    /// Enable POST /publish?topic=all for callers that send a token from this file: one token per line, of at least 16
+    /// characters
     #[arg(long, value_name = "PATH")]
     pub publish_token_file: Option<PathBuf>,
 
@@ -20,15 +20,16 @@ pub struct MessageOptions {
     #[arg(long, value_name = "PATH")]
     pub admin_token_file: Option<PathBuf>,
 
-    /// Topics that a client can subscribe to, in addition to `all` [default: any]
+    /// Topics that a client can subscribe to, in addition to `all`, separated by commas [default: any]
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = topic)]
     pub topics: Vec<String>,
 
-    /// Share messages and Ids with the other machines at this Redis: redis://HOST:PORT, or rediss://HOST:PORT with TLS
+    /// Share messages and client Ids with other machines through this Redis: redis://HOST:PORT, or rediss://HOST:PORT
+    /// with TLS
     #[arg(long, value_name = "URL")]
     pub redis: Option<String>,
 
-    /// Prefix of the Redis channels: machines with one prefix share messages [default: threadcast]
+    /// Prefix of the Redis channels: machines with the same prefix share messages [default: threadcast]
     #[arg(long, value_name = "NAME", value_parser = channel)]
     pub channel: Option<String>,
 }

@@ -12,14 +12,14 @@ use crate::clock::interval;
 #[command(next_help_heading = "Pushes")]
 pub struct PushOptions {
     /// Time between two pushes: 250ms, 1s, 2m, 1h
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval::parse)]
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval::parse_time)]
     pub interval: Duration,
 
-    /// Thread that writes pushes: the pushing one, or a writer for each client
+    /// Thread that writes a push: the one that pushes (`inline`), or a writer for each client (`handoff`)
     #[arg(long, value_name = "WAY", value_enum, default_value_t = DeliveryOption::Inline)]
     pub delivery: DeliveryOption,
 
-    /// Threads that share a round of 500 or more pushes [default: one for each core]
+    /// Threads that share the work of a push to 500 or more clients [default: one for each core]
     #[arg(long, value_name = "N", value_parser = threads)]
     pub push_threads: Option<usize>,
 }

@@ -10,7 +10,7 @@ use super::values::port;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "TLS", group = ArgGroup::new("tls").args(["tls_cert", "tls_self_signed"]))]
 pub struct TlsOptions {
-    /// Serve https and wss with this certificate and its chain
+    /// Serve https and wss with the certificate in this file, followed by its chain
     #[arg(long, value_name = "PEM", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
 

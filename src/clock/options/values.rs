@@ -31,7 +31,7 @@ pub(super) fn address(text: &str) -> Result<IpAddr, String> {
 }
 
 pub(super) fn interval_or_off(text: &str) -> Result<OrOff, String> {
-    let time = (text != "off").then(|| interval::parse(text)).transpose();
+    let time = (text != "off").then(|| interval::parse_time(text)).transpose();
     time.map(OrOff).map_err(or_off)
 }
 
@@ -113,7 +113,7 @@ pub(super) fn channel(text: &str) -> Result<String, String> {
 pub(super) fn topic(text: &str) -> Result<String, String> {
     // Behind a comma there may be a space, which no client can ask for.
     let text = text.trim();
-    topics::check(text).map(|()| text.to_owned()).map_err(|error| without(&error))
+    topics::check_topic(text).map(|()| text.to_owned()).map_err(|error| without(&error))
 }
 
 pub(super) fn origin(text: &str) -> Result<Origin, String> {

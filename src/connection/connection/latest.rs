@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Connection, refused};
+use super::Connection;
 use crate::connection::membership::GroupTopic;
 use crate::error::Result;
 use crate::metrics::PushTally;
@@ -22,7 +22,7 @@ impl Connection {
             frame = mask::masked(&frame);
         }
         let bytes = frame.bytes.len();
-        self.outbox.push_latest(frame, || self.link().memberships.slot(topic)).map_err(refused)?;
+        self.outbox.push_latest(frame, || self.link().memberships.slot(topic))?;
         tally.add(&self.state().counters, bytes, saved);
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What the outbox asks of a connection's link: pumps, deadlines, and the end of a slow consumer. Called by the drainer,
+//! [`Link`] of a connection: it starts pumps, sets deadlines, and ends a slow consumer. Called by the drainer,
 //! and [`disconnect`](Link::disconnect) by any thread.
 
 use std::io;

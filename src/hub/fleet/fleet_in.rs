@@ -23,7 +23,7 @@ pub(super) fn subscribe(state: &FleetState) -> RedisResult<RedisLink> {
     let mut reads = state.connect()?;
     let pattern = channel::pattern(&state.options.channel);
     reads.send(&redis::cmd("PSUBSCRIBE").arg(pattern).get_packed_command())?;
-    reads.answer()?.extract_error()?;
+    reads.reply()?.extract_error()?;
     reads.set_timeout(SLICE)?;
     state.others().subscribed(Instant::now());
     Ok(reads)

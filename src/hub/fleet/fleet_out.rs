@@ -73,7 +73,7 @@ impl WriteLink {
             pipeline.cmd("PUBLISH").arg(to_all).arg(beat).ignore();
         }
         self.connection.send(&pipeline.get_packed_pipeline())?;
-        (0..pipeline.len()).try_for_each(|_| self.connection.answer()?.extract_error().map(drop))
+        (0..pipeline.len()).try_for_each(|_| self.connection.reply()?.extract_error().map(drop))
     }
 
     /// Writes queued work, until this link is no longer needed or breaks.

@@ -90,9 +90,9 @@ impl RedisLink {
         pipeline.cmd("ROLE");
         self.send(&pipeline.get_packed_pipeline())?;
         for _ in 1..pipeline.len() {
-            self.answer()?.extract_error()?;
+            self.reply()?.extract_error()?;
         }
-        match self.answer()?.extract_error() {
+        match self.reply()?.extract_error() {
             Ok(Value::Array(role)) if role.first().is_some_and(is_replica) => {
                 let what = "it is a replica, and the other machines do not receive messages published to it";
                 Err(io::Error::other(what).into())
@@ -122,7 +122,7 @@ impl RedisLink {
     }
 
     /// Reads one answer. After a timeout, the next call continues where this one ended.
-    pub(super) fn answer(&mut self) -> RedisResult<Value> {
+    pub(super) fn reply(&mut self) -> RedisResult<Value> {
         match &mut self.stream {
             RedisStream::Plain(socket) => self.parser.parse_value(socket),
             RedisStream::Tls(stream) => self.parser.parse_value(stream),
@@ -131,7 +131,7 @@ impl RedisLink {
 
     /// Reads one message of a subscription; `None` for any other answer.
     pub(super) fn message(&mut self) -> RedisResult<Option<Msg>> {
-        Ok(Msg::from_owned_value(self.answer()?))
+        Ok(Msg::from_owned_value(self.reply()?))
     }
 }
 

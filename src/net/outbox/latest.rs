@@ -40,7 +40,7 @@ impl<L: Link> Outbox<L> {
             return Err(PushError::Closed);
         }
         if is_inline && state.frames() == 0 {
-            let before = self.backlog.admit(cost, false).map_err(|before| self.refused(before))?;
+            let before = self.backlog.admit(cost, false).map_err(|before| self.push_error(before))?;
             if before.frames() == 0 {
                 return Drain::new(self, frame, cost).inline();
             }
@@ -68,7 +68,7 @@ impl<L: Link> Outbox<L> {
             }
             Err(before) => {
                 drop(waiting);
-                Err(self.refused(before))
+                Err(self.push_error(before))
             }
         }
     }

@@ -30,7 +30,7 @@ const LOOK_WAIT: Duration = Duration::from_millis(100);
 const MOST_BYTES: u64 = 1 << 20;
 
 /// Parses a chain and its key. `chain_is` and `key_is` name them in errors.
-pub(crate) fn pair(
+pub(crate) fn parse_pair(
     chain: &[u8],
     key: &[u8],
     [chain_is, key_is]: [&str; 2],
@@ -266,7 +266,7 @@ fn pair_of(
     provider: &CryptoProvider,
 ) -> Result<CertifiedKey> {
     let names = [chain, key].map(|path| path.display().to_string());
-    pair(chain_pem, key_pem, [&names[0], &names[1]], provider)
+    parse_pair(chain_pem, key_pem, [&names[0], &names[1]], provider)
 }
 
 /// Does not keep the key.

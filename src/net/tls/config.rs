@@ -70,7 +70,7 @@ impl TlsConfig {
     pub fn from_pem(chain: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Result<TlsConfig> {
         let provider = provider();
         let names = ["the certificate's PEM", "the private key's PEM"];
-        let pair = certificates::pair(chain.as_ref(), key.as_ref(), names, &provider)?;
+        let pair = certificates::parse_pair(chain.as_ref(), key.as_ref(), names, &provider)?;
         TlsConfig::new(provider, Arc::new(SingleCertAndKey::from(pair)))
     }
 

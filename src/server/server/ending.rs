@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use super::{Server, lock};
 use crate::metrics::DisconnectReason;
 #[cfg(feature = "tls")]
-use crate::net::tls::handshake::HandshakeThreads;
+use crate::net::tls::threads::TlsThreads;
 use crate::rate::FOR_EVER;
 use crate::server::client::{Client, Stage};
 use crate::ws::close::CloseCode;
 
-/// How long a shutdown waits for the clients to answer its Close frames.
+/// How long a shutdown waits for the clients to answer its Close frames. Less than `CLOSE_GRACE`: a stop does not wait
+/// for peers whose sockets the closer would shut later.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 /// How long it waits after that, in all, for threads whose sockets it has shut. Only blocked application code takes
 /// longer.
@@ -55,7 +56,7 @@ impl Server {
     pub fn drain(&self, delay: Duration, over: impl Into<Option<Duration>>) {
         self.state.shared.counters.begin_draining();
         if !delay.is_zero() {
-            self.state.refuse_websockets();
+            self.state.reject_websockets();
             if !self.wait_until(Instant::now() + delay.min(FOR_EVER)) {
                 return self.shutdown();
             }
@@ -87,7 +88,7 @@ impl Server {
         }
         // The clients that were accepted before that and have become WebSockets since.
         self.registry.wait_until_answered(begun + ASK_GRACE);
-        self.state.refuse_websockets();
+        self.state.reject_websockets();
         self.registry.websockets().iter().for_each(|client| close(client, CloseCode::RESTART));
     }
 
@@ -132,16 +133,16 @@ impl Server {
         }
         drop(lock(&self.open).take());
         self.stop_accepting();
-        self.state.refuse_websockets();
+        self.state.reject_websockets();
         // Before the 101, the Close waits behind it.
         self.registry.websockets().iter().for_each(|client| close(client, CloseCode::SHUTTING_DOWN));
         if self.registry.wait_until_empty(deadline.min(begun + ASK_GRACE)) > 0 {
             self.cut(|client| !client.is(Stage::Answering));
         }
         #[cfg(feature = "tls")]
-        let mut handshakes = lock(&self.handshakes).take();
+        let mut tls_threads = lock(&self.tls_threads).take();
         #[cfg(feature = "tls")]
-        handshakes.iter_mut().for_each(HandshakeThreads::stop);
+        tls_threads.iter_mut().for_each(TlsThreads::stop);
         if self.registry.wait_until_empty(deadline) > 0 {
             for client in self.registry.all() {
                 client.connection.outbox().kill(DisconnectReason::Shutdown);
@@ -153,7 +154,7 @@ impl Server {
         }
         self.state.shared.budget.join_all(last);
         #[cfg(feature = "tls")]
-        handshakes.iter_mut().for_each(|handshakes| handshakes.join(last));
+        tls_threads.iter_mut().for_each(|threads| threads.join(last));
         drop(lock(&self.running).take());
         threads.drain(..).for_each(|thread| drop(thread.join()));
     }

@@ -11,7 +11,7 @@ use crate::program::mistake;
 /// Returns the options of this process, or ends it: with 0 after `--help`, with 2 after an error.
 pub fn options<O: Parser>() -> O {
     let args: Vec<OsString> = std::env::args_os().collect();
-    let matches = mistake::parse(O::command(), &args, &|option| format!("--{option}"));
+    let matches = mistake::parse_arguments(O::command(), &args, &|option| format!("--{option}"));
     let matches = matches.unwrap_or_else(|(text, code)| {
         // Does not panic if the reader has gone away.
         let _ = if code == 0 { write!(io::stdout(), "{text}") } else { write!(io::stderr(), "{text}") };

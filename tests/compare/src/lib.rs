@@ -6,14 +6,15 @@
 //! figures about the server ([`process`]). The variants take turns, round after round, so that a noisy minute hits all
 //! of them; a turn in which the machine was not in its usual state ([`calm`]) is repeated. [`results`] holds the
 //! figures, [`report`] turns them into tables, charts and sentences, and [`bench`] checks the few ratios that
-//! threadcast must meet. [`agree`] compares two runs. [`greeter`] has one conversation in three programs, and
-//! [`scale`] computes the needs of more clients than fit on this machine.
+//! threadcast must meet; [`calls`] counts system calls. [`agree`] compares two runs. [`greeter`] has one conversation
+//! in three programs, and [`scale`] computes the needs of more clients than fit on this machine.
 //!
 //! This crate is not part of the product, and may use crates that threadcast itself refuses. Code that both need is the
 //! program's own file ([`program`]).
 
 pub mod agree;
 pub mod bench;
+pub mod calls;
 pub mod calm;
 pub mod clocks;
 pub mod command_line;

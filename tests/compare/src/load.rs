@@ -57,7 +57,7 @@ pub struct Target {
     #[arg(long)]
     pub tls: bool,
     /// Interval between two pushes of the server
-    #[arg(long, default_value = "1s", value_parser = interval::parse)]
+    #[arg(long, default_value = "1s", value_parser = interval::parse_time)]
     pub interval: Duration,
     /// Handshakes under way at once
     #[arg(long, default_value_t = 64, value_parser = values::count)]
@@ -103,7 +103,7 @@ pub enum Scenario {
         #[arg(long, value_parser = values::count)]
         clients: usize,
         /// Time to measure
-        #[arg(long, default_value = "2s", value_parser = interval::parse)]
+        #[arg(long, default_value = "2s", value_parser = interval::parse_time)]
         time: Duration,
     },
     /// Let one client's handler block, and see what the others notice
@@ -112,7 +112,7 @@ pub enum Scenario {
         #[arg(long, default_value_t = 50, value_parser = values::count)]
         clients: usize,
         /// Time that the handler sleeps, and then spins
-        #[arg(long, default_value = "2s", value_parser = interval::parse)]
+        #[arg(long, default_value = "2s", value_parser = interval::parse_time)]
         time: Duration,
     },
     /// Connect stalled clients, which never read, and one that reads
@@ -121,7 +121,7 @@ pub enum Scenario {
         #[arg(long, default_value_t = 10, value_parser = values::count)]
         clients: usize,
         /// Time to watch
-        #[arg(long, default_value = "30s", value_parser = interval::parse)]
+        #[arg(long, default_value = "30s", value_parser = interval::parse_time)]
         time: Duration,
     },
     /// Connect clients until no more are let in, and see that those inside get their ticks
@@ -136,7 +136,7 @@ pub enum Scenario {
         #[arg(long, value_parser = values::count)]
         clients: usize,
         /// Time to watch
-        #[arg(long, default_value = "30s", value_parser = interval::parse)]
+        #[arg(long, default_value = "30s", value_parser = interval::parse_time)]
         time: Duration,
     },
     /// Connect and leave as fast as possible, beside clients that stay
@@ -145,7 +145,7 @@ pub enum Scenario {
         #[arg(long, default_value_t = 50, value_parser = values::count)]
         clients: usize,
         /// Time to watch
-        #[arg(long, default_value = "5s", value_parser = interval::parse)]
+        #[arg(long, default_value = "5s", value_parser = interval::parse_time)]
         time: Duration,
     },
 }

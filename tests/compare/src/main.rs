@@ -14,7 +14,7 @@ use threadcast_compare::program::interval;
 use threadcast_compare::report::{charts, page};
 use threadcast_compare::results::Results;
 use threadcast_compare::runner::{self, Trial};
-use threadcast_compare::{agree, bench, command_line, greeter, lab, scale, values};
+use threadcast_compare::{agree, bench, calls, command_line, greeter, lab, scale, values};
 
 /// The manifest beside this crate's sources.
 const MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/variants.toml");
@@ -55,6 +55,8 @@ enum Command {
         #[arg(long, default_value = "", hide_default_value = true)]
         of: String,
     },
+    /// Count the system calls of a client's life, with strace
+    Calls(Which),
     /// Write charts and pages again, from an earlier results.json
     Report(Output),
     /// Compare the ratios of two runs
@@ -78,7 +80,7 @@ enum Command {
         #[arg(long, default_value_t = 15_000, value_parser = values::count)]
         clients: usize,
         /// Between two messages to everybody, in the table that is computed
-        #[arg(long, default_value = "1s", value_parser = interval::parse)]
+        #[arg(long, default_value = "1s", value_parser = interval::parse_time)]
         interval: std::time::Duration,
         /// Bytes of a message, in the table that is computed
         #[arg(long, default_value_t = 26, value_parser = values::bytes)]
@@ -142,7 +144,7 @@ struct RunOptions {
     #[arg(long, value_delimiter = ',', value_enum)]
     experiments: Vec<Kind>,
     /// Interval of the clocks where pushes are measured, whatever the number of clients
-    #[arg(long, value_parser = interval::parse)]
+    #[arg(long, value_parser = interval::parse_time)]
     interval: Option<std::time::Duration>,
     /// Pushes to measure each time
     #[arg(long, value_parser = values::count)]
@@ -157,7 +159,7 @@ struct LabOptions {
     #[arg(long, value_delimiter = ',', default_values = lab::COLUMNS)]
     only: Vec<String>,
     /// Interval of the variants' clocks
-    #[arg(long, default_value = "250ms", value_parser = interval::parse)]
+    #[arg(long, default_value = "250ms", value_parser = interval::parse_time)]
     interval: std::time::Duration,
     /// Options for the threadcast that serves the page
     #[arg(last = true)]
@@ -168,6 +170,9 @@ fn main() -> ExitCode {
     let outcome = match command_line::options::<Options>().command {
         Command::Run(options) => run(&options),
         Command::Bench { which, rounds, of } => run_bench(&which, rounds, &of),
+        Command::Calls(which) => {
+            which.read().and_then(|manifest| calls::line(&manifest)).map(|line| println!("{line}"))
+        }
         Command::Report(output) => {
             Results::read(&output.out.join("results.json")).and_then(|results| report(&results, &output))
         }

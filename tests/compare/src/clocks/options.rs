@@ -16,7 +16,7 @@ pub struct ClockOptions {
     #[arg(long, value_parser = values::port)]
     pub port: u16,
     /// Time between two pushes, such as 1s or 250ms
-    #[arg(long, default_value = "1s", value_parser = interval::parse)]
+    #[arg(long, default_value = "1s", value_parser = interval::parse_time)]
     pub interval: Duration,
     /// Pad each push with JSON to this many bytes
     #[arg(long, default_value_t = 0, value_parser = values::bytes)]

@@ -21,7 +21,7 @@ const RATE_GRACE: Duration = Duration::from_secs(1);
 
 /// Writes a response. Also returns how many bytes of it were sent. The error is the socket's, or that of a file whose
 /// rest cannot be read. The connection is unusable then.
-pub(crate) fn write(
+pub(crate) fn write_response(
     client: &Client,
     request: Option<&Request>,
     response: &Response,

@@ -1,4 +1,4 @@
-//! [`Handshakes`]: the computation of handshakes, on the threads `tls-N`. `client-N` receives, sends, and waits for
+//! [`TlsHandshakes`]: the computation of handshakes, on the threads `tls-N`. `client-N` receives, sends, and waits for
 //! them.
 //!
 //! If a client's thread computed its own handshake, it would keep the stack pages and allocator caches: 41 KiB instead
@@ -22,13 +22,13 @@ pub(crate) const FULL: [u8; 7] = [21, 3, 3, 0, 2, 2, 80];
 const WAITING: usize = 1024;
 
 /// The queue of handshake steps.
-pub(crate) struct Handshakes {
+pub(crate) struct TlsHandshakes {
     jobs: Sender<Job>,
     stop: Receiver<()>,
 }
 
 /// The threads `tls-N`. An application's own resolver or verifier runs on them, and may block one forever.
-pub(crate) struct HandshakeThreads {
+pub(crate) struct TlsThreads {
     /// Dropped to end them.
     stop: Option<Sender<()>>,
     /// Has no sender once they have ended.
@@ -38,38 +38,38 @@ pub(crate) struct HandshakeThreads {
 
 /// A step of a handshake, on its way to a thread.
 struct Job {
-    handshake: Handshake,
+    handshake: TlsHandshake,
     received: Vec<u8>,
     /// When its client gives up.
     deadline: Instant,
-    done: Sender<HandshakeStep>,
+    done: Sender<TlsStep>,
 }
 
 /// One client's handshake in progress.
-pub(crate) struct Handshake(Option<Box<Connection>>);
+pub(crate) struct TlsHandshake(Option<Box<Connection>>);
 
 /// The result of a step.
-pub(crate) struct HandshakeStep {
-    pub(crate) progress: HandshakeProgress,
+pub(crate) struct TlsStep {
+    pub(crate) progress: TlsProgress,
     pub(crate) to_send: Vec<u8>,
 }
 
 /// The progress of a handshake.
-pub(crate) enum HandshakeProgress {
+pub(crate) enum TlsProgress {
     /// It needs more input.
-    Continues(Handshake),
+    Continues(TlsHandshake),
     Done(Box<Connection>),
     /// It has failed, for this reason.
     Failed(String),
 }
 
-impl HandshakeThreads {
+impl TlsThreads {
     /// Starts one thread for each core, and returns their queue.
-    pub(crate) fn start(config: &TlsConfig) -> io::Result<(Handshakes, HandshakeThreads)> {
+    pub(crate) fn start(config: &TlsConfig) -> io::Result<(TlsHandshakes, TlsThreads)> {
         let (jobs, to_do) = crossbeam_channel::bounded(WAITING);
         let (stop, stopped) = crossbeam_channel::bounded(0);
         let (alive, ended) = crossbeam_channel::bounded::<()>(0);
-        let mut started = HandshakeThreads { stop: Some(stop), ended, threads: Vec::new() };
+        let mut started = TlsThreads { stop: Some(stop), ended, threads: Vec::new() };
         for number in 1..=thread::available_parallelism().map_or(1, usize::from) {
             let (config, to_do, stop) = (config.rustls.clone(), to_do.clone(), stopped.clone());
             let alive = alive.clone();
@@ -79,7 +79,7 @@ impl HandshakeThreads {
             };
             started.threads.push(thread::Builder::new().name(format!("tls-{number}")).spawn(run)?);
         }
-        Ok((Handshakes { jobs, stop: stopped }, started))
+        Ok((TlsHandshakes { jobs, stop: stopped }, started))
     }
 
     /// Releases all clients that wait for a step, and begins no more steps.
@@ -98,20 +98,20 @@ impl HandshakeThreads {
     }
 }
 
-impl Handshakes {
+impl TlsHandshakes {
     /// Returns a client's handshake, before its first step.
-    pub(crate) fn begin(&self) -> Handshake {
-        Handshake(None)
+    pub(crate) fn begin(&self) -> TlsHandshake {
+        TlsHandshake(None)
     }
 
     /// Blocks until a thread has processed the received bytes. Returns `None` if none has by the deadline, or the
     /// server shuts down.
     pub(crate) fn step(
         &self,
-        handshake: Handshake,
+        handshake: TlsHandshake,
         received: Vec<u8>,
         deadline: Instant,
-    ) -> Option<HandshakeStep> {
+    ) -> Option<TlsStep> {
         let (done, step) = crossbeam_channel::bounded(1);
         let job = Job { handshake, received, deadline, done };
         crossbeam_channel::select! {
@@ -146,7 +146,7 @@ fn run(config: &Arc<ServerConfig>, jobs: &Receiver<Job>, stop: &Receiver<()>) {
     }
 }
 
-fn step(config: &Arc<ServerConfig>, handshake: Handshake, mut received: &[u8]) -> HandshakeStep {
+fn step(config: &Arc<ServerConfig>, handshake: TlsHandshake, mut received: &[u8]) -> TlsStep {
     let mut to_send = Vec::new();
     let new = || ServerConnection::new(config.clone()).map(|tls| Box::new(Connection::Server(tls)));
     let tls = handshake.0.map_or_else(new, Ok);
@@ -163,9 +163,9 @@ fn step(config: &Arc<ServerConfig>, handshake: Handshake, mut received: &[u8]) -
         outcome.map(|()| tls)
     });
     let progress = match tls {
-        Ok(tls) if tls.is_handshaking() => HandshakeProgress::Continues(Handshake(Some(tls))),
-        Ok(tls) => HandshakeProgress::Done(tls),
-        Err(error) => HandshakeProgress::Failed(error.to_string()),
+        Ok(tls) if tls.is_handshaking() => TlsProgress::Continues(TlsHandshake(Some(tls))),
+        Ok(tls) => TlsProgress::Done(tls),
+        Err(error) => TlsProgress::Failed(error.to_string()),
     };
-    HandshakeStep { progress, to_send }
+    TlsStep { progress, to_send }
 }
