@@ -179,7 +179,7 @@ footprint: ## Where the memory of CLIENTS idle clients (5000) is, and how deep t
 COMPARE := target/release/threadcast-compare
 
 .PHONY: compare
-compare: ## Measure it beside other servers, 40 minutes, into tests/compare/results; QUICK=1 prints, in four
+compare: ## Measure it beside other servers, 25 minutes, into tests/compare/results; QUICK=1 prints, in four
 	@$(call needs,cc python)
 	-$(MAKE) --no-print-directory -C tests/compare deps
 	$(CARGO) build $(PROGRAM) --release --workspace

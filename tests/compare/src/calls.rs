@@ -100,7 +100,7 @@ fn wait_for_threads(server: &Server, idle: f64) -> Result<(), Failure> {
 }
 
 /// Counts the calls in a trace: a call that another thread interrupts has a second line, and a thread's end has one
-/// that is no call.
+/// that is not a call.
 fn count_calls(trace: &str) -> usize {
     trace.lines().filter(|line| !line.contains(" resumed>") && !line.contains("+++ ")).count()
 }

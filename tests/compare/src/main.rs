@@ -28,7 +28,7 @@ const WATCHERS: usize = 50;
 const STALLED: usize = 10;
 /// Clients of a push, and rounds: in full, and in a hurry.
 const SIZES: [usize; 2] = [1000, 10_000];
-const ROUNDS: usize = 10;
+const ROUNDS: usize = 3;
 const QUICK_SIZES: [usize; 1] = [1000];
 const QUICK_ROUNDS: usize = 1;
 

@@ -157,7 +157,8 @@ fn origin(results: &Results) -> String {
     let (date, rounds) = (results.date.split(' ').next().unwrap_or_default(), results.rounds);
     let machine = results.machine.sentence();
     format!(
-        "Measured on {date}, {machine}, which the load generator shares. Medians of up to {rounds} rounds."
+        "Measured on {date} by `make compare`, on {machine}; the load generator runs on the same cores. Medians of up to \
+         {rounds} rounds."
     )
 }
 
