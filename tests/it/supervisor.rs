@@ -284,9 +284,19 @@ fn the_units_of_the_manual_are_as_systemd_wants_them_and_hardened() {
         let packaged = packaged.replace("/usr/bin/threadcast", env!("CARGO_BIN_EXE_threadcast"));
         directory.write(&name.replace("threadcast", "packaged"), packaged);
     }
+    // With a secret, as the page says.
+    let page = fs::read_to_string("src/guide/restarts.md").unwrap();
+    let [load, option] = ["LoadCredential=token:/etc/threadcast/token", "--publish-token-file %d/token"];
+    assert!(page.contains(&format!("`{load}`")) && page.contains(&format!("`{option}`")), "{page}");
+    let secret = fs::read_to_string(format!("{}/threadcast.service", directory.path())).unwrap();
+    let secret = secret.replace("DynamicUser=yes", &format!("DynamicUser=yes\n{load}"));
+    directory.write("secret.service", secret.replace("--drain 0s", &format!("--drain 0s {option}")));
     let analyze = |args: &[&str]| {
         let mut command = Command::new("systemd-analyze");
-        command.args(args).args(["threadcast.service", "packaged.service"]).current_dir(&directory.0);
+        command
+            .args(args)
+            .args(["threadcast.service", "packaged.service", "secret.service"])
+            .current_dir(&directory.0);
         command
             .env("SYSTEMD_UNIT_PATH", format!("{}:", directory.path()))
             .output()
