@@ -25,8 +25,8 @@ use clock::time::payload;
 use program::clock;
 use rustix::process::Signal;
 use serde_json::Value;
-use support::network::{in_a_private_network, ip};
-use support::{Program, Raw, eventually, frame, free_port, threads};
+use support::network::{in_a_private_network, ip, with_mounts};
+use support::{Program, Raw, eventually, fetch, frame, free_port, get, status, threads};
 use threadcast::{Application, Server};
 
 fn client(addr: SocketAddr, id: &str) -> Raw {
@@ -109,6 +109,55 @@ fn a_log_file_on_a_full_disk_loses_lines_and_nothing_else() {
     let mut client = client(program.addr(), "A");
     (0..5).for_each(|_| assert_eq!(client.frame().first, 0x81));
     program.wait_for_line("write to client A:");
+}
+
+const FILLS_UP: &str = "a_disk_that_fills_up_costs_log_lines_which_both_places_of_the_log_say";
+
+#[test]
+fn a_disk_that_fills_up_costs_log_lines_which_both_places_of_the_log_say() {
+    with_mounts(FILLS_UP, "mount -t tmpfs -o size=16k tmpfs /mnt", || {
+        let file = "/mnt/threadcast.log";
+        let program = Program::start(&["--log-file", file, "--interval", "1ms"]);
+        let mut client = client(program.addr(), "A");
+        let mut pushed_until = |what: &str, done: &dyn Fn() -> bool| {
+            eventually(what, || {
+                (0..5).for_each(|_| assert_eq!(client.frame().first, 0x81));
+                done()
+            });
+        };
+        let lost = || number(&stats(program.addr()), "lost_log_lines");
+        pushed_until("lines are lost", &|| lost() > 100);
+        let said = |text: &str| program.lines().iter().filter(|line| line.ends_with(text)).count();
+        let full =
+            "(log-file) cannot write the log file, so it loses lines: No space left on device (os error 28)";
+        program.wait_for_line(full);
+        assert_eq!(status(&fetch(program.addr(), get("/health", "")).0), 200);
+        assert!(Command::new("mount").args(["-o", "remount,size=1m", "/mnt"]).status().unwrap().success());
+        let text = || fs::read_to_string(file).unwrap();
+        pushed_until("the file says so", &|| {
+            text().contains(" lines were lost, because the log could not take them\n")
+        });
+        pushed_until("the file has room", &|| said("(log-file) the log file takes lines again") == 1);
+        pushed_until("the file has the end", &|| text().contains("the log file takes lines again\n"));
+        assert_eq!(said(full), 1);
+    });
+}
+
+const READ_ONLY: &str = "with_a_read_only_root_it_serves_and_a_log_file_there_is_one_line_and_exit_1";
+
+#[test]
+fn with_a_read_only_root_it_serves_and_a_log_file_there_is_one_line_and_exit_1() {
+    with_mounts(READ_ONLY, "mount -o remount,bind,ro / && ! touch /threadcast.log 2>/dev/null", || {
+        let program = Program::start(&["--tls-self-signed"]);
+        assert!(program.wait_for_line("threadcast is at https://").contains(" for up to "));
+        for args in [&["--log-file", "/threadcast.log"][..], &["--log-file", "/threadcast.log", "--check"]] {
+            let mut command = Program::command();
+            let (code, lines) = Program::spawn(command.args(["--port", "0"]).args(args)).run_to_its_end();
+            let errors: Vec<_> = lines.iter().filter(|line| line.starts_with("threadcast: ")).collect();
+            let told = "threadcast: cannot write the log file /threadcast.log: Read-only file system";
+            assert_eq!((code, &errors[..]), (Some(1), &[&told.to_owned()][..]), "{args:?}");
+        }
+    });
 }
 
 #[test]

@@ -19,18 +19,18 @@ use threadcast::printable;
 use crate::clock::log_line::Style;
 use crate::clock::options::logging::LogFormat;
 
-/// Writes bytes, and returns how many: all, unless the file takes no more.
-pub fn write_whole(file: impl AsFd, bytes: &[u8]) -> usize {
+/// Writes bytes, and returns how many: all, unless the file takes no more, for the reason that is also returned.
+pub fn write_whole(file: impl AsFd, bytes: &[u8]) -> (usize, Result<(), Errno>) {
     let mut rest = bytes;
     while !rest.is_empty() {
         match write(&file, rest) {
             Ok(written) if written > 0 => rest = &rest[written..],
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => wait_for_room(&file),
-            _ => break,
+            failed => return (bytes.len() - rest.len(), Err(failed.err().unwrap_or(Errno::IO))),
         }
     }
-    bytes.len() - rest.len()
+    (bytes.len(), Ok(()))
 }
 
 /// Blocks until the file takes something, or has failed: then the next write says so.
@@ -40,7 +40,7 @@ pub fn wait_for_room(file: impl AsFd) {
 
 /// Prints a text as it is. Never panics because the reader has gone away, nor do the functions below.
 pub fn print_text(text: &str) {
-    write_whole(stdout(), text.as_bytes());
+    let _ = write_whole(stdout(), text.as_bytes());
 }
 
 /// The format of lines. Lines are plain until it is set, since mistakes in the options are reported before that.
@@ -69,7 +69,7 @@ pub fn warn(what: impl Display) {
 fn write_line(stream: impl AsFd, level: Level, text: &str) {
     let style = Style::of_stream(*FORMAT.get().unwrap_or(&LogFormat::Plain), &stream);
     let line = format!("{}{}\n", style.priority(level), style.own(level, text));
-    write_whole(stream, line.as_bytes());
+    let _ = write_whole(stream, line.as_bytes());
 }
 
 /// Warns of a file with a secret in it that every user of this machine may read.
@@ -98,9 +98,9 @@ mod tests {
             let written = scope.spawn(|| write_whole(&writer, &bytes));
             let mut read = vec![0; bytes.len()];
             reader.read_exact(&mut read).unwrap();
-            assert_eq!((written.join().unwrap(), read == bytes), (bytes.len(), true));
+            assert_eq!((written.join().unwrap(), read == bytes), ((bytes.len(), Ok(())), true));
         });
         drop(reader);
-        assert_eq!(write_whole(&writer, b"nobody reads this"), 0);
+        assert_eq!(write_whole(&writer, b"nobody reads this"), (0, Err(Errno::PIPE)));
     }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{Access, OFlags, access};
+use rustix::io::Errno;
 
 use crate::clock::console;
 
@@ -24,7 +25,8 @@ struct Output {
     line: Vec<u8>,
     /// Whether a line lacks its end, so that the next one begins with it.
     is_torn: bool,
-    has_failed: bool,
+    /// Why a line was not written, or not all of it.
+    failure: Option<Errno>,
 }
 
 impl LogOutput {
@@ -66,7 +68,7 @@ impl LogOutput {
             path,
             line: Vec::new(),
             is_torn: false,
-            has_failed: false,
+            failure: None,
         })))
     }
 
@@ -83,9 +85,14 @@ impl LogOutput {
         Ok(())
     }
 
-    /// Returns whether a line was not written, or not all of it, since the last call.
-    pub fn take_failure(&self) -> bool {
-        std::mem::take(&mut self.lock().has_failed)
+    /// Returns whether it is the log file, and not standard output.
+    pub fn is_file(&self) -> bool {
+        self.lock().path.is_some()
+    }
+
+    /// Returns an error if a line was not written, or not all of it, since the last call.
+    pub fn take_failure(&self) -> io::Result<()> {
+        self.lock().failure.take().map_or(Ok(()), |errno| Err(errno.into()))
     }
 
     fn lock(&self) -> MutexGuard<'_, Output> {
@@ -114,10 +121,9 @@ impl Output {
         if self.is_torn {
             self.line.insert(0, b'\n');
         }
-        let written = console::write_whole(&self.file, &self.line);
-        let is_whole = written == self.line.len();
-        self.is_torn = !is_whole && (self.is_torn || written > 0);
-        self.has_failed |= !is_whole;
+        let (written, ended) = console::write_whole(&self.file, &self.line);
+        self.is_torn = ended.is_err() && (self.is_torn || written > 0);
+        self.failure = ended.err().or(self.failure);
         self.line.clear();
     }
 }
@@ -129,8 +135,8 @@ fn open(path: &Path, create: bool) -> io::Result<File> {
     }
     let without_waiting = OFlags::NONBLOCK.bits().cast_signed();
     let file = OpenOptions::new().create(create).append(true).custom_flags(without_waiting).open(path);
-    let file = file.map_err(|error| match rustix::io::Errno::from_io_error(&error) {
-        Some(rustix::io::Errno::NXIO) => io::Error::new(
+    let file = file.map_err(|error| match Errno::from_io_error(&error) {
+        Some(Errno::NXIO) => io::Error::new(
             error.kind(),
             "it is a pipe without a reader; start its reader first, or choose a file",
         ),
@@ -153,7 +159,7 @@ mod tests {
         for piece in ["INFO ", "one", "\n", "two\n"] {
             output.write_all(piece.as_bytes()).unwrap();
         }
-        assert!(!output.take_failure());
+        output.take_failure().unwrap();
         drop(output);
         assert_eq!(io::read_to_string(reader).unwrap(), "\nINFO one\ntwo\n");
     }
@@ -162,6 +168,7 @@ mod tests {
     fn what_is_not_written_is_noticed_once() {
         let mut output = LogOutput::file(Path::new("/dev/full")).unwrap();
         output.write_all(b"lost\n").unwrap();
-        assert!(output.take_failure() && !output.take_failure());
+        assert_eq!(output.take_failure().unwrap_err().kind(), io::ErrorKind::StorageFull);
+        output.take_failure().unwrap();
     }
 }

@@ -23,6 +23,9 @@ const BESIDE: usize = 64;
 /// How long the end of the program waits for lines to be written.
 const FLUSH: Duration = Duration::from_secs(1);
 
+/// Between two lines about a log file that cannot be written.
+const AGAIN: Duration = Duration::from_secs(60);
+
 /// Lines that a place did not get, since the start. Written by the threads that log and by those that write.
 static LOST: AtomicU64 = AtomicU64::new(0);
 
@@ -118,7 +121,7 @@ fn size(line: &str) -> usize {
 }
 
 fn run(place: &LogPlace, entries: &Receiver<Entry>, waiting: &AtomicUsize, untold: &AtomicU64) {
-    let mut is_stale = false;
+    let (mut is_stale, mut outage) = (false, Outage::default());
     for entry in entries {
         if let Entry::Line(_, line) = &entry {
             waiting.fetch_sub(size(line), Ordering::Relaxed);
@@ -126,18 +129,48 @@ fn run(place: &LogPlace, entries: &Receiver<Entry>, waiting: &AtomicUsize, untol
         match entry {
             Entry::Flush(_) => {}
             Entry::Reopen => is_stale = !reopen(place, is_stale),
-            Entry::Line(level, line) if place.write(level, &line) => {
-                let lost = untold.swap(0, Ordering::Relaxed);
-                let told = format!("{lost} lines were lost, because the log could not take them");
-                let told = place.style.own(Level::Warn, &told);
-                if lost > 0 && !place.write(Level::Warn, &told) {
-                    untold.fetch_add(lost, Ordering::Relaxed);
+            Entry::Line(level, line) => match place.write(level, &line) {
+                Ok(()) => {
+                    outage.ends();
+                    let lost = untold.swap(0, Ordering::Relaxed);
+                    let told = format!("{lost} lines were lost, because the log could not take them");
+                    let told = place.style.own(Level::Warn, &told);
+                    if lost > 0 && place.write(Level::Warn, &told).is_err() {
+                        untold.fetch_add(lost, Ordering::Relaxed);
+                    }
                 }
-            }
-            Entry::Line(..) => {
-                untold.fetch_add(1, Ordering::Relaxed);
-                LOST.fetch_add(1, Ordering::Relaxed);
-            }
+                Err(error) => {
+                    untold.fetch_add(1, Ordering::Relaxed);
+                    LOST.fetch_add(1, Ordering::Relaxed);
+                    if place.output.as_ref().is_some_and(LogOutput::is_file) {
+                        outage.goes_on(&error);
+                    }
+                }
+            },
+        }
+    }
+}
+
+/// A time in which the log file cannot be written. Standard output then says so: at the beginning, at the end, and once
+/// a minute between.
+#[derive(Default)]
+struct Outage {
+    /// When the log said so last, also of an outage that has ended: a file on a full disk may take every other line.
+    told: Option<Instant>,
+    is_told: bool,
+}
+
+impl Outage {
+    fn goes_on(&mut self, error: &io::Error) {
+        if self.told.is_none_or(|told| told.elapsed() >= AGAIN) {
+            (self.told, self.is_told) = (Some(Instant::now()), true);
+            log::error!("cannot write the log file, so it loses lines: {error}");
+        }
+    }
+
+    fn ends(&mut self) {
+        if std::mem::take(&mut self.is_told) {
+            log::error!("the log file takes lines again");
         }
     }
 }
@@ -155,15 +188,18 @@ fn reopen(place: &LogPlace, is_stale: bool) -> bool {
 }
 
 impl LogPlace {
-    /// Returns whether the line was written.
-    fn write(&self, level: Level, line: &str) -> bool {
+    /// Writes a line.
+    ///
+    /// # Errors
+    /// As the system says, if the place has not taken all of it.
+    fn write(&self, level: Level, line: &str) -> io::Result<()> {
         if self.output.is_none() {
             console::wait_for_room(io::stdout());
         }
         // One statement, since its arguments live no longer.
         let before = self.style.before(level);
         self.logger.log(&Record::builder().level(level).args(format_args!("{before}{line}")).build());
-        !self.output.as_ref().is_some_and(LogOutput::take_failure)
+        self.output.as_ref().map_or(Ok(()), LogOutput::take_failure)
     }
 }
 

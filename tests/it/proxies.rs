@@ -1,5 +1,6 @@
 //! The manual's lines for nginx, HAProxy, Caddy and Apache, in front of the program: the page, its WebSocket and its
 //! pushes pass, and the numbers do not. An idle WebSocket lives on by its Pings, and a reload does what the manual says.
+//! HAProxy also with the lines for a drain, and in front of Redis.
 
 use crate::support;
 use support::tls;
@@ -11,20 +12,51 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
-use support::{DEADLINE, Directory, Program, Raw, eventually, get};
+use support::fleet::Redis;
+use support::{DEADLINE, Directory, Program, Raw, close_frame, eventually, fetch, frame, get};
 use threadcast::client::Builder;
 use tls::Identity;
 
 const MANUAL: &str = "src/guide/proxies.md";
+/// The pages about health and about Redis.
+const HEALTH: &str = "src/guide/metrics.md";
+const REDIS: &str = "src/guide/redis.md";
 const TOKEN: &str = "token-of-the-tests";
 /// Where Debian has the modules of Apache.
 const MODULES: &str = "/usr/lib/apache2/modules";
 
-/// The manual's configuration blocks with this mark.
+/// The configuration blocks with this mark in the manual's page about proxies.
 fn blocks(mark: &str) -> Vec<String> {
-    let (manual, fence) = (fs::read_to_string(MANUAL).expect("the manual"), format!("```{mark}\n"));
+    blocks_in(MANUAL, mark)
+}
+
+fn blocks_in(page: &str, mark: &str) -> Vec<String> {
+    let (manual, fence) = (fs::read_to_string(page).expect("the manual"), format!("```{mark}\n"));
     let behind = manual.split(&fence).skip(1);
     behind.map(|rest| rest.split("```").next().expect("a block").to_owned()).collect()
+}
+
+/// Each of them is started below.
+#[test]
+fn each_configuration_of_a_proxy_in_the_manual_has_its_test() {
+    let mut found = Vec::new();
+    for page in fs::read_dir("src/guide").expect("the manual") {
+        let page = page.expect("a page").path().display().to_string();
+        for mark in ["nginx", "haproxy", "caddy", "apache"] {
+            let count = blocks_in(&page, mark).len();
+            found.extend((count > 0).then(|| (page.clone(), mark, count)));
+        }
+    }
+    found.sort();
+    let expected = [
+        (HEALTH, "haproxy", 1),
+        (MANUAL, "apache", 1),
+        (MANUAL, "caddy", 1),
+        (MANUAL, "haproxy", 1),
+        (MANUAL, "nginx", 2),
+        (REDIS, "haproxy", 1),
+    ];
+    assert_eq!(found, expected.map(|(page, mark, count)| (page.to_owned(), mark, count)));
 }
 
 fn free_port() -> u16 {
@@ -245,9 +277,7 @@ fn haproxy_tells_the_client_by_a_proxy_header_and_checks_without_one() {
              backend threadcast\n option httpchk GET /ready\n server local {} {version} check inter 100ms\n",
             program.addr()
         );
-        let file = directory(version).join("haproxy.cfg");
-        fs::write(&file, configuration).expect("writes");
-        let haproxy = Proxy::start("haproxy", &["-db", "-f", file.to_str().expect("a path")], port);
+        let haproxy = haproxy_of(version, &configuration, port);
         expect_pushes(&Builder::new(&format!("ws://localhost:{port}/websocket?Id=A")));
         let proxy = ([127, 0, 0, 1], port).into();
         let client = Raw::connect_from(77, proxy).upgraded("/websocket?Id=B");
@@ -296,6 +326,98 @@ fn haproxy_lets_an_idle_websocket_live_also_through_a_reload() {
         eventually("there is another worker", || workers() > before);
     };
     expect_idle_and_reload(port, reload, true);
+}
+
+/// HAProxy with these lines.
+fn haproxy_of(name: &str, configuration: &str, port: u16) -> Proxy {
+    let file = directory(name).join("haproxy.cfg");
+    fs::write(&file, configuration).expect("writes");
+    Proxy::start("haproxy", &["-db", "-f", file.to_str().expect("a path")], port)
+}
+
+/// With the lines of the manual's page about health, in front of two machines.
+#[test]
+fn haproxy_sends_nobody_to_a_draining_machine_once_it_knows() {
+    let [backend] = &blocks_in(HEALTH, "haproxy")[..] else { panic!("one block for HAProxy") };
+    let args = ["--interval", "50ms", "--drain-delay", "3s", "--drain", "0s"];
+    let mut machines = [(); 2].map(|()| Program::start(&args));
+    let port = free_port();
+    let [one, two] = machines.each_ref().map(|program| program.addr().to_string());
+    let backend = backend.replace("10.0.0.1:8888", &one).replace("10.0.0.2:8888", &two);
+    let configuration = format!(
+        "defaults\n mode http\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n\
+         frontend web\n bind 127.0.0.1:{port}\n default_backend threadcast\n{}",
+        backend.replace("inter 2s", "inter 100ms")
+    );
+    let haproxy = haproxy_of("haproxy-drain", &configuration, port);
+    let addr = ([127, 0, 0, 1], port).into();
+    let mut client = Raw::websocket(addr, "/websocket?Id=A");
+    let mut serving = None;
+    eventually("one of them has the client", || {
+        let has = |program: &Program| program.lines().iter().any(|line| line.contains("write to client A:"));
+        serving = machines.iter().position(has);
+        serving.is_some()
+    });
+    let serving = &mut machines[serving.expect("one")];
+    serving.signal(Signal::TERM);
+    eventually("HAProxy knows", || {
+        assert_eq!(answer(port, "/").0, "200");
+        haproxy.0.lines().iter().any(|line| line.contains("is DOWN") && line.contains("code: 503"))
+    });
+    let expect_the_other = || {
+        for id in 0..10 {
+            assert_eq!(answer(port, "/").0, "200");
+            Raw::websocket(addr, &format!("/websocket?Id={id}"));
+        }
+    };
+    expect_the_other();
+    while client.frame() != close_frame(1012, "service restart") {}
+    drop(client);
+    assert_eq!(serving.wait().code(), Some(0));
+    expect_the_other();
+}
+
+/// With the lines of the manual's page about Redis: the primary becomes the replica, and both go on.
+#[test]
+fn haproxy_follows_the_primary_of_redis_and_the_fleet_is_linked_again() {
+    let [lines] = &blocks_in(REDIS, "haproxy")[..] else { panic!("one block for HAProxy") };
+    let (one, two) = (Redis::start(&[]), Redis::start(&[]));
+    two.say(&format!("REPLICAOF 127.0.0.1 {}", one.port));
+    let port = free_port();
+    let mut configuration = lines.replace("127.0.0.1:6379", &format!("127.0.0.1:{port}"));
+    for (address, redis) in [("10.0.0.5:6379", &one), ("10.0.0.6:6379", &two)] {
+        configuration = configuration.replace(address, &format!("127.0.0.1:{}", redis.port));
+    }
+    let haproxy = haproxy_of("haproxy-redis", &configuration, port);
+    let said = |text: &str| eventually(text, || haproxy.0.lines().iter().any(|line| line.contains(text)));
+    said("Server primary/two is DOWN");
+    let url = format!("redis://127.0.0.1:{port}");
+    let machines = [(); 2].map(|()| Program::start(&["--interval", "1h", "--redis", &url]));
+    let linked = |what: &str| {
+        eventually(what, || {
+            machines.iter().all(|program| {
+                let (_, body) = fetch(program.addr(), get("/stats", ""));
+                let stats: serde_json::Value = serde_json::from_slice(&body).expect("is JSON");
+                stats["fleet"]["machines"] == 2
+            })
+        });
+    };
+    linked("they are a fleet");
+    two.say("REPLICAOF NO ONE");
+    one.say(&format!("REPLICAOF 127.0.0.1 {}", two.port));
+    said("Server primary/one is DOWN");
+    // The first time was at the start.
+    let is_up =
+        |program: &Program| program.lines().iter().filter(|line| line.ends_with("to Redis is up")).count();
+    eventually("their links are new", || machines.iter().all(|program| is_up(program) > 1));
+    linked("they are a fleet again");
+    let clients = machines.iter().zip(["A", "B"]);
+    let clients = clients.map(|(program, id)| Raw::websocket(program.addr(), &format!("/websocket?Id={id}")));
+    let clients: Vec<_> = clients.collect();
+    two.say("PUBLISH threadcast:all hello");
+    for mut client in clients {
+        while client.frame() != frame(0x81, "hello") {}
+    }
 }
 
 /// Caddy in front of the program, and its command to reload.

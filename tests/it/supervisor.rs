@@ -277,23 +277,26 @@ fn the_units_of_the_manual_are_as_systemd_wants_them_and_hardened() {
     for (name, text) in &units {
         directory.write(name, text.replace("/usr/local/bin/threadcast", env!("CARGO_BIN_EXE_threadcast")));
     }
-    // The package's units are these, with its own paths, and with lines for the files that only a package has.
-    for (name, text) in &units {
+    for (name, _) in &units {
         let packaged = fs::read_to_string(format!("tests/package/{name}")).unwrap();
-        let own = ["Description=", "Documentation=", "ExecStart=", "ExecReload=", "EnvironmentFile="];
-        let common = |text: &str| -> Vec<String> {
-            let lines = text.lines().filter(|line| !own.iter().any(|key| line.starts_with(key)));
-            lines.map(str::to_owned).collect()
-        };
-        assert_eq!(common(text), common(packaged.trim_end()), "tests/package/{name}");
         // The man page is not installed here.
         let packaged = packaged.replace("Documentation=man:threadcast(1)\n", "");
         let packaged = packaged.replace("/usr/bin/threadcast", env!("CARGO_BIN_EXE_threadcast"));
         directory.write(&name.replace("threadcast", "packaged"), packaged);
     }
+    // With a secret, as the page says.
+    let page = fs::read_to_string("src/guide/restarts.md").unwrap();
+    let [load, option] = ["LoadCredential=token:/etc/threadcast/token", "--publish-token-file %d/token"];
+    assert!(page.contains(&format!("`{load}`")) && page.contains(&format!("`{option}`")), "{page}");
+    let secret = fs::read_to_string(format!("{}/threadcast.service", directory.path())).unwrap();
+    let secret = secret.replace("DynamicUser=yes", &format!("DynamicUser=yes\n{load}"));
+    directory.write("secret.service", secret.replace("--drain 0s", &format!("--drain 0s {option}")));
     let analyze = |args: &[&str]| {
         let mut command = Command::new("systemd-analyze");
-        command.args(args).args(["threadcast.service", "packaged.service"]).current_dir(&directory.0);
+        command
+            .args(args)
+            .args(["threadcast.service", "packaged.service", "secret.service"])
+            .current_dir(&directory.0);
         command
             .env("SYSTEMD_UNIT_PATH", format!("{}:", directory.path()))
             .output()
@@ -309,6 +312,71 @@ fn the_units_of_the_manual_are_as_systemd_wants_them_and_hardened() {
     {
         assert!(service.contains(line), "{line}");
     }
-    let packaged = fs::read_to_string("tests/package/threadcast.toml").unwrap();
-    assert!(packaged.lines().any(|line| line == "drain = \"0s\""), "{packaged}");
+}
+
+/// The lines that only one of two texts has, if the other lines are the same.
+fn differences<'a>(one: &'a str, other: &'a str) -> [Vec<&'a str>; 2] {
+    let split = |text: &'a str, by: &str| -> (Vec<_>, Vec<_>) {
+        text.lines().partition(|line| by.lines().any(|other| other == *line))
+    };
+    let ((both, of_one), (also, of_other)) = (split(one, other), split(other, one));
+    assert_eq!(both, also);
+    [of_one, of_other]
+}
+
+#[test]
+fn the_packages_units_differ_from_those_of_the_manual_in_these_lines_alone() {
+    let files =
+        fs::read_dir("tests/package").unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    let mut files: Vec<_> = files.filter(|name| name.starts_with("threadcast.")).collect();
+    files.sort();
+    assert_eq!(files, ["threadcast.service", "threadcast.socket", "threadcast.toml"]);
+    let mut units = units();
+    units.sort();
+    let [(_, service), (_, socket)] = &units[..] else { panic!("{units:?}") };
+    let packaged = ["service", "socket"]
+        .map(|kind| fs::read_to_string(format!("tests/package/threadcast.{kind}")).unwrap());
+    let start = "ExecStart=/usr/local/bin/threadcast";
+    let started = service.lines().find_map(|line| line.strip_prefix(start)).expect("its options");
+    assert_eq!(
+        differences(service, &packaged[0]),
+        [
+            vec!["Description=threadcast", &format!("{start}{started}")],
+            vec![
+                "Description=threadcast, a WebSocket server with one thread per client",
+                "Documentation=man:threadcast(1)",
+                "ExecStart=/usr/bin/threadcast --config /etc/threadcast/threadcast.toml",
+                "ExecReload=/bin/kill -HUP $MAINPID",
+                "EnvironmentFile=-/etc/default/threadcast",
+            ]
+        ]
+    );
+    let differ = [
+        vec!["Description=The port of threadcast"],
+        vec!["Description=The port of threadcast, kept while it restarts"],
+    ];
+    assert_eq!(differences(socket, &packaged[1]), differ);
+    // The options of the manual's unit are in the package's file, and no others.
+    let file = fs::read_to_string("tests/package/threadcast.toml").unwrap();
+    let keys = file.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let keys: Vec<_> = keys.map(|line| line.replace(" = \"", " ").replace('"', "")).collect();
+    let options: Vec<_> = started.split("--").skip(1).map(str::trim).collect();
+    assert_eq!(keys, options);
+}
+
+#[test]
+fn with_the_packages_file_a_reload_closes_nobody_and_a_restart_all_at_once_with_1012() {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut command = supervised(&[&socket], &["--config", "tests/package/threadcast.toml"]);
+    let mut program = Program::spawn(command.env("THREADCAST_INTERVAL", "20ms"));
+    let mut client = Raw::websocket(program.addr(), "/websocket?Id=A");
+    // As the unit's ExecReload does.
+    program.signal(Signal::HUP);
+    (0..5).for_each(|_| assert_eq!(client.frame().first, 0x81));
+    program.signal(Signal::TERM);
+    while client.frame() != close_frame(1012, "service restart") {}
+    drop(client);
+    assert_eq!(program.wait().code(), Some(0));
+    let lines = program.lines();
+    assert!(!lines.iter().any(|line| line.contains("warning") || line.starts_with("[WARN]")), "{lines:#?}");
 }

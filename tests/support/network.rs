@@ -1,4 +1,4 @@
-//! Tests in a private network, with links that they can take down, or with private names of hosts.
+//! Tests in a private network, with links that they can take down, or with private mounts or names of hosts.
 
 use std::env;
 use std::process::Command;
@@ -7,6 +7,11 @@ use std::process::Command;
 /// without a password, as on continuous integration.
 pub fn in_a_private_network(name: &str, test: fn()) {
     in_a_namespace(name, "--net", "ip link set lo up", test);
+}
+
+/// Runs `test` after this script, whose mounts nobody else sees.
+pub fn with_mounts(name: &str, script: &str, test: fn()) {
+    in_a_namespace(name, "--mount", script, test);
 }
 
 /// Runs `test` where `/etc/hosts` has these lines.
