@@ -191,6 +191,9 @@ fn stats_has_the_fleet_and_says_since_when_its_link_is_down() {
     redis.kill();
     eventually("the link is down", || fleet(&one)["link"] == "down");
     one.wait_for_line("lost the fleet's link to Redis");
+    for page in ["/health", "/ready"] {
+        assert_eq!(status(&fetch(one.addr(), get(page, "")).0), 200, "{page}");
+    }
     // Its own clients get everything, and the others are out of reach.
     assert_eq!(publish(&one, "all", "3"), "{\"local\":1}\n");
     assert_eq!(message(&mut a), frame(0x81, "3"));
