@@ -15,14 +15,14 @@ impl LogLimiter {
     /// Logs that `what` failed with `error`, unless it logged that within the last minute.
     pub(crate) fn warn(&mut self, what: &'static str, error: &dyn Display) {
         if let Some(count) = self.due(what, error, Instant::now()) {
-            log::warn!("{what}: {error} ({count} times so far)");
+            log::warn!("{what}: {error} ({count} so far)");
         }
     }
 
     /// Logs it for one of many, and names that one as an example.
     pub(crate) fn warn_of(&mut self, what: &'static str, error: &dyn Display, example: &dyn Display) {
         if let Some(count) = self.due(what, error, Instant::now()) {
-            log::warn!("{what}, such as {example}: {error} ({count} times so far)");
+            log::warn!("{what}, such as {example}: {error} ({count} so far)");
         }
     }
 

@@ -359,7 +359,7 @@ fn the_program_counts_rejections_by_reason_and_says_so_in_one_line() {
     let [clients, connects] = ["clients_per_address", "connects_per_address"].map(count);
     assert_eq!((clients + connects, count("full"), count("half_open")), (refused, 0, 0), "{stats}");
     assert_eq!((connects, stats["rejected"].as_u64()), (1, Some(refused)), "{stats}");
-    let line = "rejecting clients, such as 127.0.0.2: the limit of clients per address is 1 (1 times so far)";
+    let line = "rejecting clients, such as 127.0.0.2: the limit of clients per address is 1 (1 so far)";
     program.wait_for_line(line);
     program.wait_for_line("rejecting clients, such as 127.0.0.2: the limit of connects per address is 3/s");
     let said = program.lines().iter().filter(|line| line.contains("rejecting clients")).count();

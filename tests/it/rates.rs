@@ -137,7 +137,7 @@ fn the_program_takes_rates_and_counts_in_stats_and_says_so_once() {
     program.wait_for_line("clients send too many messages");
     let lines = program.lines();
     let said: Vec<_> = lines.iter().filter(|line| line.contains("clients send too many messages")).collect();
-    assert!(said.len() == 1 && said[0].contains(": the limit is 1/h (1 times so far)"), "{lines:#?}");
+    assert!(said.len() == 1 && said[0].contains(": the limit is 1/h (1 so far)"), "{lines:#?}");
 }
 
 #[test]

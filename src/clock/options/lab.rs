@@ -13,7 +13,8 @@ pub struct LabOptions {
     #[arg(long)]
     pub lab: bool,
 
-    /// Another server to show at /lab, see src/lab/beside.rs; may be repeated
+    /// Another server to show at /lab, such as {"name":"tokio","kind":"loop","address":"127.0.0.1:9000","pid":4711}; may be
+    /// repeated
     #[arg(long, value_name = "JSON", requires = "lab")]
     pub beside: Vec<String>,
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::failure::{Failure, While};
 use crate::figures::Figures;
 use crate::manifest::{Manifest, Variant};
-use crate::server::Server;
+use crate::server::{Server, ending_with_us};
 
 /// Interval while a handler blocks: short, so that it hardly hides a gap.
 const BLOCKED_INTERVAL: Duration = Duration::from_millis(250);
@@ -264,7 +264,8 @@ pub fn in_ms(time: Duration) -> String {
 }
 
 /// Runs the load generator to its end, or to its deadline.
-fn run_load(mut command: Command) -> Result<Figures, Failure> {
+fn run_load(command: Command) -> Result<Figures, Failure> {
+    let mut command = ending_with_us(&command);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().doing("start the load generator")?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());

@@ -44,9 +44,10 @@ impl Server {
         Self::spawn(command, address, variant.tls, &variant.name)
     }
 
-    /// Starts a program that will listen at `address`, and waits until it accepts connections there.
-    pub fn spawn(mut command: Command, address: SocketAddr, tls: bool, name: &str) -> Result<Self, Failure> {
-        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    /// Starts a program that will listen at `address`, and waits until it accepts connections there. It ends with the
+    /// calling thread, however that ends.
+    pub fn spawn(command: Command, address: SocketAddr, tls: bool, name: &str) -> Result<Self, Failure> {
+        let child = ending_with_us(&command).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
         let mut child = child.doing(format!("start {name}"))?;
         let last_words = Arc::default();
         let (sender, stderr_open) = mpsc::channel();
@@ -101,6 +102,23 @@ impl Drop for Server {
     }
 }
 
+/// Returns the command as one that the kernel kills when the calling thread ends, for instance because somebody killed
+/// its process. A server that stays would disturb every later measurement.
+pub fn ending_with_us(command: &Command) -> Command {
+    let mut bound = Command::new("setpriv");
+    bound.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => bound.env(name, value),
+            None => bound.env_remove(name),
+        };
+    }
+    if let Some(directory) = command.get_current_dir() {
+        bound.current_dir(directory);
+    }
+    bound
+}
+
 /// The unexpected end of a process, and its last line.
 fn ending(status: ExitStatus, words: &str) -> String {
     let end = if status.success() { "ended with status 0".to_owned() } else { format!("crashed: {status}") };
@@ -128,6 +146,23 @@ mod tests {
     use std::os::unix::process::ExitStatusExt;
 
     use super::*;
+
+    #[test]
+    fn a_server_ends_with_the_thread_that_started_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut command = Command::new("sleep");
+        command.arg("1000");
+        // As if that thread's process had been killed: nobody drops the server.
+        let started = thread::spawn(move || {
+            let server = Server::spawn(command, address, false, "sleep").unwrap();
+            std::mem::ManuallyDrop::new(server)
+        });
+        let server = started.join().unwrap();
+        server.stderr_open.recv_timeout(READY_DEADLINE).expect_err("no message");
+        let mut server = std::mem::ManuallyDrop::into_inner(server);
+        assert_eq!(server.crash(true).as_deref(), Some("crashed: signal: 9 (SIGKILL)"));
+    }
 
     #[test]
     fn only_what_fails_has_crashed() {

@@ -44,17 +44,22 @@ fn every_server_has_room_for_a_storm_of_connections() {
     assert!(ALWAYS.iter().all(|name| seen.contains(name)), "only {seen:?} were there");
 }
 
+/// Starts a greeter and its history. Says so where it is not installed.
+fn started(name: &str) -> Option<(Server, History)> {
+    let history = History::start().unwrap();
+    match greeter::start(&manifest(), name, &history) {
+        Ok(server) => Some((server, history)),
+        Err(failure) => {
+            println!("{name}: {failure}");
+            None
+        }
+    }
+}
+
 #[test]
 fn the_three_greeters_have_the_same_conversation() {
     for name in greeter::names() {
-        let history = History::start().unwrap();
-        let server = match greeter::start(&manifest(), name, &history) {
-            Ok(server) => server,
-            Err(failure) => {
-                println!("{name}: {failure}");
-                continue;
-            }
-        };
+        let Some((server, _history)) = started(name) else { continue };
         let mut silent = Client::connect(server.address).unwrap();
         let mut client = Client::connect(server.address).unwrap();
         client.converse().unwrap();
@@ -94,14 +99,7 @@ fn a_debugger_finds_the_conversation_that_hangs_on_a_thread_and_in_no_other_form
         return;
     }
     for name in greeter::names() {
-        let history = History::start().unwrap();
-        let server = match greeter::start(&manifest(), name, &history) {
-            Ok(server) => server,
-            Err(failure) => {
-                println!("{name}: {failure}");
-                continue;
-            }
-        };
+        let Some((server, history)) = started(name) else { continue };
         let stacks = greeter::stacks_where_it_hangs(&server, &history).unwrap();
         assert!(stacks.contains("epoll_") || stacks.contains("recv"), "{name} is not stopped:\n{stacks}");
         assert_eq!(stacks.contains("talk ("), name == "straight-line", "{name}:\n{stacks}");

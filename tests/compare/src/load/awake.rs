@@ -10,6 +10,7 @@ use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 
 use crate::failure::{Failure, While};
+use crate::server::ending_with_us;
 
 /// The spinning processes; they end when this is dropped.
 pub struct Awake(Vec<Child>);
@@ -21,8 +22,9 @@ impl Awake {
         for processor in processors {
             let mut command = Command::new("chrt");
             command.args(["--idle", "0", "taskset", "--cpu-list", &processor.to_string()]);
-            command.args(["sh", "-c", "while :; do :; done"]).stdin(Stdio::null());
-            awake.0.push(command.spawn().doing("keep the processors awake with chrt, of util-linux")?);
+            command.args(["sh", "-c", "while :; do :; done"]);
+            let child = ending_with_us(&command).stdin(Stdio::null()).spawn();
+            awake.0.push(child.doing("keep the processors awake with setpriv and chrt, of util-linux")?);
         }
         Ok(awake)
     }
