@@ -241,16 +241,14 @@ fn with_less_motion_the_lanes_move_in_steps() {
         };
         look();
       })";
-    let smallest = || {
-        let steps: Vec<f64> = serde_json::from_value(page.eval(steps)).expect("numbers");
-        steps.into_iter().fold(f64::INFINITY, f64::min)
-    };
+    let steps = || serde_json::from_value::<Vec<f64>>(page.eval(steps)).expect("numbers");
     page.prefer("prefers-reduced-motion", "reduce");
-    let still = smallest();
-    assert!(still >= 950.0, "{still} ms");
+    // A drawing that comes late shortens the next step.
+    let still = steps();
+    assert!(still.iter().sum::<f64>() >= 800.0 * still.len() as f64, "{still:?} ms");
     page.prefer("prefers-reduced-motion", "no-preference");
-    let moving = smallest();
-    assert!(moving < 950.0, "{moving} ms");
+    let moving = steps();
+    assert!(moving.iter().any(|step| *step < 500.0), "{moving:?} ms");
 }
 
 #[test]
