@@ -222,7 +222,7 @@ const BUTTONS = {
       order("flood");
       say("A client came that sends messages as fast as its socket takes them, for 3 seconds.");
     },
-    look: "Its lane hardly blocks any more, and CPU rises. All others get their pushes: the kernel takes the core from a thread that has had its share.",
+    look: "Its lane hardly blocks any more, and is dotted where the lab leaves out events. CPU rises. All others get their pushes: the kernel takes the core from a thread that has had its share.",
     numbers: ["cpu", "pushes"],
   },
   stall: {
@@ -238,7 +238,7 @@ const BUTTONS = {
       order(`come here ${MORE}`);
       say(`${MORE} clients are coming.`);
     },
-    look: "Threads and kernel stacks rise: each client costs a thread, used or not. CPU hardly moves, since a blocked thread is not run.",
+    look: "Threads and kernel stacks rise: each client costs a thread, used or not. CPU rises only by their pushes, since a blocked thread is not run.",
     numbers: ["threads", "stacks", "cpu"],
   },
   storm: {
@@ -270,7 +270,7 @@ const BUTTONS = {
     press() {
       orderAll(`sleep ${TROUBLE_MS}`);
     },
-    look: "A loop that sleeps serves nobody: its gap grows to three seconds, for all its clients. With several workers the others may go on, until each of them has met such a handler. Threads go on.",
+    look: "A loop that sleeps serves nobody: its gap grows to three seconds, for all its clients. Several workers do not always help. Threads go on.",
   },
   "all-spin": {
     press() {
@@ -290,14 +290,14 @@ const BUTTONS = {
       for (const column of beside.columns) if (column.url) order(`storm ${column.name}`);
       say("They leave, and come again at once.");
     },
-    look: "Look at CPU and at the gap while they return: threads are started, or tasks. The memory per client should be what it was.",
+    look: "Look at CPU and at the gap while they return: threads are started, or tasks. The memory per client is higher than before: the allocator keeps what the crowd needed at once.",
   },
   "all-leave": {
     press() {
       for (const column of beside.columns) if (column.url) order(`leave ${column.name}`);
       say("They leave again.");
     },
-    look: "Memory that a thread’s stack has touched goes with the thread. A loop keeps some of what it had for its clients.",
+    look: "Memory that a thread’s stack has touched goes with the thread. Each server’s allocator keeps some of what its clients had.",
   },
 };
 

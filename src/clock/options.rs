@@ -40,13 +40,14 @@ mod values;
     after_help = "\
 Signals:
   SIGINT, SIGTERM   close every client and exit; a second signal, over a second later, exits at once
-  SIGHUP            reload certificates, tokens and log file, check --config; if none is set, exit
+  SIGHUP            reload certificates, tokens and log file, and check the file of --config; exit
+                    if none of these is set
   SIGUSR1           log the numbers of /stats
   SIGUSR2           pass the sockets to a new process; once it serves, close the clients with 1012
 
 Environment:
   THREADCAST_MAX_CLIENTS     same as --max-clients, which takes precedence; each option has such a
-                             variable, except those of the lab and those under Instead of serving
+                             variable, except those under \"Lab\" and \"Instead of serving\"
   THREADCAST_REDIS           same as --redis, also with a password: redis://USER:PASSWORD@HOST:PORT
   THREADCAST_PUBLISH_TOKEN   the token itself, in place of --publish-token-file
   THREADCAST_ADMIN_TOKEN     the token itself, in place of --admin-token-file
@@ -75,7 +76,7 @@ pub struct Options {
     pub allow_origin: Vec<Origin>,
 
     /// Answer only requests whose Host is this name or address, on any port; `localhost` includes every name and
-    /// address of the loopback; may be repeated [default: any; --lab adds localhost and --address]
+    /// address of the loopback; may be repeated; --lab adds localhost and --address [default: any, except in the lab]
     #[arg(long, value_name = "NAME", value_parser = host)]
     pub host: Vec<String>,
 

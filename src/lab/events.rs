@@ -128,6 +128,7 @@ impl Events {
         // No more than are queued now, or the batch might never be done.
         let seen = self.recorder.seen.try_iter().take(self.recorder.seen.len());
         let list = batch::encode(seen.filter(|seen| !self.is_a_batch(seen)), self.began);
+        self.recorder.begin_batch();
         if list.is_empty() {
             return;
         }

@@ -15,7 +15,7 @@ pub struct EndOptions {
     pub drain_delay: Duration,
 
     /// After that delay, close the clients with 1012, spread over this time, so that they reconnect to another server;
-    /// 0s closes all at once [default: close all at once, with 1001]
+    /// 0s closes all at once, also with 1012 [default: close all at once with 1001]
     #[arg(long, value_name = "TIME", value_parser = interval::parse_wait)]
     pub drain: Option<Duration>,
 }

@@ -7,8 +7,8 @@ use clap_complete::Shell;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Instead of serving")]
 pub struct InsteadOptions {
-    /// Check the options: print each value and its source, open the files and listen on the port, then exit: with 0 if a
-    /// start would succeed, else with its exit code, 1 or 2
+    /// Check the options: print each value and its source, open the files and listen on the port; then exit with 0 if
+    /// all is well, with 2 for a wrong option, and with 1 otherwise
     #[arg(long)]
     pub check: bool,
 

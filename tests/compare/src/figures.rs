@@ -110,7 +110,7 @@ const HEADINGS: [(&str, &str); 33] = [
     (P999_US, "99.9th percentile"),
     (CPU_US, "CPU of an echo, µs"),
     (COMING_US, "CPU of a client that comes and goes, µs"),
-    (SLEEP_GAP_MS, "longest gap between pushes to others while a handler sleeps, ms"),
+    (SLEEP_GAP_MS, "longest gap between pushes (usually 250) while another handler sleeps, ms"),
     (SPIN_GAP_MS, "while it computes"),
     (GROWTH_MIB, "memory grew by MiB"),
     (KEPT, "still connected"),

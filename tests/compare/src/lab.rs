@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::experiment::Setup;
+use crate::experiment::{Setup, in_ms};
 use crate::failure::{Failure, While};
 use crate::manifest::{Manifest, Variant};
 use crate::server::Server;
@@ -34,6 +34,9 @@ pub fn run(manifest: &Manifest, lab: &Path, interval: Duration, arguments: &[Str
     let mut servers = Vec::new();
     let mut command = Command::new(lab);
     command.args(["--lab", "--logging", "warning"]);
+    if !arguments.iter().any(|argument| argument.starts_with("--interval")) {
+        command.arg("--interval").arg(in_ms(interval));
+    }
     for variant in &manifest.variants {
         let column = match manifest.installed(variant) {
             Ok(version) => {

@@ -151,17 +151,22 @@ mod tests {
     fn a_server_ends_with_the_thread_that_started_it() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let mut command = Command::new("sleep");
-        command.arg("1000");
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo bound >&2; exec sleep 1000"]);
         // As if that thread's process had been killed: nobody drops the server.
         let started = thread::spawn(move || {
             let server = Server::spawn(command, address, false, "sleep").unwrap();
+            let deadline = Instant::now() + READY_DEADLINE;
+            while server.last_words.lock().unwrap().is_empty() {
+                assert!(Instant::now() < deadline, "it has not begun");
+                thread::park_timeout(READY_PAUSE);
+            }
             std::mem::ManuallyDrop::new(server)
         });
         let server = started.join().unwrap();
         server.stderr_open.recv_timeout(READY_DEADLINE).expect_err("no message");
         let mut server = std::mem::ManuallyDrop::into_inner(server);
-        assert_eq!(server.crash(true).as_deref(), Some("crashed: signal: 9 (SIGKILL)"));
+        assert_eq!(server.crash(true).as_deref(), Some("crashed: signal: 9 (SIGKILL): bound"));
     }
 
     #[test]

@@ -99,7 +99,9 @@ fn judge(results: &Results, experiment: Experiment, figure: &'static str) -> Opt
         _ => "clients",
     };
     let ratio = ratio_with_scatter(ratio);
-    let sentence = format!("{what}, {size} {crowd}: {own}, which is {ratio} times the {other} of `{rival}`.");
+    let sentence = format!(
+        "{what}, {size} {crowd}: {own}, and {other} for `{rival}`; the rounds' mean ratio is {ratio}."
+    );
     let word = match verdict {
         Verdict::Lose => "**threads lose**",
         Verdict::Draw => "draw",
@@ -203,8 +205,7 @@ mod tests {
         ] {
             assert!(table.contains(row), "{table}");
         }
-        let sentence =
-            "most clients held, 20,000 clients: 15,870, which is 0.79 times the at least 19,968 of `best`.";
+        let sentence = "most clients held, 20,000 clients: 15,870, and at least 19,968 for `best`; the rounds' mean ratio is 0.79.";
         assert_eq!(rows(&results)[0].sentence, sentence);
     }
 }
